@@ -1,0 +1,1 @@
+"""Re-identification heads and losses that stand on their own."""
