@@ -1,0 +1,63 @@
+"""Config keys of person search, on top of detectron2's and ``reid_heads``'."""
+
+from detectron2.config import CfgNode
+
+from reid_heads.config import add_reid_head_config
+
+
+def add_person_search_config(cfg: CfgNode) -> None:
+    """Add every key of this project to a detectron2 config."""
+    add_reid_head_config(cfg)
+    _add_model_keys(cfg)
+    _add_training_keys(cfg)
+    _add_test_keys(cfg)
+
+
+def _add_model_keys(cfg: CfgNode) -> None:
+    node = cfg.MODEL.PERSON_SEARCH = CfgNode()
+
+    branch = node.IDENTITY_BRANCH = CfgNode()
+    # Feature map the identity features are pooled from; exactly one for now (multi-level fusion takes its place here).
+    branch.IN_FEATURES = ("res4",)
+    # Rows and columns of the pooled grid. People are upright: (16, 8) keeps their shape.
+    branch.POOLER_RESOLUTION = (14, 14)
+    # RoIAlign samples per grid cell and axis; 0 chooses by box size.
+    branch.POOLER_SAMPLING_RATIO = 2
+    # Layers between pooling and head: "res5" (an own copy of the backbone's last stage), "basic_blocks" or "none".
+    branch.BODY = "res5"
+    # For "basic_blocks": output channels, number of residual blocks and stride of the first one.
+    branch.BASIC_BLOCKS = CfgNode({"CHANNELS": 128, "NUM_BLOCKS": 2, "STRIDE": 2, "NORM": "BN"})
+
+    slim = node.SLIM_RESNET = CfgNode()
+    # A small residual network for training from scratch (build_slim_resnet_fpn_backbone): channels of the stem and of the
+    # stages res2, res3, ... (strides 4, 8, ...), and the residual blocks of each stage.
+    slim.STEM_CHANNELS = 32
+    slim.CHANNELS = (32, 64, 128, 128)
+    slim.NUM_BLOCKS = (1, 2, 2, 1)
+
+
+def _add_training_keys(cfg: CfgNode) -> None:
+    # "SGD" (detectron2's) or "AdamW".
+    cfg.SOLVER.OPTIMIZER = "SGD"
+
+
+def _add_test_keys(cfg: CfgNode) -> None:
+    search = cfg.TEST.SEARCH = CfgNode()
+    # Detections below this score (0..1) are not searched; the official protocols use 0.5.
+    search.SCORE_THRESHOLD = 0.5
+    # Multiply each gallery similarity by the detection's score (SeqNet's confidence-weighted similarity).
+    search.CONFIDENCE_WEIGHTING = False
+    # Embed the annotated boxes instead of detecting: the upper bound of a perfect detector.
+    search.USE_GT_BOXES = False
+    # CUHK-SYSU layouts: gallery sizes that are scored besides the first, which gives "search"; -1 is the full set.
+    search.GALLERY_SIZES = (100,)
+    # CUHK-SYSU layouts: subsets to score as well: "occlusion", "resolution".
+    search.SUBSETS = ()
+    # PRW and COCO layouts: also score with the query's camera left out of the gallery.
+    search.MULTI_VIEW = False
+    context = search.CONTEXT = CfgNode()
+    # Context bipartite graph matching (SeqNet), scored besides the plain search: K1 gallery detections are re-ranked by the
+    # K2 most confident people around the query. Published: CUHK-SYSU 10 and 3, PRW 30 and 4.
+    context.ENABLED = False
+    context.K1 = 10
+    context.K2 = 3

@@ -1,0 +1,37 @@
+"""The C4 detector's box head as a registered box head."""
+
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import ROI_BOX_HEAD_REGISTRY
+from detectron2.modeling.roi_heads import Res5ROIHeads
+from torch import Tensor, nn
+
+
+@ROI_BOX_HEAD_REGISTRY.register()
+class Res5BoxHead(nn.Module):
+    """ResNet's last stage and global average pooling on pooled res4 features.
+
+    detectron2 has this inside ``Res5ROIHeads``; as a box head it serves ``StandardROIHeads``, so that one ROI heads class
+    covers C4 and FPN detectors. Its parameters keep the name ``res5``, by which ImageNet weights find them.
+    """
+
+    @configurable
+    def __init__(self, *, res5: nn.Module, out_channels: int):
+        """Wrap the stage; ``out_channels`` is its number of output channels."""
+        super().__init__()
+        self.res5 = res5
+        self.out_channels = out_channels
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
+        res5, out_channels = Res5ROIHeads._build_res5_block(cfg)
+        return {"res5": res5, "out_channels": out_channels}
+
+    @property
+    def output_shape(self) -> ShapeSpec:
+        """Shape of the output: a vector of ``out_channels``."""
+        return ShapeSpec(channels=self.out_channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map pooled features (R, C, H, W) to (R, out_channels)."""
+        return self.res5(features).mean(dim=(2, 3))

@@ -1,0 +1,84 @@
+"""Faster R-CNN that finds people and embeds them, and embeds queries from the same pass."""
+
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.modeling.meta_arch import GeneralizedRCNN
+from detectron2.modeling.postprocessing import detector_postprocess
+from detectron2.structures import Instances
+from torch import Tensor
+
+
+@META_ARCH_REGISTRY.register()
+class PersonSearchRCNN(GeneralizedRCNN):
+    """Detection and re-identification in one pass per frame.
+
+    Training inputs are detectron2's, with ``gt_pids`` among the instances. At test an input may carry ``queries``, an
+    ``Instances`` with ``pred_boxes`` in resized pixels and ``query_ids``: they are embedded from the feature maps of the
+    frame's detections, so a frame never runs twice. It may also carry ``given_boxes``, an ``Instances`` with ``pred_boxes``,
+    ``pred_classes`` and ``scores``, which then stand in for the detector's.
+    """
+
+    def inference(
+        self,
+        batched_inputs: list[dict],
+        detected_instances: list[Instances] | None = None,
+        do_postprocess: bool = True,
+    ) -> list:
+        """Find people and embed them.
+
+        Args:
+            batched_inputs: per image ``image`` (C, H, W), and optionally ``height``, ``width`` (original pixels), ``queries``
+                and ``given_boxes``.
+            detected_instances: known boxes in resized pixels instead of detections; ``given_boxes`` where None.
+            do_postprocess: whether to return boxes in original pixels.
+
+        Returns:
+            With post-processing, per image ``{"instances": Instances}`` with ``pred_boxes``, ``scores``, ``pred_classes``,
+            ``embeddings`` (M, D), and ``"queries": Instances`` with ``pred_boxes``, ``query_ids``, ``embeddings`` where the
+            input had queries; boxes in original pixels. Without it, detectron2's raw list of Instances in resized pixels.
+        """
+        assert not self.training
+        images = self.preprocess_image(batched_inputs)
+        features = self.backbone(images.tensor)
+        if detected_instances is None and "given_boxes" in batched_inputs[0]:
+            detected_instances = [x["given_boxes"] for x in batched_inputs]
+        if detected_instances is None:
+            proposals, _ = self.proposal_generator(images, features, None)
+            detections, _ = self.roi_heads(images, features, proposals, None)
+        else:
+            detections = self.roi_heads.forward_with_given_boxes(
+                features, [x.to(self.device) for x in detected_instances]
+            )
+        if not do_postprocess:
+            return detections
+        # Boxes are scaled in place below, so queries are embedded first.
+        queries = self._embed_queries(features, batched_inputs)
+        outputs = GeneralizedRCNN._postprocess(detections, batched_inputs, images.image_sizes)
+        for output, found, x in zip(outputs, queries, batched_inputs, strict=True):
+            if found is not None:
+                height, width = x.get("height"), x.get("width")
+                output["queries"] = detector_postprocess(
+                    found, height or found.image_size[0], width or found.image_size[1]
+                )
+        return outputs
+
+    def _embed_queries(
+        self, features: dict[str, Tensor], batched_inputs: list[dict]
+    ) -> list[Instances | None]:
+        """Return each image's queries with ``embeddings``, or None where an image has none."""
+        if not any("queries" in x for x in batched_inputs):
+            return [None] * len(batched_inputs)
+        queries = [
+            x["queries"].to(self.device) if "queries" in x else None for x in batched_inputs
+        ]
+        asked = [i for i, q in enumerate(queries) if q is not None]
+        chosen = {name: feature[asked] for name, feature in features.items()}
+        embeddings = self.roi_heads.embed(chosen, [queries[i].pred_boxes for i in asked])
+        for i, rows in zip(asked, embeddings, strict=True):
+            # A new structure: post-processing scales the boxes in place, and the caller's must stay as they are.
+            queries[i] = Instances(
+                queries[i].image_size,
+                pred_boxes=queries[i].pred_boxes.clone(),
+                query_ids=queries[i].query_ids,
+                embeddings=rows,
+            )
+        return queries

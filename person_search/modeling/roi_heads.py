@@ -1,0 +1,100 @@
+"""ROI heads with an identity branch beside the detection branch."""
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import ROI_HEADS_REGISTRY
+from detectron2.modeling.roi_heads import StandardROIHeads
+from detectron2.structures import Boxes, ImageList, Instances
+from torch import Tensor
+
+from person_search.modeling.identity_branch import IdentityBranch
+from person_search.modeling.losses import IdentityLosses
+from reid_heads.labels import UNLABELED_PID
+
+
+@ROI_HEADS_REGISTRY.register()
+class PersonSearchROIHeads(StandardROIHeads):
+    """Detect people and embed them from the same feature maps.
+
+    Identity features are computed for people only: sampled foreground proposals (ground-truth boxes among them) at
+    training, final detections and query boxes at test. Background proposals never reach an identity loss, although
+    detectron2's sampler copies some person's id to them too.
+    """
+
+    @configurable
+    def __init__(self, *, identity_branch: IdentityBranch, identity_losses: IdentityLosses, **kwargs):
+        """Add the identity branch and its losses to ``StandardROIHeads``."""
+        super().__init__(**kwargs)
+        self.identity_branch = identity_branch
+        self.identity_losses = identity_losses
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        return {
+            **super().from_config(cfg, input_shape),
+            "identity_branch": IdentityBranch(cfg, input_shape),
+            "identity_losses": IdentityLosses.from_config(cfg),
+        }
+
+    def forward(
+        self,
+        images: ImageList,
+        features: dict[str, Tensor],
+        proposals: list[Instances],
+        targets: list[Instances] | None = None,
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        """Run detection, then identities.
+
+        Args:
+            images: the batch.
+            features: feature maps (B, C, H, W) by name.
+            proposals: per image, ``proposal_boxes`` in resized pixels and ``objectness_logits``.
+            targets: at training, per image ``gt_boxes`` in resized pixels, ``gt_classes`` and ``gt_pids``.
+
+        Returns:
+            At training the sampled proposals and all losses; at test the detections with ``embeddings``, and {}.
+        """
+        instances, losses = super().forward(images, features, proposals, targets)
+        if self.training:
+            losses.update(self._forward_identity(features, instances))
+        return instances, losses
+
+    def forward_with_given_boxes(
+        self, features: dict[str, Tensor], instances: list[Instances]
+    ) -> list[Instances]:
+        """Add ``embeddings`` (M, D) for the ``pred_boxes`` (resized pixels) of each image."""
+        instances = super().forward_with_given_boxes(features, instances)
+        embeddings = self.embed(features, [x.pred_boxes for x in instances])
+        for x, rows in zip(instances, embeddings, strict=True):
+            x.embeddings = rows
+        return instances
+
+    def embed(self, features: dict[str, Tensor], boxes: list[Boxes]) -> list[Tensor]:
+        """Embed boxes in resized pixels; return (M, D) of unit norm for each image."""
+        return list(self.identity_branch(features, boxes).split([len(b) for b in boxes]))
+
+    def _forward_identity(
+        self, features: dict[str, Tensor], proposals: list[Instances]
+    ) -> dict[str, Tensor]:
+        people = [self._foreground_boxes_and_pids(x) for x in proposals]
+        pids = torch.cat([p for _, p in people])
+        if len(pids) > 0:
+            embeddings = self.identity_branch(features, [b for b, _ in people])
+        else:
+            # Nobody in these images. Every parameter still takes part in the loss, as DDP wants, and the losses are still
+            # called, as their gathering over processes wants.
+            zero = sum(p.sum() for p in self.identity_branch.parameters()) * 0.0
+            embeddings = zero + next(iter(features.values())).new_zeros(
+                (0, self.identity_branch.embedding_dim)
+            )
+            return {k: v + zero for k, v in self.identity_losses(embeddings, pids).items()}
+        return self.identity_losses(embeddings, pids)
+
+    def _foreground_boxes_and_pids(self, proposals: Instances) -> tuple[Boxes, Tensor]:
+        is_person = (proposals.gt_classes >= 0) & (proposals.gt_classes < self.num_classes)
+        boxes = proposals.proposal_boxes[is_person]
+        if not proposals.has("gt_pids"):
+            # An image without people: detectron2 leaves every field but gt_classes away.
+            return boxes, torch.full((len(boxes),), UNLABELED_PID, device=boxes.device)
+        return boxes, proposals.gt_pids[is_person]

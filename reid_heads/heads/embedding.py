@@ -1,0 +1,107 @@
+"""From the feature map of each person to one unit vector.
+
+Letters: R people, C channels, H and W feature cells, D embedding size.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.utils.registry import Registry
+from torch import Tensor, nn
+
+REID_HEADS_REGISTRY = Registry("REID_HEADS")
+REID_HEADS_REGISTRY.__doc__ = """
+Heads that map features (R, C, H, W) of people to embeddings (R, D) of unit norm. They know nothing of boxes, images or
+losses. Called with ``obj(cfg, input_shape)``; they have the attribute ``embedding_dim``.
+"""
+
+POOLINGS = {"avg": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}
+
+
+def build_reid_head(cfg: CfgNode, input_shape: ShapeSpec) -> nn.Module:
+    """Build the head that ``cfg.MODEL.REID_HEAD.NAME`` names."""
+    return REID_HEADS_REGISTRY.get(cfg.MODEL.REID_HEAD.NAME)(cfg, input_shape)
+
+
+class _RowBatchNorm(nn.BatchNorm1d):
+    """BatchNorm1d that takes its running statistics where a batch has none: fewer than two rows."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        if self.training and len(rows) < 2:
+            return F.batch_norm(
+                rows, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+            )
+        return super().forward(rows)
+
+
+@REID_HEADS_REGISTRY.register()
+class EmbeddingHead(nn.Module):
+    """Pool horizontal stripes, project their concatenation, normalise.
+
+    With ``stripes=(1,)`` it is the global pooling and linear projection of OIM (Xiao et al., CVPR 2017) and its followers;
+    ``stripes=(1, 2)`` adds the upper and the lower body. The BatchNorm after the projection is NAE's (Chen et al., CVPR
+    2020).
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        embedding_dim: int,
+        stripes: Sequence[int] = (1,),
+        pooling: str = "avg",
+        use_batch_norm: bool = True,
+    ):
+        """Make the head.
+
+        Args:
+            in_channels: C.
+            embedding_dim: D.
+            stripes: each number n >= 1 adds n horizontal stripes of equal height.
+            pooling: "avg" or "max" within a stripe.
+            use_batch_norm: whether the projection is followed by BatchNorm.
+
+        Raises:
+            ValueError: for an unknown pooling or a stripe number below 1.
+        """
+        super().__init__()
+        if pooling not in POOLINGS:
+            raise ValueError(f"unknown pooling {pooling!r}; expected one of {sorted(POOLINGS)}")
+        if not stripes or min(stripes) < 1:
+            raise ValueError(f"got stripes {tuple(stripes)}; expected numbers of 1 or more")
+        self.embedding_dim = embedding_dim
+        self.stripes = tuple(stripes)
+        self.pool = POOLINGS[pooling]
+        self.project = nn.Linear(in_channels * sum(stripes), embedding_dim, bias=not use_batch_norm)
+        nn.init.normal_(self.project.weight, std=0.01)
+        if self.project.bias is not None:
+            nn.init.zeros_(self.project.bias)
+        self.norm = _RowBatchNorm(embedding_dim) if use_batch_norm else nn.Identity()
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
+        head = cfg.MODEL.REID_HEAD
+        return {
+            "in_channels": input_shape.channels,
+            "embedding_dim": head.EMBEDDING_DIM,
+            "stripes": head.STRIPES,
+            "pooling": head.POOLING,
+            "use_batch_norm": head.BATCH_NORM,
+        }
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Embed each person.
+
+        Args:
+            features: (R, C, H, W); R may be 0 or 1.
+
+        Returns:
+            (R, D) float32 of unit norm.
+        """
+        pooled = [self.pool(features, (n, 1)).flatten(1) for n in self.stripes]
+        embeddings = self.norm(self.project(torch.cat(pooled, dim=1)))
+        return F.normalize(embeddings.float())
