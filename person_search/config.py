@@ -32,7 +32,7 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # A small residual network for training from scratch (build_slim_resnet_fpn_backbone): channels of the stem and of the
     # stages res2, res3, ... (strides 4, 8, ...), and the residual blocks of each stage.
     slim.STEM_CHANNELS = 32
-    slim.CHANNELS = (32, 64, 128, 128)
+    slim.CHANNELS = (32, 64, 128, 192)
     slim.NUM_BLOCKS = (1, 2, 2, 1)
 
 

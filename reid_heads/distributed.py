@@ -20,7 +20,9 @@ def gather_rows(rows: Tensor) -> Tensor:
     """
     if _num_processes() == 1:
         return rows
-    counts = [torch.zeros((), dtype=torch.int64, device=rows.device) for _ in range(_num_processes())]
+    counts = [
+        torch.zeros((), dtype=torch.int64, device=rows.device) for _ in range(_num_processes())
+    ]
     dist.all_gather(counts, torch.tensor(len(rows), device=rows.device))
     most = max(int(count) for count in counts)
     padded = rows.new_zeros((most, *rows.shape[1:]))

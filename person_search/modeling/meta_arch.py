@@ -67,9 +67,7 @@ class PersonSearchRCNN(GeneralizedRCNN):
         """Return each image's queries with ``embeddings``, or None where an image has none."""
         if not any("queries" in x for x in batched_inputs):
             return [None] * len(batched_inputs)
-        queries = [
-            x["queries"].to(self.device) if "queries" in x else None for x in batched_inputs
-        ]
+        queries = [x["queries"].to(self.device) if "queries" in x else None for x in batched_inputs]
         asked = [i for i, q in enumerate(queries) if q is not None]
         chosen = {name: feature[asked] for name, feature in features.items()}
         embeddings = self.roi_heads.embed(chosen, [queries[i].pred_boxes for i in asked])

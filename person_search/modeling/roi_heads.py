@@ -23,7 +23,9 @@ class PersonSearchROIHeads(StandardROIHeads):
     """
 
     @configurable
-    def __init__(self, *, identity_branch: IdentityBranch, identity_losses: IdentityLosses, **kwargs):
+    def __init__(
+        self, *, identity_branch: IdentityBranch, identity_losses: IdentityLosses, **kwargs
+    ):
         """Add the identity branch and its losses to ``StandardROIHeads``."""
         super().__init__(**kwargs)
         self.identity_branch = identity_branch

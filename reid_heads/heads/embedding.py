@@ -32,7 +32,14 @@ class _RowBatchNorm(nn.BatchNorm1d):
     def forward(self, rows: Tensor) -> Tensor:
         if self.training and len(rows) < 2:
             return F.batch_norm(
-                rows, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+                rows,
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                False,
+                0.0,
+                self.eps,
             )
         return super().forward(rows)
 

@@ -1,0 +1,55 @@
+# make demo   find people in the drawn gallery with the shipped weights; sets everything up first
+# make test   the default tests; sets everything up first
+# The rest: make help
+
+# Empty: the first of python3, python3.12, python3.11 that is 3.11 or 3.12.
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# A waiting OpenMP thread that spins makes a loaded machine ten times slower.
+export OMP_WAIT_POLICY ?= PASSIVE
+# uv must take the interpreter of the machine: it would fetch its own from GitHub.
+export UV_PYTHON_DOWNLOADS := never
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check fix readme clean
+
+help:
+	@echo "make demo       search the drawn gallery with the shipped weights (sets everything up first)"
+	@echo "make test       run the default tests (sets everything up first)"
+	@echo "make setup      only set up: virtual environment, pinned packages, detectron2"
+	@echo "make test-slow  run all tests, the slow ones too"
+	@echo "make check      format, lint, types and default tests"
+	@echo "make fix        format and fix what can be fixed"
+	@echo "make readme     make the README's pictures again"
+	@echo "make clean      remove the virtual environment and everything in output/"
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml packaging/setup.sh packaging/uv.txt packaging/detectron2/labgym.txt packaging/detectron2/pyproject.toml packaging/detectron2/detectron2/__init__.py
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash packaging/setup.sh
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/python -m demo.search_drawn_gallery
+
+test: $(READY)
+	@$(BIN)/python -m pytest -n auto
+
+test-slow: $(READY)
+	@$(BIN)/python -m pytest --runslow
+
+check: $(READY)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -n auto
+
+fix: $(READY)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) output

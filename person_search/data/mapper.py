@@ -1,0 +1,123 @@
+"""From dataset dicts to model inputs."""
+
+import contextlib
+import copy
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import DatasetMapper
+from detectron2.data import detection_utils as utils
+from detectron2.structures import Boxes, Instances
+
+from person_search.data.samplers import DRAW_KEY
+
+
+class PersonSearchMapper(DatasetMapper):
+    """detectron2's mapper, which also carries identities, queries and, on request, ground-truth boxes at test.
+
+    Augmentations are seeded by the sample's draw number (see ``samplers.py``), so that a sample looks the same whichever
+    worker maps it and whether or not training was interrupted before it.
+    """
+
+    @configurable
+    def __init__(self, is_train: bool, *, seed: int, use_gt_boxes: bool = False, **kwargs):
+        """Extend ``DatasetMapper``.
+
+        Args:
+            is_train: whether annotations become training targets.
+            seed: of the augmentations.
+            use_gt_boxes: at test, give the annotated boxes to the model instead of letting it detect.
+            **kwargs: of ``DatasetMapper``.
+        """
+        super().__init__(is_train, **kwargs)
+        self.seed = seed
+        self.use_gt_boxes = use_gt_boxes
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict:
+        return {
+            **super().from_config(cfg, is_train),
+            "seed": max(cfg.SEED, 0),
+            "use_gt_boxes": cfg.TEST.SEARCH.USE_GT_BOXES,
+        }
+
+    def __call__(self, dataset_dict: dict) -> dict:
+        """Read and transform one frame.
+
+        Args:
+            dataset_dict: as in the data contract: ``file_name``, ``height``, ``width``, ``annotations`` with ``person_id``,
+                and ``queries`` for a test frame; all boxes in original pixels.
+
+        Returns:
+            The dict with ``image`` (C, H, W) and, at training, ``instances`` with ``gt_pids``; at test ``queries`` and
+            ``given_boxes`` as ``PersonSearchRCNN`` takes them, in resized pixels.
+
+        Raises:
+            OSError: if the image is missing or broken; the message names it.
+        """
+        dataset_dict = copy.copy(dataset_dict)
+        draw = dataset_dict.pop(DRAW_KEY, None)
+        queries = dataset_dict.pop("queries", None)
+        annotations = dataset_dict.get("annotations", [])
+        with _seeded(self.seed, draw):
+            mapped = self._read_and_map(dataset_dict)
+        if self.is_train:
+            return mapped
+        if queries:
+            mapped["queries"] = _boxes_at_test(queries, mapped)
+            mapped["queries"].query_ids = torch.tensor([q["query_id"] for q in queries])
+        if self.use_gt_boxes:
+            given = _boxes_at_test(annotations, mapped)
+            given.scores = torch.ones(len(given))
+            given.pred_classes = torch.zeros(len(given), dtype=torch.int64)
+            mapped["given_boxes"] = given
+        return mapped
+
+    def _read_and_map(self, dataset_dict: dict) -> dict:
+        try:
+            return super().__call__(dataset_dict)
+        except (OSError, SyntaxError) as error:
+            # Pillow says neither which file it was nor, for some formats, that the file is to blame.
+            raise OSError(
+                f"cannot read the image {dataset_dict['file_name']}: {error}; the file is missing or broken, "
+                "copy it again from the data set"
+            ) from error
+
+    def _transform_annotations(self, dataset_dict: dict, transforms, image_shape) -> None:
+        pids = [a["person_id"] for a in dataset_dict["annotations"] if not a.get("iscrowd", 0)]
+        annotations = [
+            utils.transform_instance_annotations(a, transforms, image_shape)
+            for a in dataset_dict.pop("annotations")
+            if not a.get("iscrowd", 0)
+        ]
+        instances = utils.annotations_to_instances(annotations, image_shape)
+        instances.gt_pids = torch.tensor(pids, dtype=torch.int64)
+        dataset_dict["instances"] = utils.filter_empty_instances(instances)
+
+
+def _boxes_at_test(items: list[dict], mapped: dict) -> Instances:
+    """Scale ``bbox`` (original pixels) of each item to the resized image; test frames are resized and nothing else."""
+    height, width = mapped["image"].shape[-2:]
+    boxes = torch.tensor([item["bbox"] for item in items], dtype=torch.float32).reshape(-1, 4)
+    scale_x, scale_y = width / mapped["width"], height / mapped["height"]
+    boxes = boxes * boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
+    return Instances((height, width), pred_boxes=Boxes(boxes))
+
+
+@contextlib.contextmanager
+def _seeded(seed: int, draw: int | None) -> Iterator[None]:
+    """Seed numpy's and Python's global generators, which detectron2's augmentations use, for one sample."""
+    if draw is None:
+        yield
+        return
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    np.random.seed(np.random.SeedSequence([seed, draw]).generate_state(4))
+    random.seed(f"{seed}/{draw}")
+    try:
+        yield
+    finally:
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
