@@ -14,8 +14,9 @@ logger = logging.getLogger(__name__)
 class PersonSearchCheckpointer(DetectionCheckpointer):
     """detectron2's checkpointer, for models that hold the backbone's last stage twice.
 
-    Weights of an ImageNet backbone are matched to parameters by the end of their names, and detectron2 refuses to give one
-    weight to two parameters. Here the identity branch's copy of a stage is matched apart from the detection branch's.
+    Weights of an ImageNet backbone are matched to parameters by the end of their names, and
+    detectron2 refuses to give one weight to two parameters. Here the identity branch's copy of a
+    stage is matched apart from the detection branch's.
     """
 
     def _load_model(self, checkpoint):
@@ -42,7 +43,7 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
         return matched
 
     def load_whole_model(self, path: str) -> None:
-        """Load trained weights, of which every parameter of the model must be present in the right shape.
+        """Load trained weights, which must hold every parameter of the model in its shape.
 
         Raises:
             FileNotFoundError: if there is no such file.

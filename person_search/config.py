@@ -17,20 +17,23 @@ def _add_model_keys(cfg: CfgNode) -> None:
     node = cfg.MODEL.PERSON_SEARCH = CfgNode()
 
     branch = node.IDENTITY_BRANCH = CfgNode()
-    # Feature map the identity features are pooled from; exactly one for now (multi-level fusion takes its place here).
+    # Feature map the identity features are pooled from; exactly one for now (multi-level fusion
+    # takes its place here).
     branch.IN_FEATURES = ("res4",)
     # Rows and columns of the pooled grid. People are upright: (16, 8) keeps their shape.
     branch.POOLER_RESOLUTION = (14, 14)
     # RoIAlign samples per grid cell and axis; 0 chooses by box size.
     branch.POOLER_SAMPLING_RATIO = 2
-    # Layers between pooling and head: "res5" (an own copy of the backbone's last stage), "basic_blocks" or "none".
+    # Layers between pooling and head: "res5" (an own copy of the backbone's last stage),
+    # "basic_blocks" or "none".
     branch.BODY = "res5"
     # For "basic_blocks": output channels, number of residual blocks and stride of the first one.
     branch.BASIC_BLOCKS = CfgNode({"CHANNELS": 128, "NUM_BLOCKS": 2, "STRIDE": 2, "NORM": "BN"})
 
     slim = node.SLIM_RESNET = CfgNode()
-    # A small residual network for training from scratch (build_slim_resnet_fpn_backbone): channels of the stem and of the
-    # stages res2, res3, ... (strides 4, 8, ...), and the residual blocks of each stage.
+    # A small residual network for training from scratch (build_slim_resnet_fpn_backbone): channels
+    # of the stem and of the stages res2, res3, ... (strides 4, 8, ...), and the residual blocks of
+    # each stage.
     slim.STEM_CHANNELS = 32
     slim.CHANNELS = (32, 64, 128, 192)
     slim.NUM_BLOCKS = (1, 2, 2, 1)
@@ -45,19 +48,22 @@ def _add_test_keys(cfg: CfgNode) -> None:
     search = cfg.TEST.SEARCH = CfgNode()
     # Detections below this score (0..1) are not searched; the official protocols use 0.5.
     search.SCORE_THRESHOLD = 0.5
-    # Multiply each gallery similarity by the detection's score (SeqNet's confidence-weighted similarity).
+    # Multiply each gallery similarity by the detection's score (SeqNet's confidence-weighted
+    # similarity).
     search.CONFIDENCE_WEIGHTING = False
     # Embed the annotated boxes instead of detecting: the upper bound of a perfect detector.
     search.USE_GT_BOXES = False
-    # CUHK-SYSU layouts: gallery sizes that are scored besides the first, which gives "search"; -1 is the full set.
+    # CUHK-SYSU layouts: gallery sizes that are scored besides the first, which gives "search"; -1
+    # is the full set.
     search.GALLERY_SIZES = (100,)
     # CUHK-SYSU layouts: subsets to score as well: "occlusion", "resolution".
     search.SUBSETS = ()
     # PRW and COCO layouts: also score with the query's camera left out of the gallery.
     search.MULTI_VIEW = False
     context = search.CONTEXT = CfgNode()
-    # Context bipartite graph matching (SeqNet), scored besides the plain search: K1 gallery detections are re-ranked by the
-    # K2 most confident people around the query. Published: CUHK-SYSU 10 and 3, PRW 30 and 4.
+    # Context bipartite graph matching (SeqNet), scored besides the plain search: K1 gallery
+    # detections are re-ranked by the K2 most confident people around the query. Published: CUHK-
+    # SYSU 10 and 3, PRW 30 and 4.
     context.ENABLED = False
     context.K1 = 10
     context.K2 = 3

@@ -6,9 +6,10 @@ from detectron2.utils import comm
 
 
 class ReseedEachIteration(HookBase):
-    """Seed torch by the iteration's number, so that a resumed run draws the proposals that a straight one draws.
+    """Seed torch by the iteration's number, so that a resumed run draws as a straight one does.
 
-    detectron2's checkpoints hold no generator state. Does nothing where the config asks for no seed.
+    detectron2's checkpoints hold no generator state. Does nothing where the config asks for no
+    seed.
     """
 
     def __init__(self, seed: int):
@@ -22,7 +23,7 @@ class ReseedEachIteration(HookBase):
 
 
 class BestSearchCheckpointer(hooks.BestCheckpointer):
-    """Keep ``model_best.pth``, the weights with the highest search mAP, and remember that value over a resume."""
+    """Keep the weights with the highest search mAP, also over a resume."""
 
     def __init__(self, eval_period: int, checkpointer, metric: str):
         """Follow ``metric`` of the event storage every ``eval_period`` iterations."""

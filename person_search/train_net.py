@@ -35,13 +35,14 @@ logger = logging.getLogger(__name__)
 
 
 class PersonSearchTrainer(DefaultTrainer):
-    """detectron2's default trainer with this project's data, checkpoints, scorer and exact resume."""
+    """detectron2's trainer with this project's data, checkpoints, scorer and exact resume."""
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):
         """Build the resumable training loader."""
         loader, sampler = build_train_loader(cfg)
-        # DefaultTrainer keeps only what it gets back; the sampler travels with the loader until resume_or_load needs it.
+        # DefaultTrainer keeps only what it gets back; the sampler travels with the loader until
+        # resume_or_load needs it.
         loader.resumable_sampler = sampler
         return loader
 
@@ -91,13 +92,16 @@ class PersonSearchTrainer(DefaultTrainer):
         return built
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Load the last checkpoint and continue with the very next batch, or load ``MODEL.WEIGHTS``."""
+        """Continue after the last checkpoint with the very next batch, or load weights."""
         super().resume_or_load(resume)
         self.data_loader.resumable_sampler.start_iteration = self.start_iter
 
 
 def _metric_name(cfg: CfgNode) -> str:
-    """Name of the main metric in the event storage; detectron2 prefixes the data set where there are several."""
+    """Name of the main metric in the event storage.
+
+    detectron2 prefixes the data set where there are several.
+    """
     prefix = f"{cfg.DATASETS.TEST[0]}/" if len(cfg.DATASETS.TEST) > 1 else ""
     return f"{prefix}search/mAP"
 
@@ -172,14 +176,14 @@ def _flat_keys(node: CfgNode, prefix: str = ""):
 
 
 def setup(args) -> CfgNode:
-    """Read the config, choose the device, set logging up and write the config to the output folder."""
+    """Read the config, choose the device, set logging up, write the config to the output."""
     cfg = load_config(args.config_file, args.opts)
     if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
     if cfg.SOLVER.AMP.ENABLED and cfg.MODEL.DEVICE == "cpu" and not args.eval_only:
         raise ValueError(
-            "SOLVER.AMP.ENABLED is True, but detectron2's mixed precision needs a GPU and none is in use; "
-            "add SOLVER.AMP.ENABLED False"
+            "SOLVER.AMP.ENABLED is True, but detectron2's mixed precision needs a GPU and none is "
+            "in use; add SOLVER.AMP.ENABLED False"
         )
     cfg.freeze()
     default_setup(cfg, args)

@@ -10,7 +10,8 @@ def add_reid_head_config(cfg: CfgNode) -> None:
     head.NAME = "EmbeddingHead"
     # Length of an embedding.
     head.EMBEDDING_DIM = 256
-    # Horizontal stripes that are pooled and concatenated: each number n adds n stripes of equal height; (1,) is global.
+    # Horizontal stripes that are pooled and concatenated: each number n adds n stripes of equal
+    # height; (1,) is global.
     head.STRIPES = (1,)
     # Pooling inside a stripe: "avg" or "max".
     head.POOLING = "avg"

@@ -21,7 +21,8 @@ def build_train_loader(cfg: CfgNode):
         (loader, sampler); set ``sampler.start_iteration`` before the first batch to resume there.
 
     Raises:
-        ValueError: if the data sets hold another number of identities than ``cfg.MODEL.REID_HEAD.NUM_IDENTITIES``.
+        ValueError: if the data sets hold another number of identities than
+            ``cfg.MODEL.REID_HEAD.NUM_IDENTITIES``.
     """
     frames = get_detection_dataset_dicts(
         cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
@@ -59,13 +60,14 @@ def check_num_identities(cfg: CfgNode, frames: list[dict]) -> None:
     """
     if len(cfg.DATASETS.TRAIN) > 1:
         raise ValueError(
-            f"DATASETS.TRAIN is {cfg.DATASETS.TRAIN}; expected one set, since person ids of several sets overlap"
+            f"DATASETS.TRAIN is {cfg.DATASETS.TRAIN}; expected one set, since person ids of "
+            "several sets overlap"
         )
     pids = {a["person_id"] for frame in frames for a in frame["annotations"]} - {UNLABELED_PID}
     expected = cfg.MODEL.REID_HEAD.NUM_IDENTITIES
     found = max(pids) + 1 if pids else 0
     if found != expected:
         raise ValueError(
-            f"the training set {cfg.DATASETS.TRAIN[0]} has {found} identities, but MODEL.REID_HEAD.NUM_IDENTITIES is "
-            f"{expected}; set it to {found}"
+            f"the training set {cfg.DATASETS.TRAIN[0]} has {found} identities, but "
+            f"MODEL.REID_HEAD.NUM_IDENTITIES is {expected}; set it to {found}"
         )

@@ -16,10 +16,10 @@ from person_search.data.samplers import DRAW_KEY
 
 
 class PersonSearchMapper(DatasetMapper):
-    """detectron2's mapper, which also carries identities, queries and, on request, ground-truth boxes at test.
+    """detectron2's mapper, with identities, queries and, on request, ground-truth boxes at test.
 
-    Augmentations are seeded by the sample's draw number (see ``samplers.py``), so that a sample looks the same whichever
-    worker maps it and whether or not training was interrupted before it.
+    Augmentations are seeded by the sample's draw number (see ``samplers.py``), so that a sample
+    looks the same whichever worker maps it and whether or not training was interrupted before it.
     """
 
     @configurable
@@ -29,7 +29,8 @@ class PersonSearchMapper(DatasetMapper):
         Args:
             is_train: whether annotations become training targets.
             seed: of the augmentations.
-            use_gt_boxes: at test, give the annotated boxes to the model instead of letting it detect.
+            use_gt_boxes: at test, give the annotated boxes to the model instead of letting it
+                detect.
             **kwargs: of ``DatasetMapper``.
         """
         super().__init__(is_train, **kwargs)
@@ -38,6 +39,7 @@ class PersonSearchMapper(DatasetMapper):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict:
+        """Translate the config."""
         return {
             **super().from_config(cfg, is_train),
             "seed": max(cfg.SEED, 0),
@@ -48,12 +50,14 @@ class PersonSearchMapper(DatasetMapper):
         """Read and transform one frame.
 
         Args:
-            dataset_dict: as in the data contract: ``file_name``, ``height``, ``width``, ``annotations`` with ``person_id``,
-                and ``queries`` for a test frame; all boxes in original pixels.
+            dataset_dict: as in the data contract: ``file_name``, ``height``, ``width``,
+                ``annotations`` with ``person_id``, and ``queries`` for a test frame; all boxes in
+                original pixels.
 
         Returns:
-            The dict with ``image`` (C, H, W) and, at training, ``instances`` with ``gt_pids``; at test ``queries`` and
-            ``given_boxes`` as ``PersonSearchRCNN`` takes them, in resized pixels.
+            The dict with ``image`` (C, H, W) and, at training, ``instances`` with ``gt_pids``; at
+            test ``queries`` and ``given_boxes`` as ``PersonSearchRCNN`` takes them, in resized
+            pixels.
 
         Raises:
             OSError: if the image is missing or broken; the message names it.
@@ -80,10 +84,11 @@ class PersonSearchMapper(DatasetMapper):
         try:
             return super().__call__(dataset_dict)
         except (OSError, SyntaxError) as error:
-            # Pillow says neither which file it was nor, for some formats, that the file is to blame.
+            # Pillow says neither which file it was nor, for some formats, that the file is to
+            # blame.
             raise OSError(
-                f"cannot read the image {dataset_dict['file_name']}: {error}; the file is missing or broken, "
-                "copy it again from the data set"
+                f"cannot read the image {dataset_dict['file_name']}: {error}; the file "
+                "is missing or broken, copy it again from the data set"
             ) from error
 
     def _transform_annotations(self, dataset_dict: dict, transforms, image_shape) -> None:
@@ -99,7 +104,10 @@ class PersonSearchMapper(DatasetMapper):
 
 
 def _boxes_at_test(items: list[dict], mapped: dict) -> Instances:
-    """Scale ``bbox`` (original pixels) of each item to the resized image; test frames are resized and nothing else."""
+    """Scale ``bbox`` (original pixels) of each item to the resized image.
+
+    Test frames are resized and nothing else.
+    """
     height, width = mapped["image"].shape[-2:]
     boxes = torch.tensor([item["bbox"] for item in items], dtype=torch.float32).reshape(-1, 4)
     scale_x, scale_y = width / mapped["width"], height / mapped["height"]
@@ -109,7 +117,7 @@ def _boxes_at_test(items: list[dict], mapped: dict) -> Instances:
 
 @contextlib.contextmanager
 def _seeded(seed: int, draw: int | None) -> Iterator[None]:
-    """Seed numpy's and Python's global generators, which detectron2's augmentations use, for one sample."""
+    """Seed the global generators that detectron2's augmentations use, for one sample."""
     if draw is None:
         yield
         return

@@ -12,15 +12,15 @@ import numpy as np
 class SearchProtocol:
     """Queries, each query's gallery and where the true person stands, for any data set.
 
-    All boxes are float32 (x1, y1, x2, y2) in original pixels. Data sets differ only in what they put in here; one scorer
-    reads it.
+    All boxes are float32 (x1, y1, x2, y2) in original pixels. Data sets differ only in what they
+    put in here; one scorer reads it.
     """
 
     name: str
     """Human-readable name with the setting, e.g. ``CUHK-SYSU, gallery size 100``."""
 
     frame_names: tuple[str, ...]
-    """(F,) distinct frame names, without folder. Every gallery frame and every query's frame is among them."""
+    """(F,) distinct frame names, without folder; every gallery frame and query frame is among them."""
 
     frame_boxes: tuple[np.ndarray, ...]
     """F arrays (M, 4): every annotated person of the frame, labelled or not."""
@@ -41,7 +41,8 @@ class SearchProtocol:
     """(Q, F) bool: the frames that are searched for each query."""
 
     true_queries: np.ndarray
-    """(T,) int64, ascending: row of the query for each true person. All T rows count towards the recall's denominator, also
+    """(T,) int64, ascending: row of the query for each true person. All T rows count towards the
+    recall's denominator, also
     where the same frame is listed twice for a query, or was not searched by the model at all."""
 
     true_frames: np.ndarray

@@ -1,7 +1,7 @@
 """Training order that can be resumed at any iteration.
 
-detectron2's sampler starts its stream anew after a resume, and its aspect-ratio grouping keeps half-filled buffers that no
-checkpoint holds. Here batch i is a function of the seed and of i alone.
+detectron2's sampler starts its stream anew after a resume, and its aspect-ratio grouping keeps
+half-filled buffers that no checkpoint holds. Here batch i is a function of the seed and of i alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,15 +10,16 @@ import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 DRAW_KEY = "draw"
-"""Key of a dataset dict that holds the number of the draw, by which the mapper seeds its augmentations."""
+"""Key of a dataset dict for the number of the draw, which seeds the sample's augmentations."""
 
 
 class ResumableSampler(Sampler[int]):
-    """An endless shuffled stream of keys whose every run of ``batch_size`` keys is one batch of one orientation.
+    """An endless shuffled stream of keys, batch after batch of one orientation each.
 
-    Each epoch is a permutation, cut into batches of landscape frames and batches of portrait frames, so that padding stays
-    small; a last incomplete batch of either kind is dropped, other frames each epoch. Over several processes each one gets
-    its share of every batch. A key is ``draw * size + index``: ``SeededFrames`` takes it apart.
+    Each epoch is a permutation, cut into batches of landscape frames and batches of portrait
+    frames, so that padding stays small; a last incomplete batch of either kind is dropped, other
+    frames each epoch. Over several processes each one gets its share of every batch. A key is
+    ``draw * size + index``: ``SeededFrames`` takes it apart.
     """
 
     def __init__(
@@ -45,7 +46,8 @@ class ResumableSampler(Sampler[int]):
             raise ValueError("the training set is empty; expected at least one frame")
         if batch_size < 1 or batch_size % num_processes:
             raise ValueError(
-                f"SOLVER.IMS_PER_BATCH is {batch_size}; expected a multiple of the {num_processes} processes"
+                f"SOLVER.IMS_PER_BATCH is {batch_size}; expected a multiple of "
+                f"the {num_processes} processes"
             )
         self.is_portrait = np.asarray(is_portrait, dtype=bool)
         self.batch_size = batch_size

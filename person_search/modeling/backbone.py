@@ -11,15 +11,17 @@ from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem
 def build_slim_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
     """Build detectron2's ResNet of basic blocks with freely chosen widths, under detectron2's FPN.
 
-    ``build_resnet_backbone`` fixes ResNet-18's widths at 64 and more; this one reads ``MODEL.PERSON_SEARCH.SLIM_RESNET``.
-    Every other key (``MODEL.RESNETS.NORM``, ``MODEL.FPN.*``) means what it does for detectron2's own FPN builders.
+    ``build_resnet_backbone`` fixes ResNet-18's widths at 64 and more; this one reads
+    ``MODEL.PERSON_SEARCH.SLIM_RESNET``. Every other key (``MODEL.RESNETS.NORM``, ``MODEL.FPN.*``)
+    means what it does for detectron2's own FPN builders.
 
     Raises:
         ValueError: if two stages have the same width.
     """
     slim = cfg.MODEL.PERSON_SEARCH.SLIM_RESNET
     if len(set(slim.CHANNELS)) < len(slim.CHANNELS):
-        # detectron2's BasicBlock projects its shortcut only where the width changes, so a stride needs a new width.
+        # detectron2's BasicBlock projects its shortcut only where the width changes, so a stride
+        # needs a new width.
         raise ValueError(
             f"SLIM_RESNET.CHANNELS is {slim.CHANNELS}; expected another width for each stage"
         )

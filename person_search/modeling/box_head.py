@@ -11,8 +11,9 @@ from torch import Tensor, nn
 class Res5BoxHead(nn.Module):
     """ResNet's last stage and global average pooling on pooled res4 features.
 
-    detectron2 has this inside ``Res5ROIHeads``; as a box head it serves ``StandardROIHeads``, so that one ROI heads class
-    covers C4 and FPN detectors. Its parameters keep the name ``res5``, by which ImageNet weights find them.
+    detectron2 has this inside ``Res5ROIHeads``; as a box head it serves ``StandardROIHeads``, so
+    that one ROI heads class covers C4 and FPN detectors. Its parameters keep the name ``res5``, by
+    which ImageNet weights find them.
     """
 
     @configurable
@@ -24,6 +25,7 @@ class Res5BoxHead(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
+        """Translate the config."""
         res5, out_channels = Res5ROIHeads._build_res5_block(cfg)
         return {"res5": res5, "out_channels": out_channels}
 

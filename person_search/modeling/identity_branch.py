@@ -36,6 +36,7 @@ class IdentityBranch(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        """Translate the config."""
         branch = cfg.MODEL.PERSON_SEARCH.IDENTITY_BRANCH
         (in_feature,) = _known_features(branch.IN_FEATURES, input_shape)
         body, channels = build_identity_body(cfg, input_shape[in_feature].channels)
@@ -102,9 +103,11 @@ def build_identity_body(cfg: CfgNode, in_channels: int) -> tuple[nn.Module, int]
 
 def _build_basic_blocks(blocks_cfg: CfgNode, in_channels: int) -> tuple[nn.Module, int]:
     if "Sync" in blocks_cfg.NORM:
-        # A process whose images hold no person skips the branch; synchronised statistics would wait for it for ever.
+        # A process whose images hold no person skips the branch; synchronised statistics would wait
+        # for it for ever.
         raise ValueError(
-            f"IDENTITY_BRANCH.BASIC_BLOCKS.NORM is {blocks_cfg.NORM!r}; use 'BN', 'GN' or 'FrozenBN'"
+            f"IDENTITY_BRANCH.BASIC_BLOCKS.NORM is {blocks_cfg.NORM!r}; "
+            "use 'BN', 'GN' or 'FrozenBN'"
         )
     blocks = ResNet.make_stage(
         BasicBlock,

@@ -48,7 +48,7 @@ class IdentityLosses(nn.Module):
         return cls({name: _BUILDERS[name](cfg) for name in active}, weights)
 
     def forward(self, embeddings: Tensor, pids: Tensor) -> dict[str, Tensor]:
-        """Return ``{"loss_reid_<name>": weighted loss}`` for embeddings (R, D) and person ids (R,)."""
+        """Return ``{"loss_reid_<name>": weighted loss}`` for embeddings (R, D) and pids (R,)."""
         return {
             f"loss_reid_{name.lower()}": self.weights[name] * loss(embeddings, pids)
             for name, loss in self.losses.items()

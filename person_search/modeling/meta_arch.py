@@ -11,10 +11,11 @@ from torch import Tensor
 class PersonSearchRCNN(GeneralizedRCNN):
     """Detection and re-identification in one pass per frame.
 
-    Training inputs are detectron2's, with ``gt_pids`` among the instances. At test an input may carry ``queries``, an
-    ``Instances`` with ``pred_boxes`` in resized pixels and ``query_ids``: they are embedded from the feature maps of the
-    frame's detections, so a frame never runs twice. It may also carry ``given_boxes``, an ``Instances`` with ``pred_boxes``,
-    ``pred_classes`` and ``scores``, which then stand in for the detector's.
+    Training inputs are detectron2's, with ``gt_pids`` among the instances. At test an input may
+    carry ``queries``, an ``Instances`` with ``pred_boxes`` in resized pixels and ``query_ids``:
+    they are embedded from the feature maps of the frame's detections, so a frame never runs twice.
+    It may also carry ``given_boxes``, an ``Instances`` with ``pred_boxes``, ``pred_classes`` and
+    ``scores``, which then stand in for the detector's.
     """
 
     def inference(
@@ -26,15 +27,17 @@ class PersonSearchRCNN(GeneralizedRCNN):
         """Find people and embed them.
 
         Args:
-            batched_inputs: per image ``image`` (C, H, W), and optionally ``height``, ``width`` (original pixels), ``queries``
-                and ``given_boxes``.
-            detected_instances: known boxes in resized pixels instead of detections; ``given_boxes`` where None.
+            batched_inputs: per image ``image`` (C, H, W), and optionally ``height``, ``width``
+                (original pixels), ``queries`` and ``given_boxes``.
+            detected_instances: known boxes in resized pixels instead of detections; ``given_boxes``
+                where None.
             do_postprocess: whether to return boxes in original pixels.
 
         Returns:
-            With post-processing, per image ``{"instances": Instances}`` with ``pred_boxes``, ``scores``, ``pred_classes``,
-            ``embeddings`` (M, D), and ``"queries": Instances`` with ``pred_boxes``, ``query_ids``, ``embeddings`` where the
-            input had queries; boxes in original pixels. Without it, detectron2's raw list of Instances in resized pixels.
+            With post-processing, per image ``{"instances": Instances}`` with ``pred_boxes``,
+            ``scores``, ``pred_classes``, ``embeddings`` (M, D), and ``"queries": Instances`` with
+            ``pred_boxes``, ``query_ids``, ``embeddings`` where the input had queries; boxes in
+            original pixels. Without it, detectron2's raw list of Instances in resized pixels.
         """
         assert not self.training
         images = self.preprocess_image(batched_inputs)
@@ -72,7 +75,8 @@ class PersonSearchRCNN(GeneralizedRCNN):
         chosen = {name: feature[asked] for name, feature in features.items()}
         embeddings = self.roi_heads.embed(chosen, [queries[i].pred_boxes for i in asked])
         for i, rows in zip(asked, embeddings, strict=True):
-            # A new structure: post-processing scales the boxes in place, and the caller's must stay as they are.
+            # A new structure: post-processing scales the boxes in place, and the caller's must stay
+            # as they are.
             queries[i] = Instances(
                 queries[i].image_size,
                 pred_boxes=queries[i].pred_boxes.clone(),

@@ -17,9 +17,9 @@ from reid_heads.labels import UNLABELED_PID
 class PersonSearchROIHeads(StandardROIHeads):
     """Detect people and embed them from the same feature maps.
 
-    Identity features are computed for people only: sampled foreground proposals (ground-truth boxes among them) at
-    training, final detections and query boxes at test. Background proposals never reach an identity loss, although
-    detectron2's sampler copies some person's id to them too.
+    Identity features are computed for people only: sampled foreground proposals (ground-truth boxes
+    among them) at training, final detections and query boxes at test. Background proposals never
+    reach an identity loss, although detectron2's sampler copies some person's id to them too.
     """
 
     @configurable
@@ -33,6 +33,7 @@ class PersonSearchROIHeads(StandardROIHeads):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        """Translate the config."""
         return {
             **super().from_config(cfg, input_shape),
             "identity_branch": IdentityBranch(cfg, input_shape),
@@ -52,10 +53,12 @@ class PersonSearchROIHeads(StandardROIHeads):
             images: the batch.
             features: feature maps (B, C, H, W) by name.
             proposals: per image, ``proposal_boxes`` in resized pixels and ``objectness_logits``.
-            targets: at training, per image ``gt_boxes`` in resized pixels, ``gt_classes`` and ``gt_pids``.
+            targets: at training, per image ``gt_boxes`` in resized pixels, ``gt_classes`` and
+                ``gt_pids``.
 
         Returns:
-            At training the sampled proposals and all losses; at test the detections with ``embeddings``, and {}.
+            At training the sampled proposals and all losses; at test the detections with
+            ``embeddings``, and {}.
         """
         instances, losses = super().forward(images, features, proposals, targets)
         if self.training:
@@ -84,8 +87,8 @@ class PersonSearchROIHeads(StandardROIHeads):
         if len(pids) > 0:
             embeddings = self.identity_branch(features, [b for b, _ in people])
         else:
-            # Nobody in these images. Every parameter still takes part in the loss, as DDP wants, and the losses are still
-            # called, as their gathering over processes wants.
+            # Nobody in these images. Every parameter still takes part in the loss, as DDP wants,
+            # and the losses are still called, as their gathering over processes wants.
             zero = sum(p.sum() for p in self.identity_branch.parameters()) * 0.0
             embeddings = zero + next(iter(features.values())).new_zeros(
                 (0, self.identity_branch.embedding_dim)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 REID_HEADS_REGISTRY = Registry("REID_HEADS")
 REID_HEADS_REGISTRY.__doc__ = """
-Heads that map features (R, C, H, W) of people to embeddings (R, D) of unit norm. They know nothing of boxes, images or
-losses. Called with ``obj(cfg, input_shape)``; they have the attribute ``embedding_dim``.
+Heads that map features (R, C, H, W) of people to embeddings (R, D) of unit norm. They know nothing
+of boxes, images or losses. Called with ``obj(cfg, input_shape)``; they have the attribute
+``embedding_dim``.
 """
 
 POOLINGS = {"avg": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}
@@ -48,9 +49,9 @@ class _RowBatchNorm(nn.BatchNorm1d):
 class EmbeddingHead(nn.Module):
     """Pool horizontal stripes, project their concatenation, normalise.
 
-    With ``stripes=(1,)`` it is the global pooling and linear projection of OIM (Xiao et al., CVPR 2017) and its followers;
-    ``stripes=(1, 2)`` adds the upper and the lower body. The BatchNorm after the projection is NAE's (Chen et al., CVPR
-    2020).
+    With ``stripes=(1,)`` it is the global pooling and linear projection of OIM (Xiao et al., CVPR
+    2017) and its followers; ``stripes=(1, 2)`` adds the upper and the lower body. The BatchNorm
+    after the projection is NAE's (Chen et al., CVPR 2020).
     """
 
     @configurable
@@ -91,6 +92,7 @@ class EmbeddingHead(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
+        """Translate the config."""
         head = cfg.MODEL.REID_HEAD
         return {
             "in_channels": input_shape.channels,

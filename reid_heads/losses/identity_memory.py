@@ -14,17 +14,19 @@ from reid_heads.labels import UNLABELED_PID
 class OIMLoss(nn.Module):
     """Classify embeddings against a table of identities and a queue of unlabelled people.
 
-    Online Instance Matching, Xiao et al., CVPR 2017, section 3.3 and equations 1-4: labelled rows are pulled towards their
-    identity's row in the table and away from every other row and from the queue; unlabelled rows are negatives only. After
-    the loss, each labelled row is blended into the table and each unlabelled one replaces the oldest of the queue.
+    Online Instance Matching, Xiao et al., CVPR 2017, section 3.3 and equations 1-4: labelled rows
+    are pulled towards their identity's row in the table and away from every other row and from the
+    queue; unlabelled rows are negatives only. After the loss, each labelled row is blended into the
+    table and each unlabelled one replaces the oldest of the queue.
 
-    The state (table, queue, queue pointer) lives in buffers, so a checkpoint resumes exactly. Over several processes every
-    rank must call ``forward``, with zero rows too: rows are gathered from all ranks before the update, so that the memories
-    stay equal (detectron2 does not broadcast buffers), and the loss is divided by the rows of all ranks, so that averaged
-    gradients equal those of one process with the joined batch.
+    The state (table, queue, queue pointer) lives in buffers, so a checkpoint resumes exactly. Over
+    several processes every rank must call ``forward``, with zero rows too: rows are gathered from
+    all ranks before the update, so that the memories stay equal (detectron2 does not broadcast
+    buffers), and the loss is divided by the rows of all ranks, so that averaged gradients equal
+    those of one process with the joined batch.
 
-    Two deliberate departures from the first implementation: the update happens after the loss in ``forward``, not inside
-    ``backward``; and the queue pointer is a buffer.
+    Two deliberate departures from the first implementation: the update happens after the loss in
+    ``forward``, not inside ``backward``; and the queue pointer is a buffer.
     """
 
     table: Tensor
@@ -91,8 +93,8 @@ class OIMLoss(nn.Module):
         low, high = pids.min().item(), pids.max().item()
         if low < UNLABELED_PID or high >= len(self.table):
             raise ValueError(
-                f"got person ids from {low} to {high}, but the identity memory holds 0..{len(self.table) - 1} and "
-                f"{UNLABELED_PID} for unlabelled people; set MODEL.REID_HEAD.NUM_IDENTITIES to the "
+                f"got person ids from {low} to {high}, but the identity memory holds "
+                f"0..{len(self.table) - 1} and {UNLABELED_PID} for unlabelled people; set MODEL.REID_HEAD.NUM_IDENTITIES to the "
                 "number of identities of the training set"
             )
 
@@ -102,8 +104,9 @@ class OIMLoss(nn.Module):
         rows = embeddings[labeled]
         if len(rows) == 0:
             return embeddings.sum() * 0.0
-        # Equations 1 and 2 in one softmax: identities first, then the unlabelled people of the queue. Concatenation copies:
-        # backward must see the memory as it was, and the update below changes it in place.
+        # Equations 1 and 2 in one softmax: identities first, then the unlabelled people of the
+        # queue. Concatenation copies: backward must see the memory as it was, and the update below
+        # changes it in place.
         memory = torch.cat([self.table, self.queue])
         logits = self.scale * rows @ memory.t()
         return F.cross_entropy(logits, pids[labeled], reduction="sum") / num_labeled
@@ -115,10 +118,10 @@ class OIMLoss(nn.Module):
         self._push_to_queue(embeddings[~labeled])
 
     def _blend_into_table(self, rows: Tensor, pids: Tensor) -> None:
-        """Apply ``v <- normalize(m v + (1 - m) x)`` row after row, in rounds of distinct identities.
+        """Apply ``v <- normalize(m v + (1 - m) x)`` row by row, in rounds of distinct identities.
 
-        Round n takes the n-th row of every identity: the same result as one row at a time, in as many steps as the most
-        frequent identity has rows.
+        Round n takes the n-th row of every identity: the same result as one row at a time, in as
+        many steps as the most frequent identity has rows.
         """
         occurrence = _occurrence_number(pids)
         for n in range(int(occurrence.max()) + 1 if len(pids) else 0):

@@ -1,7 +1,8 @@
 """Make ``import detectron2`` mean the copy that the PyPI wheel LabGym carries.
 
-Importing ``detectron2.x.y`` yields the very same module object as ``LabGym.detectron2.x.y``, so that every registry and
-catalog exists once, whichever name a module was imported by. Nothing here is detectron2's own code.
+Importing ``detectron2.x.y`` yields the very same module object as ``LabGym.detectron2.x.y``, so
+that every registry and catalog exists once, whichever name a module was imported by. Nothing here
+is detectron2's own code.
 """
 
 import importlib
@@ -24,7 +25,8 @@ class _AliasLoader(importlib.abc.InspectLoader):
         return importlib.import_module(self._real_spec.name)
 
     def exec_module(self, module):
-        # importlib has just overwritten the module's __spec__ with the alias's; the module keeps its own.
+        # importlib has just overwritten the module's __spec__ with the alias's; the module keeps
+        # its own.
         module.__spec__ = self._real_spec
         module.__loader__ = self._real_spec.loader
 
@@ -45,7 +47,7 @@ class _AliasLoader(importlib.abc.InspectLoader):
 
 
 class _AliasFinder(importlib.abc.MetaPathFinder):
-    """Resolve ``detectron2.*`` to the specification of ``LabGym.detectron2.*`` without importing it."""
+    """Resolve ``detectron2.*`` to the spec of ``LabGym.detectron2.*`` without importing it."""
 
     def find_spec(self, fullname, path=None, target=None):
         if not fullname.startswith(_ALIAS + "."):
