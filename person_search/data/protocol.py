@@ -20,7 +20,7 @@ class SearchProtocol:
     """Human-readable name with the setting, e.g. ``CUHK-SYSU, gallery size 100``."""
 
     frame_names: tuple[str, ...]
-    """(F,) distinct frame names, without folder; every gallery frame and query frame is among them."""
+    """(F,) distinct frame names, without folder; all gallery and query frames are among them."""
 
     frame_boxes: tuple[np.ndarray, ...]
     """F arrays (M, 4): every annotated person of the frame, labelled or not."""

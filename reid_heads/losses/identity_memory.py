@@ -94,8 +94,8 @@ class OIMLoss(nn.Module):
         if low < UNLABELED_PID or high >= len(self.table):
             raise ValueError(
                 f"got person ids from {low} to {high}, but the identity memory holds "
-                f"0..{len(self.table) - 1} and {UNLABELED_PID} for unlabelled people; set MODEL.REID_HEAD.NUM_IDENTITIES to the "
-                "number of identities of the training set"
+                f"0..{len(self.table) - 1} and {UNLABELED_PID} for unlabelled people; set "
+                "MODEL.REID_HEAD.NUM_IDENTITIES to the number of identities of the training set"
             )
 
     def _matching_loss(self, embeddings: Tensor, pids: Tensor) -> Tensor:
