@@ -1,0 +1,76 @@
+"""Register the built-in data sets in detectron2's catalogs.
+
+Expected below the root, which is ``$DETECTRON2_DATASETS`` or ``./datasets``::
+
+    CUHK-SYSU/   drawn-cuhk/      Image/SSM/*.jpg, annotation/…
+    PRW/         drawn-prw/       frames/*.jpg, annotations/*.jpg.mat, …
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from person_search.data.cuhk_sysu import load_cuhk_sysu, load_cuhk_sysu_protocol
+from person_search.data.protocol import SearchProtocol
+from person_search.data.prw import load_prw, load_prw_protocol
+
+
+@dataclass(frozen=True)
+class BuiltinDataset:
+    """A data set with a fixed folder and layout."""
+
+    folder: str
+    load: Callable[[Path, str], list[dict[str, Any]]]
+    load_protocol: Callable[..., SearchProtocol]
+    num_identities: dict[str, int]
+    """Published number of identities of each split; empty for drawn sets."""
+
+
+BUILTIN_DATASETS = {
+    "cuhk_sysu": BuiltinDataset(
+        "CUHK-SYSU", load_cuhk_sysu, load_cuhk_sysu_protocol, {"train": 5532, "test": 2900}
+    ),
+    "prw": BuiltinDataset("PRW", load_prw, load_prw_protocol, {"train": 483, "test": 450}),
+    "drawn_cuhk": BuiltinDataset("drawn-cuhk", load_cuhk_sysu, load_cuhk_sysu_protocol, {}),
+    "drawn_prw": BuiltinDataset("drawn-prw", load_prw, load_prw_protocol, {}),
+}
+
+
+def get_datasets_root() -> Path:
+    """Return ``$DETECTRON2_DATASETS``, or ``datasets`` in the working folder."""
+    return Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
+
+
+def register_all(root: str | Path | None = None) -> None:
+    """Register all built-in data sets; nothing is read before it is asked for.
+
+    A second call with the same root does nothing, with another root it registers anew.
+
+    Args:
+        root: the folder that holds the data sets' folders; None for `get_datasets_root`.
+    """
+    root = get_datasets_root() if root is None else Path(root)
+    for prefix, dataset in BUILTIN_DATASETS.items():
+        for split in ("train", "test"):
+            _register(f"{prefix}_{split}", dataset, root / dataset.folder, split)
+
+
+def _register(name: str, dataset: BuiltinDataset, folder: Path, split: str) -> None:
+    if name in DatasetCatalog.list():
+        if MetadataCatalog.get(name).get("root") == str(folder):
+            return
+        # Neither catalog lets an entry be changed.
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    DatasetCatalog.register(name, partial(dataset.load, folder, split))
+    metadata = MetadataCatalog.get(name)
+    metadata.set(thing_classes=["person"], evaluator_type="person_search", root=str(folder))
+    if split == "test":
+        metadata.set(load_protocol=partial(dataset.load_protocol, folder, title=dataset.folder))
+    if split in dataset.num_identities:
+        metadata.set(num_identities=dataset.num_identities[split])
