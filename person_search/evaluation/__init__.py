@@ -1,0 +1,1 @@
+"""Scorers of saved predictions, and the evaluator that writes them."""

@@ -1,0 +1,251 @@
+"""Person search mAP and top-k for every data set, exactly as the official protocol counts.
+
+The rules are those of the CUHK-SYSU evaluation, which PRW's follows: Xiao et al., "Joint Detection
+and Identification Feature Learning for Person Search" (CVPR 2017). Data sets differ only in their
+``SearchProtocol``.
+
+Letters: Q queries, F frames, N detections above the score threshold, T true rows, E entries of one
+query's gallery.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from person_search.data.protocol import SearchProtocol
+from person_search.evaluation.alignment import check_against_protocol
+from person_search.evaluation.boxes import paired_iou
+from person_search.evaluation.context import ContextMatching, match_context
+from person_search.evaluation.frame_detections import (
+    FrameDetections,
+    expand_ranges,
+    group_by_frame,
+)
+from person_search.evaluation.predictions import Predictions
+from person_search.evaluation.ranking import average_precision, first_true_rank, top_entries
+from person_search.evaluation.similarity import iterate_galleries
+
+TOP_K = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """One query's search, for looking at."""
+
+    query: int
+    """Row of the protocol's queries."""
+
+    average_precision: float
+    """0..1, with the recall already multiplied in."""
+
+    recall: float
+    """Share of the true rows that were found, 0..1."""
+
+    true_ranks: tuple[int, ...]
+    """Ranks, from 1 and rising, of the true detections."""
+
+    top_rows: np.ndarray
+    """(K,) int64: the most similar detections, best first: rows in the predictions."""
+
+    top_similarities: np.ndarray
+    """(K,) float32."""
+
+    top_is_true: np.ndarray
+    """(K,) bool."""
+
+
+@dataclass(frozen=True)
+class _TrueCandidates:
+    """Detections that overlap a true box well enough, by query, true row, then detection."""
+
+    queries: np.ndarray
+    true_rows: np.ndarray
+    detections: np.ndarray
+
+
+def evaluate_search(
+    protocol: SearchProtocol,
+    predictions: Predictions,
+    score_threshold: float = 0.5,
+    confidence_weighting: bool = False,
+    context: ContextMatching | None = None,
+) -> dict[str, float]:
+    """Score a search.
+
+    1. Only detections with ``score >= score_threshold`` are searched.
+    2. In each true frame, the most similar among the detections that overlap the true box by an IoU
+       of at least ``min(0.5, w*h / ((w+10)*(h+10)))`` is true, w and h being those of the true box.
+       Every other detection is false.
+    3. A query's AP is the average precision of the whole gallery's detections times the share of
+       its true rows that were found; a frame that the model has not seen, or that is listed twice,
+       counts as not found. AP is 0 if none was found.
+    4. top-k asks whether one of the k most similar detections is true. Ties go by the protocol's
+       order of frames, then by the model's order of boxes.
+
+    Args:
+        protocol: What is asked.
+        predictions: What was found; unchanged.
+        score_threshold: Least detection score, 0..1. The official evaluators use 0.5.
+        confidence_weighting: Multiply similarities by the detection score (CWS in SeqNet).
+        context: Rerank by the people around the query; the predictions need their context arrays.
+
+    Returns:
+        ``mAP``, ``top1``, ``top5``, ``top10`` in percent.
+
+    Raises:
+        ValueError: If protocol and predictions do not fit, there is no query, or context is asked
+            for but absent.
+    """
+    num_queries = len(protocol.query_frames)
+    precisions = np.zeros(num_queries)
+    ranks = np.zeros(num_queries, dtype=np.int64)
+    num_true = np.bincount(protocol.true_queries, minlength=num_queries)
+    search = _Search(protocol, predictions, score_threshold, confidence_weighting, context)
+    for query, similarities, _, true_entries in search:
+        if len(true_entries):
+            recall = len(true_entries) / num_true[query]
+            precisions[query] = average_precision(similarities, true_entries) * recall
+            ranks[query] = first_true_rank(similarities, true_entries)
+    result = {"mAP": 100 * float(precisions.mean())}
+    for k in TOP_K:
+        result[f"top{k}"] = 100 * float(np.mean((ranks > 0) & (ranks <= k)))
+    return result
+
+
+def search_each_query(
+    protocol: SearchProtocol,
+    predictions: Predictions,
+    score_threshold: float = 0.5,
+    confidence_weighting: bool = False,
+    context: ContextMatching | None = None,
+    num_top: int = 10,
+) -> list[QueryResult]:
+    """Search as ``evaluate_search`` does, and return each query's result.
+
+    Args:
+        protocol: As there.
+        predictions: As there.
+        score_threshold: As there.
+        confidence_weighting: As there.
+        context: As there.
+        num_top: Detections to list for each query; fewer where its gallery has fewer.
+    """
+    num_true = np.bincount(protocol.true_queries, minlength=len(protocol.query_frames))
+    search = _Search(protocol, predictions, score_threshold, confidence_weighting, context)
+    results = []
+    for query, similarities, members, true_entries in search:
+        ranking = np.argsort(-similarities, kind="stable")
+        recall = len(true_entries) / max(num_true[query], 1)
+        top = top_entries(similarities, num_top)
+        results.append(
+            QueryResult(
+                query=query,
+                average_precision=average_precision(similarities, true_entries) * recall,
+                recall=recall,
+                true_ranks=tuple((np.flatnonzero(np.isin(ranking, true_entries)) + 1).tolist()),
+                top_rows=search.detections.rows[members[top]],
+                top_similarities=similarities[top],
+                top_is_true=np.isin(top, true_entries),
+            )
+        )
+    return results
+
+
+class _Search:
+    """Walk through the queries: each with its gallery's similarities and which of them are true."""
+
+    def __init__(
+        self,
+        protocol: SearchProtocol,
+        predictions: Predictions,
+        score_threshold: float,
+        confidence_weighting: bool,
+        context: ContextMatching | None,
+    ) -> None:
+        check_against_protocol(predictions, protocol)
+        if not len(protocol.query_frames):
+            raise ValueError(f"{protocol.name}: no queries, so there is nothing to score")
+        if context is not None and not predictions.has_context:
+            raise ValueError(
+                "context_query_index: absent, but context matching needs the people around each "
+                "query. "
+                "Write the predictions with "
+                "person_search.evaluation.evaluator.PersonSearchEvaluator."
+            )
+        self.protocol = protocol
+        self.context = context
+        self.detections = group_by_frame(protocol, predictions, score_threshold)
+        self.query_embeddings = predictions.query_embeddings.astype(np.float64)
+        self.embeddings = predictions.embeddings[self.detections.rows].astype(np.float64)
+        if confidence_weighting:
+            self.embeddings *= self.detections.scores[:, None]
+        self.people = _context_people(predictions, score_threshold) if context is not None else None
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield query, similarities (E,), their detections (E,) and the rows of the true ones."""
+        candidates = _find_candidates(self.protocol, self.detections)
+        bounds = np.searchsorted(
+            candidates.queries, np.arange(len(self.protocol.query_frames) + 1)
+        ).tolist()
+        for query, similarities, members in iterate_galleries(
+            self.query_embeddings, self.embeddings, self.detections, self.protocol.gallery_mask
+        ):
+            if self.context is not None and self.people is not None:
+                similarities = match_context(
+                    similarities,
+                    self.detections.frames[members],
+                    self.embeddings[members],
+                    self.people[query],
+                    self.context,
+                )
+            span = slice(bounds[query], bounds[query + 1])
+            entries = np.searchsorted(members, candidates.detections[span])
+            yield (
+                query,
+                similarities,
+                members,
+                _pick_true(similarities, entries, candidates.true_rows[span]),
+            )
+
+
+def _context_people(predictions: Predictions, score_threshold: float) -> list[np.ndarray]:
+    """Collect each query's context embeddings.
+
+    People below the score threshold are left out, as in the gallery.
+    """
+    index, scores = predictions.context_query_index, predictions.context_scores
+    embeddings = predictions.context_embeddings
+    assert index is not None and scores is not None and embeddings is not None
+    # The query's own row comes first and stays at any threshold.
+    own = np.zeros(len(index), dtype=bool)
+    own[np.unique(index, return_index=True)[1]] = True
+    rows = np.flatnonzero(own | (scores >= score_threshold))
+    rows = rows[np.argsort(index[rows], kind="stable")]
+    bounds = np.searchsorted(index[rows], np.arange(1, len(predictions.query_names)))
+    return np.split(embeddings[rows], bounds)
+
+
+def _find_candidates(protocol: SearchProtocol, detections: FrameDetections) -> _TrueCandidates:
+    """Find the detections that overlap the true box of their frame by the protocol's threshold."""
+    num_frames = len(protocol.frame_names)
+    pairs = protocol.true_queries * num_frames + protocol.true_frames
+    rows = np.unique(pairs, return_index=True)[1]  # a frame listed twice is matched once
+    rows = rows[protocol.gallery_mask[protocol.true_queries[rows], protocol.true_frames[rows]]]
+    frames = protocol.true_frames[rows]
+    owner, members = expand_ranges(detections.starts[frames], np.diff(detections.starts)[frames])
+    boxes = protocol.true_boxes[rows].astype(np.float64)
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    threshold = np.minimum(0.5, width * height / ((width + 10) * (height + 10)))
+    keep = paired_iou(detections.boxes[members], boxes[owner]) >= threshold[owner]
+    owner, members = owner[keep], members[keep]
+    return _TrueCandidates(protocol.true_queries[rows[owner]], owner, members)
+
+
+def _pick_true(similarities: np.ndarray, entries: np.ndarray, true_rows: np.ndarray) -> np.ndarray:
+    """Keep each true row's most similar candidate, the first of equals."""
+    if len(entries) < 2 or (true_rows[1:] > true_rows[:-1]).all():
+        return entries
+    order = np.lexsort((entries, -similarities[entries], true_rows))
+    first = np.diff(true_rows[order], prepend=-1) > 0
+    return entries[order[first]]
