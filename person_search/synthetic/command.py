@@ -1,0 +1,75 @@
+"""``person-search draw``: write a drawn set, or pictures to judge it by."""
+
+import argparse
+import dataclasses
+import logging
+from pathlib import Path
+
+from .contact_sheet import write_preview
+from .cuhk_writer import write_cuhk_sysu
+from .prw_writer import write_prw
+from .world_spec import PRESETS
+
+logger = logging.getLogger(__name__)
+
+WRITERS = {"drawn-cuhk": write_cuhk_sysu, "drawn-prw": write_prw}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``person-search draw``."""
+    parser.add_argument(
+        "--set",
+        choices=sorted(WRITERS),
+        default="drawn-cuhk",
+        help="which drawn world: drawn-cuhk is written in the layout of CUHK-SYSU, drawn-prw in "
+        "that of PRW (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=Path("datasets"),
+        help="folder of the data sets; the set becomes a folder of its name in it "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        help="draw another world of the same kind; published numbers are for the default seed",
+    )
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        help="share of frames and identities to draw, e.g. 0.1 for a tenth (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=2,
+        help="how many processes draw; the result does not depend on it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--preview",
+        type=int,
+        metavar="N",
+        help="write no data set but two pictures into ROOT: N frames, and N people from 8 sides",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw what the arguments ask for and return the exit status 0.
+
+    Raises:
+        ValueError: An argument is out of range.
+        OSError: The folder holds something else or cannot be written.
+    """
+    spec = PRESETS[args.set].scaled(args.scale)
+    if args.seed is not None:
+        spec = dataclasses.replace(spec, seed=args.seed)
+    if args.preview is not None:
+        for path in write_preview(spec, args.root, args.preview):
+            logger.info("wrote %s", path)
+        return 0
+    root = WRITERS[args.set](spec, args.root / args.set, processes=args.processes)
+    logger.info("%s is in %s", args.set, root)
+    return 0

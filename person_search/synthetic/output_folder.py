@@ -1,0 +1,170 @@
+"""Write a drawn world to disk so that either all of it is there or nothing."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import multiprocessing
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+from tqdm import tqdm
+
+from .world import DrawnPerson, FramePlan, World
+from .world_spec import WorldSpec
+
+logger = logging.getLogger(__name__)
+
+RECORD_NAME = "drawn.json"
+FORMAT_VERSION = 1
+"""Raise it whenever the same spec would draw something else."""
+
+
+@dataclass(frozen=True)
+class WrittenFrame:
+    """A frame on disk and who is in it."""
+
+    name: str
+    plan: FramePlan
+    people: tuple[DrawnPerson, ...]
+    pixels_sha256: str
+    """Of the pixels before JPEG compression."""
+
+
+def spec_record(spec: WorldSpec, layout: str) -> dict:
+    """Return what identifies a drawn set, as plain JSON values."""
+    record = {"layout": layout, "format_version": FORMAT_VERSION, "spec": dataclasses.asdict(spec)}
+    return json.loads(json.dumps(record))
+
+
+def is_already_drawn(spec: WorldSpec, layout: str, root: Path) -> bool:
+    """Say whether ``root`` holds exactly this set.
+
+    Raises:
+        FileExistsError: ``root`` holds anything else.
+        NotADirectoryError: ``root`` is a file.
+    """
+    if root.exists() and not root.is_dir():
+        raise NotADirectoryError(f"cannot draw into {root}: it is a file; name a folder")
+    if not root.exists() or not any(root.iterdir()):
+        return False
+    try:
+        record = json.loads((root / RECORD_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        record = {}
+    expected = spec_record(spec, layout)
+    if isinstance(record, dict) and all(record.get(k) == v for k, v in expected.items()):
+        return True
+    raise FileExistsError(
+        f"{root} is not empty and does not hold {spec.name} with seed {spec.seed} in this version's form "
+        f"(see its {RECORD_NAME}, if any): remove the folder or choose another root"
+    )
+
+
+@contextmanager
+def staged_folder(root: Path) -> Iterator[Path]:
+    """Give a temporary sibling of ``root`` that becomes ``root`` on success and vanishes on failure.
+
+    Raises:
+        OSError: The place cannot be written to, or the disk is full; the message names the folder.
+    """
+    staging = None
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+        staging.chmod(0o755)
+        yield staging
+        if root.exists():
+            root.rmdir()
+        staging.rename(root)
+    except OSError as error:
+        raise type(error)(
+            error.errno, f"cannot write the drawn set to {root} ({error.strerror or error}): "
+            "check free space and permissions, or choose another --root"
+        ) from error  # fmt: skip
+    finally:
+        if staging is not None and staging.exists():
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+_world: World | None = None
+
+
+def _start_worker(spec: WorldSpec) -> None:
+    global _world
+    cv2.setNumThreads(1)
+    _world = World(spec)
+
+
+def _draw_in_worker(index: int, path: str) -> tuple[tuple[DrawnPerson, ...], str]:
+    return _draw_one(_world, index, path)
+
+
+def _draw_one(world: World, index: int, path: str) -> tuple[tuple[DrawnPerson, ...], str]:
+    frame = world.draw(index)
+    quality = world.scene(frame.plan.camera).camera.jpeg_quality
+    ok, data = cv2.imencode(".jpg", frame.image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not ok:
+        raise RuntimeError(f"could not encode {path} as JPEG")
+    Path(path).write_bytes(data.tobytes())
+    return frame.people, hashlib.sha256(frame.image.tobytes()).hexdigest()
+
+
+def write_frames(
+    spec: WorldSpec, folder: Path, name_of: Callable[[FramePlan], str], processes: int
+) -> list[WrittenFrame]:
+    """Draw every frame of a world into a folder.
+
+    Args:
+        spec: The world.
+        folder: Existing folder for the JPEG files.
+        name_of: File name of a frame.
+        processes: How many to draw with; the files do not depend on it.
+
+    Returns:
+        One entry per frame, in the world's order.
+
+    Raises:
+        ValueError: ``processes`` is below 1.
+    """
+    if processes < 1:
+        raise ValueError(f"processes must be at least 1, got {processes}")
+    world = World(spec)
+    names = [name_of(plan) for plan in world.plans]
+    paths = [str(folder / name) for name in names]
+    indices = range(len(paths))
+    progress = {"total": len(paths), "desc": f"drawing {spec.name}", "unit": "frame"}
+    if processes == 1:
+        results = [
+            _draw_one(world, i, p) for i, p in tqdm(zip(indices, paths, strict=True), **progress)
+        ]
+    else:
+        # Spawned, not forked: a forked OpenCV or torch may hang on the locks of its parent's threads.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, context, _start_worker, (spec,)) as pool:
+            drawn = pool.map(_draw_in_worker, indices, paths, chunksize=8)
+            results = list(tqdm(drawn, **progress))
+    return [
+        WrittenFrame(name, plan, people, digest)
+        for name, plan, (people, digest) in zip(names, world.plans, results, strict=True)
+    ]
+
+
+def write_record(spec: WorldSpec, layout: str, folder: Path, frames: list[WrittenFrame]) -> None:
+    """Write ``drawn.json``: the spec, counts, and a digest of all pixels and annotations."""
+    digest = hashlib.sha256()
+    for frame in frames:
+        digest.update(f"{frame.name} {frame.pixels_sha256} {frame.people}\n".encode())
+    record = spec_record(spec, layout)
+    record["frames"] = len(frames)
+    record["people"] = sum(len(frame.people) for frame in frames)
+    record["content_sha256"] = digest.hexdigest()
+    text = json.dumps(record, indent=2) + "\n"
+    (folder / RECORD_NAME).write_text(text, encoding="utf-8")
+    logger.info("%s: %d frames, %d people", spec.name, record["frames"], record["people"])

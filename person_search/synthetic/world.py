@@ -1,0 +1,239 @@
+"""A drawn world: who appears where, and the pictures of it."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from .camera import Camera, spoil
+from .canvas import Sprite
+from .figure import paint_person
+from .identity import Identity, make_identity, sample_identity
+from .palette import Stream, make_rng
+from .paste import cast_shadow, clip_box, paste
+from .pose import sample_pose
+from .scene import Scene, build_scene
+from .world_spec import WorldSpec
+
+UNLABELLED = -1
+_SCENES_KEPT = 24
+_TRIES = 12
+
+
+@dataclass(frozen=True)
+class FramePlan:
+    """What a frame is to show."""
+
+    index: int
+    """Number of the frame in the world: training frames first."""
+    split: str
+    camera: int
+    people: tuple[int, ...]
+    """Identities, ``UNLABELLED`` for passers-by."""
+
+
+@dataclass(frozen=True)
+class DrawnPerson:
+    """One annotated person of a frame."""
+
+    identity: int
+    """Number of the identity in the world, or ``UNLABELLED``."""
+    box: tuple[int, int, int, int]
+    """(x, y, w, h) in pixels: the whole person, hidden parts included, cut at the frame's border."""
+    visible: float
+    """Share of the person's pixels that are in the frame and not hidden."""
+
+
+@dataclass(frozen=True)
+class DrawnFrame:
+    """A finished frame."""
+
+    plan: FramePlan
+    image: np.ndarray
+    """(H, W, 3) uint8 BGR."""
+    people: tuple[DrawnPerson, ...]
+
+
+@dataclass
+class _Placed:
+    """A person on the way into a frame."""
+
+    identity: int
+    sprite: Sprite
+    x: int
+    y: int
+    size: float
+
+
+class World:
+    """Draw the frames of a spec, in any order and in any process, always the same bytes."""
+
+    def __init__(self, spec: WorldSpec):
+        self.spec = spec
+        self.plans = plan_frames(spec)
+        self._scenes: dict[int, Scene] = {}
+        self._identities: dict[int, Identity] = {}
+
+    def identity(self, index: int) -> Identity:
+        """Return identity ``index``: training identities come first, then those of the test."""
+        if index not in self._identities:
+            start = 0 if index < self.spec.train_identities else self.spec.train_identities
+            share = self.spec.near_duplicate_share
+            self._identities[index] = make_identity(self.spec.seed, index, share, start)
+        return self._identities[index]
+
+    def scene(self, index: int) -> Scene:
+        """Return the scene of a camera, painted once."""
+        if index not in self._scenes:
+            if len(self._scenes) >= _SCENES_KEPT:
+                self._scenes.pop(next(iter(self._scenes)))
+            self._scenes[index] = build_scene(self.spec, index)
+        return self._scenes[index]
+
+    def draw(self, index: int) -> DrawnFrame:
+        """Draw frame ``index``."""
+        plan, spec = self.plans[index], self.spec
+        rng = make_rng(spec.seed, Stream.FRAME, index)
+        scene = self.scene(plan.camera)
+        placed = self._place_people(plan, scene, rng)
+        image = scene.background.copy()
+        _paint(image, scene, placed)
+        shown = _visible_shares(scene, placed, spec)
+        people = tuple(
+            DrawnPerson(p.identity, _xywh(p, spec), share)
+            for p, share in zip(placed, shown, strict=True)
+        )
+        return DrawnFrame(plan, spoil(image, scene.camera, spec, rng), people)
+
+    def _place_people(
+        self, plan: FramePlan, scene: Scene, rng: np.random.Generator
+    ) -> list[_Placed]:
+        placed: list[_Placed] = []
+        for identity in plan.people:
+            person = self.identity(identity) if identity >= 0 else sample_identity(rng)
+            y, size = _choose_depth(self.spec, scene.camera, person.height_m, rng)
+            sprite = paint_person(person, sample_pose(rng), size, scene.camera.light)
+            for _ in range(_TRIES):
+                x = _choose_x(self.spec, scene, placed, y, rng)
+                candidate = _Placed(identity, sprite, x, y, size)
+                if self._is_acceptable(scene, [*placed, candidate]):
+                    placed.append(candidate)
+                    break
+        return placed
+
+    def _is_acceptable(self, scene: Scene, placed: list[_Placed]) -> bool:
+        x, y, w, h = _xywh(placed[-1], self.spec)
+        if w < 8 or h < 18:
+            return False
+        return min(_visible_shares(scene, placed, self.spec)) >= self.spec.min_visible
+
+
+def _choose_depth(
+    spec: WorldSpec, camera: Camera, height_m: float, rng: np.random.Generator
+) -> tuple[int, float]:
+    """Return the row of the feet and the body height in pixels."""
+    low, high = spec.height_range_px
+    wanted = spec.median_height_px * math.exp(spec.height_spread * float(rng.standard_normal()))
+    y = round(camera.foot_row(min(high, max(low, wanted))))
+    return y, min(high, max(low, camera.person_height(y, height_m)))
+
+
+def _choose_x(
+    spec: WorldSpec, scene: Scene, placed: list[_Placed], y: int, rng: np.random.Generator
+) -> int:
+    """Return a column: anywhere, or beside another person or object so that one hides part of the other."""
+    others = [(p.x, p.y) for p in placed] + [(o.x, o.y) for o in scene.objects]
+    near = [x for x, other_y in others if abs(other_y - y) < 0.25 * spec.height]
+    if near and rng.random() < spec.occlusion:
+        reach = 0.12 * (y - scene.camera.horizon)
+        return round(near[int(rng.integers(0, len(near)))] + reach * (2 * rng.random() - 1))
+    return int(rng.integers(-4, spec.width + 4))
+
+
+def _xywh(person: _Placed, spec: WorldSpec) -> tuple[int, int, int, int]:
+    x1, y1, x2, y2 = clip_box(person.sprite.box_at(person.x, person.y), spec.width, spec.height)
+    return x1, y1, x2 - x1, y2 - y1
+
+
+def _painting_order(scene: Scene, placed: list[_Placed]) -> list:
+    """Return people and objects from far to near; people before objects on the same row."""
+    return sorted([*placed, *scene.objects], key=lambda thing: thing.y)
+
+
+def _paint(image: np.ndarray, scene: Scene, placed: list[_Placed]) -> None:
+    light = scene.camera.light
+    contrast = light.contrast if scene.camera.is_outdoors else 0.0
+    for thing in _painting_order(scene, placed):
+        size = scene.camera.growth * (thing.y - scene.camera.horizon)
+        cast_shadow(image, thing.x, thing.y, size, light.side, contrast)
+    for thing in _painting_order(scene, placed):
+        paste(image, thing.sprite, thing.x, thing.y)
+
+
+def _visible_shares(scene: Scene, placed: list[_Placed], spec: WorldSpec) -> list[float]:
+    """Return for each person the share of its pixels that is in the frame and not hidden, at half resolution."""
+    owner = np.full(((spec.height + 1) // 2, (spec.width + 1) // 2), -1, np.int8)
+    numbers = {id(person): k for k, person in enumerate(placed)}
+    whole = [0] * len(placed)
+    for thing in _painting_order(scene, placed):
+        number = numbers.get(id(thing), -1)
+        mask = thing.sprite.bgra[::2, ::2, 3] > 127
+        if number >= 0:
+            whole[number] = int(np.count_nonzero(mask))
+        left, top = (thing.x + thing.sprite.left) // 2, (thing.y + thing.sprite.top) // 2
+        box = (left, top, left + mask.shape[1], top + mask.shape[0])
+        x1, y1, x2, y2 = clip_box(box, owner.shape[1], owner.shape[0])
+        if x2 > x1 and y2 > y1:
+            owner[y1:y2, x1:x2][mask[y1 - top : y2 - top, x1 - left : x2 - left]] = number
+    seen = np.bincount(owner.ravel().astype(np.int64) + 1, minlength=len(placed) + 1)[1:]
+    return [int(s) / max(1, w) for s, w in zip(seen, whole, strict=True)]
+
+
+def plan_frames(spec: WorldSpec) -> list[FramePlan]:
+    """Decide for every frame which camera sees whom; the training frames come first.
+
+    Identities are drawn by a Zipf-like law; within a frame nobody appears twice. Every identity is then made sure of by
+    at least two frames of its split.
+    """
+    plans = []
+    for split in ("train", "test"):
+        plans += _plan_split(spec, split, len(plans))
+    return plans
+
+
+def _plan_split(spec: WorldSpec, split: str, first_index: int) -> list[FramePlan]:
+    is_test = split == "test"
+    rng = make_rng(spec.seed, Stream.PLAN, int(is_test))
+    frames = spec.test_frames if is_test else spec.train_frames
+    identities = spec.test_identities if is_test else spec.train_identities
+    first_identity = spec.train_identities if is_test else 0
+    cameras = spec.test_cameras if is_test else spec.train_cameras
+    first_camera = spec.train_cameras if is_test and not spec.shares_cameras else 0
+    weights = np.array([1.0 / math.pow(k + 1, spec.zipf_exponent) for k in range(identities)])
+    weights = weights[rng.permutation(identities)]
+    weights /= weights.sum()
+    people = []
+    low, high = spec.people_per_frame
+    for _ in range(frames):
+        count = int(rng.integers(low, high + 1))
+        if not is_test and rng.random() < spec.empty_share:
+            count = 0
+        labelled = min(identities, sum(rng.random() >= spec.unlabelled_share for _ in range(count)))
+        chosen = rng.choice(identities, size=labelled, replace=False, p=weights)
+        people.append([first_identity + int(c) for c in chosen] + [UNLABELLED] * (count - labelled))
+    _ensure_twice(people, range(first_identity, first_identity + identities), rng)
+    plans = []
+    for k, members in enumerate(people):
+        camera = first_camera + int(rng.integers(0, cameras))
+        plans.append(FramePlan(first_index + k, split, camera, tuple(members)))
+    return plans
+
+
+def _ensure_twice(people: list[list[int]], identities: range, rng: np.random.Generator) -> None:
+    seen = Counter(i for members in people for i in members)
+    for identity in identities:
+        free = [k for k, members in enumerate(people) if members and identity not in members]
+        missing = min(len(free), max(0, 2 - seen[identity]))
+        for k in rng.permutation(len(free))[:missing]:
+            people[free[int(k)]].insert(0, identity)

@@ -1,0 +1,125 @@
+"""What a drawn world is made of: every knob of its size and difficulty, and the worlds with published numbers."""
+
+import dataclasses
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class WorldSpec:
+    """Size and difficulty of one drawn world. The same spec draws the same bytes on every machine."""
+
+    name: str
+    seed: int
+    width: int = 960
+    """Frame width, pixels."""
+    height: int = 540
+    """Frame height, pixels."""
+
+    train_identities: int = 180
+    test_identities: int = 100
+    """None of them is among the training identities."""
+    train_frames: int = 1000
+    test_frames: int = 400
+    train_cameras: int = 10
+    test_cameras: int = 6
+    shares_cameras: bool = False
+    """True: test frames come from the training cameras, as in PRW; False: from cameras never trained on."""
+    max_queries: int = 100
+
+    people_per_frame: tuple[int, int] = (3, 8)
+    """Smallest and largest number of people placed in a frame, both included."""
+    unlabelled_share: float = 0.35
+    """Share of the people that are passers-by without identity, each seen once."""
+    empty_share: float = 0.01
+    """Share of the training frames without any person."""
+    zipf_exponent: float = 0.6
+    """How long-tailed the identities are: the k-th most frequent one appears proportionally to k ** -exponent."""
+    near_duplicate_share: float = 0.2
+    """Share of the identities that are copies of another one with one or two attributes changed."""
+
+    median_height_px: float = 100.0
+    """Median body height of the people, pixels."""
+    height_spread: float = 0.48
+    """Standard deviation of the logarithm of their heights."""
+    height_range_px: tuple[float, float] = (26.0, 250.0)
+    """Smallest and largest body height, pixels."""
+    min_visible: float = 0.4
+    """Share of a person's pixels that must be in the frame and unhidden; else the person is moved or left out."""
+    occlusion: float = 0.35
+    """Share of people placed deliberately near somebody else or behind an object; 0 spreads people out."""
+    clutter: float = 1.0
+    """Number of objects and person-like distractors, relative to the default."""
+
+    colour_cast: float = 0.10
+    """Largest relative change of a camera's red and blue gain; single frames vary by a third of it."""
+    exposure: float = 0.22
+    """Largest relative change of brightness."""
+    blur: float = 0.9
+    """Largest standard deviation of the blur, pixels."""
+    noise: float = 7.0
+    """Largest standard deviation of the sensor noise, grey levels."""
+    jpeg_quality: tuple[int, int] = (60, 95)
+
+    def scaled(self, scale: float) -> "WorldSpec":
+        """Return the same world with ``scale`` times the frames and identities.
+
+        Raises:
+            ValueError: ``scale`` leaves too little to search in, or is above 20.
+        """
+        if not 0.01 <= scale <= 20:
+            raise ValueError(f"scale must be between 0.01 and 20, got {scale}")
+        if scale == 1.0:
+            return self
+        counts = (
+            "train_identities",
+            "test_identities",
+            "train_frames",
+            "test_frames",
+            "max_queries",
+        )
+        smaller = {n: max(4, round(getattr(self, n) * scale)) for n in counts}
+        return dataclasses.replace(self, **smaller)
+
+    def __post_init__(self):
+        """Reject values that cannot be drawn."""
+        for name in ("width", "height", "train_identities", "test_identities", "train_frames", "test_frames",
+                     "train_cameras", "test_cameras", "max_queries"):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise ValueError(f"WorldSpec.{name} must be at least 1, got {getattr(self, name)}")
+        for name in (
+            "unlabelled_share",
+            "empty_share",
+            "near_duplicate_share",
+            "min_visible",
+            "occlusion",
+        ):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"WorldSpec.{name} must be within 0..1, got {getattr(self, name)}")
+        for name in ("people_per_frame", "height_range_px", "jpeg_quality"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(
+                    f"WorldSpec.{name} must be two rising positive numbers, got {(low, high)}"
+                )
+        if self.seed < 0:
+            raise ValueError(f"WorldSpec.seed must not be negative, got {self.seed}")
+
+
+PRESETS: dict[str, WorldSpec] = {
+    "drawn-cuhk": WorldSpec(name="drawn-cuhk", seed=20260101),
+    "drawn-prw": WorldSpec(
+        name="drawn-prw", seed=20260202, train_identities=100, test_identities=80, train_frames=600,
+        test_frames=300, train_cameras=6, test_cameras=6, shares_cameras=True, max_queries=150,
+    ),
+    "tiny-cuhk": WorldSpec(
+        name="tiny-cuhk", seed=3, width=320, height=180, train_identities=6, test_identities=5,
+        train_frames=8, test_frames=14, train_cameras=2, test_cameras=2, max_queries=5, people_per_frame=(2, 4),
+        median_height_px=50.0, height_range_px=(24.0, 110.0),
+    ),
+    "tiny-prw": WorldSpec(
+        name="tiny-prw", seed=4, width=320, height=180, train_identities=6, test_identities=5,
+        train_frames=8, test_frames=14, train_cameras=6, test_cameras=6, shares_cameras=True, max_queries=8,
+        people_per_frame=(2, 4), median_height_px=50.0, height_range_px=(24.0, 110.0),
+    ),
+}  # fmt: skip
+"""Worlds with fixed names and seeds; the tiny ones are for tests."""
