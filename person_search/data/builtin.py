@@ -25,6 +25,8 @@ class BuiltinDataset:
     """A data set with a fixed folder and layout."""
 
     folder: str
+    layout: str
+    """``cuhk_sysu`` or ``prw``: says which options its protocol has."""
     load: Callable[[Path, str], list[dict[str, Any]]]
     load_protocol: Callable[..., SearchProtocol]
     num_identities: dict[str, int]
@@ -33,11 +35,17 @@ class BuiltinDataset:
 
 BUILTIN_DATASETS = {
     "cuhk_sysu": BuiltinDataset(
-        "CUHK-SYSU", load_cuhk_sysu, load_cuhk_sysu_protocol, {"train": 5532, "test": 2900}
+        "CUHK-SYSU",
+        "cuhk_sysu",
+        load_cuhk_sysu,
+        load_cuhk_sysu_protocol,
+        {"train": 5532, "test": 2900},
     ),
-    "prw": BuiltinDataset("PRW", load_prw, load_prw_protocol, {"train": 483, "test": 450}),
-    "drawn_cuhk": BuiltinDataset("drawn-cuhk", load_cuhk_sysu, load_cuhk_sysu_protocol, {}),
-    "drawn_prw": BuiltinDataset("drawn-prw", load_prw, load_prw_protocol, {}),
+    "prw": BuiltinDataset("PRW", "prw", load_prw, load_prw_protocol, {"train": 483, "test": 450}),
+    "drawn_cuhk": BuiltinDataset(
+        "drawn-cuhk", "cuhk_sysu", load_cuhk_sysu, load_cuhk_sysu_protocol, {}
+    ),
+    "drawn_prw": BuiltinDataset("drawn-prw", "prw", load_prw, load_prw_protocol, {}),
 }
 
 
@@ -60,6 +68,26 @@ def register_all(root: str | Path | None = None) -> None:
             _register(f"{prefix}_{split}", dataset, root / dataset.folder, split)
 
 
+def load_builtin(dataset: BuiltinDataset, folder: Path, split: str) -> list[dict[str, Any]]:
+    """Load one split, after checking that the data set is there at all.
+
+    Args:
+        dataset: one of `BUILTIN_DATASETS`.
+        folder: the data set's own folder.
+        split: ``train`` or ``test``.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or files in it are missing.
+        ValueError: an annotation is not as it should be.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {folder}: set DETECTRON2_DATASETS to the folder that holds "
+            f"{dataset.folder}/, or name the data set's own folder by --root"
+        )
+    return dataset.load(folder, split)
+
+
 def _register(name: str, dataset: BuiltinDataset, folder: Path, split: str) -> None:
     if name in DatasetCatalog.list():
         if MetadataCatalog.get(name).get("root") == str(folder):
@@ -67,9 +95,14 @@ def _register(name: str, dataset: BuiltinDataset, folder: Path, split: str) -> N
         # Neither catalog lets an entry be changed.
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
-    DatasetCatalog.register(name, partial(dataset.load, folder, split))
+    DatasetCatalog.register(name, partial(load_builtin, dataset, folder, split))
     metadata = MetadataCatalog.get(name)
-    metadata.set(thing_classes=["person"], evaluator_type="person_search", root=str(folder))
+    metadata.set(
+        thing_classes=["person"],
+        evaluator_type="person_search",
+        layout=dataset.layout,
+        root=str(folder),
+    )
     if split == "test":
         metadata.set(load_protocol=partial(dataset.load_protocol, folder, title=dataset.folder))
     if split in dataset.num_identities:

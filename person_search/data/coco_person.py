@@ -127,7 +127,12 @@ def register_coco_person(
         raise ValueError(f"the data set name {name!r} is already registered; choose another")
     DatasetCatalog.register(name, lambda: load_coco_person(json_file, image_root, split))
     metadata = MetadataCatalog.get(name)
-    metadata.set(thing_classes=["person"], evaluator_type="person_search", origin=origin)
+    metadata.set(
+        thing_classes=["person"],
+        evaluator_type="person_search",
+        layout="coco_person",
+        origin=origin,
+    )
     if split == "test":
 
         def load_protocol(**options: Any) -> SearchProtocol:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from person_search.data.builtin import BUILTIN_DATASETS, get_datasets_root
+from person_search.data.builtin import BUILTIN_DATASETS, get_datasets_root, load_builtin
 from person_search.data.coco_person import load_coco_person
 from reid_heads.labels import UNLABELED_PID
 
@@ -83,13 +83,9 @@ def count_dataset(dataset: str, root: Path | None) -> dict[str, Counts]:
     if dataset in BUILTIN_DATASETS:
         builtin = BUILTIN_DATASETS[dataset]
         folder = get_datasets_root() / builtin.folder if root is None else root
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"there is no folder {folder}: give the folder of {dataset} with --root, or set "
-                f"DETECTRON2_DATASETS to "
-                f"the folder that holds {builtin.folder}/"
-            )
-        return {split: count_dicts(builtin.load(folder, split)) for split in ("train", "test")}
+        return {
+            split: count_dicts(load_builtin(builtin, folder, split)) for split in ("train", "test")
+        }
     path = Path(dataset)
     if path.suffix != ".json":
         raise ValueError(

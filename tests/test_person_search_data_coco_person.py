@@ -1,0 +1,213 @@
+import json
+import logging
+
+import numpy as np
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from helpers_layouts import write_coco_person
+
+from person_search.data.coco_person import (
+    load_coco_person,
+    load_coco_person_protocol,
+    register_coco_person,
+)
+
+
+def _image(number, name, **more):
+    return {"id": number, "file_name": name, "width": 64, "height": 48, **more}
+
+
+def _person(number, image, box, **more):
+    return {"id": number, "image_id": image, "bbox": box, "category_id": 1, **more}
+
+
+IMAGES = [
+    _image(10, "b.jpg", cam_id=1),
+    _image(11, "a.jpg", cam_id=1),
+    _image(12, "c.jpg", cam_id=2),
+]
+ANNOTATIONS = [
+    _person(1, 10, [1.5, 2, 10, 20], person_id=70),
+    _person(2, 10, [30, 2, 10, 20]),
+    _person(3, 11, [5, 5, 10, 20], person_id=70),
+    _person(4, 11, [20, 5, 10, 20], person_id=70),
+    _person(5, 12, [5, 5, 10, 20], person_id=8),
+    _person(6, 12, [9, 9, 10, 20], person_id=70),
+    _person(7, 12, [40, 5, 10, 20], person_id=-1),
+    _person(8, 11, [40, 5, 10, 20], person_id=8),
+    _person(9, 11, [2, 5, 10, 20], person_id=9),
+    _person(10, 10, [50, 5, 10, 20], person_id=None),
+]
+
+
+@pytest.fixture
+def json_file(tmp_path):
+    return write_coco_person(tmp_path, IMAGES, ANNOTATIONS)
+
+
+def _change(path, **changes):
+    content = json.loads(path.read_text())
+    content.update(changes)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_identities_are_numbered_in_sorted_order(json_file, tmp_path):
+    dicts = load_coco_person(json_file, tmp_path, "train")
+    assert [entry["image_id"] for entry in dicts] == ["b.jpg", "a.jpg", "c.jpg"]
+    assert [entry["cam_id"] for entry in dicts] == [1, 1, 2]
+    assert dicts[0]["file_name"] == str(tmp_path / "b.jpg")
+    # Ids 8, 9, 70 become 0, 1, 2; absent, null and -1 are people without identity.
+    pids = [[person["person_id"] for person in entry["annotations"]] for entry in dicts]
+    assert pids == [[2, -1, -1], [2, 2, 0, 1], [0, 2, -1]]
+    assert dicts[0]["annotations"][0]["bbox"] == [1.5, 2.0, 11.5, 22.0]
+    assert "queries" not in dicts[0]
+
+
+def test_without_queries_each_identity_of_two_frames_is_searched_once(json_file, tmp_path):
+    """Identity 9 appears in one frame only; the query order is that of the identities."""
+    protocol = load_coco_person_protocol(json_file, tmp_path)
+    assert protocol.name == "people, all frames"
+    assert protocol.query_pids.tolist() == [0, 2]
+    assert protocol.query_frames.tolist() == [2, 0]
+    assert protocol.query_boxes.tolist() == [[5, 5, 15, 25], [1.5, 2, 11.5, 22]]
+    assert protocol.gallery_mask.tolist() == [[True, True, False], [False, True, True]]
+    assert protocol.true_queries.tolist() == [0, 1, 1]
+    assert protocol.true_frames.tolist() == [1, 1, 2]
+    # Identity 70 stands in a.jpg twice: the first box counts.
+    assert protocol.true_boxes.tolist() == [[40, 5, 50, 25], [5, 5, 15, 25], [9, 9, 19, 29]]
+    dicts = load_coco_person(json_file, tmp_path, "test")
+    rows = {entry["image_id"]: [q["query_id"] for q in entry["queries"]] for entry in dicts}
+    assert rows == {"b.jpg": [1], "a.jpg": [], "c.jpg": [0]}
+
+
+def test_multi_view_searches_other_cameras_only(json_file, tmp_path):
+    protocol = load_coco_person_protocol(json_file, tmp_path, multi_view=True)
+    assert protocol.gallery_mask.tolist() == [[True, True, False], [False, False, True]]
+    assert protocol.true_frames.tolist() == [1, 2]
+
+
+def test_multi_view_without_cameras_names_the_frames(tmp_path):
+    images = [IMAGES[0], _image(11, "a.jpg"), IMAGES[2]]
+    path = write_coco_person(tmp_path, images, ANNOTATIONS)
+    with pytest.raises(
+        ValueError, match=r"multi_view needs .* 1 have no cam_id, first \['a.jpg'\]"
+    ):
+        load_coco_person_protocol(path, tmp_path, multi_view=True)
+
+
+def test_queries_by_annotation_id_or_by_box(json_file, tmp_path):
+    _change(json_file, queries=[6, {"image_id": 12, "bbox": [5, 5, 9, 9], "person_id": 8}])
+    protocol = load_coco_person_protocol(json_file, tmp_path)
+    assert protocol.query_pids.tolist() == [2, 0]
+    assert protocol.query_boxes.tolist() == [[9, 9, 19, 29], [5, 5, 14, 14]]
+    assert protocol.query_frames.tolist() == [2, 2]
+
+
+def test_a_query_that_appears_nowhere_else_is_warned_of(json_file, tmp_path, caplog):
+    _change(json_file, queries=[9, 6])
+    with caplog.at_level(logging.WARNING):
+        protocol = load_coco_person_protocol(json_file, tmp_path)
+    assert protocol.true_queries.tolist() == [1, 1]
+    assert "1 of 2 queries appear in no searched frame" in caplog.text
+
+
+def test_images_in_folders_keep_short_names_only_where_distinct(tmp_path):
+    images = [_image(1, "cam1/x.jpg"), _image(2, "cam2/y.jpg")]
+    path = write_coco_person(tmp_path, images, [])
+    assert [e["image_id"] for e in load_coco_person(path, tmp_path, "train")] == ["x.jpg", "y.jpg"]
+    images[1]["file_name"] = "cam2/x.jpg"
+    path = write_coco_person(tmp_path, images, [])
+    dicts = load_coco_person(path, tmp_path, "train")
+    assert [entry["image_id"] for entry in dicts] == ["cam1/x.jpg", "cam2/x.jpg"]
+
+
+def test_crowds_other_categories_and_empty_boxes_are_left_out(tmp_path, caplog):
+    annotations = [
+        _person(1, 10, [1, 2, 10, 20]),
+        {**_person(2, 10, [1, 2, 10, 20]), "category_id": 2},
+        _person(3, 10, [1, 2, 60, 20], iscrowd=1),
+        _person(4, 10, [1, 2, 0, 20]),
+    ]
+    path = write_coco_person(tmp_path, IMAGES, annotations)
+    categories = [{"id": 1, "name": "person"}, {"id": 2, "name": "dog"}]
+    _change(path, categories=categories)
+    with caplog.at_level(logging.WARNING):
+        dicts = load_coco_person(path, tmp_path, "train")
+    assert [len(entry["annotations"]) for entry in dicts] == [1, 0, 0]
+    assert "3 annotations left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": {}}, "has no list 'images'"),
+        ({"annotations": [3]}, "'annotations' has entries that are no JSON objects"),
+        ({"images": [IMAGES[0], IMAGES[0]]}, r"images\[1\] repeats the id 10"),
+        ({"images": [{"id": 1}]}, r"images\[0\] needs 'id' and 'file_name'"),
+        ({"images": [_image(10, "b.jpg", cam_id="x")]}, r"images\[0\] has the cam_id 'x'"),
+        ({"annotations": [_person(1, 99, [1, 1, 2, 2])]}, "image_id 99, which no image has"),
+        (
+            {"annotations": [_person(1, 10, [1, 1, 2])]},
+            r"annotations\[0\] has the bbox \[1, 1, 2\]",
+        ),
+        ({"annotations": [_person(1, 10, None)]}, "has the bbox None"),
+        ({"annotations": [_person(1, 10, [1, 1, 2, float("nan")])]}, "has the bbox .*nan"),
+        (
+            {"annotations": [_person(1, 10, [1, 1, 2, 2], person_id="bob")]},
+            r"annotations\[0\] has the person_id 'bob'; expected an integer",
+        ),
+        ({"annotations": [ANNOTATIONS[0]] * 2}, r"annotations\[1\] repeats the id 1"),
+        ({"annotations": []}, "has nobody to search for"),
+        ({"categories": [{"id": 1, "name": "cat"}]}, r"\['cat'\], but none named 'person'"),
+        ({"queries": 5}, "'queries' must be a list"),
+        ({"queries": [77]}, r"queries\[0\] is 77, which is not the id of a person's annotation"),
+        ({"queries": [2]}, r"queries\[0\] has no person_id, or one that no annotation has"),
+        (
+            {"queries": [{"image_id": 10, "bbox": [1, 1, 9, 9], "person_id": 71}]},
+            r"queries\[0\] has no person_id, or one that no annotation has",
+        ),
+        ({"queries": [{"image_id": [1], "bbox": [1, 1, 9, 9]}]}, r"queries\[0\] has the image_id"),
+    ],
+)
+def test_bad_entries_are_named(json_file, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        load_coco_person_protocol(_change(json_file, **changes), tmp_path)
+
+
+def test_an_image_listed_under_two_ids_is_named(tmp_path):
+    path = write_coco_person(tmp_path, [IMAGES[0], _image(11, "b.jpg")], [])
+    with pytest.raises(ValueError, match=r"1 frame name\(s\) more than once, first \['b.jpg'\]"):
+        load_coco_person(path, tmp_path, "train")
+
+
+def test_a_query_outside_its_image_is_named(json_file, tmp_path):
+    _change(json_file, queries=[{"image_id": 10, "bbox": [64, 1, 9, 9], "person_id": 8}])
+    with pytest.raises(ValueError, match=r"query 0 has no area inside .*b.jpg \(64x48 pixels\)"):
+        load_coco_person(json_file, tmp_path, "test")
+
+
+def test_a_file_that_is_missing_or_no_json_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none.json is missing"):
+        load_coco_person(tmp_path / "none.json", tmp_path, "train")
+    (tmp_path / "bad.json").write_bytes(b"\xff{")
+    with pytest.raises(ValueError, match=r"bad.json is not a JSON file"):
+        load_coco_person(tmp_path / "bad.json", tmp_path, "train")
+
+
+def test_registering_twice_is_harmless_and_a_taken_name_an_error(json_file, tmp_path):
+    name = "tests_coco_person_park"
+    try:
+        register_coco_person(name, json_file, tmp_path, "test")
+        register_coco_person(name, json_file, tmp_path, "test")
+        with pytest.raises(ValueError, match="already registered"):
+            register_coco_person(name, json_file, tmp_path, "train")
+        metadata = MetadataCatalog.get(name)
+        assert (metadata.thing_classes, metadata.evaluator_type) == (["person"], "person_search")
+        protocol = metadata.load_protocol(multi_view=True)
+        assert protocol.name == "people, other cameras only"
+        assert len(DatasetCatalog.get(name)) == len(protocol.frame_names) == 3
+        np.testing.assert_array_equal(protocol.frame_pids[2], [0, 2, -1])
+    finally:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
