@@ -18,8 +18,6 @@ from detectron2.engine import (
     hooks,
     launch,
 )
-from detectron2.solver import build_optimizer
-from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
@@ -30,6 +28,7 @@ from person_search.config import add_person_search_config
 from person_search.data.loaders import build_test_loader, build_train_loader
 from person_search.evaluation import PersonSearchEvaluator
 from person_search.hooks import BestSearchCheckpointer, ReseedEachIteration
+from person_search.solver import build_optimizer
 
 logger = logging.getLogger(__name__)
 
@@ -58,22 +57,8 @@ class PersonSearchTrainer(DefaultTrainer):
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:
-        """Build detectron2's SGD, or AdamW with the same parameter groups and clipping."""
-        if cfg.SOLVER.OPTIMIZER == "SGD":
-            return build_optimizer(cfg, model)
-        if cfg.SOLVER.OPTIMIZER != "AdamW":
-            raise ValueError(
-                f"SOLVER.OPTIMIZER is {cfg.SOLVER.OPTIMIZER!r}; expected 'SGD' or 'AdamW'"
-            )
-        groups = get_default_optimizer_params(
-            model,
-            base_lr=cfg.SOLVER.BASE_LR,
-            weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
-            bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
-            weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
-        )
-        adamw = maybe_add_gradient_clipping(cfg, torch.optim.AdamW)
-        return adamw(groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
+        """Build the optimizer that ``cfg.SOLVER`` names."""
+        return build_optimizer(cfg, model)
 
     def build_hooks(self) -> list[hooks.HookBase]:
         """Add reseeding and the best checkpoint to detectron2's hooks."""
