@@ -1,0 +1,173 @@
+"""Shared factories: tiny configs, models' inputs and toy frames on disk."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+# Several test processes share the machine; a waiting thread pool makes each one slower.
+torch.set_num_threads(1)
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+TINY_FPN = """
+MODEL.PERSON_SEARCH.SLIM_RESNET.STEM_CHANNELS 8
+MODEL.PERSON_SEARCH.SLIM_RESNET.CHANNELS (8,12,16,24)
+MODEL.PERSON_SEARCH.SLIM_RESNET.NUM_BLOCKS (1,1,1,1)
+MODEL.PERSON_SEARCH.IDENTITY_BRANCH.BASIC_BLOCKS.CHANNELS 24
+MODEL.FPN.OUT_CHANNELS 16
+MODEL.RPN.CONV_DIMS [16]
+MODEL.RPN.BATCH_SIZE_PER_IMAGE 32
+MODEL.RPN.POST_NMS_TOPK_TRAIN 40
+MODEL.RPN.POST_NMS_TOPK_TEST 30
+MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE 16
+MODEL.ROI_BOX_HEAD.FC_DIM 32
+MODEL.REID_HEAD.EMBEDDING_DIM 16
+MODEL.REID_HEAD.NUM_IDENTITIES 4
+MODEL.REID_HEAD.OIM.QUEUE_SIZE 8
+"""
+
+TINY_C4 = """
+MODEL.DEVICE cpu
+MODEL.WEIGHTS ''
+MODEL.RESNETS.DEPTH 18
+MODEL.RESNETS.RES2_OUT_CHANNELS 64
+MODEL.ANCHOR_GENERATOR.SIZES [[16,32]]
+MODEL.RPN.PRE_NMS_TOPK_TRAIN 100
+MODEL.RPN.POST_NMS_TOPK_TRAIN 20
+MODEL.RPN.PRE_NMS_TOPK_TEST 100
+MODEL.RPN.POST_NMS_TOPK_TEST 5
+MODEL.RPN.BATCH_SIZE_PER_IMAGE 16
+MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE 6
+MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION 4
+MODEL.PERSON_SEARCH.IDENTITY_BRANCH.POOLER_RESOLUTION [4,4]
+MODEL.REID_HEAD.EMBEDDING_DIM 16
+MODEL.REID_HEAD.NUM_IDENTITIES 4
+MODEL.REID_HEAD.OIM.QUEUE_SIZE 8
+"""
+
+
+def pytest_addoption(parser):
+    parser.addoption("--runslow", action="store_true", help="run the slow tests too")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--runslow"):
+        return
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="slow; run with --runslow"))
+
+
+def overrides_of(text):
+    """Turn lines of "KEY value" into a flat override list."""
+    return [word for line in text.strip().splitlines() for word in line.split(maxsplit=1)]
+
+
+@pytest.fixture
+def tiny_cfg():
+    """Make a config of a very small model: kind "fpn" (from scratch, BN) or "c4" (ResNet-18)."""
+
+    def make(kind="fpn", **overrides):
+        from detectron2.config import get_cfg
+
+        from person_search.config import add_person_search_config
+
+        base, tiny = {"fpn": ("Base-Slim-FPN", TINY_FPN), "c4": ("Base-R50-C4", TINY_C4)}[kind]
+        cfg = get_cfg()
+        add_person_search_config(cfg)
+        cfg.merge_from_file(str(CONFIGS / f"{base}.yaml"))
+        cfg.merge_from_list(overrides_of(tiny))
+        for key, value in overrides.items():
+            cfg.merge_from_list([key.replace("__", "."), value])
+        return cfg
+
+    return make
+
+
+@pytest.fixture
+def make_instances():
+    """Make training targets: boxes (M, 4) in resized pixels and person ids (M,)."""
+
+    def make(boxes, pids, size=(96, 160)):
+        from detectron2.structures import Boxes, Instances
+
+        boxes = torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+        return Instances(
+            size,
+            gt_boxes=Boxes(boxes),
+            gt_classes=torch.zeros(len(boxes), dtype=torch.int64),
+            gt_pids=torch.as_tensor(pids, dtype=torch.int64).reshape(-1),
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_scene():
+    """Draw a toy frame: person n is an upright rectangle in its own colours, on noise.
+
+    Returns (image uint8 (H, W, 3), boxes (M, 4) float).
+    """
+    return draw_scene
+
+
+def draw_scene(pids, size=(96, 160), seed=0):
+    rng = np.random.default_rng(seed)
+    height, width = size
+    image = rng.integers(90, 130, (height, width, 3), dtype=np.uint8)
+    boxes = []
+    # One column a person, so that nobody hides anybody.
+    column = width / max(len(pids), 1)
+    for place, pid in enumerate(pids):
+        colours = np.random.default_rng(1000 + pid).integers(0, 255, (2, 3), dtype=np.uint8)
+        w = rng.uniform(0.1, 0.16) * height
+        h = 2.5 * w
+        x = place * column + rng.uniform(1, max(column - w - 1, 1.5))
+        y = rng.uniform(1, height - h - 1)
+        x1, y1, x2, y2 = (round(v) for v in (x, y, x + w, y + h))
+        middle = (y1 + y2) // 2
+        image[y1:middle, x1:x2] = colours[0]
+        image[middle:y2, x1:x2] = colours[1]
+        boxes.append([x1, y1, x2, y2])
+    return image, np.array(boxes, dtype=np.float64).reshape(-1, 4)
+
+
+@pytest.fixture
+def write_frames(tmp_path):
+    """Write toy frames as JPEG files and return their dataset dicts; one list of pids a frame."""
+
+    def write(frames, size=(96, 160), folder="frames"):
+        from detectron2.structures import BoxMode
+        from PIL import Image
+
+        (tmp_path / folder).mkdir(exist_ok=True)
+        dicts = []
+        for number, pids in enumerate(frames):
+            h, w = size[number] if isinstance(size, list) else size
+            image, boxes = draw_scene(pids, (h, w), seed=number)
+            path = tmp_path / folder / f"{number}.jpg"
+            Image.fromarray(image).save(path, quality=95)
+            annotations = [
+                {
+                    "bbox": [float(v) for v in box],
+                    "bbox_mode": BoxMode.XYXY_ABS,
+                    "category_id": 0,
+                    "person_id": pid,
+                }
+                for box, pid in zip(boxes, pids, strict=True)
+            ]
+            dicts.append(
+                {
+                    "file_name": str(path),
+                    "image_id": f"{number}.jpg",
+                    "height": h,
+                    "width": w,
+                    "cam_id": None,
+                    "annotations": annotations,
+                }
+            )
+        return dicts
+
+    return write
