@@ -1,5 +1,6 @@
 """Data loaders on detectron2's builders."""
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.data import (
     DatasetFromList,
@@ -43,6 +44,9 @@ def build_train_loader(cfg: CfgNode):
         # The sampler groups by orientation itself.
         aspect_ratio_grouping=False,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
+        # Without one of its own, making the iterator draws from the global generator: a resumed run
+        # makes it at another iteration than a straight one, and would sample other proposals there.
+        generator=torch.Generator().manual_seed(max(cfg.SEED, 0)),
     )
     return loader, sampler
 
