@@ -11,6 +11,7 @@ from helpers_layouts import (
     write_cuhk_sysu,
     write_image,
 )
+from numpy.lib.recfunctions import repack_fields
 
 from person_search.data.cuhk_sysu import load_cuhk_sysu, load_cuhk_sysu_protocol
 
@@ -209,3 +210,45 @@ def test_label_in_an_unknown_frame_is_named(tmp_path):
     root = write_cuhk_sysu(tmp_path, people, ["s2.jpg"], [[("s7.jpg", (1, 1, 9, 9))]], {})
     with pytest.raises(ValueError, match=r"Train.mat: the frame 's7.jpg' is not in"):
         load_cuhk_sysu(root, "train")
+
+
+def test_a_query_box_without_width_is_named(root):
+    path = root / "annotation" / "test" / "train_test" / "TestG100.mat"
+    rows = [("s6.jpg", (250, 100, 0, 90), "p7", [])]
+    save_mat(path, TestG100=search_struct(rows))
+    with pytest.raises(ValueError, match=r"TestG100.mat: the box of query 0, in s6.jpg, has no w"):
+        load_cuhk_sysu_protocol(root)
+
+
+def test_people_without_a_name_are_known_by_their_place(root):
+    """A subset's query finds its identity in the whole test set, also without any idname."""
+    folder = root / "annotation" / "test"
+    for path in (folder / "train_test" / "TestG50.mat", folder / "subset" / "Occlusion.mat"):
+        ((key, table),) = [(k, v) for k, v in scipy.io.loadmat(path).items() if k[0] != "_"]
+        for row in range(table.shape[1]):
+            query = table["Query"][0, row][["imname", "idlocate", "ishard"]]
+            table["Query"][0, row] = repack_fields(query)
+        save_mat(path, **{key: table})
+    assert load_cuhk_sysu_protocol(root, subset="occlusion").query_pids.tolist() == [1]
+
+
+def test_struct_fields_may_have_other_names(root):
+    """The official code reads the frames' structs by position, so their names are not relied on."""
+    path = root / "annotation" / "Images.mat"
+    table = scipy.io.loadmat(path)["Img"]
+    table.dtype.names = ("name", "count", "people")
+    expected = load_cuhk_sysu_protocol(root).frame_boxes
+    save_mat(path, Img=table)
+    for boxes, same in zip(load_cuhk_sysu_protocol(root).frame_boxes, expected, strict=True):
+        np.testing.assert_array_equal(boxes, same)
+
+
+def test_a_struct_with_too_few_fields_is_named(root):
+    path = root / "annotation" / "Images.mat"
+    table = scipy.io.loadmat(path)["Img"]
+    save_mat(path, Img=repack_fields(table[["imname", "nAppear"]]))
+    with pytest.raises(ValueError, match=r"Images.mat: a struct has the fields .* no field 'box'"):
+        load_cuhk_sysu_protocol(root)
+    save_mat(path, Img=np.zeros((3, 3)))
+    with pytest.raises(ValueError, match=r"Images.mat: expected a struct with the field 'imname'"):
+        load_cuhk_sysu_protocol(root)

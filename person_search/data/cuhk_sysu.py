@@ -83,8 +83,8 @@ def load_cuhk_sysu_protocol(
     Args:
         root: the folder with ``annotation/``.
         gallery_size: frames to search for each query: 50, 100, 500, 1000, 2000 or 4000 in the
-            official set (2 to 3 GB of memory for 4000), or -1 for the full set: the protocol's 50
-            frames and all other frames of the pool but the query's.
+            official set (4000: about 5 GB of memory, a minute), or -1 for the full set: the
+            protocol's 50 frames and all other frames of the pool but the query's.
         subset: None, or ``occlusion`` or ``resolution`` for the subsets, whose gallery size is 100.
         title: the name of the data set.
 
