@@ -19,38 +19,45 @@ def check_against_protocol(predictions: Predictions, protocol: SearchProtocol) -
         ValueError: If a frame is unknown to the protocol, or the query rows differ from it in
             number, frame or box.
     """
-    known = set(protocol.frame_names)
-    unknown = [name for name in predictions.image_names.tolist() if name not in known]
-    if unknown:
-        raise ValueError(
-            f"image_names: {len(unknown)} of {len(predictions.image_names)} frames are not in "
-            f"{protocol.name}, "
-            f"the first is {unknown[0]!r}, expected names like {protocol.frame_names[0]!r}. "
-            "Were these predictions made on another data set or split?"
-        )
+    check_frames(predictions, protocol)
     num_queries = len(protocol.query_frames)
     if len(predictions.query_names) != num_queries:
         raise ValueError(
             f"query_names: {len(predictions.query_names)} rows, but {protocol.name} has "
-            f"{num_queries} queries. "
-            "Run the model on the queries of this protocol, in its order."
+            f"{num_queries} queries. Run the model on the queries of this protocol, in its order."
         )
-    for row, frame in enumerate(protocol.query_frames):
-        if predictions.query_names[row] != protocol.frame_names[frame]:
+    for row, (got, frame) in enumerate(
+        zip(predictions.query_names.tolist(), protocol.query_frames.tolist(), strict=True)
+    ):
+        if got != protocol.frame_names[frame]:
             raise ValueError(
-                f"query_names: row {row} is {str(predictions.query_names[row])!r}, but query {row} "
-                "of "
-                f"{protocol.name} is cut from {protocol.frame_names[frame]!r}. Keep the protocol's "
-                "order."
+                f"query_names: row {row} is {got!r}, but query {row} of {protocol.name} is cut "
+                f"from {protocol.frame_names[frame]!r}. Keep the protocol's order."
             )
-    off = np.abs(predictions.query_boxes - protocol.query_boxes).max(axis=1, initial=0.0)
-    if (off > QUERY_BOX_TOLERANCE).any():
-        row = int(np.argmax(off > QUERY_BOX_TOLERANCE))
+    agree = _boxes_agree(predictions.query_boxes, protocol.query_boxes)
+    if not agree.all():
+        row = int(np.argmin(agree))
         raise ValueError(
             f"query_boxes: row {row} is {predictions.query_boxes[row].tolist()}, but query {row} "
-            f"of {protocol.name} "
-            f"is {protocol.query_boxes[row].tolist()}. Boxes are (x1, y1, x2, y2) in original "
-            "pixels."
+            f"of {protocol.name} is {protocol.query_boxes[row].tolist()}. "
+            "Boxes are (x1, y1, x2, y2) in original pixels."
+        )
+
+
+def check_frames(predictions: Predictions, protocol: SearchProtocol) -> None:
+    """Check that the protocol knows every frame of the predictions.
+
+    Raises:
+        ValueError: If not; names the first unknown frame.
+    """
+    known = set(protocol.frame_names)
+    unknown = [name for name in predictions.image_names.tolist() if name not in known]
+    if unknown:
+        expected = f", expected names like {protocol.frame_names[0]!r}" if known else ""
+        raise ValueError(
+            f"image_names: {len(unknown)} of {len(predictions.image_names)} frames are not in "
+            f"{protocol.name}, the first is {unknown[0]!r}{expected}. "
+            "Were these predictions made on another data set or split?"
         )
 
 
@@ -67,17 +74,34 @@ def select_queries(predictions: Predictions, protocol: SearchProtocol) -> Predic
     for row, name in enumerate(predictions.query_names.tolist()):
         rows_of.setdefault(name, []).append(row)
     chosen = []
-    for query, frame in enumerate(protocol.query_frames):
-        rows = np.asarray(rows_of.get(protocol.frame_names[frame], []), dtype=np.int64)
-        off = np.abs(predictions.query_boxes[rows] - protocol.query_boxes[query]).max(axis=1)
-        if not len(rows) or off.min() > QUERY_BOX_TOLERANCE:
+    for query, frame in enumerate(protocol.query_frames.tolist()):
+        rows = np.array(rows_of.get(protocol.frame_names[frame], []), dtype=np.int64)
+        box = protocol.query_boxes[query]
+        rows = rows[_boxes_agree(predictions.query_boxes[rows], box)]
+        if not len(rows):
             raise ValueError(
                 f"query_names, query_boxes: no row for query {query} of {protocol.name}, "
-                f"{protocol.frame_names[frame]!r} {protocol.query_boxes[query].tolist()}. "
+                f"{protocol.frame_names[frame]!r} {box.tolist()}. "
                 "Run the model on the queries of this protocol."
             )
+        off = np.abs(predictions.query_boxes[rows] - box).sum(axis=1)
         chosen.append(rows[np.argmin(off)])
-    return _take_queries(predictions, np.asarray(chosen, dtype=np.int64))
+    return _take_queries(predictions, np.array(chosen, dtype=np.int64))
+
+
+def _boxes_agree(predicted: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Tell for each row whether a predicted query box is the protocol's, maybe clipped.
+
+    Protocols keep boxes that reach beyond the image; models clip them. The image's size is not
+    known here, so the right and lower sides may lie nearer, as long as half of the side is left.
+    """
+    low, high = np.maximum(expected[..., :2], 0), expected[..., 2:]
+    tolerance = QUERY_BOX_TOLERANCE
+    same_corner = np.abs(predicted[:, :2] - low) <= tolerance
+    not_beyond = predicted[:, 2:] <= high + tolerance
+    not_short = predicted[:, 2:] >= np.minimum((low + high) / 2, high - tolerance)
+    agree: np.ndarray = (same_corner & not_beyond & not_short).all(axis=1)
+    return agree
 
 
 def _take_queries(predictions: Predictions, chosen: np.ndarray) -> Predictions:

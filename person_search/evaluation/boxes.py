@@ -17,6 +17,8 @@ def paired_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
     a, b = boxes_a.astype(np.float64), boxes_b.astype(np.float64)
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     intersection = np.prod(np.maximum(sides, 0), axis=1)
-    union = np.prod(a[:, 2:] - a[:, :2], axis=1) + np.prod(b[:, 2:] - b[:, :2], axis=1)
+    union: np.ndarray = np.prod(a[:, 2:] - a[:, :2], axis=1) + np.prod(b[:, 2:] - b[:, :2], axis=1)
     union -= intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    iou = np.zeros_like(union)
+    np.divide(intersection, union, out=iou, where=union > 0)
+    return iou

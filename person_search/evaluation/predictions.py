@@ -125,9 +125,9 @@ def load_predictions(path: str | os.PathLike[str]) -> Predictions:
             "`python -m person_search.train_net --eval-only`."
         )
     try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("no .npz archive of named arrays; broken, or written by another tool?")
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("one bare array, expected an .npz archive of named arrays")
             arrays = {
                 field.name: archive[field.name]
                 for field in fields(Predictions)

@@ -87,7 +87,7 @@ def _iterate_sparse(
     entries = gallery_mask @ lengths.astype(np.float32) if len(lengths) else np.zeros(0)
     block_of = (np.cumsum(entries.astype(np.int64)) // _SPARSE_ENTRIES).astype(np.int64)
     bounds = np.flatnonzero(np.diff(block_of, prepend=-1, append=-2))
-    for start, stop in pairwise(bounds):
+    for start, stop in pairwise(bounds.tolist()):
         queries, frames = np.nonzero(gallery_mask[start:stop])
         filled = lengths[frames] > 0
         queries, frames = queries[filled], frames[filled]

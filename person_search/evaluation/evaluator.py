@@ -1,0 +1,185 @@
+"""The evaluator that detectron2 runs over a test set: collect, gather, write, score."""
+
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.structures import Instances
+from detectron2.utils import comm
+
+from person_search.evaluation.collection import FrameResult, merge_frames
+from person_search.evaluation.context import ContextMatching
+from person_search.evaluation.predictions import (
+    UNIT_NORM_TOLERANCE,
+    save_predictions,
+)
+from person_search.evaluation.scoring import (
+    ProtocolSource,
+    format_metrics,
+    load_protocol,
+    save_results,
+    score_predictions,
+)
+from person_search.evaluation.search import evaluate_search
+
+logger = logging.getLogger(__name__)
+
+PREDICTIONS_FILE = "predictions.npz"
+RESULTS_FILE = "results.json"
+
+
+class PersonSearchEvaluator(DatasetEvaluator):
+    """Score a person search model on one test set, and keep what it found.
+
+    The model gives for each frame ``{"instances": Instances(pred_boxes, scores, pred_classes,
+    embeddings)}`` and, where queries stand in it, ``"queries": Instances(pred_boxes, embeddings,
+    query_ids)``; boxes in original pixels, embeddings of unit norm, ``query_ids`` the rows of the
+    first protocol's queries.
+    """
+
+    def __init__(
+        self,
+        protocols: Mapping[str, ProtocolSource],
+        output_dir: str | os.PathLike[str] | None = None,
+        *,
+        score_threshold: float = 0.5,
+        confidence_weighting: bool = False,
+        context: Mapping[str, int] | None = None,
+        distributed: bool = True,
+    ) -> None:
+        """Set what is scored.
+
+        Args:
+            protocols: By the name of their group of results, the usual one, ``search``, first. It
+                gives the queries, and the frames that detection is scored on; the queries of the
+                others must be among its own. A callable is called when its turn to score comes.
+            output_dir: Where ``predictions.npz`` and ``results.json`` go; None writes nothing.
+            score_threshold: Least score, 0..1, of a detection that is searched.
+            confidence_weighting: Multiply similarities by the detection score.
+            context: ``{"k1": .., "k2": ..}`` to score context matching beside the usual search,
+                as ``search_cbgm``; None leaves it out. Context people are saved in any case.
+            distributed: Gather from all processes; False scores what this process alone has seen.
+        """
+        if not protocols:
+            raise ValueError("protocols: got none, expected at least one, named 'search'")
+        self._protocols = dict(protocols)
+        self._output_dir = None if output_dir is None else Path(output_dir)
+        self._score_threshold = score_threshold
+        self._confidence_weighting = confidence_weighting
+        self._context = (
+            None if context is None else ContextMatching(k1=context["k1"], k2=context["k2"])
+        )
+        self._distributed = distributed
+        self._frames: list[FrameResult] = []
+
+    def reset(self) -> None:
+        """Forget all frames."""
+        self._frames = []
+
+    def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+        """Keep what the model found in a batch of frames, as plain arrays on the CPU.
+
+        Raises:
+            ValueError: If a field is missing or an embedding is not of unit norm; names the frame.
+        """
+        for given, output in zip(inputs, outputs, strict=True):
+            name = os.path.basename(given["file_name"])
+            found = _to_arrays(output, "instances", ("scores",), name)
+            asked = {
+                "boxes": found["boxes"][:0],
+                "embeddings": found["embeddings"][:0],
+                "query_ids": np.zeros(0, dtype=np.int64),
+            }
+            if output.get("queries") is not None and len(output["queries"]):
+                asked = _to_arrays(output, "queries", ("query_ids",), name)
+            self._frames.append(
+                FrameResult(
+                    name=name,
+                    boxes=found["boxes"],
+                    scores=found["scores"],
+                    embeddings=found["embeddings"],
+                    query_ids=asked["query_ids"].astype(np.int64),
+                    query_boxes=asked["boxes"],
+                    query_embeddings=asked["embeddings"],
+                )
+            )
+
+    def evaluate(self) -> OrderedDict[str, dict[str, float]]:
+        """Gather, write and score.
+
+        Returns:
+            On the main process ``{"detection": {..}, "search": {..}, ..., "bbox": {..}}`` in
+            percent; on the others nothing.
+
+        Raises:
+            ValueError: If a query has no embedding, or a protocol asks for queries unknown to the
+                first one. The predictions are written before anything is scored.
+        """
+        frames = self._frames
+        if self._distributed:
+            comm.synchronize()
+            gathered = comm.gather(frames, dst=0)
+            if not comm.is_main_process():
+                return OrderedDict()
+            frames = [frame for part in gathered for frame in part]
+        results = self._score(frames)
+        if self._output_dir is not None:
+            save_results(self._output_dir / RESULTS_FILE, results)
+        return results
+
+    def _score(self, frames: list[FrameResult]) -> OrderedDict[str, dict[str, float]]:
+        """Write the predictions, then score them."""
+        first, *others = self._protocols
+        protocol = load_protocol(self._protocols[first])
+        predictions = merge_frames(frames, protocol)
+        if self._output_dir is not None:
+            save_predictions(self._output_dir / PREDICTIONS_FILE, predictions)
+            logger.info("wrote %s", self._output_dir / PREDICTIONS_FILE)
+        results = score_predictions(
+            {first: protocol, **{name: self._protocols[name] for name in others}},
+            predictions,
+            score_threshold=self._score_threshold,
+            confidence_weighting=self._confidence_weighting,
+        )
+        if self._context is not None:
+            results[f"{first}_cbgm"] = evaluate_search(
+                protocol,
+                predictions,
+                self._score_threshold,
+                self._confidence_weighting,
+                self._context,
+            )
+            logger.info("%s_cbgm: %s", first, format_metrics(results[f"{first}_cbgm"]))
+        return results
+
+
+def _to_arrays(
+    output: dict[str, Any], key: str, extra: tuple[str, ...], frame: str
+) -> dict[str, np.ndarray]:
+    """Copy one Instances to arrays: boxes, embeddings and the extra fields."""
+    instances: Instances = output[key]
+    for field in ("pred_boxes", "embeddings", *extra):
+        if not instances.has(field):
+            raise ValueError(
+                f"{frame}: the model's {key} have no field {field}; got "
+                f"{sorted(instances.get_fields())}. Is it a person search model?"
+            )
+    boxes = instances.pred_boxes.tensor.detach().float().cpu().numpy().reshape(-1, 4)
+    embeddings = instances.embeddings.detach().float().cpu().numpy()
+    norms = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings))
+    # A NaN fails this test as well.
+    if not (np.abs(norms - 1) <= UNIT_NORM_TOLERANCE).all():
+        raise ValueError(
+            f"{frame}: embeddings of the model's {key} have norms {norms.min():.4g} to "
+            f"{norms.max():.4g}, expected 1. Normalise them in the model; with NaN, training has "
+            "diverged or half precision overflows."
+        )
+    arrays = {name: instances.get(name).detach().cpu().numpy() for name in extra}
+    if "scores" in arrays:
+        arrays["scores"] = arrays["scores"].astype(np.float32)
+    return {"boxes": boxes, "embeddings": embeddings, **arrays}
