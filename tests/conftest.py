@@ -171,3 +171,34 @@ def write_frames(tmp_path):
         return dicts
 
     return write
+
+
+@pytest.fixture
+def make_model(tiny_cfg):
+    """Build a tiny PersonSearchRCNN with seeded weights, in train mode."""
+
+    def make(kind="fpn", **overrides):
+        from detectron2.modeling import build_model
+
+        import person_search.modeling  # noqa: F401  (registers the models)
+
+        torch.manual_seed(0)
+        return build_model(tiny_cfg(kind, **overrides))
+
+    return make
+
+
+@pytest.fixture
+def make_input(make_instances):
+    """Make one training input: a toy frame with the people of ``pids``."""
+
+    def make(pids, size=(96, 160), seed=0):
+        image, boxes = draw_scene(pids, size, seed)
+        return {
+            "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            "height": size[0],
+            "width": size[1],
+            "instances": make_instances(boxes, pids, size),
+        }
+
+    return make

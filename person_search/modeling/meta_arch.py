@@ -48,9 +48,8 @@ class PersonSearchRCNN(GeneralizedRCNN):
             proposals, _ = self.proposal_generator(images, features, None)
             detections, _ = self.roi_heads(images, features, proposals, None)
         else:
-            detections = self.roi_heads.forward_with_given_boxes(
-                features, [x.to(self.device) for x in detected_instances]
-            )
+            known = [_with_own_boxes(x.to(self.device)) for x in detected_instances]
+            detections = self.roi_heads.forward_with_given_boxes(features, known)
         if not do_postprocess:
             return detections
         # Boxes are scaled in place below, so queries are embedded first.
@@ -75,12 +74,15 @@ class PersonSearchRCNN(GeneralizedRCNN):
         chosen = {name: feature[asked] for name, feature in features.items()}
         embeddings = self.roi_heads.embed(chosen, [queries[i].pred_boxes for i in asked])
         for i, rows in zip(asked, embeddings, strict=True):
-            # A new structure: post-processing scales the boxes in place, and the caller's must stay
-            # as they are.
-            queries[i] = Instances(
-                queries[i].image_size,
-                pred_boxes=queries[i].pred_boxes.clone(),
-                query_ids=queries[i].query_ids,
-                embeddings=rows,
-            )
+            queries[i] = _with_own_boxes(queries[i])
+            queries[i].embeddings = rows
         return queries
+
+
+def _with_own_boxes(instances: Instances) -> Instances:
+    """Return a copy with its own ``pred_boxes``.
+
+    Post-processing scales them in place, and the caller's must stay as they are.
+    """
+    fields = {**instances.get_fields(), "pred_boxes": instances.pred_boxes.clone()}
+    return Instances(instances.image_size, **fields)

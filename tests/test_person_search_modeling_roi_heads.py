@@ -1,0 +1,168 @@
+"""Training of the whole model: what reaches the identity losses, and that every step is sound."""
+
+import pytest
+import torch
+from detectron2.structures import pairwise_iou
+from detectron2.utils.events import EventStorage
+
+from reid_heads.labels import UNLABELED_PID
+
+BATCHES = {
+    "persons": [[0, 1, 2], [3, 0]],
+    "no persons": [[], []],
+    "mixed": [[], [1, 2]],
+    "mixed, empty last": [[1, UNLABELED_PID], []],
+    "only unlabelled": [[UNLABELED_PID] * 2, [UNLABELED_PID]],
+    "one person": [[2], []],
+    "one unlabelled person": [[], [UNLABELED_PID]],
+}
+
+
+@pytest.fixture
+def train_step(make_input):
+    def step(model, pids):
+        inputs = [make_input(p, seed=i) for i, p in enumerate(pids)]
+        with EventStorage():
+            losses = model(inputs)
+        return inputs, losses
+
+    return step
+
+
+@pytest.mark.parametrize("kind", ["fpn", "c4"])
+@pytest.mark.parametrize("pids", BATCHES.values(), ids=BATCHES.keys())
+def test_every_batch_gives_finite_losses_and_every_gradient(kind, pids, make_model, train_step):
+    """Images without people yield proposals without gt_pids and gt_boxes (trap 2), one person a
+    batch of one row (trap 7); DDP wants every parameter in the graph in any case (trap 5)."""
+    model = make_model(kind)
+    _, losses = train_step(model, pids)
+    assert set(losses) == {
+        "loss_cls",
+        "loss_box_reg",
+        "loss_rpn_cls",
+        "loss_rpn_loc",
+        "loss_reid_oim",
+    }
+    for name, loss in losses.items():
+        assert torch.isfinite(loss), name
+    has_labelled = any(pid >= 0 for frame in pids for pid in frame)
+    assert (losses["loss_reid_oim"] > 0) == has_labelled
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_exactly_one_row_reaches_the_identity_branch(make_model, train_step):
+    """BatchNorm1d in train mode raises on one row (trap 7): one person, few proposals."""
+    model = make_model(MODEL__ROI_HEADS__BATCH_SIZE_PER_IMAGE=2)
+    rows = []
+    model.roi_heads.identity_losses.register_forward_pre_hook(
+        lambda module, args: rows.append(len(args[1]))
+    )
+    _, losses = train_step(model, [[2]])
+    assert rows == [1]
+    assert torch.isfinite(losses["loss_reid_oim"])
+
+
+@pytest.mark.parametrize("kind", ["fpn", "c4"])
+def test_backgrounds_carry_no_identity(kind, make_model, train_step, monkeypatch):
+    """label_and_sample_proposals gives background proposals a real gt_pids too (trap 1)."""
+    model = make_model(kind)
+    heads = model.roi_heads
+    seen = {}
+
+    def spy_pool(features, boxes):
+        seen["boxes"] = boxes
+        return type(heads.identity_branch).forward(heads.identity_branch, features, boxes)
+
+    def spy_losses(embeddings, pids):
+        seen["rows"], seen["pids"] = len(embeddings), pids
+        return type(heads.identity_losses).forward(heads.identity_losses, embeddings, pids)
+
+    def spy_sample(proposals, targets):
+        seen["sampled"] = type(heads).label_and_sample_proposals(heads, proposals, targets)
+        return seen["sampled"]
+
+    monkeypatch.setattr(heads.identity_branch, "forward", spy_pool)
+    monkeypatch.setattr(heads.identity_losses, "forward", spy_losses)
+    monkeypatch.setattr(heads, "label_and_sample_proposals", spy_sample)
+    inputs, _ = train_step(model, [[3, UNLABELED_PID, 1], [], [0]])
+
+    background = sum(int((x.gt_classes == 1).sum()) for x in seen["sampled"])
+    assert background > 0 and seen["sampled"][0].has("gt_pids"), "the trap is not there to avoid"
+    foreground = [x[x.gt_classes == 0] for x in seen["sampled"]]
+    assert seen["rows"] == sum(len(x) for x in foreground)
+    expected = []
+    for image, boxes, sampled in zip(inputs, seen["boxes"], foreground, strict=True):
+        assert torch.equal(boxes.tensor, sampled.proposal_boxes.tensor)
+        targets = image["instances"]
+        if len(boxes) == 0:
+            continue
+        overlap, nearest = pairwise_iou(boxes, targets.gt_boxes).max(dim=1)
+        assert (overlap >= 0.5).all()
+        expected += targets.gt_pids[nearest].tolist()
+    assert seen["pids"].tolist() == expected
+    assert set(expected) == {3, UNLABELED_PID, 1, 0}, "true boxes are among the proposals"
+
+
+def test_training_does_not_change_the_targets(make_model, make_input):
+    model = make_model()
+    image = make_input([0, 1])
+    boxes = image["instances"].gt_boxes.tensor.clone()
+    with EventStorage():
+        model([image])
+    assert torch.equal(image["instances"].gt_boxes.tensor, boxes)
+    assert set(image["instances"].get_fields()) == {"gt_boxes", "gt_classes", "gt_pids"}
+
+
+def test_thirty_iterations_on_toy_scenes_lower_the_losses(make_model, make_input):
+    model = make_model()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    people = [[0, 1, 2], [2, 3], [1, 3, 0], [0, 2]]
+    batches = [
+        [make_input(people[i], seed=i), make_input(people[j], seed=j)] for i, j in [(0, 1), (2, 3)]
+    ]
+    history = []
+    with EventStorage():
+        for iteration in range(30):
+            losses = model(batches[iteration % 2])
+            optimizer.zero_grad()
+            sum(losses.values()).backward()
+            optimizer.step()
+            history.append({name: loss.item() for name, loss in losses.items()})
+
+    def mean(name, rows):
+        return sum(row[name] for row in rows) / len(rows)
+
+    for name in ("loss_rpn_cls", "loss_cls", "loss_reid_oim"):
+        assert mean(name, history[-4:]) < 0.7 * mean(name, history[:4]), name
+
+
+def test_weight_zero_is_not_computed(make_model, train_step):
+    model = make_model(MODEL__REID_HEAD__LOSSES__OIM=0.0)
+    assert len(model.roi_heads.identity_losses.losses) == 0
+    _, losses = train_step(model, [[0, 1]])
+    assert "loss_reid_oim" not in losses
+
+
+def test_weight_scales_the_loss(make_model, train_step):
+    plain = train_step(make_model(), [[0, 1]])[1]["loss_reid_oim"]
+    tripled = train_step(make_model(MODEL__REID_HEAD__LOSSES__OIM=3.0), [[0, 1]])[1]
+    torch.testing.assert_close(tripled["loss_reid_oim"], 3 * plain)
+
+
+def test_id_outside_the_config_is_refused(make_model, train_step):
+    with pytest.raises(ValueError, match="NUM_IDENTITIES"):
+        train_step(make_model(), [[0, 4]])
+
+
+def test_identity_memory_travels_with_the_weights(make_model, train_step):
+    model = make_model()
+    train_step(model, [[0, UNLABELED_PID]])
+    state = model.state_dict()
+    prefix = "roi_heads.identity_losses.losses.OIM."
+    assert state[prefix + "table"][0].norm() > 0
+    assert state[prefix + "queue_pointer"] > 0
+    assert prefix + "queue" in state
