@@ -1,334 +1,233 @@
-"""Backgrounds of the scenes: sky or walls, buildings, and a ground that runs to the vanishing point."""
+"""Backgrounds of the six kinds of scenes, without the things that stand among the people."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import cv2
 import numpy as np
 
+from .backdrop import (
+    SIGNS,
+    WALLS,
+    Backdrop,
+    between,
+    choose,
+    paint_facade,
+    paint_houses,
+    paint_sky,
+    paint_stains,
+    paint_tiles,
+    paint_trees,
+)
 from .camera import Camera
-from .palette import Colour, mix, scale, vary
-
-_BITS = 4
-
-
-class Backdrop:
-    """A frame-sized picture to paint on; columns x and rows y are pixels."""
-
-    def __init__(self, camera: Camera):
-        self.camera = camera
-        self.image = np.zeros((camera.height, camera.width, 3), np.uint8)
-        self.unit = camera.height / 540
-        self.horizon = camera.horizon
-
-    def polygon(self, points: Sequence[tuple[float, float]], colour: Colour) -> None:
-        """Fill a polygon of (x, y) points."""
-        fixed = np.array([(round(x * 16), round(y * 16)) for x, y in points], np.int32)
-        cv2.fillPoly(self.image, [fixed], colour[::-1], cv2.LINE_AA, _BITS)
-
-    def box(self, x1: float, y1: float, x2: float, y2: float, colour: Colour) -> None:
-        """Fill an upright rectangle."""
-        self.polygon([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], colour)
-
-    def line(
-        self, x1: float, y1: float, x2: float, y2: float, colour: Colour, width: int = 1
-    ) -> None:
-        """Draw a line."""
-        ends = [(round(x1 * 16), round(y1 * 16)), (round(x2 * 16), round(y2 * 16))]
-        cv2.line(self.image, *ends, colour[::-1], width, cv2.LINE_AA, _BITS)
-
-    def gradient(self, y1: float, y2: float, top: Colour, bottom: Colour) -> None:
-        """Fill rows y1..y2 from one colour to another."""
-        first, last = max(0, round(y1)), min(self.camera.height, round(y2))
-        for row in range(first, last):
-            self.image[row] = mix(top, bottom, (row - first) / max(1, last - first - 1))[::-1]
-
-    def ground_point(self, across: float, away: float) -> tuple[float, float]:
-        """Return (x, y) of a ground point; ``across`` is in pixels at the lower edge, ``away`` 1 there and large far off."""
-        drop = (self.camera.height - self.horizon) / away
-        x = self.camera.vanishing_x + across / away
-        return x, self.horizon + drop
-
-    def speckle(self, rng: np.random.Generator, y1: float, strength: int) -> None:
-        """Roughen everything below a row, finer far away."""
-        first = max(0, round(y1))
-        shape = (self.camera.height - first, self.camera.width, 1)
-        grain = rng.integers(-strength, strength + 1, shape, dtype=np.int16)
-        region = self.image[first:]
-        region[:] = np.clip(region + grain, 0, 255).astype(np.uint8)
-
-
-def _tiles(back: Backdrop, colour: Colour, size: float, joint: Colour, slant: bool = True) -> None:
-    """Lay a grid of square tiles on the ground."""
-    width = back.camera.width
-    reach = int(4 * width / size)
-    for k in range(-reach, reach + 1):
-        x0, y0 = back.ground_point(k * size, 12.0)
-        x1, y1 = back.ground_point(k * size, 0.98)
-        back.line(x0, y0, x1, y1, joint)
-    away = 0.98
-    while away < 12:
-        y = back.ground_point(0, away)[1]
-        back.line(0, y, width, y, joint)
-        away += 0.16 * size / (90 * back.unit)
-
-
-def _facade(
-    back: Backdrop, rng: np.random.Generator, x1: float, x2: float, top: float, bottom: float
-) -> None:
-    """Paint a house front with rows of windows and a shop at street level."""
-    wall = vary(
-        rng,
-        [(176, 120, 96), (206, 190, 160), (150, 150, 156), (120, 132, 146), (190, 160, 130)][
-            int(rng.integers(0, 5))
-        ],
-        14,
-    )
-    back.box(x1, top, x2, bottom, wall)
-    back.box(x1, top, x2, top + 5 * back.unit, scale(wall, 0.75))
-    pane = vary(rng, (86, 110, 132), 16)
-    step_x, step_y = (
-        (26 + 16 * float(rng.random())) * back.unit,
-        (34 + 10 * float(rng.random())) * back.unit,
-    )
-    shop = bottom - 58 * back.unit
-    y = top + 12 * back.unit
-    while y + step_y * 0.6 < shop:
-        x = x1 + step_x * 0.35
-        while x + step_x * 0.55 < x2:
-            shade = scale(pane, 0.8 + 0.5 * float(rng.random()))
-            back.box(
-                x - 1.5, y - 1.5, x + step_x * 0.5 + 1.5, y + step_y * 0.55 + 1.5, scale(wall, 1.14)
-            )
-            back.box(x, y, x + step_x * 0.5, y + step_y * 0.55, shade)
-            x += step_x
-        y += step_y
-    sign = vary(
-        rng,
-        [(40, 90, 120), (150, 50, 50), (60, 110, 70), (200, 150, 60), (60, 60, 70)][
-            int(rng.integers(0, 5))
-        ],
-        14,
-    )
-    back.box(x1 + 3, shop, x2 - 3, bottom, scale(wall, 0.7))
-    back.box(x1 + 6, shop + 14 * back.unit, x2 - 6, bottom, vary(rng, (110, 124, 132), 12))
-    back.box(x1 + 3, shop, x2 - 3, shop + 12 * back.unit, sign)
-    door = x1 + (x2 - x1) * (0.2 + 0.5 * float(rng.random()))
-    back.box(door, shop + 16 * back.unit, door + 18 * back.unit, bottom, scale(sign, 0.7))
-
-
-def _houses(back: Backdrop, rng: np.random.Generator, bottom: float) -> None:
-    x = -30.0 * back.unit
-    while x < back.camera.width:
-        wide = (90 + 130 * float(rng.random())) * back.unit
-        _facade(
-            back, rng, x, x + wide, bottom - (110 + 150 * float(rng.random())) * back.unit, bottom
-        )
-        x += wide
-
-
-def _trees(back: Backdrop, rng: np.random.Generator, bottom: float, count: int) -> None:
-    for _ in range(count):
-        x = float(rng.random()) * back.camera.width
-        size = (30 + 60 * float(rng.random())) * back.unit
-        green = vary(rng, (84, 126, 70), 20)
-        back.box(x - size * 0.05, bottom - size * 0.5, x + size * 0.05, bottom, (92, 72, 54))
-        for k in range(9):
-            u, v = size * (float(rng.random()) - 0.5), size * (0.5 + 0.8 * float(rng.random()))
-            r = round(size * 0.24)
-            cv2.circle(
-                back.image,
-                (round(x + u), round(bottom - v)),
-                r,
-                scale(green, 0.8 + 0.03 * k)[::-1],
-                -1,
-                cv2.LINE_AA,
-            )
-
-
-def _sky(back: Backdrop, rng: np.random.Generator) -> None:
-    top, low = [
-        ((110, 160, 214), (206, 224, 236)),
-        ((160, 176, 190), (214, 218, 222)),
-        ((120, 130, 170), (240, 206, 170)),
-    ][int(rng.integers(0, 3))]
-    back.gradient(0, back.horizon + 40 * back.unit, top, low)
+from .palette import Colour, scale, vary
 
 
 def paint_street(camera: Camera, rng: np.random.Generator) -> np.ndarray:
-    """Paint a pavement before a row of houses."""
+    """Paint a wide pavement, a road behind it and a row of houses."""
     back = Backdrop(camera)
-    _sky(back, rng)
-    kerb = back.horizon + 26 * back.unit
-    _houses(back, rng, kerb)
+    unit = back.unit
+    paint_sky(back, rng)
+    kerb = back.horizon + 24 * unit
+    paint_houses(back, rng, kerb)
     stone = vary(rng, (168, 164, 156), 14)
-    back.gradient(kerb, camera.height, scale(stone, 0.92), stone)
-    _tiles(back, stone, (90 + 60 * float(rng.random())) * back.unit, scale(stone, 0.86))
+    back.gradient(kerb, back.height, scale(stone, 0.92), stone)
+    paint_stains(back, rng, stone, kerb)
+    paint_tiles(back, between(rng, 90, 150) * unit, scale(stone, 0.86))
+    if rng.random() < 0.7:
+        far, near = between(rng, 5.5, 7.0), between(rng, 3.4, 4.2)
+        asphalt = vary(rng, (96, 98, 102), 10)
+        top, bottom = back.ground_point(0, far)[1], back.ground_point(0, near)[1]
+        back.box(0, top, back.width, bottom, asphalt)
+        back.box(0, bottom, back.width, bottom + 4 * unit, scale(stone, 1.15))
+        back.box(0, top - 2 * unit, back.width, top, scale(stone, 1.1))
+        middle = back.ground_point(0, (far * near) ** 0.5)[1]
+        for k in range(14):
+            x = k * 80 * unit
+            back.box(x, middle, x + 36 * unit, middle + 2 * unit, (216, 214, 204))
     back.speckle(rng, kerb, 5)
     return back.image
 
 
 def paint_park(camera: Camera, rng: np.random.Generator) -> np.ndarray:
-    """Paint lawns, a path and a belt of trees."""
+    """Paint lawns with flowers, a path and a belt of trees."""
     back = Backdrop(camera)
-    _sky(back, rng)
+    paint_sky(back, rng)
     edge = back.horizon + 22 * back.unit
-    _trees(back, rng, edge, 26)
+    paint_trees(back, rng, edge, 26)
     grass = vary(rng, (112, 146, 82), 14)
-    back.gradient(edge, camera.height, scale(grass, 0.85), grass)
+    back.gradient(edge, back.height, scale(grass, 0.85), grass)
+    for away in (5.0, 3.0, 1.9, 1.25):
+        y = back.ground_point(0, away)[1]
+        back.box(0, y, back.width, y + 26 * back.unit / away, scale(grass, 0.96))
     path = vary(rng, (196, 178, 146), 12)
-    wide = camera.width * (0.45 + 0.4 * float(rng.random()))
-    curve = [back.ground_point(-wide, a) for a in (0.95, 1.4, 2.2, 4, 9)]
-    other = [back.ground_point(wide * 0.7, a) for a in (9, 4, 2.2, 1.4, 0.95)]
-    back.polygon(curve + other, path)
-    for _ in range(900):
-        x, y = (
-            float(rng.random()) * camera.width,
-            edge + (camera.height - edge) * float(rng.random()),
-        )
-        tall = 1 + 5 * (y - edge) / (camera.height - edge)
-        if tuple(back.image[int(y), int(x)]) != path[::-1]:
-            back.line(x, y, x + 1, y - tall, scale(grass, 0.84 + 0.3 * float(rng.random())))
+    wide = back.width * between(rng, 0.45, 0.85)
+    back.ground_patch((-wide * 1.06, wide * 0.76), (0.95, 9), scale(path, 0.82))
+    back.ground_patch((-wide, wide * 0.7), (0.95, 9), path)
+    paint_stains(back, rng, path, back.height * 2)
+    _paint_grass(back, rng, grass, path, edge)
     back.speckle(rng, edge, 6)
     return back.image
 
 
+def _paint_grass(
+    back: Backdrop, rng: np.random.Generator, grass: Colour, path: Colour, edge: float
+) -> None:
+    bloom = choose(rng, ((236, 210, 80), (236, 236, 236), (214, 96, 120), (140, 100, 190)))
+    for k in range(1400):
+        x, y = between(rng, 0, back.width - 1), between(rng, edge, back.height - 1)
+        if tuple(int(c) for c in back.image[int(y), int(x)]) == path[::-1]:
+            continue
+        share = (y - edge) / (back.height - edge)
+        tall = (1 + 5 * share) * back.unit
+        back.line(x, y, x + 1, y - tall, scale(grass, between(rng, 0.84, 1.14)))
+        if k % 9 == 0:
+            back.disc(x, y - tall, 0.6 + 1.6 * share * back.unit, 0.5 + 1.4 * share, bloom)
+
+
 def paint_hall(camera: Camera, rng: np.random.Generator) -> np.ndarray:
-    """Paint a station hall or a mall: shop fronts, ceiling lights, polished tiles."""
+    """Paint a station hall or a mall: shop fronts, hanging signs, lamps, polished tiles."""
     back = Backdrop(camera)
-    wall = vary(rng, (206, 204, 198), 14)
-    foot = back.horizon + 30 * back.unit
+    unit, wall = back.unit, vary(rng, (206, 204, 198), 14)
+    foot = back.horizon + 30 * unit
     back.gradient(0, foot, scale(wall, 0.8), wall)
-    x = -20.0 * back.unit
-    while x < camera.width:
-        wide = (110 + 90 * float(rng.random())) * back.unit
-        sign = vary(
-            rng,
-            [(40, 90, 140), (170, 60, 60), (70, 120, 80), (210, 160, 70), (80, 60, 110)][
-                int(rng.integers(0, 5))
-            ],
-            20,
-        )
-        top = foot - 92 * back.unit
-        back.box(x + 5, top, x + wide - 5, foot, vary(rng, (150, 160, 164), 18))
-        back.box(x + 5, top - 18 * back.unit, x + wide - 5, top, sign)
-        back.box(
-            x + wide * 0.25,
-            top - 12 * back.unit,
-            x + wide * 0.75,
-            top - 6 * back.unit,
-            (240, 238, 228),
-        )
-        for k in range(5):
-            u = x + 12 * back.unit + k * (wide - 24 * back.unit) / 5
-            back.box(
-                u,
-                top + 30 * back.unit,
-                u + wide / 9,
-                foot - 8 * back.unit,
-                vary(rng, (170, 150, 130), 40),
-            )
-        x += wide
     floor = vary(rng, (198, 190, 178), 12)
-    back.gradient(foot, camera.height, scale(floor, 0.9), floor)
-    _tiles(back, floor, (110 + 50 * float(rng.random())) * back.unit, scale(floor, 0.9))
+    back.gradient(foot, back.height, scale(floor, 0.9), floor)
+    x = -20.0 * unit
+    while x < back.width:
+        wide = between(rng, 110, 200) * unit
+        _paint_store(back, rng, x, wide, foot, floor)
+        x += wide
+    paint_tiles(back, between(rng, 110, 160) * unit, scale(floor, 0.9))
+    for k in range(int(rng.integers(3, 6))):
+        x = back.width * (k + between(rng, 0.2, 0.8)) / 5
+        back.line(x, 0, x, 14 * unit, scale(wall, 0.5))
+        back.disc(x, 18 * unit, 22 * unit, 7 * unit, (250, 246, 226))
+    x, sign = between(rng, 0.2, 0.7) * back.width, choose(rng, SIGNS)
+    for hook in (12, 108):
+        back.line(x + hook * unit, 0, x + hook * unit, 30 * unit, scale(wall, 0.5), 2)
+    back.box(x, 26 * unit, x + 120 * unit, 54 * unit, sign)
+    back.box(x + 12 * unit, 36 * unit, x + 70 * unit, 42 * unit, (238, 238, 230))
+    back.disc(x + 98 * unit, 40 * unit, 8 * unit, 8 * unit, (238, 238, 230))
     back.speckle(rng, foot, 3)
     return back.image
 
 
+def _paint_store(
+    back: Backdrop, rng: np.random.Generator, x: float, wide: float, foot: float, floor: Colour
+) -> None:
+    unit, sign = back.unit, choose(rng, SIGNS, 20)
+    top = foot - 92 * unit
+    glass = vary(rng, (156, 166, 168), 18)
+    back.box(x + 5, top, x + wide - 5, foot, glass)
+    back.box(x + 5, top - 18 * unit, x + wide - 5, top, sign)
+    label = x + wide * 0.25, x + wide * between(rng, 0.55, 0.8)
+    back.box(label[0], top - 12 * unit, label[1], top - 6 * unit, (240, 238, 228))
+    for k in range(5):
+        left = x + 12 * unit + k * (wide - 24 * unit) / 5
+        goods = choose(rng, WALLS, 40)
+        high = top + between(rng, 24, 46) * unit
+        back.box(left, high, left + wide / 9, foot - 8 * unit, goods)
+        back.line(left, high + 14 * unit, left + wide / 9, high + 14 * unit, scale(goods, 0.7))
+    shine = [(x + wide * 0.3, top), (x + wide * 0.42, top), (x + wide * 0.3, foot)]
+    back.polygon([*shine, (x + wide * 0.18, foot)], scale(glass, 1.07))
+    # Polished floors mirror the shop fronts faintly.
+    back.box(x + 5, foot, x + wide - 5, foot + 30 * unit, scale(floor, 0.84))
+
+
 def paint_campus(camera: Camera, rng: np.random.Generator) -> np.ndarray:
-    """Paint a square before a long building, with lawn at its sides."""
+    """Paint a paved square before a long building, with lawns at its sides."""
     back = Backdrop(camera)
-    _sky(back, rng)
+    paint_sky(back, rng)
     edge = back.horizon + 24 * back.unit
-    _facade(
-        back,
-        rng,
-        camera.width * 0.12,
-        camera.width * 0.9,
-        edge - (120 + 60 * float(rng.random())) * back.unit,
-        edge,
-    )
-    _trees(back, rng, edge, 10)
+    roof = edge - between(rng, 120, 180) * back.unit
+    paint_facade(back, rng, back.width * 0.12, back.width * 0.9, roof, edge)
+    paint_trees(back, rng, edge, 10)
     stone = vary(rng, (186, 160, 136), 14)
-    back.gradient(edge, camera.height, scale(stone, 0.9), stone)
-    _tiles(back, stone, (70 + 40 * float(rng.random())) * back.unit, scale(stone, 0.88))
+    back.gradient(edge, back.height, scale(stone, 0.9), stone)
+    paint_stains(back, rng, stone, edge)
+    paint_tiles(back, between(rng, 70, 110) * back.unit, scale(stone, 0.88))
     grass = vary(rng, (108, 140, 84), 12)
-    reach = camera.width * 1.3
+    reach = back.width * between(rng, 1.0, 1.5)
     for side in (-1, 1):
-        near, far = back.ground_point(side * reach, 0.95), back.ground_point(side * reach, 9)
-        back.polygon(
-            [near, far, (far[0] + side * 4000, far[1]), (near[0] + side * 4000, near[1])], grass
-        )
+        span = sorted((side * reach, side * 14 * back.width))
+        back.ground_patch((span[0], span[1]), (0.95, 9), grass)
+        rim = sorted((side * reach * 0.96, side * reach))
+        back.ground_patch((rim[0], rim[1]), (0.95, 9), scale(stone, 1.14))
     back.speckle(rng, edge, 5)
     return back.image
 
 
 def paint_corridor(camera: Camera, rng: np.random.Generator) -> np.ndarray:
-    """Paint an indoor corridor with doors on both sides."""
+    """Paint an indoor corridor: doors and boards on both sides, lamps along the ceiling."""
     back = Backdrop(camera)
-    wall = vary(rng, (212, 206, 190), 12)
-    back.gradient(0, camera.height, scale(wall, 0.94), wall)
-    floor = vary(rng, (150, 146, 150), 16)
-    vx, hz = camera.vanishing_x, back.horizon
-    end = 9.0
-    half = camera.width * 0.9
-    far_l, far_r = back.ground_point(-half, end), back.ground_point(half, end)
-    near_l, near_r = back.ground_point(-half, 0.95), back.ground_point(half, 0.95)
-    tall = (far_r[0] - far_l[0]) * 0.4
-    back.box(far_l[0], far_l[1] - tall, far_r[0], far_r[1], scale(wall, 0.85))
-    ceiling = (far_l[0], far_l[1] - tall), (far_r[0], far_r[1] - tall)
-    back.polygon(
-        [*ceiling, (vx + 3000, hz - 3000 * 0.45), (vx - 3000, hz - 3000 * 0.45)], scale(wall, 1.08)
-    )
-    back.polygon([near_l, far_l, far_r, near_r], floor)
-    for side in (-1, 1):
+    wall, floor = vary(rng, (212, 206, 190), 12), vary(rng, (150, 146, 150), 16)
+    half, end = camera.half_way, 9.0
+    tall = (back.ground_point(half, end)[0] - back.ground_point(-half, end)[0]) * 0.4
+
+    def above(across: float, away: float, share: float) -> tuple[float, float]:
+        """Return the point at a share of the room's height above a point of the ground."""
+        x, y = back.ground_point(across, away)
+        return x, y - share * tall * end / away
+
+    back.gradient(0, back.height, scale(wall, 0.94), wall)
+    back.polygon([above(-half, end, 0), above(half, end, 0), above(half, end, 1),
+                  above(-half, end, 1)], scale(wall, 0.85))  # fmt: skip
+    back.polygon([above(-half, end, 1), above(half, end, 1), above(half, 0.3, 1),
+                  above(-half, 0.3, 1)], scale(wall, 1.08))  # fmt: skip
+    for away in (7.0, 4.6, 3.0, 2.0, 1.3):
+        lamp = [above(u * half, w, 1) for u, w in ((-0.16, away), (0.16, away),
+                (0.16, away * 1.16), (-0.16, away * 1.16))]  # fmt: skip
+        back.polygon(lamp, (255, 252, 236))
+    back.ground_patch((-half, half), (0.95, end), floor)
+    paint_stains(back, rng, floor, back.height * 2)
+    paint_tiles(back, half / 6, scale(floor, 0.9), half)
+    door = choose(rng, ((140, 96, 66), (96, 116, 130), (150, 70, 60), (120, 120, 110)))
+    for side in (-half, half):
+        back.polygon([above(side, 0.95, 0.05), above(side, end, 0.05), above(side, end, 0),
+                      above(side, 0.95, 0)], scale(wall, 0.7))  # fmt: skip
         for away in (1.3, 1.9, 2.9, 4.6):
-            a, b = back.ground_point(side * half, away), back.ground_point(side * half, away * 1.22)
-            height = camera.growth * 1.25
-            back.polygon(
-                [a, b, (b[0], b[1] - height * (b[1] - hz)), (a[0], a[1] - height * (a[1] - hz))],
-                vary(rng, (140, 96, 66), 18),
-            )
-    _tiles_inside(back, near_l, far_l, far_r, near_r, scale(floor, 0.9))
-    back.speckle(rng, far_l[1], 3)
+            near, far, high = away, away * 1.22, 0.72
+            colour = vary(rng, door, 8)
+            if rng.random() < 0.3:
+                panel = [above(side, near, 0.35), above(side, far, 0.35), above(side, far, 0.7),
+                         above(side, near, 0.7)]  # fmt: skip
+                back.polygon(panel, choose(rng, SIGNS, 30))
+                continue
+            back.polygon([above(side, near * 0.98, 0), above(side, far * 1.02, 0),
+                          above(side, far * 1.02, high + 0.03), above(side, near * 0.98, high +
+                          0.03)],
+                         scale(wall, 0.78))  # fmt: skip
+            back.polygon([above(side, near, 0), above(side, far, 0), above(side, far, high),
+                          above(side, near, high)], colour)  # fmt: skip
+    back.speckle(rng, back.ground_point(0, end)[1], 3)
     return back.image
-
-
-def _tiles_inside(back: Backdrop, near_l, far_l, far_r, near_r, joint: Colour) -> None:
-    for k in range(1, 12):
-        t = k / 12
-        back.line(
-            near_l[0] + (near_r[0] - near_l[0]) * t,
-            near_l[1],
-            far_l[0] + (far_r[0] - far_l[0]) * t,
-            far_l[1],
-            joint,
-        )
-    away = 1.0
-    while away < 9:
-        half = back.camera.width * 0.9
-        a, b = back.ground_point(-half, away), back.ground_point(half, away)
-        back.line(*a, *b, joint)
-        away *= 1.14
 
 
 def paint_car_park(camera: Camera, rng: np.random.Generator) -> np.ndarray:
     """Paint asphalt with parking bays before a wall and trees."""
     back = Backdrop(camera)
-    _sky(back, rng)
-    edge = back.horizon + 22 * back.unit
-    _trees(back, rng, edge - 20 * back.unit, 14)
+    unit = back.unit
+    paint_sky(back, rng)
+    edge = back.horizon + 22 * unit
+    paint_trees(back, rng, edge - 20 * unit, 16)
     wall = vary(rng, (160, 148, 138), 14)
-    back.box(0, edge - 34 * back.unit, camera.width, edge, wall)
+    back.box(0, edge - 34 * unit, back.width, edge, wall)
+    for row in range(3):
+        y = edge - (26 - 9 * row) * unit
+        back.line(0, y, back.width, y, scale(wall, 0.88))
     asphalt = vary(rng, (118, 120, 124), 14)
-    back.gradient(edge, camera.height, scale(asphalt, 0.92), asphalt)
+    back.gradient(edge, back.height, scale(asphalt, 0.92), asphalt)
+    paint_stains(back, rng, asphalt, edge)
+    paint = choose(rng, ((222, 222, 214), (226, 196, 90)))
+    bay = between(rng, 150, 210) * unit
     for away in (1.15, 2.6):
-        for k in range(-12, 13):
-            a, b = (
-                back.ground_point(k * 170 * back.unit, away),
-                back.ground_point(k * 170 * back.unit, away * 1.55),
-            )
-            back.line(*a, *b, (222, 222, 214), max(1, round(5 * back.unit / away)))
+        for k in range(-14, 15):
+            start, stop = back.ground_point(k * bay, away), back.ground_point(k * bay, away * 1.55)
+            back.line(*start, *stop, paint, max(1, round(5 * unit / away)))
+    x, y = back.ground_point(0, 2.05)
+    back.polygon(
+        [(x - 40 * unit, y), (x + 20 * unit, y - 8 * unit), (x + 20 * unit, y + 8 * unit)], paint
+    )
+    back.box(x + 18 * unit, y - 3 * unit, x + 60 * unit, y + 3 * unit, paint)
     back.speckle(rng, edge, 9)
     return back.image
 
@@ -337,3 +236,4 @@ PAINTERS: dict[str, Callable[[Camera, np.random.Generator], np.ndarray]] = {
     "street": paint_street, "park": paint_park, "hall": paint_hall, "campus": paint_campus,
     "corridor": paint_corridor, "car park": paint_car_park,
 }  # fmt: skip
+"""Painter of each scene of ``camera.SCENES``; returns (H, W, 3) uint8 BGR."""

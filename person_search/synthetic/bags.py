@@ -35,7 +35,7 @@ def _shade_box(canvas: Canvas, u: float, v: float, half_w: float, half_h: float)
 def paint_backpack(
     canvas: Canvas, identity: Identity, view: View, lift: float, depth: float, forward: float
 ) -> None:
-    """Paint the pack behind the shoulders; ``depth`` is the half depth of the chest, ``forward`` its lean."""
+    """Paint the pack behind a chest of half depth ``depth`` that leans ``forward``."""
     half_w, half_d, half_h = 0.088, 0.046, 0.118
     u, v = view.project((0.0, 0.685 + lift, forward - depth - half_d * 0.8))
     width = abs(half_w * view.cos) + abs(half_d * view.sin)

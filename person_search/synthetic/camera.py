@@ -1,4 +1,4 @@
-"""A camera of the drawn world: where its horizon is, how it sees colour, and how it spoils a picture."""
+"""A camera of the drawn world: its horizon, how it sees colour, how it spoils a picture."""
 
 import math
 from dataclasses import dataclass
@@ -24,10 +24,13 @@ class Camera:
     width: int
     height: int
     horizon: float
-    """Row at which the ground ends; a person whose feet are on row y is ``growth * (y - horizon)`` pixels tall."""
+    """Row at which the ground ends; a person whose feet are on row y is ``growth * (y -
+    horizon)`` pixels tall."""
     growth: float
     """Pixels of height of an average person per row of the feet below the horizon."""
     vanishing_x: float
+    half_way: float
+    """Half the width of the walkable ground at the lower edge of the frame, pixels."""
     light: Light
     is_outdoors: bool
     gains: tuple[float, float, float]
@@ -40,6 +43,12 @@ class Camera:
     def person_height(self, foot_row: float, height_m: float) -> float:
         """Return the body height in pixels of a person who stands on that row."""
         return self.growth * (foot_row - self.horizon) * height_m / AVERAGE_HEIGHT_M
+
+    def walkable(self, foot_row: float) -> tuple[float, float]:
+        """Return the first and last column on which somebody can stand on that row."""
+        half = self.half_way * (foot_row - self.horizon) / (self.height - self.horizon)
+        left, right = self.vanishing_x - half * 0.92, self.vanishing_x + half * 0.92
+        return max(-4.0, left), min(self.width + 4.0, right)
 
     def foot_row(self, height_px: float) -> float:
         """Return the row on which an average person has that height."""
@@ -65,6 +74,7 @@ def make_camera(spec: WorldSpec, index: int) -> Camera:
         horizon=float(horizon),
         growth=float(growth),
         vanishing_x=float(spec.width * (0.25 + 0.5 * rng.random())),
+        half_way=spec.width * (0.9 if scene == "corridor" else 40.0),
         light=Light(
             side=float(2 * rng.random() - 1),
             contrast=float((0.2 + 0.8 * rng.random()) if outdoors else 0.1 + 0.4 * rng.random()),
@@ -118,8 +128,8 @@ def spoil(
 
 def _tone_table(camera: Camera, spec: WorldSpec, rng: np.random.Generator) -> np.ndarray:
     """Return a (256, 1, 3) uint8 table of gain and a soft shoulder at the bright end."""
-    bright = camera.brightness * (1 + 0.3 * spec.exposure * (2 * rng.random() - 1))
-    shift = spec.colour_cast / 3 * (2 * rng.random() - 1)
+    bright = camera.brightness * (1 + 0.45 * spec.exposure * (2 * rng.random() - 1))
+    shift = spec.colour_cast / 2 * (2 * rng.random() - 1)
     gains = (camera.gains[0] * (1 - shift), camera.gains[1], camera.gains[2] * (1 + shift))
     table = np.zeros((256, 1, 3), np.uint8)
     for channel, gain in enumerate(gains):

@@ -1,6 +1,7 @@
 """Paint one person (or thing) with light and shade, larger than needed, and shrink it smoothly.
 
-Only integer image operations are used past the rounding of coordinates, so that every machine paints the same bytes.
+Only integer image operations are used past the rounding of coordinates, so that every machine
+paints the same bytes.
 """
 
 import math
@@ -83,8 +84,8 @@ class Canvas:
         self.bgra = np.zeros((self.height, self.width, 4), np.uint8)
         self.shades = np.full((self.height, self.width), NEUTRAL, np.uint8)
         self.light = light
-        self.dark = round(NEUTRAL * (1.0 - 0.16 - 0.24 * light.contrast))
-        self.bright = round(NEUTRAL * (1.0 + 0.05 + 0.14 * light.contrast))
+        self.dark = round(NEUTRAL * (1.0 - 0.15 - 0.2 * light.contrast))
+        self.bright = round(NEUTRAL * (1.0 + 0.05 + 0.11 * light.contrast))
 
     def pixels(self, points: Iterable[Point]) -> np.ndarray:
         """Return (n, 1, 2) int32 fixed-point canvas coordinates."""
@@ -155,7 +156,7 @@ class Canvas:
         sign = 1.0 if nu * dark_side > 0 or (abs(nu) < 0.2 and nv < 0) else -1.0
         nu, nv = nu * sign, nv * sign
         dark = base - (NEUTRAL - self.dark)
-        self.shade(_strip(start, end, (nu, nv), (r0, r1), 0.25, 1.0), dark)
+        self.shade(_strip(start, end, (nu, nv), (r0, r1), 0.2, 1.02), dark)
         self.shade(
             _strip(start, end, (nu, nv), (r0, r1), -0.85, -0.4), base + self.bright - NEUTRAL
         )
@@ -169,7 +170,7 @@ class Canvas:
         x1, y1 = x // t * t, y // t * t
         x2, y2 = min(self.width, _round_up(x + w, t)), min(self.height, _round_up(y + h, t))
         bgra, shades = self.bgra[y1:y2, x1:x2], self.shades[y1:y2, x1:x2]
-        size = 2 * max(1, round(0.008 * self.unit)) + 1
+        size = 2 * max(1, round(0.011 * self.unit)) + 1
         shades = cv2.GaussianBlur(shades, (size, size), 0)
         alpha = bgra[:, :, 3:]
         lit = bgra[:, :, :3].astype(np.uint16) * shades[:, :, None] >> 7
@@ -186,8 +187,9 @@ def shrink(image: np.ndarray, times: int) -> np.ndarray:
     """Average blocks of ``times`` x ``times`` pixels (2 or 4) in exact integer arithmetic."""
     h, w = image.shape[:2]
     size = (w // times, h // times)
-    # For whole factors INTER_AREA averages exactly: sums are below 2**24 and the divisor is a power of two.
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    # For whole factors INTER_AREA averages exactly: sums are below 2**24 and the divisor is a
+    # power of two.
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
 def capsule(start: Point, end: Point, r0: float, r1: float) -> list[Point]:
@@ -212,14 +214,14 @@ def ellipse(centre: Point, ru: float, rv: float, count: int = 24) -> list[Point]
 def _strip(
     start: Point, end: Point, normal: Point, radii: Point, inner: float, outer: float
 ) -> list[Point]:
+    """Return a lens along a limb between two offsets (in radii) from its axis."""
     nu, nv = normal
     (u0, v0), (u1, v1) = start, end
-    a0, a1 = radii[0] * inner, radii[1] * inner
-    b0, b1 = radii[0] * outer, radii[1] * outer
-    return [
-        (u0 + nu * a0, v0 + nv * a0), (u1 + nu * a1, v1 + nv * a1),
-        (u1 + nu * b1, v1 + nv * b1), (u0 + nu * b0, v0 + nv * b0),
-    ]  # fmt: skip
+    points = []
+    for share, offset in ((-0.06, outer), (1.06, outer), (0.8, inner), (0.5, inner), (0.2, inner)):
+        reach = (radii[0] + (radii[1] - radii[0]) * share) * offset
+        points.append((u0 + (u1 - u0) * share + nu * reach, v0 + (v1 - v0) * share + nv * reach))
+    return points
 
 
 def smooth(points: Sequence[Point], steps: int = 3) -> list[Point]:
@@ -231,10 +233,9 @@ def smooth(points: Sequence[Point], steps: int = 3) -> list[Point]:
     for p0, p1, p2, p3 in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
         for step in range(steps):
             t = step / steps
-            curve.append(
-                tuple(_catmull(a, b, c, d, t) for a, b, c, d in zip(p0, p1, p2, p3, strict=True))
-            )
-    curve.append(tuple(points[-1]))
+            u = _catmull(p0[0], p1[0], p2[0], p3[0], t)
+            curve.append((u, _catmull(p0[1], p1[1], p2[1], p3[1], t)))
+    curve.append(points[-1])
     return curve
 
 

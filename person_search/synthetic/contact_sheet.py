@@ -1,4 +1,4 @@
-"""Pictures to judge a drawn world by: a sheet of frames, and a sheet of people seen from all sides."""
+"""Pictures to judge a drawn world by: frames, and people seen from all sides."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def identity_sheet(world: World, count: int, height_px: int = 190) -> np.ndarray
             cell = np.full((round(height_px * 1.3), round(height_px * 0.8), 3), 214, np.uint8)
             tall = height_px * size * (0.55 + 0.45 * person.height_m / 1.8)
             x, y = cell.shape[1] // 2, round(height_px * 1.2)
-            cast_shadow(cell, x, y, tall, 0.8, 0.4)
+            cast_shadow(cell, x, y, 0.4 * tall, 0.14 * tall, Light(0.8, 0.4))
             pose = sample_pose(rng, float(yaw))
             paste(cell, paint_person(person, pose, tall, Light(0.8, 0.6)), x, y)
             cells.append(cell)

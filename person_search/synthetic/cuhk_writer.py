@@ -1,8 +1,8 @@
-"""Write a drawn world exactly in the layout of CUHK-SYSU, so that its loader and protocols run on it unchanged.
+"""Write a drawn world in the layout of CUHK-SYSU: its loader and protocols run on it.
 
 Layout (research notes 3.1): ``Image/SSM/s*.jpg``, ``annotation/{Images,pool}.mat`` and
-``annotation/test/{train_test,subset}/*.mat``. Boxes are (x, y, w, h) in the smallest unsigned type that holds them, as MATLAB
-saved the real ones: uint8 where all four fit, else uint16.
+``annotation/test/{train_test,subset}/*.mat``. Boxes are (x, y, w, h) in the smallest unsigned type
+that holds them, as MATLAB saved the real ones: uint8 where all four fit, else uint16.
 """
 
 import logging
@@ -21,12 +21,14 @@ logger = logging.getLogger(__name__)
 
 LAYOUT = "CUHK-SYSU"
 GALLERY_SIZES = (50, 100, 200, 500, 1000, 2000, 4000)
-MAX_TRUE_FRAMES = 12
-"""Most frames of the queried person in one gallery, so that frequent people do not fill the small ones."""
+MAX_TRUE_FRAMES = 8
+"""Most frames of the queried person in one gallery, so that frequent people do not fill the small
+ones."""
 OCCLUDED_BELOW = 0.8
 """A query less visible than this belongs to the occlusion subset."""
 LOW_RESOLUTION_BELOW = 60
-"""A query less tall than this, in pixels of a 540-row frame, belongs to the low-resolution subset."""
+"""A query less tall than this, in pixels of a 540-row frame, belongs to the low-resolution
+subset."""
 
 Appearance = tuple[WrittenFrame, DrawnPerson]
 
@@ -100,7 +102,8 @@ def choose_queries(
     Args:
         spec: The world.
         appearances: All appearances of each test identity.
-        wanted: ``clear`` takes the best visible of three random appearances; ``occlusion`` only hidden ones; ``resolution``
+        wanted: ``clear`` takes the best visible of three random appearances; ``occlusion`` only
+            hidden ones; ``resolution``
             only small ones.
     """
     limit = LOW_RESOLUTION_BELOW * spec.height / 540
@@ -127,7 +130,7 @@ def gallery_of(
     spec: WorldSpec, query: Appearance, appearances: dict[int, list[Appearance]],
     frames: list[WrittenFrame], size: int,
 ) -> list[tuple[WrittenFrame, DrawnPerson | None]]:  # fmt: skip
-    """Return a query's gallery: the frames of that person first, then others; never the query's own frame.
+    """Return a query's gallery: frames of that person, then others; never the query's own.
 
     Galleries of different sizes are nested, as are the real ones.
     """
@@ -186,7 +189,7 @@ def _struct(fields: tuple[str, ...], count: int) -> np.ndarray:
     return np.empty((1, count), [(name, object) for name in fields])
 
 
-def _cell_column(items: list) -> np.ndarray:
+def _cell_column(items: list[np.ndarray]) -> np.ndarray:
     cell = np.empty((len(items), 1), object)
     for k, item in enumerate(items):
         cell[k, 0] = item

@@ -1,10 +1,10 @@
-"""Cloth wrapped round the body: a surface of elliptic cross-sections, its patterns and its folds."""
+"""Cloth wrapped round the body: elliptic cross-sections, patterns and folds."""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .canvas import NEUTRAL, Canvas, Point, smooth
+from .canvas import Canvas, Point, smooth
 from .palette import Colour, contrast_of
 from .pose import View
 
@@ -16,7 +16,8 @@ Section = tuple[float, float, float]
 class Surface:
     """A piece of the body or of a garment, seen from one side.
 
-    Points on it are named by (angle, height): angle 0 is the front, 90 the person's left, 180 the back.
+    Points on it are named by (angle, height): angle 0 is the front, 90 the person's left, 180 the
+    back.
     """
 
     sections: tuple[Section, ...]
@@ -82,11 +83,6 @@ class Surface:
             a, b = span
             rows.append([self.point(a + (b - a) * i / count, height) for i in range(count + 1)])
         return rows[0] + rows[1][::-1]
-
-
-def paint_surface(canvas: Canvas, surface: Surface, colour: Colour) -> None:
-    """Fill a surface and shade its sides: darker away from the light, a soft light on the other side."""
-    canvas.polygon(surface.outline(), colour)
 
 
 def shade_surface(canvas: Canvas, surface: Surface, seed: int) -> None:
@@ -192,7 +188,7 @@ def _dots(
 def paint_limb_pattern(
     canvas: Canvas, start: Point, end: Point, radii: Point, kind: str, colour: Colour, scale: float
 ) -> None:
-    """Print stripes across a sleeve (or the crossing lines of checks); other patterns leave sleeves plain."""
+    """Print stripes or checks across a sleeve; other patterns leave sleeves plain."""
     if kind not in ("stripes", "checks"):
         return
     du, dv = end[0] - start[0], end[1] - start[1]
@@ -219,13 +215,3 @@ def flat_surface(
 ) -> Surface:
     """Build a surface whose parts above the hips lean forward."""
     return Surface(tuple(sections), view, lift, lambda h: lean * max(0.0, h - hip))
-
-
-__all__ = [
-    "NEUTRAL",
-    "Surface",
-    "flat_surface",
-    "paint_limb_pattern",
-    "paint_pattern",
-    "paint_surface",
-]

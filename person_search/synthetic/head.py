@@ -1,8 +1,9 @@
 """Head, face, hair and hats, on an ellipsoid that turns with the view."""
 
 import math
+from collections.abc import Callable
 
-from .canvas import NEUTRAL, Canvas, Point, capsule, ellipse
+from .canvas import NEUTRAL, Canvas, Point, ellipse, smooth
 from .identity import Identity
 from .palette import Colour, scale
 from .pose import CAMERA_TILT, Point3, View
@@ -34,8 +35,8 @@ class Head:
         low, high = self._visible()
         return any(low + margin < azimuth + turn < high - margin for turn in (-360, 0, 360))
 
-    def cap(self, hairline, grow: float) -> list[Point]:
-        """Return the outline of what covers the head above a line ``hairline(azimuth) -> elevation``."""
+    def cap(self, hairline: Callable[[float], float], grow: float) -> list[Point]:
+        """Return the outline of the head above a line ``hairline(azimuth) -> elevation``."""
         low, high = self._visible()
         line = [
             self.point(low + (high - low) * i / 12, hairline(low + (high - low) * i / 12), grow)
@@ -47,25 +48,20 @@ class Head:
         return line + arc
 
     def _long_hair(self) -> None:
-        i, colour = self.identity, self.identity.hair_colour
+        i, colour, canvas = self.identity, self.identity.hair_colour, self.canvas
         a, c, b = self.radii
         x, y, z = self.centre
-        drop = {"long": 2.9, "bob": 1.15}[i.hair_style] * c
-        width = self.view.half_width(a * 1.16, b * 0.72)
-        u, v = self.view.project((x, y, z - b * 0.42))
-        outline = [
-            (u - width, v + c * 0.5),
-            (u - width * 1.1, v - drop * 0.7),
-            (u - width * 0.75, v - drop),
-        ]
-        outline += [(-(p - u) + u, q) for p, q in outline[::-1]]
-        self.canvas.polygon(outline, scale(colour, 0.9))
-        self.canvas.shade_line(
-            [(u + width * 0.3, v), (u + width * 0.35, v - drop * 0.9)], 0.006, self.canvas.dark
-        )
-        self.canvas.shade_line(
-            [(u - width * 0.35, v), (u - width * 0.4, v - drop * 0.9)], 0.006, self.canvas.dark
-        )
+        drop = {"long": 2.8, "bob": 1.15}[i.hair_style] * c
+        width = self.view.half_width(a * 1.14, b * 0.72)
+        u, v = self.view.project((x, y, z - b * 0.40))
+        right = [(0.30, 0.95), (0.80, 0.72), (1.02, 0.2), (1.08, -0.5 * drop / c)]
+        right += [(1.0, -0.85 * drop / c), (0.55, -drop / c)]
+        half = [(u + width * p, v + c * q) for p, q in right]
+        outline = smooth([*half, *((2 * u - p, q) for p, q in half[::-1])])
+        canvas.polygon(outline, scale(colour, 0.92))
+        for share in (-0.55, -0.15, 0.3, 0.65):
+            strand = [(u + width * share, v), (u + width * share * 1.1, v - drop * 0.9)]
+            canvas.shade_line(strand, 0.005, canvas.dark)
 
     def _tail(self) -> None:
         colour = self.identity.hair_colour
@@ -106,12 +102,16 @@ class Head:
                 )
         if self._faces(0, -15):
             canvas.polygon(ellipse(self.point(0, -12, 1.06), 0.009, 0.013, 10), i.skin_colour)
-        jaw = ellipse((u, v), width, c)
+        # Narrower towards the chin.
+        jaw = [
+            (u + (p - u) * (1.0 - 0.20 * max(0.0, (v - q) / c) ** 2), q)
+            for p, q in ellipse((u, v), width, c)
+        ]
         canvas.polygon(jaw, i.skin_colour)
         sign = -1.0 if canvas.light.side >= 0 else 1.0
-        side = [(p, q) for p, q in jaw if (p - u) * sign > width * 0.3]
-        if len(side) > 2:
-            canvas.shade(side, canvas.dark + 6)
+        cheek = [(p, q) for p, q in jaw if (p - u) * sign > width * 0.3]
+        if len(cheek) > 2:
+            canvas.shade(cheek, canvas.dark + 6)
         self._face()
         if i.hair_style != "bald":
             self._hair()
@@ -157,7 +157,6 @@ class Head:
 
         outline = self.cap(hairline, grow)
         self.canvas.polygon(outline, colour)
-        u, v = self.view.project(self.centre)
         sign = 1.0 if self.canvas.light.side >= 0 else -1.0
         gloss = [
             self.point(self.view.facing_angle(1, 1) + sign * s, 62, grow) for s in (10, 30, 55)
@@ -211,8 +210,3 @@ class Head:
             self.canvas.polygon(
                 ring + reach[::-1], scale(self.identity.hat_colour, 0.8), NEUTRAL - 8
             )
-
-
-def neck_outline(base: Point, top: Point, radius: float) -> list[Point]:
-    """Return the outline of the neck between collar and head."""
-    return capsule(base, top, radius * 1.15, radius)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,8 @@ LONG_HAIR = {"long": 0.35, "ponytail": 0.25, "bob": 0.22, "bun": 0.18}
 class Identity:
     """One person of the drawn world, with every attribute named.
 
-    Lengths of the body are shares of body height; ``height_m`` is in metres; colours are RGB 0..255, each with the name of the
+    Lengths of the body are shares of body height; ``height_m`` is in metres; colours are RGB
+    0..255, each with the name of the
     colour family that it was varied from.
     """
 
@@ -92,12 +94,14 @@ class Identity:
     bag_colour: Colour
 
 
-def _coloured(rng: np.random.Generator, weights: dict[str, float], *, but: str = "") -> tuple:
+def _coloured(
+    rng: np.random.Generator, weights: dict[str, float], *, but: str = ""
+) -> tuple[str, Colour]:
     name = pick(rng, {k: v for k, v in weights.items() if k != but})
     return name, vary(rng, CLOTHES[name], 14)
 
 
-def _sample_body(rng: np.random.Generator) -> dict:
+def _sample_body(rng: np.random.Generator) -> dict[str, Any]:
     age = pick(rng, {"adult": 0.76, "child": 0.1, "senior": 0.14})
     slim_shoulders = rng.random() < 0.5
     height = {"adult": 1.72, "child": 1.28, "senior": 1.66}[age] + 0.08 * rng.standard_normal()
@@ -115,7 +119,7 @@ def _sample_body(rng: np.random.Generator) -> dict:
     }
 
 
-def _sample_head(rng: np.random.Generator, age: str) -> dict:
+def _sample_head(rng: np.random.Generator, age: str) -> dict[str, Any]:
     skin = pick(rng, {k: 1.0 for k in SKIN})
     has_long_hair = bool(rng.random() < 0.5)
     style = pick(rng, LONG_HAIR if has_long_hair else SHORT_HAIR)
@@ -138,7 +142,7 @@ def _sample_head(rng: np.random.Generator, age: str) -> dict:
     }
 
 
-def _sample_clothes(rng: np.random.Generator, has_long_hair: bool) -> dict:
+def _sample_clothes(rng: np.random.Generator, has_long_hair: bool) -> dict[str, Any]:
     upper_types = {k: v for k, v in UPPER_TYPES.items() if has_long_hair or k != "dress"}
     upper = pick(rng, upper_types)
     upper_name, upper_colour = _coloured(rng, COLOUR_WEIGHTS)
@@ -176,7 +180,7 @@ def _sample_clothes(rng: np.random.Generator, has_long_hair: bool) -> dict:
     }
 
 
-def _sample_extras(rng: np.random.Generator) -> dict:
+def _sample_extras(rng: np.random.Generator) -> dict[str, Any]:
     shoe_name, shoe_colour = _coloured(
         rng,
         {"black": 3, "white": 2.5, "brown": 2, "gray": 1, "red": 0.6, "blue": 0.5, "green": 0.3},
@@ -217,7 +221,8 @@ ALTERATIONS: dict[str, tuple[str, ...]] = {
 def alter(identity: Identity, rng: np.random.Generator) -> Identity:
     """Return somebody nearly alike: the same, but for one or two groups of attributes.
 
-    The result differs in at least one visible attribute; draws that would change nothing visible are repeated.
+    The result differs in at least one visible attribute; draws that would change nothing visible
+    are repeated.
     """
     while True:
         other = sample_identity(rng)
@@ -232,7 +237,7 @@ def alter(identity: Identity, rng: np.random.Generator) -> Identity:
             return changed
 
 
-def visible_signature(identity: Identity) -> tuple:
+def visible_signature(identity: Identity) -> tuple[str, ...]:
     """Return the attribute names that an observer can tell apart, leaving out what is hidden."""
     i = identity
     return (
@@ -249,13 +254,16 @@ def make_identity(seed: int, index: int, near_duplicate_share: float, group_star
     Args:
         seed: World seed.
         index: Which identity; training and test identities have separate ranges of indices.
-        near_duplicate_share: Probability that it is an altered copy of another identity of its range.
-        group_start: First index of its range; copies are made only of identities in [group_start, index).
+        near_duplicate_share: Probability that it is an altered copy of another identity of its
+            range.
+        group_start: First index of its range; copies are made only of identities in [group_start,
+            index).
     """
     rng = make_rng(seed, Stream.IDENTITY, index)
     own = sample_identity(rng)
     if index > group_start and rng.random() < near_duplicate_share:
-        # The model is drawn afresh from its own stream, so a copy of a copy copies the first draw: no recursion.
+        # The model is drawn afresh from its own stream, so a copy of a copy copies the first
+        # draw: no recursion.
         model = int(rng.integers(group_start, index))
         return alter(sample_identity(make_rng(seed, Stream.IDENTITY, model)), rng)
     return own

@@ -10,7 +10,7 @@ OBJECTS_OF_SCENE: dict[str, tuple[str, ...]] = {
     "park": ("tree", "bench", "lamp", "bush", "statue", "bin"),
     "hall": ("pillar", "planter", "bin", "sign", "mannequin", "bench"),
     "campus": ("lamp", "bench", "tree", "bollard", "statue", "sign"),
-    "corridor": ("planter", "bin", "sign", "mannequin"),
+    "corridor": ("planter", "bin", "sign", "bench"),
     "car park": ("car", "bollard", "lamp", "sign", "car"),
 }
 
@@ -242,10 +242,25 @@ def _car(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 _PAINTERS = {
-    "lamp": _lamp, "bin": _bin, "bollard": _bollard, "hydrant": _hydrant, "sign": _sign, "planter": _planter,
+    "lamp": _lamp, "bin": _bin, "bollard": _bollard, "hydrant": _hydrant, "sign": _sign,
+    "planter": _planter,
     "bush": _bush, "tree": _tree, "bench": _bench, "pillar": _pillar, "statue": _statue,
     "mannequin": _mannequin, "car": _car,
 }  # fmt: skip
+FOOTPRINTS = {
+    "car": 1.15,
+    "bench": 0.5,
+    "bush": 0.4,
+    "statue": 0.22,
+    "pillar": 0.19,
+    "planter": 0.15,
+    "bin": 0.16,
+    "sign": 0.08,
+    "lamp": 0.05,
+    "tree": 0.13,
+    "mannequin": 0.14,
+}
+"""Half width on the ground, units of an average person's height; 0.08 for those not named."""
 _REACH = {"car": 1.3, "tree": 0.9, "bench": 0.6, "bush": 0.65}
 
 

@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 from tqdm import tqdm
@@ -37,10 +38,11 @@ class WrittenFrame:
     """Of the pixels before JPEG compression."""
 
 
-def spec_record(spec: WorldSpec, layout: str) -> dict:
+def spec_record(spec: WorldSpec, layout: str) -> dict[str, Any]:
     """Return what identifies a drawn set, as plain JSON values."""
     record = {"layout": layout, "format_version": FORMAT_VERSION, "spec": dataclasses.asdict(spec)}
-    return json.loads(json.dumps(record))
+    plain: dict[str, Any] = json.loads(json.dumps(record))
+    return plain
 
 
 def is_already_drawn(spec: WorldSpec, layout: str, root: Path) -> bool:
@@ -62,14 +64,14 @@ def is_already_drawn(spec: WorldSpec, layout: str, root: Path) -> bool:
     if isinstance(record, dict) and all(record.get(k) == v for k, v in expected.items()):
         return True
     raise FileExistsError(
-        f"{root} is not empty and does not hold {spec.name} with seed {spec.seed} in this version's form "
-        f"(see its {RECORD_NAME}, if any): remove the folder or choose another root"
+        f"{root} is not empty and does not hold {spec.name} with seed {spec.seed} in this "
+        f"version's form (see its {RECORD_NAME}, if any): remove the folder or choose another root"
     )
 
 
 @contextmanager
 def staged_folder(root: Path) -> Iterator[Path]:
-    """Give a temporary sibling of ``root`` that becomes ``root`` on success and vanishes on failure.
+    """Give a temporary sibling that becomes ``root`` on success and vanishes on failure.
 
     Raises:
         OSError: The place cannot be written to, or the disk is full; the message names the folder.
@@ -103,6 +105,8 @@ def _start_worker(spec: WorldSpec) -> None:
 
 
 def _draw_in_worker(index: int, path: str) -> tuple[tuple[DrawnPerson, ...], str]:
+    if _world is None:
+        raise RuntimeError("a drawing process was used before it was started")
     return _draw_one(_world, index, path)
 
 
@@ -145,7 +149,8 @@ def write_frames(
             _draw_one(world, i, p) for i, p in tqdm(zip(indices, paths, strict=True), **progress)
         ]
     else:
-        # Spawned, not forked: a forked OpenCV or torch may hang on the locks of its parent's threads.
+        # Spawned, not forked: a forked OpenCV or torch may hang on the locks of its parent's
+        # threads.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(processes, context, _start_worker, (spec,)) as pool:
             drawn = pool.map(_draw_in_worker, indices, paths, chunksize=8)

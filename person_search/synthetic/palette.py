@@ -61,7 +61,8 @@ class Stream(IntEnum):
 def make_rng(seed: int, stream: Stream, *index: int) -> np.random.Generator:
     """Return the generator of one thing of the world, whatever was drawn before it.
 
-    PCG64 and SeedSequence are named (not ``default_rng``) because NumPy promises their output stays the same.
+    PCG64 and SeedSequence are named (not ``default_rng``) because NumPy promises their output
+    stays the same.
     """
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, int(stream), *index))))
 
@@ -78,20 +79,23 @@ def pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
     """Blend two colours; ``share`` 0 gives the first, 1 the second."""
-    return tuple(round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
+    r, g, b = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
+    return r, g, b
 
 
 def scale(colour: Colour, factor: float) -> Colour:
     """Darken (factor < 1) or brighten (> 1) a colour."""
-    return tuple(max(0, min(255, round(c * factor))) for c in colour)
+    r, g, b = (max(0, min(255, round(c * factor))) for c in colour)
+    return r, g, b
 
 
 def vary(rng: np.random.Generator, colour: Colour, amount: int) -> Colour:
     """Shift each channel by up to ``amount`` and all together by up to ``amount``."""
     together = int(rng.integers(-amount, amount + 1))
-    return tuple(
+    r, g, b = (
         max(0, min(255, c + together + int(rng.integers(-amount, amount + 1) // 2))) for c in colour
     )
+    return r, g, b
 
 
 def contrast_of(colour: Colour) -> Colour:

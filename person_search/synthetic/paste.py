@@ -3,17 +3,17 @@
 import cv2
 import numpy as np
 
-from .canvas import Sprite
+from .canvas import Light, Sprite
 
 
 def clip_box(box: tuple[int, int, int, int], width: int, height: int) -> tuple[int, int, int, int]:
-    """Return the part of (x1, y1, x2, y2) inside the frame; empty boxes have x2 <= x1 or y2 <= y1."""
+    """Cut (x1, y1, x2, y2) at the frame; empty boxes have x2 <= x1 or y2 <= y1."""
     x1, y1, x2, y2 = box
     return max(0, x1), max(0, y1), min(width, x2), min(height, y2)
 
 
 def paste(image: np.ndarray, sprite: Sprite, x: int, y: int) -> None:
-    """Draw a sprite with its ground point at column x and row y; parts outside the frame are cut off."""
+    """Draw a sprite with its ground point at column x, row y; cut at the frame."""
     box = sprite.box_at(x, y)
     x1, y1, x2, y2 = clip_box(box, image.shape[1], image.shape[0])
     if x2 <= x1 or y2 <= y1:
@@ -21,7 +21,7 @@ def paste(image: np.ndarray, sprite: Sprite, x: int, y: int) -> None:
     part = sprite.bgra[y1 - box[1] : y2 - box[1], x1 - box[0] : x2 - box[0]]
     region = image[y1:y2, x1:x2]
     rest = 255 - part[:, :, 3:].astype(np.uint16)
-    under = region.astype(np.uint16) * rest
+    under: np.ndarray = region.astype(np.uint16) * rest
     # (v + 128 + ((v + 128) >> 8)) >> 8 divides by 255 with correct rounding.
     under += 128
     under = (under + (under >> 8)) >> 8
@@ -29,35 +29,39 @@ def paste(image: np.ndarray, sprite: Sprite, x: int, y: int) -> None:
 
 
 def cast_shadow(
-    image: np.ndarray, x: int, y: int, size: float, side: float, contrast: float
+    image: np.ndarray, x: int, y: int, reach: float, half_width: float, light: Light
 ) -> None:
-    """Darken the ground round a foot point and away from the light.
+    """Darken the ground under a thing and, in the sun, away from the light.
 
     Args:
         image: Frame, changed in place.
         x: Column of the ground point.
         y: Row of the ground point.
-        size: Height of the thing, pixels.
-        side: Where the light comes from, -1 left .. 1 right.
-        contrast: 0 overcast (only a soft blot) .. 1 hard sun (a long shadow).
+        reach: Length that the shadow of the thing would have in full sun from the side, pixels.
+        half_width: Half the width of the thing where it stands, pixels.
+        light: Its side and contrast; without contrast only a soft blot stays.
     """
-    reach = round(size * (0.16 + 0.55 * contrast))
-    tall = max(2, round(size * 0.05))
-    x1, y1, x2, y2 = clip_box(
-        (x - reach - 4, y - 3 * tall - 4, x + reach + 4, y + 3 * tall + 4),
-        image.shape[1],
-        image.shape[0],
+    thick = max(1, round(0.3 * half_width))
+    length = -light.side * light.contrast * reach
+    margin = 3 * thick + 6
+    far_x, far_y = x + round(length), y - round(0.35 * abs(length))
+    box = (
+        min(x, far_x) - round(half_width) - margin,
+        far_y - margin,
+        max(x, far_x) + round(half_width) + margin,
+        y + margin,
     )
+    x1, y1, x2, y2 = clip_box(box, image.shape[1], image.shape[0])
     if x2 <= x1 or y2 <= y1:
         return
     level = np.full((y2 - y1, x2 - x1), 255, np.uint8)
-    dark = round(255 - 60 - 50 * contrast)
-    centre = (x - x1, y - y1)
-    offset = round(-side * contrast * size * 0.26)
-    far = (centre[0] + offset, centre[1] - round(0.3 * abs(offset)))
-    cv2.ellipse(level, far, (max(2, abs(offset) + tall), tall), 0, 0, 360, dark + 10, -1)
-    cv2.ellipse(level, centre, (max(2, round(size * 0.13)), tall), 0, 0, 360, dark, -1)
-    blur = 2 * max(1, tall // 2) + 1
-    level = cv2.GaussianBlur(level, (blur, blur), 0)
+    near, far = (x - x1, y - y1), (far_x - x1, far_y - y1)
+    dark = round(255 - 50 - 55 * light.contrast)
+    if abs(length) > half_width:
+        width = max(1, round(1.1 * half_width))
+        cv2.line(level, near, far, dark + 12, width, cv2.LINE_AA)
+    cv2.ellipse(level, near, (max(2, round(half_width)), thick), 0, 0, 360, dark, -1, cv2.LINE_AA)
+    size = 2 * max(1, thick // 2) + 1
+    level = cv2.GaussianBlur(level, (size, size), 0)
     region = image[y1:y2, x1:x2]
     region[:] = (region.astype(np.uint16) * level[:, :, None] >> 8).astype(np.uint8)

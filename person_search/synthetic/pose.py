@@ -1,7 +1,8 @@
 """How a drawn person stands: a small 3-D skeleton, turned by a yaw angle and projected.
 
-Body frame: x to the person's left, y up from the ground, z forward, unit = body height. View frame: u to the right of the
-picture, v up, depth towards the viewer. Yaw 0 faces the viewer, 90 walks to the right of the picture, 180 shows the back.
+Body frame: x to the person's left, y up from the ground, z forward; unit = body height. View frame:
+u to the right of the picture, v up, depth towards the viewer. Yaw 0 faces the viewer, 90 walks to
+the right of the picture, 180 shows the back.
 """
 
 import math
@@ -15,9 +16,10 @@ from .palette import pick
 Point3 = tuple[float, float, float]
 
 CAMERA_TILT = 0.14
-"""How much nearer points sink in the picture: cameras hang above head height and look down a little."""
-SHOULDER_HEIGHT = 0.795
-UPPER_ARM, FOREARM = 0.158, 0.142
+"""How much nearer points sink in the picture: cameras hang above head height and look down a
+little."""
+SHOULDER_HEIGHT = 0.778
+UPPER_ARM, FOREARM = 0.160, 0.142
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,11 @@ class View:
         return x * self.cos + z * self.sin, y - CAMERA_TILT * (z * self.cos - x * self.sin)
 
     def half_width(self, a: float, b: float) -> float:
-        """Return the half width in the picture of an ellipse with half axes a (across) and b (front to back)."""
+        """Return the projected half width of an ellipse: half axes a across, b front to back."""
         return math.sqrt((a * self.cos) ** 2 + (b * self.sin) ** 2)
 
     def facing_angle(self, a: float, b: float) -> float:
-        """Return the angle round that ellipse (0 front, 90 left, degrees) that faces the viewer most."""
+        """Return the angle (0 front, 90 left) of that ellipse that faces the viewer most."""
         return math.degrees(math.atan2(-a * self.sin, b * self.cos))
 
 
@@ -152,7 +154,7 @@ def build_skeleton(identity: Identity, pose: Pose) -> Skeleton:
         (1.0, pose.left_arm, pose.left_bend),
         (-1.0, pose.right_arm, pose.right_bend),
     ):
-        shoulder = (sign * identity.shoulder_width, SHOULDER_HEIGHT, top)
+        shoulder = (sign * identity.shoulder_width * 0.93, SHOULDER_HEIGHT, top)
         base = 8.0 + 0.8 * pose.stride * max(0.0, -sign * math.sin(math.radians(pose.phase)))
         arms.append((shoulder, *_arm(shoulder, -sign * swing * 0.9 + extra, base + bend)))
     hips = ((joint, identity.leg_length, 0.0), (-joint, identity.leg_length, 0.0))

@@ -1,9 +1,9 @@
-"""Write a drawn world exactly in the layout of PRW.
+"""Write a drawn world in the layout of PRW: its loader and protocols run on it.
 
-Layout (research notes 3.4): ``frames/c{cam}s{seq}_{frame:06d}.jpg``, ``annotations/<frame>.jpg.mat`` with rows
-[pid, x, y, w, h] under ``box_new``, ``frame_train.mat``, ``frame_test.mat``, ``ID_train.mat``, ``ID_test.mat`` (whose key is
-``ID_test2``), ``query_box/*.jpg`` and ``query_info.txt`` with CRLF line ends. Identity numbers start at 1; -2 is a person
-without identity.
+Layout (research notes 3.4): ``frames/c{cam}s{seq}_{frame:06d}.jpg``,
+``annotations/<frame>.jpg.mat`` with rows [pid, x, y, w, h] under ``box_new``, ``frame_train.mat``, ``frame_test.mat``,
+``ID_train.mat``, ``ID_test.mat`` (whose key is ``ID_test2``), ``query_box/*.jpg`` and
+``query_info.txt`` with CRLF line ends. Identity numbers start at 1; -2 is a person without one.
 """
 
 import logging
@@ -23,12 +23,14 @@ logger = logging.getLogger(__name__)
 
 LAYOUT = "PRW"
 PRW_UNLABELLED = -2
+Query = tuple[WrittenFrame, DrawnPerson]
+
 _FRAME_STEP = 25
 _FRAMES_PER_SEQUENCE = 400
 
 
 def frame_name(plan: FramePlan) -> str:
-    """Return the file name: camera and sequence count from 1, frame numbers rise in steps as in the real set."""
+    """Return the file name; camera and sequence count from 1, frames rise in steps."""
     sequence = plan.index // _FRAMES_PER_SEQUENCE + 1
     number = plan.index % _FRAMES_PER_SEQUENCE * _FRAME_STEP + 1
     return f"c{plan.camera + 1}s{sequence}_{number:06d}.jpg"
@@ -38,7 +40,8 @@ def write_prw(spec: WorldSpec, root: str | Path, processes: int = 1) -> Path:
     """Draw a world into ``root``; do nothing when it is there already.
 
     Args:
-        spec: The world; its test frames come from the training cameras (``shares_cameras``), nine at most.
+        spec: The world; its test frames come from the training cameras (``shares_cameras``), nine
+            at most.
         root: Folder to make; the one that then contains ``frames/`` and ``annotations/``.
         processes: How many to draw with.
 
@@ -89,16 +92,14 @@ def _write_annotations(frames: list[WrittenFrame], root: Path) -> None:
         savemat(root / f"ID_{split}.mat", {key: np.array([pids], np.uint16)})
 
 
-def choose_queries(
-    spec: WorldSpec, frames: list[WrittenFrame]
-) -> list[tuple[WrittenFrame, DrawnPerson]]:
-    """Choose up to ``spec.max_queries`` queries: one per test identity and camera, as in PRW, spread over the identities."""
-    shown: dict[int, dict[int, list]] = defaultdict(lambda: defaultdict(list))
+def choose_queries(spec: WorldSpec, frames: list[WrittenFrame]) -> list[Query]:
+    """Choose up to ``spec.max_queries`` queries: one per test identity and camera, as in PRW."""
+    shown: dict[int, dict[int, list[Query]]] = defaultdict(lambda: defaultdict(list))
     for frame in frames:
         for person in frame.people:
             if frame.plan.split == "test" and person.identity >= 0:
                 shown[person.identity][frame.plan.camera].append((frame, person))
-    rounds: dict[int, list] = defaultdict(list)
+    rounds: dict[int, list[Query]] = defaultdict(list)
     for identity in sorted(shown):
         cameras = shown[identity]
         if sum(len(found) for found in cameras.values()) < 2:
@@ -119,7 +120,10 @@ def _write_queries(spec: WorldSpec, frames: list[WrittenFrame], root: Path) -> N
         x, y, w, h = person.box
         stem = Path(frame.name).stem
         lines.append(f"{_pid(person)} {x:.6f} {y:.6f} {w:.6f} {h:.6f} {stem}\r\n")
-        image = cv2.imread(str(root / "frames" / frame.name))
+        path = root / "frames" / frame.name
+        image = cv2.imread(str(path))
+        if image is None:
+            raise OSError(f"could not read back {path}")
         ok, data = cv2.imencode(".jpg", image[y : y + h, x : x + w])
         if not ok:
             raise OSError(f"could not encode the query crop of {frame.name}")

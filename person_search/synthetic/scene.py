@@ -7,7 +7,7 @@ import numpy as np
 from .backgrounds import PAINTERS
 from .camera import Camera, make_camera
 from .canvas import Sprite
-from .objects import OBJECTS_OF_SCENE, paint_object
+from .objects import FOOTPRINTS, OBJECTS_OF_SCENE, paint_object
 from .palette import Stream, make_rng
 from .world_spec import WorldSpec
 
@@ -19,6 +19,8 @@ class PlacedObject:
     sprite: Sprite
     x: int
     y: int
+    footprint: float
+    """Half width on the ground, pixels."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,18 @@ def _place_objects(
     spec: WorldSpec, camera: Camera, rng: np.random.Generator
 ) -> tuple[PlacedObject, ...]:
     kinds = OBJECTS_OF_SCENE[camera.scene]
-    placed = []
+    placed: list[PlacedObject] = []
     for _ in range(round(spec.clutter * int(rng.integers(4, 8)))):
         kind = kinds[int(rng.integers(0, len(kinds)))]
         low = camera.foot_row(spec.height_range_px[0] * 1.3)
         high = camera.foot_row(spec.height_range_px[1] * 0.75)
         y = round(low + (high - low) * float(rng.random()))
         size = camera.person_height(y, 1.7)
+        left, right = camera.walkable(y)
+        x = round(left + (right - left) * float(rng.random()))
         sprite = paint_object(kind, size, camera.light, rng)
-        x = int(rng.integers(0, camera.width))
-        placed.append(PlacedObject(sprite, x, y))
+        gap = 0.5 * size + FOOTPRINTS.get(kind, 0.08) * size
+        if any(abs(o.x - x) < gap and abs(o.y - y) < 0.3 * size for o in placed):
+            continue
+        placed.append(PlacedObject(sprite, x, y, FOOTPRINTS.get(kind, 0.08) * size))
     return tuple(sorted(placed, key=lambda o: o.y))

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from .camera import Camera, spoil
-from .canvas import Sprite
+from .canvas import Light, Sprite
 from .figure import paint_person
 from .identity import Identity, make_identity, sample_identity
 from .palette import Stream, make_rng
 from .paste import cast_shadow, clip_box, paste
 from .pose import sample_pose
-from .scene import Scene, build_scene
+from .scene import PlacedObject, Scene, build_scene
 from .world_spec import WorldSpec
 
 UNLABELLED = -1
@@ -40,7 +40,8 @@ class DrawnPerson:
     identity: int
     """Number of the identity in the world, or ``UNLABELLED``."""
     box: tuple[int, int, int, int]
-    """(x, y, w, h) in pixels: the whole person, hidden parts included, cut at the frame's border."""
+    """(x, y, w, h) in pixels: the whole person, hidden parts included, cut at the frame's
+    border."""
     visible: float
     """Share of the person's pixels that are in the frame and not hidden."""
 
@@ -64,6 +65,12 @@ class _Placed:
     x: int
     y: int
     size: float
+    """Body height, pixels."""
+
+    @property
+    def footprint(self) -> float:
+        """Half width on the ground, pixels."""
+        return 0.13 * self.size
 
 
 class World:
@@ -123,7 +130,7 @@ class World:
         return placed
 
     def _is_acceptable(self, scene: Scene, placed: list[_Placed]) -> bool:
-        x, y, w, h = _xywh(placed[-1], self.spec)
+        _, _, w, h = _xywh(placed[-1], self.spec)
         if w < 8 or h < 18:
             return False
         return min(_visible_shares(scene, placed, self.spec)) >= self.spec.min_visible
@@ -142,13 +149,15 @@ def _choose_depth(
 def _choose_x(
     spec: WorldSpec, scene: Scene, placed: list[_Placed], y: int, rng: np.random.Generator
 ) -> int:
-    """Return a column: anywhere, or beside another person or object so that one hides part of the other."""
+    """Return a column: anywhere, or where a person or object overlaps it."""
     others = [(p.x, p.y) for p in placed] + [(o.x, o.y) for o in scene.objects]
+    left, right = scene.camera.walkable(y)
     near = [x for x, other_y in others if abs(other_y - y) < 0.25 * spec.height]
     if near and rng.random() < spec.occlusion:
         reach = 0.12 * (y - scene.camera.horizon)
-        return round(near[int(rng.integers(0, len(near)))] + reach * (2 * rng.random() - 1))
-    return int(rng.integers(-4, spec.width + 4))
+        x = near[int(rng.integers(0, len(near)))] + reach * (2 * rng.random() - 1)
+        return round(min(right, max(left, x)))
+    return round(left + (right - left) * rng.random())
 
 
 def _xywh(person: _Placed, spec: WorldSpec) -> tuple[int, int, int, int]:
@@ -156,23 +165,26 @@ def _xywh(person: _Placed, spec: WorldSpec) -> tuple[int, int, int, int]:
     return x1, y1, x2 - x1, y2 - y1
 
 
-def _painting_order(scene: Scene, placed: list[_Placed]) -> list:
+def _painting_order(scene: Scene, placed: list[_Placed]) -> list[_Placed | PlacedObject]:
     """Return people and objects from far to near; people before objects on the same row."""
-    return sorted([*placed, *scene.objects], key=lambda thing: thing.y)
+    things: list[_Placed | PlacedObject] = [*placed, *scene.objects]
+    return sorted(things, key=lambda thing: thing.y)
 
 
 def _paint(image: np.ndarray, scene: Scene, placed: list[_Placed]) -> None:
     light = scene.camera.light
-    contrast = light.contrast if scene.camera.is_outdoors else 0.0
-    for thing in _painting_order(scene, placed):
-        size = scene.camera.growth * (thing.y - scene.camera.horizon)
-        cast_shadow(image, thing.x, thing.y, size, light.side, contrast)
-    for thing in _painting_order(scene, placed):
+    if not scene.camera.is_outdoors:
+        light = Light(light.side, 0.1)
+    order = _painting_order(scene, placed)
+    for thing in order:
+        tall = min(thing.sprite.bgra.shape[0], scene.camera.person_height(thing.y, 2.2))
+        cast_shadow(image, thing.x, thing.y, 0.7 * tall, thing.footprint, light)
+    for thing in order:
         paste(image, thing.sprite, thing.x, thing.y)
 
 
 def _visible_shares(scene: Scene, placed: list[_Placed], spec: WorldSpec) -> list[float]:
-    """Return for each person the share of its pixels that is in the frame and not hidden, at half resolution."""
+    """Return for each person the share of its pixels in the frame and not hidden."""
     owner = np.full(((spec.height + 1) // 2, (spec.width + 1) // 2), -1, np.int8)
     numbers = {id(person): k for k, person in enumerate(placed)}
     whole = [0] * len(placed)
@@ -193,10 +205,11 @@ def _visible_shares(scene: Scene, placed: list[_Placed], spec: WorldSpec) -> lis
 def plan_frames(spec: WorldSpec) -> list[FramePlan]:
     """Decide for every frame which camera sees whom; the training frames come first.
 
-    Identities are drawn by a Zipf-like law; within a frame nobody appears twice. Every identity is then made sure of by
+    Identities are drawn by a Zipf-like law; within a frame nobody appears twice. Every identity
+    is then made sure of by
     at least two frames of its split.
     """
-    plans = []
+    plans: list[FramePlan] = []
     for split in ("train", "test"):
         plans += _plan_split(spec, split, len(plans))
     return plans

@@ -1,4 +1,4 @@
-"""What a drawn world is made of: every knob of its size and difficulty, and the worlds with published numbers."""
+"""What a drawn world is made of: every knob of its size and difficulty."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class WorldSpec:
-    """Size and difficulty of one drawn world. The same spec draws the same bytes on every machine."""
+    """Size and difficulty of one drawn world; the same spec draws the same bytes anywhere."""
 
     name: str
     seed: int
@@ -23,7 +23,8 @@ class WorldSpec:
     train_cameras: int = 10
     test_cameras: int = 6
     shares_cameras: bool = False
-    """True: test frames come from the training cameras, as in PRW; False: from cameras never trained on."""
+    """True: test frames come from the training cameras, as in PRW; False: from cameras never
+    trained on."""
     max_queries: int = 100
 
     people_per_frame: tuple[int, int] = (3, 8)
@@ -33,8 +34,9 @@ class WorldSpec:
     empty_share: float = 0.01
     """Share of the training frames without any person."""
     zipf_exponent: float = 0.6
-    """How long-tailed the identities are: the k-th most frequent one appears proportionally to k ** -exponent."""
-    near_duplicate_share: float = 0.2
+    """How long-tailed the identities are: the k-th most frequent one appears proportionally to k
+    ** -exponent."""
+    near_duplicate_share: float = 0.25
     """Share of the identities that are copies of another one with one or two attributes changed."""
 
     median_height_px: float = 100.0
@@ -44,15 +46,17 @@ class WorldSpec:
     height_range_px: tuple[float, float] = (26.0, 250.0)
     """Smallest and largest body height, pixels."""
     min_visible: float = 0.4
-    """Share of a person's pixels that must be in the frame and unhidden; else the person is moved or left out."""
+    """Share of a person's pixels that must be in the frame and unhidden; else the person is moved
+    or left out."""
     occlusion: float = 0.35
-    """Share of people placed deliberately near somebody else or behind an object; 0 spreads people out."""
+    """Share of people placed deliberately near somebody else or behind an object; 0 spreads
+    people out."""
     clutter: float = 1.0
     """Number of objects and person-like distractors, relative to the default."""
 
-    colour_cast: float = 0.10
-    """Largest relative change of a camera's red and blue gain; single frames vary by a third of it."""
-    exposure: float = 0.22
+    colour_cast: float = 0.15
+    """Largest relative change of a camera's red and blue gain; single frames by half of it."""
+    exposure: float = 0.3
     """Largest relative change of brightness."""
     blur: float = 0.9
     """Largest standard deviation of the blur, pixels."""
@@ -80,9 +84,10 @@ class WorldSpec:
         smaller = {n: max(4, round(getattr(self, n) * scale)) for n in counts}
         return dataclasses.replace(self, **smaller)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Reject values that cannot be drawn."""
-        for name in ("width", "height", "train_identities", "test_identities", "train_frames", "test_frames",
+        for name in ("width", "height", "train_identities", "test_identities", "train_frames",
+        "test_frames",
                      "train_cameras", "test_cameras", "max_queries"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"WorldSpec.{name} must be at least 1, got {getattr(self, name)}")
@@ -113,12 +118,14 @@ PRESETS: dict[str, WorldSpec] = {
     ),
     "tiny-cuhk": WorldSpec(
         name="tiny-cuhk", seed=3, width=320, height=180, train_identities=6, test_identities=5,
-        train_frames=8, test_frames=14, train_cameras=2, test_cameras=2, max_queries=5, people_per_frame=(2, 4),
+        train_frames=8, test_frames=14, train_cameras=2, test_cameras=2, max_queries=5,
+        people_per_frame=(2, 4),
         median_height_px=50.0, height_range_px=(24.0, 110.0),
     ),
     "tiny-prw": WorldSpec(
         name="tiny-prw", seed=4, width=320, height=180, train_identities=6, test_identities=5,
-        train_frames=8, test_frames=14, train_cameras=6, test_cameras=6, shares_cameras=True, max_queries=8,
+        train_frames=8, test_frames=14, train_cameras=6, test_cameras=6, shares_cameras=True,
+        max_queries=8,
         people_per_frame=(2, 4), median_height_px=50.0, height_range_px=(24.0, 110.0),
     ),
 }  # fmt: skip
