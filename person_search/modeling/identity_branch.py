@@ -109,6 +109,12 @@ def _build_basic_blocks(blocks_cfg: CfgNode, in_channels: int) -> tuple[nn.Modul
             f"IDENTITY_BRANCH.BASIC_BLOCKS.NORM is {blocks_cfg.NORM!r}; "
             "use 'BN', 'GN' or 'FrozenBN'"
         )
+    if in_channels == blocks_cfg.CHANNELS and blocks_cfg.STRIDE > 1:
+        # detectron2's BasicBlock projects its shortcut only where the width changes.
+        raise ValueError(
+            f"IDENTITY_BRANCH.BASIC_BLOCKS.CHANNELS is {blocks_cfg.CHANNELS}, as many as the "
+            f"feature map has, with STRIDE {blocks_cfg.STRIDE}; use another number, or STRIDE 1"
+        )
     blocks = ResNet.make_stage(
         BasicBlock,
         blocks_cfg.NUM_BLOCKS,
