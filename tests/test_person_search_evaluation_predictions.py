@@ -246,7 +246,7 @@ def test_select_queries_of_a_subset():
     chosen = select_queries(predictions, both)
     assert chosen.context_query_index.tolist() == [0, 1, 1]
     assert np.array_equal(chosen.context_boxes, predictions.context_boxes[[2, 0, 1]])
-    with pytest.raises(ValueError, match="no row for query 0 of two frames, 'c.jpg'"):
+    with pytest.raises(ValueError, match=r"no row for query 0 of two frames, 'c.jpg'"):
         select_queries(
             predictions, SearchProtocol(**part.__dict__ | {"query_frames": np.array([2])})
         )
