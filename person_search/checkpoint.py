@@ -1,6 +1,8 @@
 """Loading of weights into a model with an identity branch of its own."""
 
 import logging
+import os
+import pickle
 
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
@@ -18,6 +20,27 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
     detectron2 refuses to give one weight to two parameters. Here the identity branch's copy of a
     stage is matched apart from the detection branch's.
     """
+
+    def load(self, path: str, *args, **kwargs) -> dict:
+        """Load weights, and the training state where asked, as detectron2 does.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the file is not a checkpoint.
+        """
+        # Only plain paths: detectron2:// and http:// are fetched first.
+        name = (path or "").split("?")[0]
+        if name and "://" not in name and not os.path.isfile(name):
+            raise FileNotFoundError(f"there is no checkpoint {name}; check MODEL.WEIGHTS")
+        return super().load(path, *args, **kwargs)
+
+    def _load_file(self, filename):
+        try:
+            return super()._load_file(filename)
+        except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            raise ValueError(
+                f"{filename} is not a checkpoint, or only a part of one; copy it again"
+            ) from error
 
     def _load_model(self, checkpoint):
         if checkpoint.get("matching_heuristics", False):
@@ -55,13 +78,15 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
             )
         self.incompatible = None
         self.load(path)
-        missing = list(self.incompatible.missing_keys)
+        wrong_shapes = self.incompatible.incorrect_shapes
         reshaped = [
             f"{k} is {tuple(got)} there and {tuple(expected)} here"
-            for k, got, expected in self.incompatible.incorrect_shapes
+            for k, got, expected in wrong_shapes
         ]
+        # Weights of another shape are not loaded, so they are among the missing ones too.
+        missing = set(self.incompatible.missing_keys) - {k for k, *_ in wrong_shapes}
         if missing or reshaped:
-            problems = [f"{k} is missing there" for k in missing] + reshaped
+            problems = [f"{k} is missing there" for k in sorted(missing)] + reshaped
             more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
             raise ValueError(
                 f"{path} is a checkpoint of another model: {'; '.join(problems[:5])}{more}. "
