@@ -5,6 +5,7 @@ python -m person_search.train_net --config-file configs/drawn_cuhk/slim_fpn.yaml
 
 import difflib
 import logging
+import os
 import weakref
 from collections import OrderedDict
 
@@ -135,8 +136,11 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
         The config, not frozen.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         KeyError: for an unknown key; the message suggests the nearest known ones.
     """
+    if config_file and not os.path.isfile(config_file):
+        raise FileNotFoundError(f"there is no config file {config_file}; check --config-file")
     cfg = get_cfg()
     add_person_search_config(cfg)
     known = list(_flat_keys(cfg))

@@ -1,0 +1,47 @@
+import re
+from pathlib import Path
+
+import pytest
+from detectron2.config import CfgNode, get_cfg
+
+from person_search.config import add_person_search_config
+
+PACKAGES = Path(__file__).resolve().parent.parent
+
+
+def test_no_key_of_detectron2_changes():
+    plain, ours = get_cfg(), get_cfg()
+    add_person_search_config(ours)
+
+    def flat(node, prefix=""):
+        for key, value in node.items():
+            if isinstance(value, CfgNode):
+                yield from flat(value, f"{prefix}{key}.")
+            else:
+                yield prefix + key, value
+
+    before, after = dict(flat(plain)), dict(flat(ours))
+    assert {k: after[k] for k in before} == before
+    added = set(after) - set(before)
+    prefixes = ("MODEL.REID_HEAD.", "MODEL.PERSON_SEARCH.", "TEST.SEARCH.", "SOLVER.OPTIMIZER")
+    assert all(key.startswith(prefixes) for key in added)
+
+
+def test_the_global_default_stays_clean():
+    """Our keys must never get into detectron2's own defaults (style, rule 4)."""
+    add_person_search_config(get_cfg())
+    assert "PERSON_SEARCH" not in get_cfg().MODEL
+    first, second = get_cfg(), get_cfg()
+    add_person_search_config(first)
+    add_person_search_config(second)
+    first.MODEL.REID_HEAD.OIM.QUEUE_SIZE = 1
+    assert second.MODEL.REID_HEAD.OIM.QUEUE_SIZE == 5000
+
+
+@pytest.mark.parametrize("path", ["person_search/config.py", "reid_heads/config.py"])
+def test_every_key_has_a_comment(path):
+    lines = (PACKAGES / path).read_text().splitlines()
+    for previous, line in zip(lines, lines[1:], strict=False):
+        is_key = re.match(r"    \w+(\.\w+)*\.[A-Z_0-9]+ = (?!CfgNode\(\)$)", line)
+        if is_key and not re.match(r"    \w+\.[A-Z_0-9]+ = ", previous):
+            assert previous.lstrip().startswith("#"), line

@@ -1,0 +1,221 @@
+import json
+
+import pytest
+import torch
+from conftest import CONFIGS, TINY_FPN, overrides_of
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.engine import default_argument_parser
+from detectron2.modeling import build_model
+from detectron2.solver import build_lr_scheduler
+
+from person_search.train_net import PersonSearchTrainer, load_config, main
+from reid_heads.labels import UNLABELED_PID
+
+YAMLS = sorted(CONFIGS.rglob("*.yaml"))
+LEAVES = [path for path in YAMLS if not path.name.startswith("Base-")]
+
+
+def yaml_id(path):
+    return str(path.relative_to(CONFIGS))
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=yaml_id)
+def test_config_loads(path):
+    cfg = load_config(str(path))
+    assert cfg.MODEL.META_ARCHITECTURE == "PersonSearchRCNN"
+    assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == 1
+    assert cfg.SEED >= 0, "training could not be resumed exactly"
+    assert not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=yaml_id)
+def test_solver_of_the_config_is_sane(path):
+    cfg = load_config(str(path))
+    solver = cfg.SOLVER
+    assert 0 < solver.WARMUP_ITERS < solver.MAX_ITER
+    if solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR":
+        assert all(solver.WARMUP_ITERS <= step < solver.MAX_ITER for step in solver.STEPS)
+    assert cfg.TEST.EVAL_PERIOD == 0 or solver.MAX_ITER % cfg.TEST.EVAL_PERIOD == 0
+    assert cfg.MODEL.REID_HEAD.NUM_IDENTITIES > 0
+    assert set(cfg.DATASETS.TRAIN) | set(cfg.DATASETS.TEST) <= set(DatasetCatalog.list())
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    optimizer = PersonSearchTrainer.build_optimizer(cfg, model)
+    scheduler = build_lr_scheduler(cfg, optimizer)
+    assert optimizer.param_groups[0]["lr"] < 0.1 * solver.BASE_LR, "no warm-up"
+    rates = []
+    for _ in range(20):
+        for _ in range(max(solver.MAX_ITER // 20, 1)):
+            optimizer.step()
+            scheduler.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert max(rates) <= solver.BASE_LR * 1.0001
+    assert rates[-1] <= 0.11 * max(rates), "the rate does not fall"
+    published = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("num_identities")
+    assert published in (None, cfg.MODEL.REID_HEAD.NUM_IDENTITIES)
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=yaml_id)
+def test_model_of_the_config_builds(path):
+    cfg = load_config(str(path))
+    with torch.device("meta"):
+        cfg.MODEL.DEVICE = "meta"
+        cfg.MODEL.WEIGHTS = ""
+        model = build_model(cfg)
+    assert type(model).__name__ == "PersonSearchRCNN"
+    memory = model.roi_heads.identity_losses.losses["OIM"]
+    assert len(memory.table) == cfg.MODEL.REID_HEAD.NUM_IDENTITIES
+
+
+@pytest.mark.parametrize(
+    ("text", "suggestion"),
+    [
+        ("MODEL: {REID_HEAD: {EMBEDING_DIM: 3}}", r"MODEL\.REID_HEAD\.EMBEDDING_DIM"),
+        ("MODEL: {REID_HED: {EMBEDDING_DIM: 3}}", r"MODEL\.REID_HEAD"),
+        ("TEST: {SEARCH: {GALLERY_SIZE: 50}}", r"TEST\.SEARCH\.GALLERY_SIZES"),
+    ],
+)
+def test_unknown_key_in_a_file_names_file_and_neighbour(text, suggestion, tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text("VERSION: 2\n" + text)
+    with pytest.raises(KeyError, match=rf"wrong\.yaml.*did you mean.*{suggestion}"):
+        load_config(str(path))
+
+
+def test_unknown_key_on_the_command_line_names_its_neighbour():
+    with pytest.raises(KeyError, match=r"command line.*SOLVR.*did you mean SOLVER\.BASE_LR"):
+        load_config("", ["SOLVR.BASE_LR", "0.1"])
+
+
+def test_wrong_type_names_the_key(tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text("VERSION: 2\nSOLVER: {MAX_ITER: many}")
+    with pytest.raises(ValueError, match="MAX_ITER"):
+        load_config(str(path))
+
+
+def test_missing_config_file():
+    with pytest.raises(FileNotFoundError, match=r"no/such\.yaml"):
+        load_config("no/such.yaml")
+
+
+def test_unknown_optimizer_is_refused(tiny_cfg):
+    cfg = tiny_cfg(SOLVER__OPTIMIZER="Adam")
+    with pytest.raises(ValueError, match=r"SOLVER\.OPTIMIZER is 'Adam'; expected one of"):
+        PersonSearchTrainer.build_optimizer(cfg, torch.nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize(("name", "kind"), [("SGD", "SGD"), ("AdamW", "AdamW")])
+def test_optimizers_clip_gradients(name, kind, tiny_cfg):
+    cfg = tiny_cfg(SOLVER__OPTIMIZER=name, SOLVER__CLIP_GRADIENTS__CLIP_VALUE=1.0)
+    layer = torch.nn.Linear(2, 1)
+    optimizer = PersonSearchTrainer.build_optimizer(cfg, layer)
+    assert kind in {base.__name__ for base in type(optimizer).__mro__}
+    (layer(torch.full((1, 2), 1000.0))).sum().backward()
+    optimizer.step()
+    norm = torch.stack([p.grad.norm() for p in layer.parameters()]).norm()
+    assert norm.item() == pytest.approx(1.0, rel=1e-4)
+
+
+PIDS = [[0, 1], [2, 3, UNLABELED_PID], [], [1, 2], [0, 3], [UNLABELED_PID], [3, 1]]
+
+
+@pytest.fixture
+def dataset(write_frames):
+    name = "toy_train_net"
+    frames = write_frames(PIDS)
+    DatasetCatalog.register(name, lambda: frames)
+    MetadataCatalog.get(name).set(thing_classes=["person"])
+    yield name
+    DatasetCatalog.remove(name)
+    MetadataCatalog.remove(name)
+
+
+@pytest.fixture
+def launch_training(dataset, tmp_path):
+    """Run main() with a tiny model on the toy frames; return the output folder."""
+
+    def run(folder, *overrides, flags=()):
+        output = tmp_path / folder
+        settings = f"""
+        DATASETS.TRAIN ('{dataset}',)
+        DATASETS.TEST ()
+        INPUT.MIN_SIZE_TRAIN (64,96)
+        INPUT.MAX_SIZE_TRAIN 160
+        SOLVER.IMS_PER_BATCH 2
+        SOLVER.MAX_ITER 6
+        SOLVER.CHECKPOINT_PERIOD 3
+        TEST.EVAL_PERIOD 0
+        OUTPUT_DIR {output}
+        """
+        options = overrides_of(TINY_FPN) + [w.strip() for w in overrides_of(settings)]
+        config = str(CONFIGS / "Base-Slim-FPN.yaml")
+        arguments = ["--config-file", config, *flags, *options, *overrides]
+        main(default_argument_parser().parse_args(arguments))
+        return output
+
+    return run
+
+
+def assert_equal_states(first, second, path=""):
+    assert type(first) is type(second), path
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second), path
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys(), path
+        for key in first:
+            assert_equal_states(first[key], second[key], f"{path}/{key}")
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second), path
+        for i, (one, two) in enumerate(zip(first, second, strict=True)):
+            assert_equal_states(one, two, f"{path}/{i}")
+    else:
+        assert first == second, path
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_interrupted_run_ends_as_a_straight_one(workers, launch_training):
+    """Weights, optimizer and identity memory to the last bit."""
+    straight = launch_training("straight", "DATALOADER.NUM_WORKERS", workers)
+    halted = launch_training("halted", "DATALOADER.NUM_WORKERS", workers)
+    # As if the process had been stopped just after iteration 3's checkpoint.
+    (halted / "model_final.pth").unlink()
+    (halted / "last_checkpoint").write_text("model_0000002.pth")
+    launch_training("halted", "DATALOADER.NUM_WORKERS", workers, flags=["--resume"])
+
+    first, second = (torch.load(folder / "model_final.pth") for folder in (straight, halted))
+    assert_equal_states(first, second)
+    assert first["iteration"] == 5
+    half = torch.load(straight / "model_0000002.pth")["model"]
+    oim = "roi_heads.identity_losses.losses.OIM."
+    for name in (oim + "table", oim + "queue", "backbone.fpn_output2.weight"):
+        assert not torch.equal(half[name], first["model"][name]), f"{name} did not move"
+
+
+def test_training_leaves_a_log_and_its_config(launch_training):
+    output = launch_training("out", "SOLVER.MAX_ITER", "2")
+    assert load_config(str(output / "config.yaml")).SOLVER.MAX_ITER == 2
+    assert "Starting training" in (output / "log.txt").read_text()
+    last = json.loads((output / "metrics.json").read_text().splitlines()[-1])
+    assert {"loss_reid_oim", "loss_cls", "lr"} <= set(last)
+    assert list(output.glob("events.out.tfevents.*"))
+
+
+def test_wrong_number_of_identities_stops_before_training(launch_training):
+    with pytest.raises(ValueError, match=r"has 4 identities.*NUM_IDENTITIES is 7; set it to 4"):
+        launch_training("out", "MODEL.REID_HEAD.NUM_IDENTITIES", "7")
+
+
+def test_mixed_precision_without_gpu_is_refused(launch_training, tmp_path):
+    with pytest.raises(ValueError, match=r"SOLVER\.AMP\.ENABLED is True.*needs a GPU"):
+        launch_training("out", "SOLVER.AMP.ENABLED", "True", "MODEL.DEVICE", "cpu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_weights_name_the_file(launch_training):
+    with pytest.raises(FileNotFoundError, match=r"no/such/weights\.pth"):
+        launch_training("out", "MODEL.WEIGHTS", "no/such/weights.pth")
+
+
+def test_evaluating_without_weights_is_refused(launch_training):
+    with pytest.raises(FileNotFoundError, match=r"MODEL\.WEIGHTS"):
+        launch_training("out", flags=["--eval-only"])
