@@ -1,0 +1,252 @@
+"""The evaluator through fake model outputs, in one process and in two."""
+
+import json
+import os
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing
+from detectron2.structures import Boxes, Instances
+
+from person_search.data.protocol import SearchProtocol
+from person_search.evaluation import evaluator as module
+from person_search.evaluation.evaluator import PersonSearchEvaluator
+from person_search.evaluation.predictions import load_predictions
+
+NUM = 4
+PERSON, COMPANION = [10.0, 10.0, 60.0, 160.0], [200.0, 10.0, 250.0, 160.0]
+
+
+def make_protocol(num_queries=NUM):
+    """Person i stands in frame i and in frame NUM + i; the query is the former."""
+    boxes = np.float32([PERSON, COMPANION])
+    mask = np.zeros((num_queries, 2 * NUM), dtype=bool)
+    mask[:, NUM:] = True
+    rows = np.arange(num_queries)
+    return SearchProtocol(
+        name="fake",
+        frame_names=tuple(f"{i}.jpg" for i in range(2 * NUM)),
+        frame_boxes=(boxes,) * 2 * NUM,
+        frame_pids=tuple(np.array([i % NUM, -1]) for i in range(2 * NUM)),
+        query_frames=rows,
+        query_boxes=np.repeat(boxes[:1], num_queries, axis=0),
+        query_pids=rows,
+        gallery_mask=mask,
+        true_queries=rows,
+        true_frames=rows + NUM,
+        true_boxes=np.repeat(boxes[:1], num_queries, axis=0),
+    )
+
+
+def make_output(frame, dtype=torch.float32, scale=1.0):
+    """What a perfect model says of one frame: input and output dict."""
+    unit = torch.eye(NUM + 1, dtype=dtype) * scale
+    instances = Instances(
+        (200, 300),
+        pred_boxes=Boxes(torch.tensor([COMPANION, PERSON])),
+        scores=torch.tensor([0.75, 1.0]),
+        pred_classes=torch.zeros(2, dtype=torch.int64),
+        embeddings=unit[[NUM, frame % NUM]],
+    )
+    output = {"instances": instances}
+    if frame < NUM:
+        output["queries"] = Instances(
+            (200, 300),
+            pred_boxes=Boxes(torch.tensor([PERSON])),
+            embeddings=unit[[frame]],
+            query_ids=torch.tensor([frame]),
+        )
+    return {"file_name": f"/data/{frame}.jpg", "image_id": f"{frame}"}, output
+
+
+def feed(evaluator, frames, **options):
+    for frame in frames:
+        given, output = make_output(frame, **options)
+        evaluator.process([given], [output])
+
+
+PERFECT = {"mAP": 100.0, "top1": 100.0, "top5": 100.0, "top10": 100.0}
+
+
+def test_a_perfect_model(tmp_path):
+    part = replace(make_protocol(3), name="some of the queries")
+    evaluator = PersonSearchEvaluator(
+        {"search": make_protocol(), "search_part": lambda: part},
+        tmp_path / "inference",
+        context={"k1": 10, "k2": 3},
+    )
+    evaluator.reset()
+    feed(evaluator, [5, 0, 7, 2, 1, 3, 4, 6])
+    results = evaluator.evaluate()
+    assert set(results) == {"detection", "search", "search_part", "search_cbgm", "bbox"}
+    assert next(iter(results)) == "detection"
+    assert results["detection"] == {"ap": 100.0, "recall": 100.0, "recall_labeled": 100.0}
+    assert results["search"] == results["search_part"] == PERFECT
+    # The companion is the same in every frame, so that every frame's largest matched edge is 1:
+    # four frames tie, AP = 1/4, and only the first query's own frame comes first.
+    tied = {"mAP": 25.0, "top1": 25.0, "top5": 100.0, "top10": 100.0}
+    assert results["search_cbgm"] == pytest.approx(tied)
+    assert results["bbox"]["AP"] == pytest.approx(100)
+    assert not any("-" in name for group in results.values() for name in group)
+    assert sorted(os.listdir(tmp_path / "inference")) == ["predictions.npz", "results.json"]
+    assert json.loads((tmp_path / "inference/results.json").read_text()) == results
+
+
+def test_what_it_writes(tmp_path):
+    evaluator = PersonSearchEvaluator({"search": make_protocol()}, tmp_path)
+    feed(evaluator, [6, 5, 4, 3, 2, 1, 0])  # frame 7 was not run
+    evaluator.evaluate()
+    found = load_predictions(tmp_path / "predictions.npz")
+    assert found.image_names.tolist() == [f"{i}.jpg" for i in range(7)]
+    assert found.image_index.tolist() == np.repeat(np.arange(7), 2).tolist()
+    assert found.boxes[:2].tolist() == [COMPANION, PERSON]
+    assert found.query_names.tolist() == [f"{i}.jpg" for i in range(NUM)]
+    assert np.array_equal(found.query_embeddings, np.eye(NUM + 1, dtype=np.float32)[:NUM])
+    # Around each query: itself, then the companion; the detection under the query is gone.
+    assert found.context_query_index.tolist() == np.repeat(np.arange(NUM), 2).tolist()
+    assert found.context_scores.tolist() == [1.0, 0.75] * NUM
+    assert found.context_boxes[:2].tolist() == [PERSON, COMPANION]
+    assert np.array_equal(found.context_embeddings[::2], found.query_embeddings)
+    assert found.boxes.dtype == found.scores.dtype == found.embeddings.dtype == np.float32
+
+
+def test_context_comes_by_falling_score():
+    evaluator = PersonSearchEvaluator({"search": make_protocol(1)})
+    given, output = make_output(0)
+    shifts = torch.tensor([[0.0], [100.0], [200.0], [300.0]])
+    output["instances"] = Instances(
+        (200, 600),
+        pred_boxes=Boxes(torch.tensor([PERSON]) + shifts * torch.tensor([1.0, 0, 1, 0])),
+        scores=torch.tensor([0.99, 0.2, 0.9, 0.6]),
+        embeddings=torch.eye(NUM + 1)[:4],
+    )
+    evaluator.process([given], [output])
+    found = module.merge_frames(evaluator._frames, make_protocol(1))
+    assert found.context_scores == pytest.approx([1, 0.9, 0.6, 0.2])
+    assert np.argmax(found.context_embeddings, axis=1).tolist() == [0, 2, 3, 1]
+
+
+def test_reset_forgets():
+    evaluator = PersonSearchEvaluator({"search": make_protocol()})
+    feed(evaluator, range(8))
+    evaluator.reset()
+    with pytest.raises(ValueError, match="no frames"):
+        evaluator.evaluate()
+
+
+def test_nobody_found():
+    evaluator = PersonSearchEvaluator({"search": make_protocol()}, context={"k1": 2, "k2": 2})
+    for frame in range(8):
+        given, output = make_output(frame)
+        output["instances"] = output["instances"][:0]
+        evaluator.process([given], [output])
+    results = evaluator.evaluate()
+    assert results["search"]["mAP"] == results["search_cbgm"]["mAP"] == 0
+    assert results["detection"]["recall"] == 0
+
+
+def test_half_precision_outputs():
+    evaluator = PersonSearchEvaluator({"search": make_protocol()})
+    feed(evaluator, range(8), dtype=torch.bfloat16)
+    assert evaluator.evaluate()["search"] == PERFECT
+
+
+def test_empty_query_instances_are_fine():
+    evaluator = PersonSearchEvaluator({"search": make_protocol()})
+    feed(evaluator, range(7))
+    given, output = make_output(7)
+    output["queries"] = make_output(0)[1]["queries"][:0]
+    evaluator.process([given], [output])
+    assert evaluator.evaluate()["search"] == PERFECT
+
+
+@pytest.mark.parametrize("scale", [2.0, float("nan")])
+def test_bad_norms_stop_at_the_first_frame(scale):
+    evaluator = PersonSearchEvaluator({"search": make_protocol()})
+    with pytest.raises(ValueError, match=r"3\.jpg: embeddings of the model's instances have norms"):
+        feed(evaluator, [3], scale=scale)
+
+
+def test_a_plain_detector_is_refused():
+    evaluator = PersonSearchEvaluator({"search": make_protocol()})
+    given, output = make_output(5)
+    output["instances"].remove("embeddings")
+    with pytest.raises(ValueError, match=r"5\.jpg: the model's instances have no field embeddings"):
+        evaluator.process([given], [output])
+
+
+def test_missing_and_unknown_queries_and_frames():
+    evaluator = PersonSearchEvaluator({"search": make_protocol()})
+    feed(evaluator, [0, 1, 3, 4, 5, 6, 7])
+    with pytest.raises(ValueError, match=r"1 of 4 have no embedding.* query 2 in '2\.jpg'"):
+        evaluator.evaluate()
+    evaluator = PersonSearchEvaluator({"search": make_protocol(2)})
+    feed(evaluator, [0, 1, 2])
+    with pytest.raises(ValueError, match=r"query_ids: 2\.jpg has query 2"):
+        evaluator.evaluate()
+    given, output = make_output(4)
+    evaluator.reset()
+    evaluator.process([given | {"file_name": "x/other.jpg"}], [output])
+    with pytest.raises(ValueError, match=r"the frame 'other\.jpg' is not in fake"):
+        evaluator.evaluate()
+
+
+def test_no_protocol_is_refused():
+    with pytest.raises(ValueError, match="protocols: got none"):
+        PersonSearchEvaluator({})
+
+
+def test_predictions_are_kept_when_a_protocol_does_not_fit(tmp_path):
+    boxes = np.float32([[0, 0, 5, 5]])
+    other = replace(make_protocol(1), query_boxes=boxes, name="other queries")
+    protocols = {"search": make_protocol(), "search_other": other}
+    evaluator = PersonSearchEvaluator(protocols, tmp_path)
+    feed(evaluator, range(8))
+    with pytest.raises(ValueError, match="no row for query 0 of other queries"):
+        evaluator.evaluate()
+    assert os.listdir(tmp_path) == ["predictions.npz"]
+
+
+def test_other_processes_return_nothing(tmp_path, monkeypatch):
+    fake = SimpleNamespace(
+        synchronize=lambda: None, gather=lambda data, dst: [], is_main_process=lambda: False
+    )
+    monkeypatch.setattr(module, "comm", fake)
+    evaluator = PersonSearchEvaluator({"search": make_protocol()}, tmp_path)
+    feed(evaluator, [0])
+    assert evaluator.evaluate() == {}
+    assert os.listdir(tmp_path) == []
+
+
+def _run_rank(rank, folder):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
+    )
+    evaluator = PersonSearchEvaluator({"search": make_protocol()}, f"{folder}/out")
+    # Frames 3 and 4 come twice, as from a sampler that pads.
+    feed(evaluator, [0, 1, 2, 3, 4] if rank == 0 else [7, 6, 5, 4, 3])
+    results = evaluator.evaluate()
+    with open(f"{folder}/rank{rank}.json", "w") as file:
+        json.dump(results, file)
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes(tmp_path):
+    # Forked, as importing torch anew in each process takes most of the time.
+    processes = torch.multiprocessing.start_processes(
+        _run_rank, args=(str(tmp_path),), nprocs=2, join=False, start_method="fork"
+    )
+    assert processes.join(timeout=60) or processes.join(timeout=60)
+    assert json.loads((tmp_path / "rank1.json").read_text()) == {}
+    single = PersonSearchEvaluator({"search": make_protocol()}, tmp_path / "single")
+    feed(single, range(8))
+    expected = single.evaluate()
+    assert json.loads((tmp_path / "rank0.json").read_text()) == expected
+    ours = load_predictions(tmp_path / "out/predictions.npz")
+    reference = load_predictions(tmp_path / "single/predictions.npz")
+    for name in type(ours).__dataclass_fields__:
+        assert np.array_equal(getattr(ours, name), getattr(reference, name)), name
