@@ -47,11 +47,12 @@ def run_evaluations():
     """Feed one mAP an evaluation to a hook, every second iteration."""
 
     def run(hook, values, first_iteration):
-        storage = SimpleNamespace(latest=lambda: {"search/mAP": (value, iteration)})
+        latest = {}
+        storage = SimpleNamespace(latest=lambda: latest)
         hook.trainer = SimpleNamespace(storage=storage, max_iter=1000)
         for i, value in enumerate(values):
-            iteration = first_iteration + 2 * i + 1
-            hook.trainer.iter = iteration
+            hook.trainer.iter = first_iteration + 2 * i + 1
+            latest["search/mAP"] = (value, hook.trainer.iter)
             hook.after_step()
 
     return run
