@@ -18,6 +18,8 @@ Point = tuple[float, float]
 NEUTRAL = 128
 """Shade level that leaves a colour as it is; 64 halves it."""
 _SUBPIXEL_BITS = 4
+_FAINT = 40
+"""Border rows and columns no more opaque than this are cut off, so that boxes are tight."""
 
 # Vendor kernels may round differently from machine to machine; the plain ones are bit-exact.
 cv2.ipp.setUseIPP(False)
@@ -176,7 +178,9 @@ class Canvas:
         lit = bgra[:, :, :3].astype(np.uint16) * shades[:, :, None] >> 7
         lit = np.minimum(lit, alpha).astype(np.uint8)
         small = shrink(np.concatenate([lit, alpha], axis=2), t)
-        return Sprite(small, (x1 - self.ground_x) // t, (y1 - self.ground_y) // t)
+        x, y, w, h = cv2.boundingRect((small[:, :, 3] > _FAINT).astype(np.uint8))
+        left, top = (x1 - self.ground_x) // t + x, (y1 - self.ground_y) // t + y
+        return Sprite(small[y : y + h, x : x + w], left, top)
 
 
 def _round_up(value: float, multiple: int) -> int:

@@ -73,7 +73,8 @@ def _write_annotations(spec: WorldSpec, frames: list[WrittenFrame], folder: Path
     appearances = _appearances(test)
     queries = choose_queries(spec, appearances)
     for size in GALLERY_SIZES:
-        if size < len(test):
+        # Loaders take identities from TestG50, and 100 is the default size: both always exist.
+        if size <= 100 or size < len(test):
             table = _protocol_struct(spec, queries, appearances, test, size)
             savemat(protocols / f"TestG{size}.mat", {f"TestG{size}": table}, do_compression=True)
     size = min(100, len(test) - 1)
@@ -180,7 +181,7 @@ def _train_cell(frames: list[WrittenFrame]) -> np.ndarray:
         for j, (frame, person) in enumerate(shown):
             scenes[0, j] = (frame.name, _box(person), _hard(person))
         item = _struct(("idname", "nAppear", "scene"), 1)
-        item[0, 0] = (f"p{identity + 1:05d}", np.array([[len(shown)]], np.uint8), scenes)
+        item[0, 0] = (f"p{identity + 1:05d}", np.array([[len(shown)]], np.uint16), scenes)
         items.append(item)
     return _cell_column(items)
 

@@ -54,7 +54,9 @@ class Figure:
         ]
         if hem < 0.53:
             flare = 0.022 if i.upper_type == "coat" else 0.004
-            sections.append((hem, hip + 0.006 + flare, 0.070 * g + t + flare))
+            if i.upper_type == "coat" and i.lower_type == "skirt":
+                flare = 0.056  # room for the skirt under it
+            sections.append((hem, hip + 0.006 + flare, 0.070 * g + t + 1.3 * flare))
         return self._surface(sections)
 
     def _skirt(self) -> Surface | None:

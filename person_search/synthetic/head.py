@@ -54,7 +54,8 @@ class Head:
         drop = {"long": 2.8, "bob": 1.15}[i.hair_style] * c
         width = self.view.half_width(a * 1.14, b * 0.72)
         u, v = self.view.project((x, y, z - b * 0.40))
-        right = [(0.30, 0.95), (0.80, 0.72), (1.02, 0.2), (1.08, -0.5 * drop / c)]
+        crown = [(0.30, 0.95), (0.80, 0.72)] if i.hat == "none" else [(0.6, 0.34)]
+        right = [*crown, (1.02, 0.2), (1.08, -0.5 * drop / c)]
         right += [(1.0, -0.85 * drop / c), (0.55, -drop / c)]
         half = [(u + width * p, v + c * q) for p, q in right]
         outline = smooth([*half, *((2 * u - p, q) for p, q in half[::-1])])

@@ -23,7 +23,7 @@ from .world_spec import WorldSpec
 logger = logging.getLogger(__name__)
 
 RECORD_NAME = "drawn.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raise it whenever the same spec would draw something else."""
 
 

@@ -1,8 +1,8 @@
 """Write a drawn world in the layout of PRW: its loader and protocols run on it.
 
-Layout (research notes 3.4): ``frames/c{cam}s{seq}_{frame:06d}.jpg``,
-``annotations/<frame>.jpg.mat`` with rows [pid, x, y, w, h] under ``box_new``, ``frame_train.mat``, ``frame_test.mat``,
-``ID_train.mat``, ``ID_test.mat`` (whose key is ``ID_test2``), ``query_box/*.jpg`` and
+Layout (research notes 3.4): ``frames/c{cam}s{seq}_{frame:06d}.jpg``; ``annotations/*.jpg.mat``, one
+per frame, with rows [pid, x, y, w, h] under ``box_new``; ``frame_train.mat``, ``frame_test.mat``,
+``ID_train.mat`` and ``ID_test.mat`` (whose key is ``ID_test2``); ``query_box/*.jpg``; and
 ``query_info.txt`` with CRLF line ends. Identity numbers start at 1; -2 is a person without one.
 """
 
