@@ -7,41 +7,45 @@ import numpy as np
 
 
 def average_precision(similarities: np.ndarray, true_entries: np.ndarray) -> float:
-    """Compute the step-wise average precision over the true entries.
+    """Compute the average precision alone, as ``rank_true`` does."""
+    return rank_true(similarities, true_entries)[0]
 
-    Equal to scikit-learn's ``average_precision_score`` since 0.19: entries of one similarity share
-    one threshold, so their order does not matter. (Before 0.19 it interpolated linearly; numbers
-    published before 2018 may differ.)
+
+def rank_true(similarities: np.ndarray, true_entries: np.ndarray) -> tuple[float, int]:
+    """Compute the step-wise average precision over the true entries, and the best one's rank.
+
+    The precision equals scikit-learn's ``average_precision_score`` since 0.19: entries of one
+    similarity share one threshold, so their order does not matter. (Before 0.19 it interpolated
+    linearly; numbers published before 2018 may differ.)
+
+    In the rank, ties go by row, the earlier first. The official evaluators call
+    ``argsort()[::-1]``, whose order among ties depends on NumPy's sorting algorithm and on the
+    machine.
 
     Args:
         similarities: (E,) of all entries; -inf never counts.
         true_entries: (T,) rows of the true ones, distinct and finite.
 
     Returns:
-        0..1; 0 if nothing is true.
+        Precision in 0..1 and rank from 1; 0 and 0 if nothing is true.
     """
     if not len(true_entries):
-        return 0.0
-    true = np.sort(similarities[true_entries])
-    above = np.sort(similarities[similarities >= true[0]])
-    num_above = len(above) - np.searchsorted(above, true)
-    num_true = len(true) - np.searchsorted(true, true)
-    return float(np.mean(num_true / num_above))
-
-
-def first_true_rank(similarities: np.ndarray, true_entries: np.ndarray) -> int:
-    """Return the rank, from 1, of the best true entry; 0 if nothing is true.
-
-    Ties go by row, the earlier first. The official evaluators call ``argsort()[::-1]``, whose order
-    among ties depends on NumPy's sorting algorithm and on the machine.
-    """
-    if not len(true_entries):
-        return 0
+        return 0.0, 0
+    # Methods, not functions: a gallery of 100 frames is so small that NumPy's wrappers would take
+    # as long as the work.
     true = similarities[true_entries]
-    best = true.max()
-    entry = true_entries[true == best].min()
-    ahead = np.count_nonzero(similarities > best)
-    return int(ahead + np.count_nonzero(similarities[:entry] == best)) + 1
+    true.sort()
+    above = similarities[similarities >= true[0]]
+    above.sort()
+    num_above = len(above) - above.searchsorted(true)
+    num_true = len(true) - true.searchsorted(true)
+    precision = float((num_true / num_above).sum()) / len(true)
+    best = true[-1]
+    rank = len(above) - int(above.searchsorted(best, side="right")) + 1
+    if num_above[-1] > num_true[-1] or num_true[-1] > 1:
+        entry = true_entries[similarities[true_entries] == best].min()
+        rank += int(np.count_nonzero(similarities[:entry] == best))
+    return precision, rank
 
 
 def top_entries(similarities: np.ndarray, number: int) -> np.ndarray:

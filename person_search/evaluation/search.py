@@ -23,7 +23,7 @@ from person_search.evaluation.frame_detections import (
     group_by_frame,
 )
 from person_search.evaluation.predictions import Predictions
-from person_search.evaluation.ranking import average_precision, first_true_rank, top_entries
+from person_search.evaluation.ranking import average_precision, rank_true, top_entries
 from person_search.evaluation.similarity import iterate_galleries
 
 TOP_K = (1, 5, 10)
@@ -105,8 +105,8 @@ def evaluate_search(
     for query, similarities, _, true_entries in search:
         if len(true_entries):
             recall = len(true_entries) / num_true[query]
-            precisions[query] = average_precision(similarities, true_entries) * recall
-            ranks[query] = first_true_rank(similarities, true_entries)
+            precision, ranks[query] = rank_true(similarities, true_entries)
+            precisions[query] = precision * recall
     result = {"mAP": 100 * float(precisions.mean())}
     for k in TOP_K:
         result[f"top{k}"] = 100 * float(np.mean((ranks > 0) & (ranks <= k)))
@@ -200,7 +200,7 @@ class _Search:
                     self.context,
                 )
             span = slice(bounds[query], bounds[query + 1])
-            entries = np.searchsorted(members, candidates.detections[span])
+            entries = members.searchsorted(candidates.detections[span])
             yield (
                 query,
                 similarities,
@@ -244,7 +244,7 @@ def _find_candidates(protocol: SearchProtocol, detections: FrameDetections) -> _
 
 def _pick_true(similarities: np.ndarray, entries: np.ndarray, true_rows: np.ndarray) -> np.ndarray:
     """Keep each true row's most similar candidate, the first of equals."""
-    if len(entries) < 2 or (true_rows[1:] > true_rows[:-1]).all():
+    if len(entries) < 2 or bool((true_rows[1:] > true_rows[:-1]).all()):
         return entries
     order = np.lexsort((entries, -similarities[entries], true_rows))
     first = np.diff(true_rows[order], prepend=-1) > 0
