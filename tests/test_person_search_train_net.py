@@ -1,5 +1,7 @@
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import CONFIGS, TINY_FPN, overrides_of
@@ -8,6 +10,7 @@ from detectron2.engine import default_argument_parser
 from detectron2.modeling import build_model
 from detectron2.solver import build_lr_scheduler
 
+from person_search.data import register_coco_person
 from person_search.train_net import PersonSearchTrainer, load_config, main
 from reid_heads.labels import UNLABELED_PID
 
@@ -132,9 +135,12 @@ def dataset(write_frames):
 
 @pytest.fixture
 def launch_training(dataset, tmp_path):
-    """Run main() with a tiny model on the toy frames; return the output folder."""
+    """Run main() with a tiny model on the toy frames; return the output folder.
 
-    def run(folder, *overrides, flags=()):
+    ``launch_training.results`` returns main's results instead.
+    """
+
+    def results(folder, *overrides, flags=()):
         output = tmp_path / folder
         settings = f"""
         DATASETS.TRAIN ('{dataset}',)
@@ -150,9 +156,13 @@ def launch_training(dataset, tmp_path):
         options = overrides_of(TINY_FPN) + [w.strip() for w in overrides_of(settings)]
         config = str(CONFIGS / "Base-Slim-FPN.yaml")
         arguments = ["--config-file", config, *flags, *options, *overrides]
-        main(default_argument_parser().parse_args(arguments))
-        return output
+        return main(default_argument_parser().parse_args(arguments))
 
+    def run(folder, *overrides, flags=()):
+        results(folder, *overrides, flags=flags)
+        return tmp_path / folder
+
+    run.results = results
     return run
 
 
@@ -219,3 +229,67 @@ def test_missing_weights_name_the_file(launch_training):
 def test_evaluating_without_weights_is_refused(launch_training):
     with pytest.raises(FileNotFoundError, match=r"MODEL\.WEIGHTS"):
         launch_training("out", flags=["--eval-only"])
+
+
+@pytest.fixture
+def test_set(write_frames, tmp_path):
+    """A test set of five frames in COCO JSON: people 0, 1 and 2, each seen in two frames or more,
+    and one frame of nobody."""
+    frames = write_frames([[0, 1], [1, 2], [], [2, UNLABELED_PID], [0, 2]], folder="test_frames")
+    images, annotations = [], []
+    for number, frame in enumerate(frames):
+        name = Path(frame["file_name"]).name
+        images.append({"id": number, "file_name": name, "width": 160, "height": 96, "cam_id": 1})
+        for a in frame["annotations"]:
+            x1, y1, x2, y2 = a["bbox"]
+            annotations.append(
+                {
+                    "id": len(annotations),
+                    "image_id": number,
+                    "category_id": 1,
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "person_id": a["person_id"],
+                }
+            )
+    content = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    json_file = tmp_path / "test.json"
+    json_file.write_text(json.dumps(content))
+    name = "toy_train_net_test"
+    register_coco_person(name, json_file, tmp_path / "test_frames", "test")
+    yield name
+    DatasetCatalog.remove(name)
+    MetadataCatalog.remove(name)
+
+
+def test_evaluation_during_training_keeps_the_best_weights(launch_training, test_set):
+    settings = ["DATASETS.TEST", f"('{test_set}',)", "SOLVER.MAX_ITER", "4"]
+    settings += ["TEST.EVAL_PERIOD", "2", "INPUT.MIN_SIZE_TEST", "96", "INPUT.MAX_SIZE_TEST", "160"]
+    output = launch_training("out", *settings)
+    best = torch.load(output / "model_best.pth")
+    assert best["iteration"] in (1, 3)
+    rows = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
+    assert any("search/mAP" in row for row in rows)
+    with np.load(output / "inference" / "predictions.npz") as arrays:
+        assert len(arrays["query_embeddings"]) == 3
+        assert sorted(arrays["image_names"]) == [f"{i}.jpg" for i in range(5)]
+        assert arrays["embeddings"].shape[1] == 16
+
+
+def test_evaluating_annotated_boxes_is_the_detectors_upper_bound(launch_training, test_set):
+    """Every true box is found; boxes go through the mapper's resizing and back."""
+    trained = launch_training("trained", "SOLVER.MAX_ITER", "2")
+    evaluated = launch_training.results(
+        "evaluated",
+        *("DATASETS.TEST", f"('{test_set}',)", "MODEL.WEIGHTS", str(trained / "model_final.pth")),
+        *("INPUT.MIN_SIZE_TEST", "72", "TEST.SEARCH.USE_GT_BOXES", "True"),
+        *("TEST.SEARCH.MULTI_VIEW", "False", "TEST.SEARCH.CONTEXT.ENABLED", "True"),
+        flags=["--eval-only"],
+    )
+    assert evaluated["detection"]["ap"] == pytest.approx(100)
+    assert evaluated["detection"]["recall"] == pytest.approx(100)
+    assert {"search", "search_cbgm", "bbox"} <= set(evaluated)
+    assert 0 < evaluated["search"]["mAP"] <= 100
