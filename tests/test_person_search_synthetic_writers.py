@@ -2,7 +2,8 @@ import argparse
 import dataclasses
 import errno
 import json
-import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -174,6 +175,24 @@ def test_processes_do_not_matter(prw, tmp_path):
         assert data[skip:] == theirs[name][skip:], name
 
 
+def test_drawing_processes_do_not_import_the_program_that_starts_them(tmp_path):
+    """A main module that brings torch along made each of them take 800 MB and seconds to start."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import dataclasses, multiprocessing, sys\n"
+        "if multiprocessing.parent_process() is not None:\n"
+        "    sys.exit('the program was imported by a drawing process')\n"
+        "from person_search.synthetic.prw_writer import write_prw\n"
+        "from person_search.synthetic.world_spec import PRESETS\n"
+        "spec = dataclasses.replace(PRESETS['tiny-prw'], train_frames=1, test_frames=4)\n"
+        "write_prw(spec, sys.argv[1], processes=2)\n"
+    )
+    command = [sys.executable, str(program), str(tmp_path / "set")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "set/drawn.json").exists()
+
+
 def test_a_second_run_does_nothing_and_another_set_is_refused(cuhk):
     before = {p: p.stat().st_mtime_ns for p in cuhk.rglob("*")}
     assert write_cuhk_sysu(CUHK, cuhk) == cuhk
@@ -259,14 +278,13 @@ def arguments(*words):
     return parser.parse_args([str(w) for w in words])
 
 
-def test_the_command_draws_a_set(tmp_path, monkeypatch, caplog):
+def test_the_command_draws_a_set(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(command.PRESETS, "drawn-prw", dataclasses.replace(PRW, name="drawn-prw"))
-    with caplog.at_level(logging.INFO):
-        args = arguments("--set", "drawn-prw", "--root", tmp_path, "--seed", 8, "--processes", 1)
-        assert command.run(args) == 0
+    args = arguments("--set", "drawn-prw", "--root", tmp_path, "--seed", 8, "--processes", 1)
+    assert command.run(args) == 0
     record = json.loads((tmp_path / "drawn-prw/drawn.json").read_text())
     assert record["spec"]["seed"] == 8
-    assert str(tmp_path / "drawn-prw") in caplog.text
+    assert str(tmp_path / "drawn-prw") in capsys.readouterr().out
 
 
 def test_the_command_draws_previews(tmp_path, monkeypatch):

@@ -2,15 +2,12 @@
 
 import argparse
 import dataclasses
-import logging
 from pathlib import Path
 
 from .contact_sheet import write_preview
 from .cuhk_writer import write_cuhk_sysu
 from .prw_writer import write_prw
 from .world_spec import PRESETS
-
-logger = logging.getLogger(__name__)
 
 WRITERS = {"drawn-cuhk": write_cuhk_sysu, "drawn-prw": write_prw}
 
@@ -68,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
         spec = dataclasses.replace(spec, seed=args.seed)
     if args.preview is not None:
         for path in write_preview(spec, args.root, args.preview):
-            logger.info("wrote %s", path)
+            print(f"wrote {path}")
         return 0
     root = WRITERS[args.set](spec, args.root / args.set, processes=args.processes)
-    logger.info("%s is in %s", args.set, root)
+    print(f"{args.set} is in {root}")
     return 0

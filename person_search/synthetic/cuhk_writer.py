@@ -23,7 +23,7 @@ LAYOUT = "CUHK-SYSU"
 GALLERY_SIZES = (50, 100, 200, 500, 1000, 2000, 4000)
 MAX_TRUE_FRAMES = 8
 """Most frames of the queried person in one gallery, so that frequent people do not fill the small
-ones."""
+ones; the frames left over are in no gallery of that query."""
 OCCLUDED_BELOW = 0.8
 """A query less visible than this belongs to the occlusion subset."""
 LOW_RESOLUTION_BELOW = 60

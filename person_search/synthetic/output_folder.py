@@ -6,7 +6,9 @@ import json
 import logging
 import multiprocessing
 import shutil
+import sys
 import tempfile
+import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -120,6 +122,21 @@ def _draw_one(world: World, index: int, path: str) -> tuple[tuple[DrawnPerson, .
     return frame.people, hashlib.sha256(frame.image.tobytes()).hexdigest()
 
 
+@contextmanager
+def _empty_main_module() -> Iterator[None]:
+    """Hide the running program from processes that start meanwhile.
+
+    A spawned process first imports the main module of its parent. Drawing does not need it, and
+    where it brings torch along, each process would take seconds to start and 800 MB.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def write_frames(
     spec: WorldSpec, folder: Path, name_of: Callable[[FramePlan], str], processes: int
 ) -> list[WrittenFrame]:
@@ -153,7 +170,8 @@ def write_frames(
         # threads.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(processes, context, _start_worker, (spec,)) as pool:
-            drawn = pool.map(_draw_in_worker, indices, paths, chunksize=8)
+            with _empty_main_module():
+                drawn = pool.map(_draw_in_worker, indices, paths, chunksize=8)
             results = list(tqdm(drawn, **progress))
     return [
         WrittenFrame(name, plan, people, digest)
