@@ -1,8 +1,12 @@
 """Training hooks that detectron2 lacks."""
 
+import json
+from pathlib import Path
+
 import torch
 from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
+from fvcore.common.checkpoint import Checkpointer
 
 
 class ReseedEachIteration(HookBase):
@@ -23,16 +27,27 @@ class ReseedEachIteration(HookBase):
 
 
 class BestSearchCheckpointer(hooks.BestCheckpointer):
-    """Keep the weights with the highest search mAP, also over a resume."""
+    """Keep the weights with the highest search mAP, also over a resume.
 
-    def __init__(self, eval_period: int, checkpointer, metric: str):
+    The highest value stands in ``model_best.json`` beside the weights and not in the checkpoints:
+    detectron2 saves those before it evaluates, so a resumed run would not know of the evaluation
+    that followed the checkpoint it starts from, and could replace the best weights by worse ones.
+    """
+
+    def __init__(self, eval_period: int, checkpointer: Checkpointer, metric: str):
         """Follow ``metric`` of the event storage every ``eval_period`` iterations."""
         super().__init__(eval_period, checkpointer, metric, mode="max", file_prefix="model_best")
+        self.record = Path(checkpointer.save_dir) / "model_best.json"
 
-    def state_dict(self) -> dict:
-        """Return the best value so far and its iteration."""
-        return {"best_metric": self.best_metric, "best_iter": self.best_iter}
+    def before_train(self) -> None:
+        """Take up the record of the run that is resumed."""
+        if self.trainer.start_iter > 0 and self.record.is_file():
+            best = json.loads(self.record.read_text())
+            self.best_metric, self.best_iter = best["value"], best["iteration"]
 
-    def load_state_dict(self, state: dict) -> None:
-        """Take up where ``state_dict`` left."""
-        self.best_metric, self.best_iter = state["best_metric"], state["best_iter"]
+    def _update_best(self, val: float, iteration: int) -> bool:
+        is_number = super()._update_best(val, iteration)
+        if is_number:
+            best = {"metric": self._val_metric, "value": val, "iteration": iteration}
+            self.record.write_text(json.dumps(best) + "\n")
+        return is_number

@@ -35,7 +35,8 @@ def test_without_a_seed_nothing_is_seeded():
 
 
 class FakeCheckpointer:
-    def __init__(self):
+    def __init__(self, folder):
+        self.save_dir = str(folder)
         self.saved = []
 
     def save(self, name, **state):
@@ -43,36 +44,53 @@ class FakeCheckpointer:
 
 
 @pytest.fixture
-def run_evaluations():
-    """Feed one mAP an evaluation to a hook, every second iteration."""
-
-    def run(hook, values, first_iteration):
-        latest = {}
-        storage = SimpleNamespace(latest=lambda: latest)
-        hook.trainer = SimpleNamespace(storage=storage, max_iter=1000)
-        for i, value in enumerate(values):
-            hook.trainer.iter = first_iteration + 2 * i + 1
-            latest["search/mAP"] = (value, hook.trainer.iter)
-            hook.after_step()
-
-    return run
+def checkpointer(tmp_path):
+    return FakeCheckpointer(tmp_path)
 
 
-def test_best_weights_are_kept_over_a_resume(run_evaluations):
+def run_evaluations(checkpointer, values, first_iteration):
+    """A run that evaluates every second iteration, with these values of mAP."""
+    hook = BestSearchCheckpointer(2, checkpointer, "search/mAP")
+    latest = {}
+    storage = SimpleNamespace(latest=lambda: latest)
+    hook.trainer = SimpleNamespace(storage=storage, start_iter=first_iteration, max_iter=1000)
+    hook.before_train()
+    for i, value in enumerate(values):
+        hook.trainer.iter = first_iteration + 2 * i + 1
+        latest["search/mAP"] = (value, hook.trainer.iter)
+        hook.after_step()
+
+
+def test_best_weights_are_kept_over_a_resume(checkpointer):
     """detectron2's BestCheckpointer forgets the best value: a resumed run overwrote the best
     weights with the first ones it evaluated."""
-    checkpointer = FakeCheckpointer()
-    first = BestSearchCheckpointer(2, checkpointer, "search/mAP")
-    run_evaluations(first, [50.0, 70.0, 60.0], 0)
+    run_evaluations(checkpointer, [50.0, 70.0, 60.0], 0)
     assert checkpointer.saved == [("model_best", 1), ("model_best", 3)]
-    second = BestSearchCheckpointer(2, checkpointer, "search/mAP")
-    second.load_state_dict(first.state_dict())
-    run_evaluations(second, [65.0, 71.0], 6)
+    run_evaluations(checkpointer, [65.0, 71.0], 6)
     assert checkpointer.saved[2:] == [("model_best", 9)]
 
 
-def test_nothing_is_saved_between_evaluations():
-    checkpointer = FakeCheckpointer()
+def test_the_evaluation_after_the_last_checkpoint_counts(checkpointer):
+    """A checkpoint is saved before the evaluation of its iteration. Where both happened and the run
+    was then stopped, the state in that checkpoint did not know the new best value."""
+    run_evaluations(checkpointer, [50.0, 70.0], 0)  # stopped; resumed from iteration 4
+    run_evaluations(checkpointer, [60.0], 4)
+    assert checkpointer.saved == [("model_best", 1), ("model_best", 3)]
+
+
+def test_a_new_run_in_the_folder_starts_anew(checkpointer):
+    run_evaluations(checkpointer, [70.0], 0)
+    run_evaluations(checkpointer, [40.0], 0)
+    assert checkpointer.saved == [("model_best", 1), ("model_best", 1)]
+
+
+def test_nan_is_never_the_best(checkpointer, tmp_path):
+    run_evaluations(checkpointer, [float("nan"), 3.0], 0)
+    assert checkpointer.saved == [("model_best", 3)]
+    assert '"value": 3.0' in (tmp_path / "model_best.json").read_text()
+
+
+def test_nothing_is_saved_between_evaluations(checkpointer):
     hook = BestSearchCheckpointer(2, checkpointer, "search/mAP")
     hook.trainer = SimpleNamespace(iter=0, max_iter=1000)
     hook.after_step()

@@ -270,7 +270,9 @@ def test_evaluation_during_training_keeps_the_best_weights(launch_training, test
     settings += ["TEST.EVAL_PERIOD", "2", "INPUT.MIN_SIZE_TEST", "96", "INPUT.MAX_SIZE_TEST", "160"]
     output = launch_training("out", *settings)
     best = torch.load(output / "model_best.pth")
-    assert best["iteration"] in (1, 3)
+    record = json.loads((output / "model_best.json").read_text())
+    assert best["iteration"] == record["iteration"] in (1, 3)
+    assert record["metric"] == "search/mAP"
     rows = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
     assert any("search/mAP" in row for row in rows)
     with np.load(output / "inference" / "predictions.npz") as arrays:
