@@ -19,7 +19,7 @@ def add_reid_head_config(cfg: CfgNode) -> None:
     head.BATCH_NORM = True
     # Identities of the training set; the trainer checks it against the data.
     head.NUM_IDENTITIES = 0
-    # Weight of each loss by name; weight 0 is not computed. Known names: "oim".
+    # Weight of each loss by name; weight 0 is not computed. Known names: "OIM".
     head.LOSSES = CfgNode({"OIM": 1.0})
 
     oim = head.OIM = CfgNode()
