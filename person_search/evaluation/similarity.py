@@ -18,6 +18,8 @@ from person_search.evaluation.frame_detections import FrameDetections, expand_ra
 
 # Queries a matrix product; 128 x 41,000 similarities take 42 MB in float64.
 _DENSE_QUERIES = 128
+# Up to so many frames are struck out one by one; PRW leaves out only the query's own.
+_FEW_FRAMES = 8
 # Similarities in one sparse block, 28 bytes each with their indices.
 _SPARSE_ENTRIES = 8_000_000
 # Below this share of frames per gallery, the products frame by frame cost less than the whole
@@ -63,16 +65,15 @@ def _iterate_dense(
         block = query_embeddings[start : start + _DENSE_QUERIES]
         np.matmul(block, gallery_embeddings.T, out=product[: len(block)])
         similarities[: len(block)] = product[: len(block)]
-        for row in range(len(block)):
-            hidden = ~gallery_mask[start + row]
-            frames = np.flatnonzero(hidden)
-            if len(frames) < 16:
-                for frame in frames:
-                    similarities[
-                        row, detections.starts[frame] : detections.starts[frame + 1]
-                    ] = -np.inf
-            else:
-                similarities[row, hidden[detections.frames]] = -np.inf
+        for row, searched in enumerate(gallery_mask[start : start + len(block)]):
+            hidden = np.flatnonzero(~searched)
+            if len(hidden) > _FEW_FRAMES:
+                visible = np.flatnonzero(searched.take(detections.frames))
+                yield start + row, similarities[row].take(visible), visible
+                continue
+            for frame in hidden:
+                span = slice(detections.starts[frame], detections.starts[frame + 1])
+                similarities[row, span] = -np.inf
             yield start + row, similarities[row], members
 
 
