@@ -120,16 +120,21 @@ def test_galleries_are_nested(cuhk, tmp_path):
     assert not (masks[50] & ~masks[100]).any()
 
 
-def test_subsets_hold_hidden_and_small_queries(tmp_path):
-    spec = dataclasses.replace(CUHK, width=480, height=270, test_frames=40, test_identities=8)
-    spec = dataclasses.replace(spec, median_height_px=30.0, occlusion=0.9)
-    root = write_cuhk_sysu(spec, tmp_path / "set")
-    for name in ("occlusion", "resolution"):
-        assert len(load_cuhk_sysu_protocol(root, 100, subset=name).query_pids) >= 2
-    small = load_cuhk_sysu_protocol(root, 100, subset="resolution").query_boxes
-    assert ((small[:, 3] - small[:, 1]) < 60 * 270 / 540).all()
-    hidden = loadmat(root / "annotation/test/subset/Occlusion.mat")["Occlusion1"].squeeze()
-    assert all(0.2 < item["occlusion"].item() <= 1 - spec.min_visible for item in hidden)
+def test_subsets_are_the_hardest_tenth_of_the_queries(tmp_path):
+    spec = dataclasses.replace(CUHK, test_frames=80, train_frames=1, test_identities=24)
+    root = write_cuhk_sysu(dataclasses.replace(spec, max_queries=24), tmp_path / "set")
+    whole = load_cuhk_sysu_protocol(root, 100)
+    heights = np.diff(whole.query_boxes[:, 1::2]).ravel()
+    small = load_cuhk_sysu_protocol(root, 100, subset="resolution")
+    assert len(small.query_pids) == len(whole.query_pids) // 10
+    assert np.diff(small.query_boxes[:, 1::2]).max() <= np.sort(heights)[len(small.query_pids) - 1]
+    hidden = load_cuhk_sysu_protocol(root, 100, subset="occlusion")
+    known = {
+        (f, *box) for f, box in zip(whole.query_frames, whole.query_boxes.tolist(), strict=True)
+    }
+    for subset in (small, hidden):
+        asked = zip(subset.query_frames, subset.query_boxes.tolist(), strict=True)
+        assert {(f, *box) for f, box in asked} <= known
 
 
 def test_prw_files_are_named_and_filled_as_the_real_ones(prw):

@@ -7,6 +7,7 @@ that holds them, as MATLAB saved the real ones: uint8 where all four fit, else u
 
 import logging
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,11 @@ logger = logging.getLogger(__name__)
 
 LAYOUT = "CUHK-SYSU"
 GALLERY_SIZES = (50, 100, 200, 500, 1000, 2000, 4000)
-MAX_TRUE_FRAMES = 8
-"""Most frames of the queried person in one gallery, so that frequent people do not fill the small
-ones; the frames left over are in no gallery of that query."""
-OCCLUDED_BELOW = 0.8
-"""A query less visible than this belongs to the occlusion subset."""
-LOW_RESOLUTION_BELOW = 60
-"""A query less tall than this, in pixels of a 540-row frame, belongs to the low-resolution
-subset."""
+MAX_TRUE_FRAMES = 40
+"""Most frames of the queried person in one gallery, so that a frequent one leaves room for others in
+the smallest; the frames left over are in no gallery of that query."""
+HARD_BELOW = 0.8
+"""A person less visible than this is marked as hard."""
 
 Appearance = tuple[WrittenFrame, DrawnPerson]
 
@@ -78,10 +76,10 @@ def _write_annotations(spec: WorldSpec, frames: list[WrittenFrame], folder: Path
             table = _protocol_struct(spec, queries, appearances, test, size)
             savemat(protocols / f"TestG{size}.mat", {f"TestG{size}": table}, do_compression=True)
     size = min(100, len(test) - 1)
-    hidden = choose_queries(spec, appearances, wanted="occlusion")
+    hidden = hardest_tenth(queries, lambda person: person.visible)
     table = _protocol_struct(spec, hidden, appearances, test, size, has_occlusion=True)
     savemat(subsets / "Occlusion.mat", {"Occlusion1": table}, do_compression=True)
-    small = choose_queries(spec, appearances, wanted="resolution")
+    small = hardest_tenth(queries, lambda person: person.box[3])
     table = _protocol_struct(spec, small, appearances, test, size)
     savemat(subsets / "Resolution.mat", {"Test_Size": table}, do_compression=True)
 
@@ -95,36 +93,35 @@ def _appearances(frames: list[WrittenFrame]) -> dict[int, list[Appearance]]:
     return found
 
 
-def choose_queries(
-    spec: WorldSpec, appearances: dict[int, list[Appearance]], wanted: str = "clear"
-) -> list[Appearance]:
-    """Choose at most one query per test identity, among those with another frame to be found in.
+def choose_queries(spec: WorldSpec, appearances: dict[int, list[Appearance]]) -> list[Appearance]:
+    """Choose at most one query per test identity: the best visible of three random appearances.
+
+    Only identities with another frame to be found in are asked for.
 
     Args:
         spec: The world.
         appearances: All appearances of each test identity.
-        wanted: ``clear`` takes the best visible of three random appearances; ``occlusion`` only
-            hidden ones; ``resolution``
-            only small ones.
     """
-    limit = LOW_RESOLUTION_BELOW * spec.height / 540
     queries = []
     for identity in sorted(appearances):
-        rng = make_rng(spec.seed, Stream.PROTOCOL, identity)
         shown = appearances[identity]
         if len(shown) < 2:
             continue
-        if wanted == "clear":
-            some = [shown[int(k)] for k in rng.permutation(len(shown))[:3]]
-            queries.append(max(some, key=lambda a: a[1].visible))
-            continue
-        if wanted == "occlusion":
-            shown = [a for a in shown if a[1].visible < OCCLUDED_BELOW]
-        else:
-            shown = [a for a in shown if a[1].box[3] < limit]
-        if shown:
-            queries.append(shown[int(rng.integers(0, len(shown)))])
+        rng = make_rng(spec.seed, Stream.PROTOCOL, identity)
+        some = [shown[int(k)] for k in rng.permutation(len(shown))[:3]]
+        queries.append(max(some, key=lambda a: a[1].visible))
     return queries[: spec.max_queries]
+
+
+def hardest_tenth(
+    queries: list[Appearance], ease: Callable[[DrawnPerson], float]
+) -> list[Appearance]:
+    """Return the tenth of the queries, at least one, where ``ease`` is least, in their order.
+
+    CUHK-SYSU's low-resolution subset is a tenth of its queries too.
+    """
+    ranked = sorted(range(len(queries)), key=lambda k: ease(queries[k][1]))
+    return [queries[k] for k in sorted(ranked[: max(1, len(queries) // 10)])]
 
 
 def gallery_of(
@@ -206,4 +203,4 @@ def _box(person: DrawnPerson | None) -> np.ndarray:
 def _hard(person: DrawnPerson | None) -> np.ndarray:
     if person is None:
         return np.zeros((1, 0))
-    return np.array([[person.visible < OCCLUDED_BELOW]], np.uint8)
+    return np.array([[person.visible < HARD_BELOW]], np.uint8)

@@ -111,7 +111,9 @@ class WorldSpec:
 
 
 PRESETS: dict[str, WorldSpec] = {
-    "drawn-cuhk": WorldSpec(name="drawn-cuhk", seed=20260101),
+    "drawn-cuhk": WorldSpec(
+        name="drawn-cuhk", seed=20260101, train_identities=300, train_frames=2000, train_cameras=20,
+    ),
     "drawn-prw": WorldSpec(
         name="drawn-prw", seed=20260202, train_identities=100, test_identities=80, train_frames=600,
         test_frames=300, train_cameras=6, test_cameras=6, shares_cameras=True, max_queries=150,
