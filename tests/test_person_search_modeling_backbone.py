@@ -47,3 +47,19 @@ def test_norm_of_the_config_is_used(tiny_cfg):
     )
     kinds = {type(m).__name__ for m in backbone.modules() if "Norm" in type(m).__name__}
     assert kinds == {"GroupNorm"}
+
+
+def test_outputs_that_nothing_reads_are_frozen(tiny_cfg):
+    """DistributedDataParallel stopped at the second iteration: a level without a reader left a
+    trainable convolution without a gradient."""
+    cfg = tiny_cfg(
+        MODEL__RPN__IN_FEATURES=("p3",),
+        MODEL__ROI_HEADS__IN_FEATURES=("p2", "p3"),
+        MODEL__PERSON_SEARCH__IDENTITY_BRANCH__IN_FEATURES=("p4",),
+    )
+    backbone = build_backbone(cfg)
+    trainable = {name for name, p in backbone.named_parameters() if p.requires_grad}
+    for level, is_read in {2: True, 3: True, 4: True, 5: False}.items():
+        assert (f"fpn_output{level}.weight" in trainable) == is_read
+        # The lateral connection feeds the levels below.
+        assert f"fpn_lateral{level}.weight" in trainable

@@ -43,10 +43,27 @@ def build_slim_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
         )
         in_channels = channels
     bottom_up = ResNet(stem, stages, out_features=cfg.MODEL.FPN.IN_FEATURES)
-    return FPN(
+    pyramid = FPN(
         bottom_up,
         in_features=cfg.MODEL.FPN.IN_FEATURES,
         out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
         norm=cfg.MODEL.FPN.NORM,
         fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
     )
+    _freeze_unread_outputs(pyramid, cfg)
+    return pyramid
+
+
+def _freeze_unread_outputs(pyramid: FPN, cfg: CfgNode) -> None:
+    """Freeze the output convolution of each level that nothing reads.
+
+    It gets no gradient, and DistributedDataParallel stops at a trainable parameter without one.
+    """
+    read = {
+        *cfg.MODEL.RPN.IN_FEATURES,
+        *cfg.MODEL.ROI_HEADS.IN_FEATURES,
+        *cfg.MODEL.PERSON_SEARCH.IDENTITY_BRANCH.IN_FEATURES,
+    }
+    for level in pyramid.output_shape():
+        if level not in read:
+            getattr(pyramid, f"fpn_output{level.removeprefix('p')}").requires_grad_(False)
