@@ -42,6 +42,9 @@ def _add_model_keys(cfg: CfgNode) -> None:
 def _add_training_keys(cfg: CfgNode) -> None:
     # "SGD" (detectron2's) or "AdamW".
     cfg.SOLVER.OPTIMIZER = "SGD"
+    # Largest relative change of brightness, contrast and saturation of training frames, each drawn
+    # uniformly from 1 - x to 1 + x; 0 leaves them as they are.
+    cfg.INPUT.COLOR_JITTER = 0.0
 
 
 def _add_test_keys(cfg: CfgNode) -> None:

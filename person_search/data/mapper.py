@@ -10,6 +10,7 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetMapper
 from detectron2.data import detection_utils as utils
+from detectron2.data import transforms as T
 from detectron2.structures import Boxes, Instances
 
 from person_search.data.samplers import DRAW_KEY
@@ -40,8 +41,11 @@ class PersonSearchMapper(DatasetMapper):
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict:
         """Translate the config."""
+        translated = super().from_config(cfg, is_train)
+        if is_train and cfg.INPUT.COLOR_JITTER > 0:
+            translated["augmentations"] += _color_jitter(cfg.INPUT.COLOR_JITTER)
         return {
-            **super().from_config(cfg, is_train),
+            **translated,
             "seed": max(cfg.SEED, 0),
             "use_gt_boxes": cfg.TEST.SEARCH.USE_GT_BOXES,
         }
@@ -101,6 +105,16 @@ class PersonSearchMapper(DatasetMapper):
         instances = utils.annotations_to_instances(annotations, image_shape)
         instances.gt_pids = torch.tensor(pids, dtype=torch.int64)
         dataset_dict["instances"] = utils.filter_empty_instances(instances)
+
+
+def _color_jitter(strength: float) -> list[T.Augmentation]:
+    """Return detectron2's changes of brightness, contrast and saturation, each by 1 ± strength."""
+    low, high = 1 - strength, 1 + strength
+    return [
+        T.RandomBrightness(low, high),
+        T.RandomContrast(low, high),
+        T.RandomSaturation(low, high),
+    ]
 
 
 def _boxes_at_test(items: list[dict], mapped: dict) -> Instances:

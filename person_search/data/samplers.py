@@ -5,6 +5,7 @@ half-filled buffers that no checkpoint holds. Here batch i is a function of the 
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset, Sampler
@@ -88,16 +89,16 @@ class ResumableSampler(Sampler[int]):
         return [batches[i] for i in rng.permutation(len(batches))]
 
 
-class SeededFrames(Dataset[dict]):
+class SeededFrames(Dataset[dict[str, Any]]):
     """Dataset dicts under the keys of ``ResumableSampler``; each gets its draw number."""
 
-    def __init__(self, frames: Dataset[dict] | list[dict]):
+    def __init__(self, frames: Dataset[dict[str, Any]] | list[dict[str, Any]]):
         """Wrap a list of dataset dicts."""
         self.frames = frames
 
     def __len__(self) -> int:
         return len(self.frames)  # type: ignore[arg-type]
 
-    def __getitem__(self, key: int) -> dict:
+    def __getitem__(self, key: int) -> dict[str, Any]:
         draw, index = divmod(key, len(self))
         return {**self.frames[index], DRAW_KEY: draw}

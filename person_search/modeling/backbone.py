@@ -5,10 +5,34 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
 from detectron2.modeling.backbone import FPN, ResNet
 from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem
+from torch import Tensor
+
+
+class FPNWithBottomUp(FPN):
+    """detectron2's FPN that also hands out the bottom-up maps (res2, res3, ...).
+
+    The pyramid serves detection; an identity branch may start from a shallow map instead and share
+    no more than the stem with it, since the two tasks want different features.
+    """
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Map images (B, 3, H, W) to feature maps (B, C, H', W') by name."""
+        bottom_up: dict[str, Tensor] = {}
+        # FPN keeps these to itself; listening saves computing them twice.
+        hook = self.bottom_up.register_forward_hook(lambda _, __, maps: bottom_up.update(maps))
+        try:
+            pyramid = super().forward(image)
+        finally:
+            hook.remove()
+        return {**bottom_up, **pyramid}
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Return channels and stride of each map."""
+        return {**self.bottom_up.output_shape(), **super().output_shape()}
 
 
 @BACKBONE_REGISTRY.register()
-def build_slim_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
+def build_slim_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPNWithBottomUp:
     """Build detectron2's ResNet of basic blocks with freely chosen widths, under detectron2's FPN.
 
     ``build_resnet_backbone`` fixes ResNet-18's widths at 64 and more; this one reads
@@ -43,7 +67,7 @@ def build_slim_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
         )
         in_channels = channels
     bottom_up = ResNet(stem, stages, out_features=cfg.MODEL.FPN.IN_FEATURES)
-    pyramid = FPN(
+    pyramid = FPNWithBottomUp(
         bottom_up,
         in_features=cfg.MODEL.FPN.IN_FEATURES,
         out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
@@ -54,7 +78,7 @@ def build_slim_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
     return pyramid
 
 
-def _freeze_unread_outputs(pyramid: FPN, cfg: CfgNode) -> None:
+def _freeze_unread_outputs(pyramid: FPNWithBottomUp, cfg: CfgNode) -> None:
     """Freeze the output convolution of each level that nothing reads.
 
     It gets no gradient, and DistributedDataParallel stops at a trainable parameter without one.
@@ -64,6 +88,6 @@ def _freeze_unread_outputs(pyramid: FPN, cfg: CfgNode) -> None:
         *cfg.MODEL.ROI_HEADS.IN_FEATURES,
         *cfg.MODEL.PERSON_SEARCH.IDENTITY_BRANCH.IN_FEATURES,
     }
-    for level in pyramid.output_shape():
+    for level in FPN.output_shape(pyramid):
         if level not in read:
             getattr(pyramid, f"fpn_output{level.removeprefix('p')}").requires_grad_(False)

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 LAYOUT = "CUHK-SYSU"
 GALLERY_SIZES = (50, 100, 200, 500, 1000, 2000, 4000)
 MAX_TRUE_FRAMES = 40
-"""Most frames of the queried person in one gallery, so that a frequent one leaves room for others in
+"""Most frames of the queried person in one gallery, so that a frequent one leaves others room in
 the smallest; the frames left over are in no gallery of that query."""
 HARD_BELOW = 0.8
 """A person less visible than this is marked as hard."""
