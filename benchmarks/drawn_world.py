@@ -160,8 +160,8 @@ def format_table(report: dict) -> str:
     lines = [
         f"# {report['config']}",
         "",
-        f"{report['date']}, {report['machine']}, seeds {[r['seed'] for r in runs]}; mean ± standard "
-        f"deviation over the seeds, percent. Command: `{report['command']}`",
+        f"{report['date']}, {report['machine']}, seeds {[r['seed'] for r in runs]}; mean ± "
+        f"standard deviation over the seeds, percent. Command: `{report['command']}`",
         "",
         "| embedding | detection AP | recall | mAP | top-1 | top-5 | top-10 |",
         "|---|---|---|---|---|---|---|",

@@ -7,8 +7,10 @@ the CUHK-SYSU protocol, and shows a few of them: a table on the terminal and a p
 """
 
 import argparse
+import logging
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,9 @@ DATASET = "drawn_cuhk_test"
 def main(arguments: list[str] | None = None) -> int:
     """Run the demonstration; return the exit status."""
     args = _parse(arguments)
+    # Remarks of torch about detectron2's code, which a newcomer cannot act on.
+    warnings.filterwarnings("ignore", message=".*meshgrid")
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     started = time.perf_counter()
     try:
         run(args.output, args.weights, args.num_queries, args.top)
@@ -71,7 +76,7 @@ def run(output: Path, weights: Path, num_queries: int, top: int) -> None:
         )
     datasets = output / "datasets"
     print("1/3  drawing the gallery: unseen people, unseen cameras")
-    write_cuhk_sysu(PRESETS["drawn-cuhk"], datasets / "drawn-cuhk", processes=2)
+    write_cuhk_sysu(PRESETS["drawn-cuhk"], datasets / "drawn-cuhk", processes=2, splits=("test",))
     register_all(datasets)
     print("2/3  finding and embedding everybody, one pass a frame")
     results = find_everybody(weights, output)

@@ -46,7 +46,14 @@ ALLOWED = {("person_search.evaluation.evaluator", "torch")}
 # The copy is reached under detectron2's own name only.
 NOWHERE = ("LabGym",)
 # Entry points, whose output is what they are for.
-MAY_PRINT = {"cli.py", "evaluate.py", "info.py", "command.py", "search_drawn_gallery.py"}
+MAY_PRINT = {
+    "cli.py",
+    "evaluate.py",
+    "info.py",
+    "command.py",
+    "search_drawn_gallery.py",
+    "shrink_weights.py",
+}
 MAX_LINES = 350
 
 

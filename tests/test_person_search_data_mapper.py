@@ -170,3 +170,18 @@ def test_image_of_another_size_names_the_file(train_mapper, write_frames, tmp_pa
     Image.new("RGB", (30, 20)).save(tmp_path / "frames" / "0.jpg")
     with pytest.raises(ValueError, match=r"frames/0\.jpg"):
         train_mapper(frame)
+
+
+def test_colour_jitter_changes_training_colours_and_nothing_else(tiny_cfg, write_frames):
+    (frame,) = write_frames([[0, 1]])
+    strengths = (0.0, 0.3)
+    plain, jittered = (
+        PersonSearchMapper(tiny_cfg(INPUT__COLOR_JITTER=s, INPUT__RANDOM_FLIP="none"), True)(
+            {**frame, DRAW_KEY: 3}
+        )
+        for s in strengths
+    )
+    assert not torch.equal(plain["image"], jittered["image"])
+    assert torch.equal(plain["instances"].gt_boxes.tensor, jittered["instances"].gt_boxes.tensor)
+    tested = [PersonSearchMapper(tiny_cfg(INPUT__COLOR_JITTER=s), False)(frame) for s in strengths]
+    assert torch.equal(tested[0]["image"], tested[1]["image"])

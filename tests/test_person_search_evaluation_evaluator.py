@@ -59,7 +59,7 @@ def make_output(frame, dtype=torch.float32, scale=1.0):
             embeddings=unit[[frame]],
             query_ids=torch.tensor([frame]),
         )
-    return {"file_name": f"/data/{frame}.jpg", "image_id": f"{frame}"}, output
+    return {"file_name": f"/data/{frame}.jpg", "image_id": f"{frame}.jpg"}, output
 
 
 def feed(evaluator, frames, **options):
@@ -189,7 +189,7 @@ def test_missing_and_unknown_queries_and_frames():
         evaluator.evaluate()
     given, output = make_output(4)
     evaluator.reset()
-    evaluator.process([given | {"file_name": "x/other.jpg"}], [output])
+    evaluator.process([given | {"image_id": "other.jpg"}], [output])
     with pytest.raises(ValueError, match=r"the frame 'other\.jpg' is not in fake"):
         evaluator.evaluate()
 

@@ -19,6 +19,20 @@ def test_slim_pyramid_has_the_widths_and_strides_it_says(tiny_cfg):
     assert [stage[-1].out_channels for stage in stages] == [8, 12, 16, 24]
 
 
+def test_bottom_up_maps_come_along_and_are_computed_once(tiny_cfg):
+    backbone = build_backbone(tiny_cfg()).eval()
+    calls = []
+    backbone.bottom_up.register_forward_hook(lambda *_: calls.append(1))
+    image = torch.rand(1, 3, 64, 96)
+    maps = backbone(image)
+    assert calls == [1]
+    assert set(maps) == set(backbone.output_shape())
+    for name, feature in backbone.bottom_up(image).items():
+        assert torch.equal(maps[name], feature)
+        assert feature.shape[1] == backbone.output_shape()[name].channels
+        assert 64 // feature.shape[2] == backbone.output_shape()[name].stride
+
+
 def test_number_of_blocks(tiny_cfg):
     backbone = build_backbone(tiny_cfg(**{SLIM + "NUM_BLOCKS": (1, 3, 2, 1)}))
     assert [len(stage) for stage in backbone.bottom_up.stages] == [1, 3, 2, 1]

@@ -58,7 +58,7 @@ def merge_frames(frames: list[FrameResult], protocol: SearchProtocol) -> Predict
     for frame in frames:
         if frame.name not in row_of:
             raise ValueError(
-                f"file_name: the frame {frame.name!r} is not in {protocol.name}, expected names "
+                f"image_id: the frame {frame.name!r} is not in {protocol.name}, expected names "
                 f"like {protocol.frame_names[0]!r}. Does the test set fit the protocol?"
             )
         by_name.setdefault(frame.name, frame)

@@ -88,7 +88,7 @@ class PersonSearchEvaluator(DatasetEvaluator):
             ValueError: If a field is missing or an embedding is not of unit norm; names the frame.
         """
         for given, output in zip(inputs, outputs, strict=True):
-            name = os.path.basename(given["file_name"])
+            name = given["image_id"]
             found = _to_arrays(output, "instances", ("scores",), name)
             asked = {
                 "boxes": found["boxes"][:0],

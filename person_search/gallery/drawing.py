@@ -14,6 +14,7 @@ Color = tuple[int, int, int]
 
 BACKGROUND: Color = (255, 255, 255)
 INK: Color = (38, 43, 51)
+OUTSIDE: Color = (226, 230, 234)
 FAINT_INK: Color = (120, 128, 138)
 QUERY_COLOR: Color = (34, 102, 204)
 MATCH_COLOR: Color = (240, 170, 20)
@@ -128,7 +129,7 @@ def _draw_cell(image_file: str, box: Box, color: Color, caption: str, detail: st
 def crop_around(frame: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
     """Cut a window of the aspect ratio of ``size`` around a box, with some margin, and scale it.
 
-    What lies outside the frame repeats its border.
+    What lies outside the frame is plain.
 
     Args:
         frame: RGB picture.
@@ -148,8 +149,8 @@ def crop_around(frame: Image.Image, box: Box, size: tuple[int, int]) -> Image.Im
         ]
     )
     margin = int(max(0, np.ceil(max(-window[:2].min(), *(window[2:] - frame.size))))) + 1
-    pixels = np.pad(np.asarray(frame), ((margin, margin), (margin, margin), (0, 0)), mode="edge")
-    padded = Image.fromarray(pixels)
+    padded = Image.new("RGB", (frame.width + 2 * margin, frame.height + 2 * margin), OUTSIDE)
+    padded.paste(frame, (margin, margin))
     return padded.resize(size, Image.Resampling.BICUBIC, box=tuple(window + margin))
 
 

@@ -7,13 +7,20 @@ that holds them, as MATLAB saved the real ones: uint8 where all four fit, else u
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from scipy.io import savemat
 
-from .output_folder import WrittenFrame, is_already_drawn, staged_folder, write_frames, write_record
+from .output_folder import (
+    ALL_SPLITS,
+    WrittenFrame,
+    is_already_drawn,
+    staged_folder,
+    write_frames,
+    write_record,
+)
 from .palette import Stream, make_rng
 from .world import DrawnPerson
 from .world_spec import WorldSpec
@@ -31,13 +38,19 @@ HARD_BELOW = 0.8
 Appearance = tuple[WrittenFrame, DrawnPerson]
 
 
-def write_cuhk_sysu(spec: WorldSpec, root: str | Path, processes: int = 1) -> Path:
+def write_cuhk_sysu(
+    spec: WorldSpec,
+    root: str | Path,
+    processes: int = 1,
+    splits: Sequence[str] = ALL_SPLITS,
+) -> Path:
     """Draw a world into ``root``; do nothing when it is there already.
 
     Args:
         spec: The world.
         root: Folder to make; the one that then contains ``Image/`` and ``annotation/``.
         processes: How many to draw with.
+        splits: What to draw; ``("test",)`` leaves the training frames out.
 
     Returns:
         ``root``.
@@ -47,15 +60,17 @@ def write_cuhk_sysu(spec: WorldSpec, root: str | Path, processes: int = 1) -> Pa
         OSError: It cannot be written; nothing half-written stays.
     """
     root = Path(root)
-    if is_already_drawn(spec, LAYOUT, root):
+    if is_already_drawn(spec, LAYOUT, root, splits):
         logger.info("%s is already drawn in %s", spec.name, root)
         return root
     with staged_folder(root) as staging:
         images = staging / "Image" / "SSM"
         images.mkdir(parents=True)
-        frames = write_frames(spec, images, lambda plan: f"s{plan.index + 1}.jpg", processes)
+        frames = write_frames(
+            spec, images, lambda plan: f"s{plan.index + 1}.jpg", processes, splits
+        )
         _write_annotations(spec, frames, staging / "annotation")
-        write_record(spec, LAYOUT, staging, frames)
+        write_record(spec, LAYOUT, staging, frames, splits)
     return root
 
 

@@ -9,10 +9,11 @@ import shutil
 import sys
 import tempfile
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from .world_spec import WorldSpec
 logger = logging.getLogger(__name__)
 
 RECORD_NAME = "drawn.json"
+ALL_SPLITS = ("train", "test")
 FORMAT_VERSION = 2
 """Raise it whenever the same spec would draw something else."""
 
@@ -40,14 +42,21 @@ class WrittenFrame:
     """Of the pixels before JPEG compression."""
 
 
-def spec_record(spec: WorldSpec, layout: str) -> dict[str, Any]:
+def spec_record(spec: WorldSpec, layout: str, splits: Sequence[str] = ALL_SPLITS) -> dict[str, Any]:
     """Return what identifies a drawn set, as plain JSON values."""
-    record = {"layout": layout, "format_version": FORMAT_VERSION, "spec": dataclasses.asdict(spec)}
+    record = {
+        "layout": layout,
+        "format_version": FORMAT_VERSION,
+        "splits": list(splits),
+        "spec": dataclasses.asdict(spec),
+    }
     plain: dict[str, Any] = json.loads(json.dumps(record))
     return plain
 
 
-def is_already_drawn(spec: WorldSpec, layout: str, root: Path) -> bool:
+def is_already_drawn(
+    spec: WorldSpec, layout: str, root: Path, splits: Sequence[str] = ALL_SPLITS
+) -> bool:
     """Say whether ``root`` holds exactly this set.
 
     Raises:
@@ -62,7 +71,7 @@ def is_already_drawn(spec: WorldSpec, layout: str, root: Path) -> bool:
         record = json.loads((root / RECORD_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         record = {}
-    expected = spec_record(spec, layout)
+    expected = spec_record(spec, layout, splits)
     if isinstance(record, dict) and all(record.get(k) == v for k, v in expected.items()):
         return True
     raise FileExistsError(
@@ -138,18 +147,23 @@ def _empty_main_module() -> Iterator[None]:
 
 
 def write_frames(
-    spec: WorldSpec, folder: Path, name_of: Callable[[FramePlan], str], processes: int
+    spec: WorldSpec,
+    folder: Path,
+    name_of: Callable[[FramePlan], str],
+    processes: int,
+    splits: Sequence[str] = ALL_SPLITS,
 ) -> list[WrittenFrame]:
-    """Draw every frame of a world into a folder.
+    """Draw the frames of a world into a folder.
 
     Args:
         spec: The world.
         folder: Existing folder for the JPEG files.
         name_of: File name of a frame.
         processes: How many to draw with; the files do not depend on it.
+        splits: Whose frames to draw; a frame looks the same whichever others are drawn.
 
     Returns:
-        One entry per frame, in the world's order.
+        One entry per frame drawn, in the world's order.
 
     Raises:
         ValueError: ``processes`` is below 1.
@@ -157,14 +171,14 @@ def write_frames(
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}")
     world = World(spec)
-    names = [name_of(plan) for plan in world.plans]
+    plans = [plan for plan in world.plans if plan.split in splits]
+    names = [name_of(plan) for plan in plans]
     paths = [str(folder / name) for name in names]
-    indices = range(len(paths))
-    progress = {"total": len(paths), "desc": f"drawing {spec.name}", "unit": "frame"}
+    indices = [plan.index for plan in plans]
+    # None: a bar on a terminal only, not in a log file.
+    bar = partial(tqdm, total=len(paths), desc=f"drawing {spec.name}", unit="frame", disable=None)
     if processes == 1:
-        results = [
-            _draw_one(world, i, p) for i, p in tqdm(zip(indices, paths, strict=True), **progress)
-        ]
+        results = [_draw_one(world, i, p) for i, p in bar(zip(indices, paths, strict=True))]
     else:
         # Spawned, not forked: a forked OpenCV or torch may hang on the locks of its parent's
         # threads.
@@ -172,19 +186,25 @@ def write_frames(
         with ProcessPoolExecutor(processes, context, _start_worker, (spec,)) as pool:
             with _empty_main_module():
                 drawn = pool.map(_draw_in_worker, indices, paths, chunksize=8)
-            results = list(tqdm(drawn, **progress))
+            results = list(bar(drawn))
     return [
         WrittenFrame(name, plan, people, digest)
-        for name, plan, (people, digest) in zip(names, world.plans, results, strict=True)
+        for name, plan, (people, digest) in zip(names, plans, results, strict=True)
     ]
 
 
-def write_record(spec: WorldSpec, layout: str, folder: Path, frames: list[WrittenFrame]) -> None:
+def write_record(
+    spec: WorldSpec,
+    layout: str,
+    folder: Path,
+    frames: list[WrittenFrame],
+    splits: Sequence[str] = ALL_SPLITS,
+) -> None:
     """Write ``drawn.json``: the spec, counts, and a digest of all pixels and annotations."""
     digest = hashlib.sha256()
     for frame in frames:
         digest.update(f"{frame.name} {frame.pixels_sha256} {frame.people}\n".encode())
-    record = spec_record(spec, layout)
+    record = spec_record(spec, layout, splits)
     record["frames"] = len(frames)
     record["people"] = sum(len(frame.people) for frame in frames)
     record["content_sha256"] = digest.hexdigest()
