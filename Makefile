@@ -51,5 +51,8 @@ fix: $(READY)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+readme: $(READY)
+	@$(BIN)/python -m docs.make_pictures
+
 clean:
 	rm -rf $(VENV) output
