@@ -8,6 +8,7 @@ import logging
 import os
 import weakref
 from collections import OrderedDict
+from functools import partial
 
 import torch
 from detectron2.config import CfgNode, get_cfg
@@ -112,16 +113,16 @@ def _build_protocols(search: CfgNode, metadata) -> dict:
     """Return each protocol that the config asks for, by the name of its group of results."""
     if metadata.layout == "cuhk_sysu":
         first, *more = search.GALLERY_SIZES
-        protocols = {"search": metadata.load_protocol(gallery_size=first)}
+        protocols = {"search": partial(metadata.load_protocol, gallery_size=first)}
         for size in more:
             name = "search_full" if size == -1 else f"search_g{size}"
-            protocols[name] = metadata.load_protocol(gallery_size=size)
+            protocols[name] = partial(metadata.load_protocol, gallery_size=size)
         for subset in search.SUBSETS:
-            protocols[f"search_{subset}"] = metadata.load_protocol(subset=subset)
+            protocols[f"search_{subset}"] = partial(metadata.load_protocol, subset=subset)
         return protocols
-    protocols = {"search": metadata.load_protocol()}
+    protocols = {"search": metadata.load_protocol}
     if search.MULTI_VIEW:
-        protocols["search_multi_view"] = metadata.load_protocol(multi_view=True)
+        protocols["search_multi_view"] = partial(metadata.load_protocol, multi_view=True)
     return protocols
 
 

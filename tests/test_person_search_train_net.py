@@ -295,3 +295,13 @@ def test_evaluating_annotated_boxes_is_the_detectors_upper_bound(launch_training
     assert evaluated["detection"]["recall"] == pytest.approx(100)
     assert {"search", "search_cbgm", "bbox"} <= set(evaluated)
     assert 0 < evaluated["search"]["mAP"] <= 100
+
+
+@pytest.mark.parametrize("name", ["cuhk_sysu/oim_r50.yaml", "prw/oim_r50.yaml"])
+def test_published_settings_scale_to_four_gpus(name):
+    """Five frames do not divide among four processes; twenty do."""
+    cfg = load_config(str(CONFIGS / name))
+    scaled = PersonSearchTrainer.auto_scale_workers(cfg, 4)
+    assert scaled.SOLVER.IMS_PER_BATCH == 20
+    assert pytest.approx(4 * cfg.SOLVER.BASE_LR) == scaled.SOLVER.BASE_LR
+    assert round(cfg.SOLVER.MAX_ITER / 4) == scaled.SOLVER.MAX_ITER
