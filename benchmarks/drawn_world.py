@@ -181,8 +181,9 @@ def format_table(report: dict) -> str:
 
 
 def _spread(values: list[float]) -> str:
-    deviation = np.std(values, ddof=1) if len(values) > 1 else 0.0
-    return f"{np.mean(values):.1f} ± {deviation:.1f}"
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
 
 
 def _minutes(value: float | None) -> str:

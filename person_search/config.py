@@ -40,6 +40,9 @@ def _add_model_keys(cfg: CfgNode) -> None:
 
 
 def _add_training_keys(cfg: CfgNode) -> None:
+    # Data of your own to register: (name, COCO JSON with person ids, folder of its images, "train"
+    # or "test") each; the names can then stand in DATASETS.TRAIN and DATASETS.TEST.
+    cfg.DATASETS.COCO_PERSON = ()
     # "SGD" (detectron2's) or "AdamW".
     cfg.SOLVER.OPTIMIZER = "SGD"
     # Largest relative change of brightness, contrast and saturation of training frames, each drawn

@@ -23,10 +23,10 @@ from detectron2.engine import (
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-import person_search.data
 import person_search.modeling  # noqa: F401  (registers the models)
 from person_search.checkpoint import PersonSearchCheckpointer
 from person_search.config import add_person_search_config
+from person_search.data import register_coco_person
 from person_search.data.loaders import build_test_loader, build_train_loader
 from person_search.evaluation import PersonSearchEvaluator
 from person_search.hooks import BestSearchCheckpointer, ReseedEachIteration
@@ -165,6 +165,21 @@ def _flat_keys(node: CfgNode, prefix: str = ""):
             yield from _flat_keys(value, f"{prefix}{key}.")
 
 
+def register_own_data(cfg: CfgNode) -> None:
+    """Register the data sets that ``cfg.DATASETS.COCO_PERSON`` lists.
+
+    Raises:
+        ValueError: if an entry is not (name, JSON file, image folder, split).
+    """
+    for entry in cfg.DATASETS.COCO_PERSON:
+        if isinstance(entry, str) or len(entry) != 4:
+            raise ValueError(
+                f"DATASETS.COCO_PERSON has {entry!r}; expected (name, JSON file, image folder, "
+                "'train' or 'test')"
+            )
+        register_coco_person(*entry)
+
+
 def setup(args) -> CfgNode:
     """Read the config, choose the device, set logging up, write the config to the output."""
     cfg = load_config(args.config_file, args.opts)
@@ -176,6 +191,7 @@ def setup(args) -> CfgNode:
             "in use; add SOLVER.AMP.ENABLED False"
         )
     cfg.freeze()
+    register_own_data(cfg)
     default_setup(cfg, args)
     for name in ("person_search", "reid_heads"):
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name, abbrev_name=name)

@@ -11,7 +11,12 @@ from detectron2.modeling import build_model
 from detectron2.solver import build_lr_scheduler
 
 from person_search.data import register_coco_person
-from person_search.train_net import PersonSearchTrainer, load_config, main
+from person_search.train_net import (
+    PersonSearchTrainer,
+    load_config,
+    main,
+    register_own_data,
+)
 from reid_heads.labels import UNLABELED_PID
 
 YAMLS = sorted(CONFIGS.rglob("*.yaml"))
@@ -305,3 +310,21 @@ def test_published_settings_scale_to_four_gpus(name):
     assert scaled.SOLVER.IMS_PER_BATCH == 20
     assert pytest.approx(4 * cfg.SOLVER.BASE_LR) == scaled.SOLVER.BASE_LR
     assert round(cfg.SOLVER.MAX_ITER / 4) == scaled.SOLVER.MAX_ITER
+
+
+def test_own_data_is_registered_from_the_config(tmp_path):
+    entry = ["own_train", str(tmp_path / "train.json"), str(tmp_path), "train"]
+    cfg = load_config("", ["DATASETS.COCO_PERSON", str([entry])])
+    register_own_data(cfg)
+    register_own_data(cfg)
+    assert "own_train" in DatasetCatalog.list()
+    with pytest.raises(OSError, match=r"train\.json"):
+        DatasetCatalog.get("own_train")
+    DatasetCatalog.remove("own_train")
+    MetadataCatalog.remove("own_train")
+
+
+def test_own_data_with_a_missing_value_is_refused():
+    cfg = load_config("", ["DATASETS.COCO_PERSON", "[['mine', 'a.json']]"])
+    with pytest.raises(ValueError, match=r"COCO_PERSON has \['mine', 'a.json'\]"):
+        register_own_data(cfg)
