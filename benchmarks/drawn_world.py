@@ -86,6 +86,7 @@ def train_seed(config_file: str, output_dir: str, seed: int, overrides: list[str
     run = {
         "seed": seed,
         "folder": str(folder),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
         # Of an interrupted run only the last part is known.
         "minutes": None if was_interrupted else (time.perf_counter() - started) / 60,
         "results": json.loads((folder / "inference/results.json").read_text()),
@@ -172,11 +173,8 @@ def format_table(report: dict) -> str:
     for name in runs[0]["naive"]:
         row = [_spread([r["naive"][name][k] for r in runs]) for k in METRICS]
         lines.append(f"| {name}, same boxes | {' | '.join(detection + row)} |")
-    minutes = [r["minutes"] for r in runs]
-    lines += [
-        "",
-        "Minutes of training and evaluation by seed: " + ", ".join(map(_minutes, minutes)),
-    ]
+    times = [f"{_minutes(r['minutes'])} ({r['threads']} threads)" for r in runs]
+    lines += ["", f"Minutes of training and evaluation by seed: {', '.join(times)}"]
     return "\n".join(lines) + "\n"
 
 

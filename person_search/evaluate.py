@@ -64,11 +64,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="rerank by the people around the query (context bipartite graph matching); optionally "
         "followed by k1 and k2, by default 10 3 for CUHK-SYSU and 30 4 otherwise",
     )
-    add(
-        "--confidence-weighting",
-        action="store_true",
-        help="multiply similarities by the detection score",
-    )
+    weighting_help = "multiply similarities by the detection score"
+    add("--confidence-weighting", action="store_true", help=weighting_help)
     add(
         "--score-threshold",
         type=float,

@@ -44,7 +44,8 @@ class IdentityLosses(nn.Module):
             raise ValueError(
                 f"MODEL.REID_HEAD.LOSSES names {unknown}; known losses are {sorted(_BUILDERS)}"
             )
-        active = {name for name, weight in weights.items() if weight != 0}
+        # In the config's order: every process must hold the losses in the same one.
+        active = [name for name, weight in weights.items() if weight != 0]
         return cls({name: _BUILDERS[name](cfg) for name in active}, weights)
 
     def forward(self, embeddings: Tensor, pids: Tensor) -> dict[str, Tensor]:

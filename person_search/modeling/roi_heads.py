@@ -86,15 +86,13 @@ class PersonSearchROIHeads(StandardROIHeads):
         pids = torch.cat([p for _, p in people])
         if len(pids) > 0:
             embeddings = self.identity_branch(features, [b for b, _ in people])
-        else:
-            # Nobody in these images. Every parameter still takes part in the loss, as DDP wants,
-            # and the losses are still called, as their gathering over processes wants.
-            zero = sum(p.sum() for p in self.identity_branch.parameters()) * 0.0
-            embeddings = zero + next(iter(features.values())).new_zeros(
-                (0, self.identity_branch.embedding_dim)
-            )
-            return {k: v + zero for k, v in self.identity_losses(embeddings, pids).items()}
-        return self.identity_losses(embeddings, pids)
+            return self.identity_losses(embeddings, pids)
+        # Nobody in these images. Every parameter still takes part in the loss, as DDP wants, and
+        # the losses are still called, as their gathering over processes wants; in float32, which
+        # the other processes' embeddings have under mixed precision too.
+        zero = sum(p.float().sum() for p in self.identity_branch.parameters()) * 0.0
+        nobody = zero + zero.new_zeros((0, self.identity_branch.embedding_dim))
+        return {name: x + zero for name, x in self.identity_losses(nobody, pids).items()}
 
     def _foreground_boxes_and_pids(self, proposals: Instances) -> tuple[Boxes, Tensor]:
         is_person = (proposals.gt_classes >= 0) & (proposals.gt_classes < self.num_classes)
