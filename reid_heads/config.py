@@ -1,4 +1,4 @@
-"""Config keys of the ReID heads and their losses."""
+"""Config keys of the ReID heads, their losses, and the training of crop ReID."""
 
 from detectron2.config import CfgNode
 
@@ -6,21 +6,46 @@ from detectron2.config import CfgNode
 def add_reid_head_config(cfg: CfgNode) -> None:
     """Add ``MODEL.REID_HEAD`` to a detectron2 config."""
     head = cfg.MODEL.REID_HEAD = CfgNode()
-    # Name in REID_HEADS_REGISTRY.
+    # Name in REID_HEADS_REGISTRY: "EmbeddingHead", "BNNeckHead", "MGNHead".
     head.NAME = "EmbeddingHead"
-    # Length of an embedding.
+    # EmbeddingHead: length of an embedding.
     head.EMBEDDING_DIM = 256
-    # Horizontal stripes that are pooled and concatenated: each number n adds n stripes of equal
-    # height; (1,) is global.
+    # EmbeddingHead: horizontal stripes that are pooled and concatenated: each number n adds n
+    # stripes of equal height; (1,) is global.
     head.STRIPES = (1,)
-    # Pooling inside a stripe: "avg" or "max".
+    # Pooling of a region: "avg", "max" or "gem".
     head.POOLING = "avg"
-    # Whether the projection is followed by BatchNorm.
+    # "gem": exponent of the generalised mean at the start, and whether it is learned.
+    head.GEM_POWER = 3.0
+    head.GEM_LEARNED = False
+    # EmbeddingHead: whether the projection is followed by BatchNorm. BNNeckHead: whether there is a
+    # BNNeck; without it classifiers and metric losses see the same pooled feature.
     head.BATCH_NORM = True
     # Identities of the training set; the trainer checks it against the data.
     head.NUM_IDENTITIES = 0
-    # Weight of each loss by name; weight 0 is not computed. Known names: "OIM".
-    head.LOSSES = CfgNode({"OIM": 1.0})
+
+    mgn = head.MGN = CfgNode()
+    # MGNHead: length of each of the eight reduced features.
+    mgn.REDUCTION_DIM = 256
+    # Which feature the softmax of the three global branches classifies: "pre", the pooled one, as
+    # in the paper, or "post", the reduced one, as in the public re-implementations.
+    mgn.GLOBAL_SOFTMAX = "pre"
+
+    _add_loss_keys(head)
+
+
+def _add_loss_keys(head: CfgNode) -> None:
+    # Weight of each loss by name; weight 0 is not computed.
+    head.LOSSES = CfgNode(
+        {
+            "OIM": 1.0,
+            "SOFTMAX": 0.0,
+            "COSINE_SOFTMAX": 0.0,
+            "TRIPLET": 0.0,
+            "CENTER": 0.0,
+            "ATTRIBUTES": 0.0,
+        }
+    )
 
     oim = head.OIM = CfgNode()
     # Slots for unlabelled people, used as negatives. Published: 5000 for CUHK-SYSU, 500 for PRW.
@@ -29,3 +54,107 @@ def add_reid_head_config(cfg: CfgNode) -> None:
     oim.SCALE = 30.0
     # Share of the old table row kept at an update, 0 <= momentum < 1.
     oim.MOMENTUM = 0.5
+
+    softmax = head.SOFTMAX = CfgNode()
+    # Probability mass eps taken from the true identity, 0 <= eps < 1; 0 is plain cross-entropy.
+    softmax.LABEL_SMOOTHING = 0.0
+    # Who gets it: "all", eps/C to each of the C identities (Bag of Tricks, torchreid); "others",
+    # eps/(C-1) to each wrong one (fast-reid).
+    softmax.SMOOTHING_OVER = "all"
+
+    cosine = head.COSINE_SOFTMAX = CfgNode()
+    # Inverse temperature s, additive angular margin m in radians (0: none), and label smoothing
+    # (over all identities) of the softmax over cosines.
+    cosine.SCALE = 30.0
+    cosine.MARGIN = 0.0
+    cosine.LABEL_SMOOTHING = 0.0
+
+    # Margin of the batch-hard triplet loss on Euclidean distances.
+    head.TRIPLET = CfgNode({"MARGIN": 0.3})
+    # Rate of the centers' own SGD, which the loss's weight does not scale.
+    head.CENTER = CfgNode({"LEARNING_RATE": 0.5})
+    # Number of classes of each attribute group; the trainer checks it against the data.
+    head.ATTRIBUTES = CfgNode({"CLASSES": ()})
+
+
+def add_crop_reid_config(cfg: CfgNode) -> None:
+    """Add every key of crop ReID to a detectron2 config, ``MODEL.REID_HEAD`` among them."""
+    add_reid_head_config(cfg)
+    _add_model_keys(cfg)
+    _add_input_keys(cfg)
+    _add_solver_keys(cfg)
+    _add_test_keys(cfg)
+
+
+def _add_model_keys(cfg: CfgNode) -> None:
+    node = cfg.MODEL.CROP_REID = CfgNode()
+    # Stride of the backbone's last stage: 1 keeps a finer map (Bag of Tricks), 2 is ResNet's own.
+    node.LAST_STRIDE = 1
+    # "none", or "a": half the channels of each block's first norm in res2-res4 are
+    # instance-normalised (IBN-a, Pan et al., ECCV 2018).
+    node.IBN = "none"
+    # Whether a ReLU follows the stem's norm. The published Bag of Tricks numbers come from a
+    # network without it, which its authors call a mistake and keep.
+    node.STEM_RELU = False
+    # Embed each test crop and its mirror image, and take the mean.
+    node.FLIP_TEST = False
+    # Share of the old value in an exponential moving average of the weights, which is then what is
+    # evaluated; 0: no average.
+    node.EMA_DECAY = 0.0
+
+
+def _add_input_keys(cfg: CfgNode) -> None:
+    node = cfg.INPUT.REID = CfgNode()
+    # Height and width of the network's input, pixels.
+    node.SIZE = (256, 128)
+    # Probability of a horizontal flip.
+    node.FLIP_PROBABILITY = 0.5
+    # Black pixels added on each side before a random crop back to SIZE; 0: no crop.
+    node.PADDING = 10
+    erasing = node.ERASING = CfgNode()
+    # Random erasing (Zhong et al., AAAI 2020): probability; smallest and largest share of the
+    # image's area; the aspect ratio is drawn between ASPECT and 1/ASPECT.
+    erasing.PROBABILITY = 0.5
+    erasing.AREA = (0.02, 0.4)
+    erasing.ASPECT = 0.3
+    # Value in an erased region, in normalised space: "mean_norm", the ImageNet mean (0.485, 0.456,
+    # 0.406) itself, as the published Bag of Tricks numbers have it; "zero", the mean pixel.
+    erasing.FILL = "mean_norm"
+
+    loader = cfg.DATALOADER.REID = CfgNode()
+    # "random_identity": the classic pass over chunks of K images of an identity, where identities
+    # with more images come more often; "identity_uniform": each identity equally often.
+    loader.SAMPLER = "random_identity"
+    # K, images of each identity in a batch; SOLVER.IMS_PER_BATCH is P x K.
+    loader.IMAGES_PER_IDENTITY = 4
+    # Data of your own to register: (name, folder or CSV, "train" or "test") each; the names can
+    # then stand in DATASETS.TRAIN and DATASETS.TEST.
+    cfg.DATASETS.CROPS = ()
+
+
+def _add_solver_keys(cfg: CfgNode) -> None:
+    # "SGD" (detectron2's), "Adam" or "AdamW".
+    cfg.SOLVER.OPTIMIZER = "SGD"
+    node = cfg.SOLVER.REID = CfgNode()
+    # Length of training in epochs; MAX_ITER, STEPS and the periods then follow from the data. 0:
+    # SOLVER and TEST are in iterations, as in detectron2.
+    node.EPOCHS = 0
+    # Epochs, counted from 1, at whose start the rate is multiplied by SOLVER.GAMMA.
+    node.STEP_EPOCHS = (40, 70)
+    # Epochs of linear warm-up from SOLVER.WARMUP_FACTOR to 1; the rate is constant within an epoch.
+    # Bag of Tricks: its code starts at 0.01 of the rate (which gave the published numbers), its
+    # paper says 0.1.
+    node.WARMUP_EPOCHS = 10
+    # Epochs between evaluations and between checkpoints; 0: only at the end.
+    node.EVAL_EPOCHS = 0
+    node.CHECKPOINT_EPOCHS = 10
+
+
+def _add_test_keys(cfg: CfgNode) -> None:
+    node = cfg.TEST.REID = CfgNode()
+    # k-reciprocal re-ranking (Zhong et al., CVPR 2017), scored besides the plain ranking.
+    node.RERANKING = CfgNode({"ENABLED": False, "K1": 20, "K2": 6, "LAMBDA": 0.3})
+    # alpha-weighted query expansion, scored besides: neighbours N and exponent alpha.
+    node.QUERY_EXPANSION = CfgNode({"ENABLED": False, "NEIGHBOURS": 5, "ALPHA": 3.0})
+    # CUHK03 classic protocol: random single-shot galleries that are averaged.
+    node.SINGLE_SHOT_REPEATS = 10

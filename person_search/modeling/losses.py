@@ -39,7 +39,7 @@ class IdentityLosses(nn.Module):
             ValueError: for an unknown loss name.
         """
         weights = dict(cfg.MODEL.REID_HEAD.LOSSES)
-        unknown = sorted(set(weights) - set(_BUILDERS))
+        unknown = sorted(n for n, w in weights.items() if w != 0 and n not in _BUILDERS)
         if unknown:
             raise ValueError(
                 f"MODEL.REID_HEAD.LOSSES names {unknown}; known losses are {sorted(_BUILDERS)}"
