@@ -1,5 +1,13 @@
-"""Embedding heads: feature maps of people in, unit vectors out."""
+"""Embedding heads: feature maps of people in, features to compare and to train on out."""
 
+from reid_heads.heads.bnneck import BNNeckHead
 from reid_heads.heads.embedding import REID_HEADS_REGISTRY, EmbeddingHead, build_reid_head
+from reid_heads.heads.mgn import MGNHead
 
-__all__ = ["REID_HEADS_REGISTRY", "EmbeddingHead", "build_reid_head"]
+__all__ = [
+    "REID_HEADS_REGISTRY",
+    "BNNeckHead",
+    "EmbeddingHead",
+    "MGNHead",
+    "build_reid_head",
+]
