@@ -1,8 +1,21 @@
-"""Register the built-in crop data sets in detectron2's catalogs.
+"""Register the built-in crop data sets, and your own, in detectron2's catalogs.
 
-Expected below the root, which is ``$DETECTRON2_DATASETS`` or ``./datasets``::
+Expected below the root, which is ``$DETECTRON2_DATASETS`` or ``./datasets``; the loaders say what
+is in each::
 
-    Market-1501-v15.09.15/   drawn-market/    bounding_box_train/, bounding_box_test/, query/
+    Market-1501-v15.09.15/      also in market1501/
+    DukeMTMC-reID/              also in dukemtmc-reid/
+    MSMT17_V1/ or MSMT17_V2/    V1 if both are there; also in msmt17/
+    cuhk03-np/ or cuhk03_release/    CUHK03-NP if both are there; also in cuhk03/
+    drawn-market/               in Market-1501's layout
+
+The metadata of each name, besides detectron2's ``evaluator_type`` ("reid"):
+
+- ``protocol``: "market1501", "cuhk03" (the new protocol) or "cuhk03_classic".
+- ``load_attribute_groups()``: the name and the class names of each attribute group, in the order of
+  the dicts' ``attributes``; () for a set without attributes.
+- ``describe()``: data set, version (MSMT17's V1 or V2) and splits, for the record.
+- ``num_identities``: of training sets, where published.
 """
 
 import os
@@ -14,38 +27,91 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from reid_heads.data.market1501 import load_market1501
+from reid_heads.data.attributes import AttributeGroups
+from reid_heads.data.cuhk03 import load_cuhk03, load_cuhk03_classic
+from reid_heads.data.dukemtmc import load_dukemtmc, load_dukemtmc_attribute_groups
+from reid_heads.data.market1501 import load_market1501, load_market1501_attribute_groups
+from reid_heads.data.msmt17 import find_msmt17_version, load_msmt17
+from reid_heads.data.own_crops import load_own_crops
+
+TEST_SPLITS = ("query", "gallery")
 
 
 @dataclass(frozen=True)
 class CropDataset:
     """A data set of crops with a fixed folder and layout."""
 
+    title: str
     folders: tuple[str, ...]
     """Where it may be below the root; the first that is there counts."""
     load: Callable[[Path, str], list[dict[str, Any]]]
     protocol: str
     """How its test split is scored."""
-    splits: tuple[tuple[str, tuple[str, ...]], ...] = (
-        ("train", ("train",)),
-        ("test", ("query", "gallery")),
-    )
-    """Suffix of a registered name to the splits that it loads."""
+    train_splits: tuple[str, ...] = ("train",)
+    """The splits for training; each is registered under its own name."""
     num_identities: int | None = None
     """Published number of training identities."""
+    load_attribute_groups: Callable[[Path], AttributeGroups] | None = None
+    find_version: Callable[[Path], str] | None = None
+
+
+def _market(title: str, folders: tuple[str, ...], **options: Any) -> CropDataset:
+    options = {
+        "load": load_market1501,
+        "load_attribute_groups": load_market1501_attribute_groups,
+        **options,
+    }
+    return CropDataset(title, folders, protocol="market1501", **options)
+
+
+def _cuhk03(boxes: str, is_classic: bool = False) -> CropDataset:
+    release = ("cuhk03_release", "cuhk03/cuhk03_release")
+    if is_classic:
+        load = partial(load_cuhk03_classic, boxes=boxes)
+        return CropDataset(
+            f"CUHK03 {boxes}, classic", release, load, "cuhk03_classic", num_identities=1367
+        )
+    return CropDataset(
+        f"CUHK03 {boxes}",
+        ("cuhk03-np", "cuhk03/cuhk03-np", *release),
+        partial(load_cuhk03, boxes=boxes),
+        "cuhk03",
+        num_identities=767,
+    )
 
 
 _MARKET_FOLDERS = ("Market-1501-v15.09.15", "market1501/Market-1501-v15.09.15")
 
 CROP_DATASETS = {
-    "market1501": CropDataset(_MARKET_FOLDERS, load_market1501, "market1501", num_identities=751),
-    "market1501_500k": CropDataset(
+    "market1501": _market("Market-1501", _MARKET_FOLDERS, num_identities=751),
+    "market1501_500k": _market(
+        "Market-1501 + 500k",
         _MARKET_FOLDERS,
-        partial(load_market1501, with_500k=True),
-        "market1501",
-        (("test", ("query", "gallery")),),
+        load=partial(load_market1501, with_500k=True),
+        train_splits=(),
     ),
-    "drawn_market": CropDataset(("drawn-market",), load_market1501, "market1501"),
+    "dukemtmc": CropDataset(
+        "DukeMTMC-reID",
+        ("DukeMTMC-reID", "dukemtmc-reid/DukeMTMC-reID"),
+        load_dukemtmc,
+        "market1501",
+        num_identities=702,
+        load_attribute_groups=load_dukemtmc_attribute_groups,
+    ),
+    "msmt17": CropDataset(
+        "MSMT17",
+        ("MSMT17_V1", "msmt17/MSMT17_V1", "MSMT17_V2", "msmt17/MSMT17_V2"),
+        load_msmt17,
+        "market1501",
+        train_splits=("train", "trainval"),
+        num_identities=1041,
+        find_version=find_msmt17_version,
+    ),
+    "cuhk03_labeled": _cuhk03("labeled"),
+    "cuhk03_detected": _cuhk03("detected"),
+    "cuhk03_classic_labeled": _cuhk03("labeled", is_classic=True),
+    "cuhk03_classic_detected": _cuhk03("detected", is_classic=True),
+    "drawn_market": _market("drawn-market", ("drawn-market",)),
 }
 
 
@@ -64,14 +130,41 @@ def register_all_crops(root: str | Path | None = None) -> None:
     """
     root = get_datasets_root() if root is None else Path(root)
     for prefix, dataset in CROP_DATASETS.items():
-        for suffix, splits in dataset.splits:
-            name = f"{prefix}_{suffix}"
-            if _is_new(name, root):
-                DatasetCatalog.register(name, partial(_load, dataset, root, splits))
-                metadata = MetadataCatalog.get(name)
-                metadata.set(evaluator_type="reid", protocol=dataset.protocol, root=str(root))
-                if dataset.num_identities is not None and suffix != "test":
-                    metadata.set(num_identities=dataset.num_identities)
+        for split in dataset.train_splits:
+            _register(f"{prefix}_{split}", dataset, root, (split,))
+        _register(f"{prefix}_test", dataset, root, TEST_SPLITS)
+
+
+def register_own_crops(name: str, path: str | Path, split: str) -> None:
+    """Register a folder or a CSV file of your own crops; nothing is read yet.
+
+    Args:
+        name: the name for ``DATASETS.TRAIN`` or ``DATASETS.TEST``.
+        path: as in `load_own_crops`.
+        split: ``train``, or ``test``, which is queries and gallery.
+
+    Raises:
+        ValueError: the split is unknown, or the name is taken by other data. Registering the same
+            again does nothing.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"the split of {name} is {split!r}, expected 'train' or 'test'")
+    origin = (str(path), split)
+    if name in DatasetCatalog.list():
+        if MetadataCatalog.get(name).get("origin") == origin:
+            return
+        raise ValueError(f"the data set name {name!r} is already registered; choose another")
+    splits = TEST_SPLITS if split == "test" else (split,)
+    DatasetCatalog.register(
+        name, lambda: [entry for part in splits for entry in load_own_crops(path, part)]
+    )
+    MetadataCatalog.get(name).set(
+        evaluator_type="reid",
+        protocol="market1501",
+        origin=origin,
+        load_attribute_groups=lambda: (),
+        describe=lambda: f"{path}, {' + '.join(splits)}",
+    )
 
 
 def find_folder(dataset: CropDataset, root: Path) -> Path:
@@ -93,18 +186,39 @@ def find_folder(dataset: CropDataset, root: Path) -> Path:
     )
 
 
+def _register(name: str, dataset: CropDataset, root: Path, splits: tuple[str, ...]) -> None:
+    if name in DatasetCatalog.list():
+        if MetadataCatalog.get(name).get("root") == str(root):
+            return
+        # Neither catalog lets an entry be changed.
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    DatasetCatalog.register(name, partial(_load, dataset, root, splits))
+    metadata = MetadataCatalog.get(name)
+    metadata.set(
+        evaluator_type="reid",
+        protocol=dataset.protocol,
+        root=str(root),
+        load_attribute_groups=partial(_load_attribute_groups, dataset, root),
+        describe=partial(_describe, dataset, root, splits),
+    )
+    if dataset.num_identities is not None and splits != TEST_SPLITS:
+        metadata.set(num_identities=dataset.num_identities)
+
+
 def _load(dataset: CropDataset, root: Path, splits: tuple[str, ...]) -> list[dict[str, Any]]:
     folder = find_folder(dataset, root)
     return [entry for split in splits for entry in dataset.load(folder, split)]
 
 
-def _is_new(name: str, root: Path) -> bool:
-    """Return whether a name is to be registered; one of another root is forgotten first."""
-    if name not in DatasetCatalog.list():
-        return True
-    if MetadataCatalog.get(name).get("root") == str(root):
-        return False
-    # Neither catalog lets an entry be changed.
-    DatasetCatalog.remove(name)
-    MetadataCatalog.remove(name)
-    return True
+def _load_attribute_groups(dataset: CropDataset, root: Path) -> AttributeGroups:
+    if dataset.load_attribute_groups is None:
+        return ()
+    return dataset.load_attribute_groups(find_folder(dataset, root))
+
+
+def _describe(dataset: CropDataset, root: Path, splits: tuple[str, ...]) -> str:
+    title = dataset.title
+    if dataset.find_version is not None:
+        title += f" {dataset.find_version(find_folder(dataset, root))}"
+    return f"{title}, {' + '.join(splits)}"

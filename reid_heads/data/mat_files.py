@@ -1,0 +1,113 @@
+"""Read MATLAB files of versions 4 to 7.2, with errors that name the file.
+
+MATLAB wraps everything: a struct of one row, a cell of cells, a string in a 1x1 cell. The functions
+here take any number of such wrappers off.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import loadmat, whosmat
+
+
+def read_mat(path: Path, *keys: str) -> Any:
+    """Read one variable of a MATLAB file.
+
+    Args:
+        path: the .mat file.
+        *keys: names that the variable may have, the preferred one first.
+
+    Returns:
+        The variable under the first of the keys that the file has, with singleton dimensions
+        removed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be read or has none of the keys.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: is the data set unpacked completely?")
+    try:
+        content = loadmat(str(path), appendmat=False, squeeze_me=True, variable_names=list(keys))
+        found = [key for key in keys if key in content]
+        # Only for the message: listing the keys takes as long as reading a small file.
+        names = [] if found else [name for name, _, _ in whosmat(str(path), appendmat=False)]
+    except Exception as error:  # scipy raises whatever the broken bytes happen to lead to
+        raise ValueError(
+            f"{path} cannot be read as a MATLAB file of version 4 to 7.2 "
+            f"({type(error).__name__}: {error}); download or unpack it again"
+        ) from error
+    if not found:
+        raise ValueError(
+            f"{path} has the keys {sorted(names)}, but none of the expected {list(keys)}"
+        )
+    return content[found[0]]
+
+
+def read_strings(value: Any, path: Path) -> list[str]:
+    """Read a cell array of strings; a single string counts as a list of one.
+
+    Args:
+        value: what `read_mat` returned, or a field of it.
+        path: the file, for the error message.
+
+    Raises:
+        ValueError: there is something else than text in it.
+    """
+    if isinstance(value, str):
+        return [value]
+    array = np.asarray(value)
+    if array.size == 0:
+        return []
+    if array.dtype.kind not in "OU" or (array.dtype.kind == "O" and array.ndim == 0):
+        raise ValueError(f"{path}: expected text, got {value!r}")
+    return [text for item in array.ravel() for text in read_strings(item, path)]
+
+
+def read_struct(value: Any, path: Path) -> dict[str, Any]:
+    """Read a struct of one row as a dict.
+
+    Args:
+        value: what `read_mat` returned, or a field of it.
+        path: the file, for the error message.
+
+    Returns:
+        Field name to value, wrappers of one item removed from it.
+
+    Raises:
+        ValueError: it is no struct, or one of several rows.
+    """
+    value = _unwrap(value)
+    names = getattr(getattr(value, "dtype", None), "names", None)
+    if names is None or np.size(value) != 1:
+        kind = getattr(value, "dtype", type(value).__name__)
+        raise ValueError(f"{path}: expected a struct of one row, got {np.size(value)} of {kind}")
+    row = np.asarray(value).ravel()[0]
+    return {name: _unwrap(row[name]) for name in names}
+
+
+def read_whole_numbers(value: Any, path: Path, name: str) -> np.ndarray:
+    """Read a list of whole numbers, widened to int64 (MATLAB stores them as small integers).
+
+    Args:
+        value: what `read_mat` returned, or a field of it.
+        path: the file, for the error message.
+        name: the variable or field, for the error message.
+
+    Returns:
+        (N,) int64 array.
+
+    Raises:
+        ValueError: there is something else in it.
+    """
+    array = np.ravel(_unwrap(value))
+    if array.size and (array.dtype.kind not in "biuf" or not (array == np.round(array)).all()):
+        raise ValueError(f"{path}: expected whole numbers in {name!r}, got type {array.dtype}")
+    return array.astype(np.int64)
+
+
+def _unwrap(value: Any) -> Any:
+    while isinstance(value, np.ndarray) and value.dtype == object and value.size == 1:
+        value = value.item()
+    return value
