@@ -17,7 +17,6 @@ import numpy as np
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import inference_on_dataset
 
-from person_search.checkpoint import PersonSearchCheckpointer
 from person_search.data import SearchProtocol, register_all
 from person_search.evaluation.predictions import Predictions, load_predictions
 from person_search.evaluation.search import QueryResult, search_each_query
@@ -25,6 +24,7 @@ from person_search.gallery import Match, Ranking, draw_rankings
 from person_search.synthetic.cuhk_writer import write_cuhk_sysu
 from person_search.synthetic.world_spec import PRESETS
 from person_search.train_net import PersonSearchTrainer, build_evaluator, load_config
+from reid_heads.checkpoint import WeightCopyCheckpointer
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CONFIG = REPOSITORY / "configs/drawn_cuhk/slim_fpn.yaml"
@@ -104,7 +104,7 @@ def find_everybody(weights: Path, output: Path) -> dict:
         ["MODEL.WEIGHTS", str(weights), "OUTPUT_DIR", str(output), "MODEL.DEVICE", "cpu"],
     )
     model = PersonSearchTrainer.build_model(cfg)
-    PersonSearchCheckpointer(model).load_whole_model(str(weights))
+    WeightCopyCheckpointer(model).load_whole_model(str(weights))
     loader = PersonSearchTrainer.build_test_loader(cfg, DATASET)
     return inference_on_dataset(model, loader, build_evaluator(cfg, DATASET))
 

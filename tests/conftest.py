@@ -1,5 +1,6 @@
 """Shared factories: tiny configs, models' inputs and toy frames on disk."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,13 @@ def pytest_collection_modifyitems(config, items):
 def overrides_of(text):
     """Turn lines of "KEY value" into a flat override list."""
     return [word for line in text.strip().splitlines() for word in line.split(maxsplit=1)]
+
+
+def root_config(path):
+    """Follow ``_BASE_`` to the first file; return its name without suffix."""
+    while match := re.match(r"_BASE_: (.+)", path.read_text()):
+        path = (path.parent / match[1].strip()).resolve()
+    return path.stem
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ import pytest
 import torch
 from detectron2.utils.events import EventStorage
 
-from person_search.checkpoint import IDENTITY_BRANCH_PREFIX, PersonSearchCheckpointer
+from reid_heads.checkpoint import WeightCopyCheckpointer
 
 BOX_HEAD_PREFIX = "roi_heads.box_head."
+IDENTITY_BRANCH_PREFIX = "roi_heads.identity_branch."
 
 
 def caffe2_names(prefix, state, rng):
@@ -53,7 +54,7 @@ def test_imagenet_weights_reach_both_copies_of_the_last_stage(imagenet_pickle, m
     """detectron2 refuses to give one weight to two parameters, and stops."""
     path, arrays = imagenet_pickle
     model = make_model("c4")
-    PersonSearchCheckpointer(model).load(str(path))
+    WeightCopyCheckpointer(model).load(str(path))
     state = model.state_dict()
     branches = {
         "shortcut": "branch1",
@@ -84,7 +85,7 @@ def test_imagenet_weights_reach_the_shared_stages(imagenet_pickle, make_model):
     path, arrays = imagenet_pickle
     model = make_model("c4")
     before = model.roi_heads.box_predictor.cls_score.weight.clone()
-    PersonSearchCheckpointer(model).load(str(path))
+    WeightCopyCheckpointer(model).load(str(path))
     state = model.state_dict()
     for name, key in {
         "backbone.stem.conv1.weight": "conv1_w",
@@ -100,7 +101,7 @@ def test_imagenet_weights_in_a_model_without_the_stage(imagenet_pickle, make_mod
     """A from-scratch branch of basic blocks takes nothing, and breaks nothing."""
     path, arrays = imagenet_pickle
     model = make_model("c4", MODEL__PERSON_SEARCH__IDENTITY_BRANCH__BODY="none")
-    PersonSearchCheckpointer(model).load(str(path))
+    WeightCopyCheckpointer(model).load(str(path))
     expected = torch.from_numpy(arrays["res5_0_branch2a_w"])
     torch.testing.assert_close(model.roi_heads.box_head.res5[0].conv1.weight, expected)
 
@@ -111,14 +112,14 @@ def trained(make_model, make_input, tmp_path):
     model = make_model()
     with EventStorage():
         model([make_input([0, 1, -1])])
-    PersonSearchCheckpointer(model, str(tmp_path)).save("model_final")
+    WeightCopyCheckpointer(model, str(tmp_path)).save("model_final")
     return model, tmp_path / "model_final.pth"
 
 
 def test_whole_model_comes_back_with_its_memory(trained, make_model):
     model, path = trained
     other = make_model()
-    PersonSearchCheckpointer(other).load_whole_model(str(path))
+    WeightCopyCheckpointer(other).load_whole_model(str(path))
     for name, value in model.state_dict().items():
         assert torch.equal(other.state_dict()[name], value), name
     assert other.roi_heads.identity_losses.losses["OIM"].queue_pointer > 0
@@ -127,7 +128,7 @@ def test_whole_model_comes_back_with_its_memory(trained, make_model):
 def test_another_architecture_is_refused(trained, make_model):
     _, path = trained
     with pytest.raises(ValueError, match=r"model_final\.pth is a checkpoint of another model") as e:
-        PersonSearchCheckpointer(make_model("c4")).load_whole_model(str(path))
+        WeightCopyCheckpointer(make_model("c4")).load_whole_model(str(path))
     assert "is missing there" in str(e.value) and "more" in str(e.value)
     assert len(str(e.value)) < 1000
 
@@ -136,7 +137,7 @@ def test_another_width_is_refused_with_both_shapes(trained, make_model):
     _, path = trained
     model = make_model(MODEL__REID_HEAD__OIM__QUEUE_SIZE=9)
     with pytest.raises(ValueError, match="checkpoint of another model") as error:
-        PersonSearchCheckpointer(model).load_whole_model(str(path))
+        WeightCopyCheckpointer(model).load_whole_model(str(path))
     assert "OIM.queue is (8, 16) there and (9, 16) here" in str(error.value)
     assert "missing" not in str(error.value)
 
@@ -144,7 +145,7 @@ def test_another_width_is_refused_with_both_shapes(trained, make_model):
 @pytest.mark.parametrize("path", ["", "no/such/model.pth"])
 def test_missing_checkpoint(path, make_model):
     with pytest.raises(FileNotFoundError, match=path or r"MODEL\.WEIGHTS"):
-        PersonSearchCheckpointer(make_model()).load_whole_model(path)
+        WeightCopyCheckpointer(make_model()).load_whole_model(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint at all", b"PK\x03\x04 cut off"])
@@ -152,10 +153,10 @@ def test_missing_checkpoint(path, make_model):
 def test_file_that_is_no_checkpoint(name, content, make_model, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=rf"{name} is not a checkpoint"):
-        PersonSearchCheckpointer(make_model()).load_whole_model(str(tmp_path / name))
+        WeightCopyCheckpointer(make_model()).load_whole_model(str(tmp_path / name))
 
 
 def test_imagenet_weights_are_not_a_whole_model(imagenet_pickle, make_model):
     path, _ = imagenet_pickle
     with pytest.raises(ValueError, match=r"R-18\.pkl is a checkpoint of another model"):
-        PersonSearchCheckpointer(make_model("c4")).load_whole_model(str(path))
+        WeightCopyCheckpointer(make_model("c4")).load_whole_model(str(path))

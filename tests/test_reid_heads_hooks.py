@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from person_search.hooks import BestSearchCheckpointer, ReseedEachIteration
+from reid_heads.hooks import BestMetricCheckpointer, ReseedEachIteration, WeightAverage
 
 
 def draws(seed, iteration, disturb=0):
@@ -50,7 +50,7 @@ def checkpointer(tmp_path):
 
 def run_evaluations(checkpointer, values, first_iteration):
     """A run that evaluates every second iteration, with these values of mAP."""
-    hook = BestSearchCheckpointer(2, checkpointer, "search/mAP")
+    hook = BestMetricCheckpointer(2, checkpointer, "search/mAP")
     latest = {}
     storage = SimpleNamespace(latest=lambda: latest)
     hook.trainer = SimpleNamespace(storage=storage, start_iter=first_iteration, max_iter=1000)
@@ -91,7 +91,56 @@ def test_nan_is_never_the_best(checkpointer, tmp_path):
 
 
 def test_nothing_is_saved_between_evaluations(checkpointer):
-    hook = BestSearchCheckpointer(2, checkpointer, "search/mAP")
+    hook = BestMetricCheckpointer(2, checkpointer, "search/mAP")
     hook.trainer = SimpleNamespace(iter=0, max_iter=1000)
     hook.after_step()
     assert checkpointer.saved == []
+
+
+def averaged(decay=0.75):
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(model.weight, 8.0)
+    hook = WeightAverage(model, decay)
+    hook.before_train()
+    return model, hook
+
+
+def set_weight(model, value):
+    with torch.no_grad():
+        model.weight.fill_(value)
+
+
+def test_the_average_follows_the_weights():
+    model, hook = averaged()
+    set_weight(model, 4.0)
+    hook.after_step()  # 0.75 * 8 + 0.25 * 4
+    assert hook.average["weight"].item() == 7.0
+    set_weight(model, 3.0)
+    hook.after_step()  # 0.75 * 7 + 0.25 * 3
+    assert hook.average["weight"].item() == 6.0
+    assert model.weight.item() == 3.0
+
+
+def test_the_average_is_applied_for_a_while():
+    model, hook = averaged()
+    set_weight(model, 4.0)
+    with pytest.raises(RuntimeError), hook.applied():
+        assert model.weight.item() == 8.0
+        raise RuntimeError("an evaluation that fails")
+    assert model.weight.item() == 4.0
+
+
+def test_the_average_of_a_checkpoint_is_taken_up():
+    _, first = averaged()
+    state = first.state_dict()
+    _, second = averaged()
+    second.load_state_dict({"average": {"weight": torch.full((1, 1), 5.0)}})
+    second.before_train()
+    assert second.average["weight"].item() == 5.0
+    assert state["average"]["weight"].item() == 8.0
+
+
+@pytest.mark.parametrize("decay", [-0.1, 0.0, 1.0, 1.5])
+def test_a_decay_out_of_range_is_refused(decay):
+    with pytest.raises(ValueError, match="EMA_DECAY"):
+        averaged(decay)

@@ -1,0 +1,139 @@
+"""Train and evaluate crop ReID, launched the detectron2 way.
+
+python -m reid_heads.train_net --config-file configs/drawn_market/bag_of_tricks.yaml
+"""
+
+from collections import OrderedDict
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.solver import LRMultiplier
+from torch.optim import Optimizer
+
+import reid_heads.crop_reid  # noqa: F401  (registers the model)
+from reid_heads.checkpoint import WeightCopyCheckpointer
+from reid_heads.config import add_crop_reid_config
+from reid_heads.data import register_own_crops
+from reid_heads.data.loaders import build_test_loader, build_train_loader, iterations_per_epoch
+from reid_heads.evaluation.evaluator import ReIDEvaluator
+from reid_heads.launch import parse_and_launch, read_config, set_up_output, use_available_device
+from reid_heads.solver import build_lr_scheduler, set_epochs
+from reid_heads.trainer import ResumableTrainer
+
+
+class CropReIDTrainer(ResumableTrainer):
+    """The resumable trainer with the data and the scorer of crop ReID."""
+
+    main_metric = "reid/mAP"
+
+    def weight_average_decay(self) -> float:
+        """Return the decay of the weights' moving average, 0 for none."""
+        return self.cfg.MODEL.CROP_REID.EMA_DECAY
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode):
+        """Build the resumable training loader."""
+        loader, sampler = build_train_loader(cfg)
+        # DefaultTrainer keeps only what it gets back; the sampler travels with the loader until
+        # resume_or_load needs it.
+        loader.resumable_sampler = sampler
+        return loader
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
+        """Build the loader of one test set."""
+        return build_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: Optimizer) -> LRMultiplier:
+        """Build the schedule, by epoch or by iteration."""
+        return build_lr_scheduler(cfg, optimizer)
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> ReIDEvaluator:
+        """Build the scorer of one test set."""
+        return build_evaluator(cfg, dataset_name)
+
+
+def build_evaluator(cfg: CfgNode, dataset_name: str) -> ReIDEvaluator:
+    """Build the scorer of a registered test set with the settings of ``cfg.TEST.REID``.
+
+    What the numbers depend on beside the model, such as whether MSMT17's validation images were
+    trained on, is recorded with them.
+    """
+    test = cfg.TEST.REID
+    reranking = expansion = None
+    if test.RERANKING.ENABLED:
+        reranking = {
+            "k1": test.RERANKING.K1,
+            "k2": test.RERANKING.K2,
+            "lambda_value": test.RERANKING.LAMBDA,
+        }
+    if test.QUERY_EXPANSION.ENABLED:
+        expansion = {
+            "neighbours": test.QUERY_EXPANSION.NEIGHBOURS,
+            "alpha": test.QUERY_EXPANSION.ALPHA,
+        }
+    # Several test sets must not write over each other.
+    folder = "inference" if len(cfg.DATASETS.TEST) == 1 else f"inference/{dataset_name}"
+    return ReIDEvaluator(
+        protocol=MetadataCatalog.get(dataset_name).protocol,
+        output_dir=f"{cfg.OUTPUT_DIR}/{folder}",
+        reranking=reranking,
+        query_expansion=expansion,
+        single_shot_repeats=test.SINGLE_SHOT_REPEATS,
+        record={
+            "test_set": dataset_name,
+            "training_sets": list(cfg.DATASETS.TRAIN),
+            "flip_test": cfg.MODEL.CROP_REID.FLIP_TEST,
+            "input_size": list(cfg.INPUT.REID.SIZE),
+            "seed": cfg.SEED,
+        },
+    )
+
+
+def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode:
+    """Read a config of crop ReID; see ``read_config``."""
+    return read_config(config_file, overrides, add_crop_reid_config)
+
+
+def register_own_data(cfg: CfgNode) -> None:
+    """Register the data sets that ``cfg.DATASETS.CROPS`` lists.
+
+    Raises:
+        ValueError: if an entry is not (name, folder or CSV, split).
+    """
+    for entry in cfg.DATASETS.CROPS:
+        if isinstance(entry, str) or len(entry) != 3:
+            raise ValueError(
+                f"DATASETS.CROPS has {entry!r}; expected (name, folder or CSV, 'train' or 'test')"
+            )
+        register_own_crops(*entry)
+
+
+def setup(args) -> CfgNode:
+    """Read the config, choose the device, set logging up, count epochs in iterations."""
+    cfg = load_config(args.config_file, args.opts)
+    use_available_device(cfg, is_training=not args.eval_only)
+    register_own_data(cfg)
+    if cfg.SOLVER.REID.EPOCHS and not args.eval_only:
+        set_epochs(cfg, iterations_per_epoch(cfg))
+    cfg.freeze()
+    set_up_output(cfg, args)
+    return cfg
+
+
+def main(args) -> OrderedDict | None:
+    """Train, or evaluate with ``--eval-only``; return the results on the main process."""
+    cfg = setup(args)
+    if args.eval_only:
+        model = CropReIDTrainer.build_model(cfg)
+        WeightCopyCheckpointer(model, cfg.OUTPUT_DIR).load_whole_model(cfg.MODEL.WEIGHTS)
+        return CropReIDTrainer.test(cfg, model)
+    trainer = CropReIDTrainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
+
+
+if __name__ == "__main__":
+    parse_and_launch(main)

@@ -1,0 +1,82 @@
+"""detectron2's trainer with exact resume, a best checkpoint, and averaged weights on request."""
+
+import weakref
+from collections import OrderedDict
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer, hooks
+from detectron2.utils import comm
+from torch.nn.parallel import DistributedDataParallel
+
+from reid_heads.checkpoint import WeightCopyCheckpointer
+from reid_heads.hooks import BestMetricCheckpointer, ReseedEachIteration, WeightAverage
+from reid_heads.solver import build_optimizer
+
+
+class ResumableTrainer(DefaultTrainer):
+    """detectron2's trainer whose interrupted runs end as straight ones.
+
+    A subclass builds the loaders; ``build_train_loader`` returns a loader with an attribute
+    ``resumable_sampler``, whose ``start_iteration`` is set before the first batch.
+    """
+
+    main_metric: str
+    """Name of the metric, among the results of a test set, by which the best weights are kept."""
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:
+        """Build the optimizer that ``cfg.SOLVER`` names."""
+        return build_optimizer(cfg, model)
+
+    def build_hooks(self) -> list[hooks.HookBase]:
+        """Add reseeding, the best checkpoint and the weight average to detectron2's hooks."""
+        # DefaultTrainer makes its checkpointer just before the hooks that keep it.
+        self.checkpointer = WeightCopyCheckpointer(
+            self.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
+        )
+        built = super().build_hooks()
+        built.insert(0, ReseedEachIteration(self.cfg.SEED))
+        if comm.is_main_process() and self.cfg.TEST.EVAL_PERIOD > 0 and self.cfg.DATASETS.TEST:
+            best = BestMetricCheckpointer(
+                self.cfg.TEST.EVAL_PERIOD, self.checkpointer, self.metric_name()
+            )
+            # After the evaluation, before the writers, which detectron2 keeps last.
+            built.insert(len(built) - 1, best)
+        decay = self.weight_average_decay()
+        return built if decay == 0 else self._with_weight_average(built, decay)
+
+    def weight_average_decay(self) -> float:
+        """Return the decay of the weights' moving average, 0 for none."""
+        return 0.0
+
+    def _with_weight_average(
+        self, built: list[hooks.HookBase], decay: float
+    ) -> list[hooks.HookBase]:
+        """Average the weights before the hooks that save and evaluate, and evaluate the average."""
+        model = self.model
+        average = WeightAverage(
+            model.module if isinstance(model, DistributedDataParallel) else model, decay
+        )
+
+        def test_average() -> OrderedDict:
+            with average.applied():
+                self._last_eval_results = self.test(self.cfg, self.model)
+            return self._last_eval_results
+
+        evaluate = hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, test_average)
+        others = [evaluate if isinstance(hook, hooks.EvalHook) else hook for hook in built]
+        return [average, *others]
+
+    def metric_name(self) -> str:
+        """Return the main metric's name in the event storage.
+
+        detectron2 prefixes the data set where there are several.
+        """
+        tests = self.cfg.DATASETS.TEST
+        return f"{tests[0]}/{self.main_metric}" if len(tests) > 1 else self.main_metric
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Continue after the last checkpoint with the very next batch, or load weights."""
+        super().resume_or_load(resume)
+        self.data_loader.resumable_sampler.start_iteration = self.start_iter
