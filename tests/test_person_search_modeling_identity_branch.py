@@ -26,11 +26,12 @@ def test_rows_are_in_the_order_of_the_boxes(tiny_cfg):
     branch = make_branch(tiny_cfg())
     features = feature_maps()
     boxes = [Boxes([[4.0, 8, 20, 48]]), Boxes([[40.0, 8, 60, 60], [4, 8, 20, 48]])]
-    rows = branch(features, boxes)
-    assert rows.shape == (3, 16) == (3, branch.embedding_dim)
+    rows = branch(features, boxes).unit_embeddings
+    assert rows.shape == (3, 16) == (3, branch.head.embedding_dim)
     for i, (image, box) in enumerate([(0, boxes[0][0]), (1, boxes[1][0]), (1, boxes[1][1])]):
         one = {name: feature[image : image + 1] for name, feature in features.items()}
-        torch.testing.assert_close(branch(one, [box])[0], rows[i], rtol=1e-4, atol=1e-5)
+        alone = branch(one, [box]).unit_embeddings[0]
+        torch.testing.assert_close(alone, rows[i], rtol=1e-4, atol=1e-5)
     # The same box in another image is another person.
     assert not torch.allclose(rows[0], rows[2], atol=1e-3)
 
@@ -40,9 +41,9 @@ def test_a_big_box_is_pooled_from_the_same_level(tiny_cfg):
     branch = make_branch(tiny_cfg())
     features = feature_maps(1)
     boxes = [Boxes([[0.0, 0, 8, 16], [0, 0, 159, 95]])]
-    rows = branch(features, boxes)
+    rows = branch(features, boxes).embeddings
     features["p3"] = torch.full_like(features["p3"], 7.0)
-    torch.testing.assert_close(branch(features, boxes), rows)
+    torch.testing.assert_close(branch(features, boxes).embeddings, rows)
     pooled = branch.pooler([features["p2"]], boxes)
     assert pooled.shape == (2, 16, 16, 8)
 
@@ -61,7 +62,8 @@ def test_pooled_values_are_those_under_the_box(tiny_cfg):
 @pytest.mark.parametrize("body", ["none", "basic_blocks"])
 def test_nobody_gives_no_rows(body, tiny_cfg):
     branch = make_branch(tiny_cfg(**{BRANCH + "BODY": body}))
-    assert branch(feature_maps(), [Boxes(torch.zeros(0, 4))] * 2).shape == (0, 16)
+    nobody = branch(feature_maps(), [Boxes(torch.zeros(0, 4))] * 2)
+    assert nobody.unit_embeddings.shape == nobody.metric[0].shape == (0, 16)
 
 
 def test_bodies(tiny_cfg):
@@ -98,4 +100,5 @@ def test_impossible_settings_are_refused(key, value, message, tiny_cfg):
 
 def test_equal_channels_without_stride_are_fine(tiny_cfg):
     cfg = tiny_cfg(**{BRANCH + "BASIC_BLOCKS__CHANNELS": 16, BRANCH + "BASIC_BLOCKS__STRIDE": 1})
-    assert make_branch(cfg)(feature_maps(), [Boxes([[4.0, 8, 20, 48]])] * 2).shape == (2, 16)
+    features = make_branch(cfg)(feature_maps(), [Boxes([[4.0, 8, 20, 48]])] * 2)
+    assert features.embeddings.shape == (2, 16)

@@ -17,6 +17,8 @@ BATCHES = {
     "one unlabelled person": [[], [UNLABELED_PID]],
 }
 
+CROP_LOSSES = ("SOFTMAX", "COSINE_SOFTMAX", "TRIPLET", "CENTER")
+
 
 @pytest.fixture
 def train_step(make_input):
@@ -77,9 +79,9 @@ def test_backgrounds_carry_no_identity(kind, make_model, train_step, monkeypatch
         seen["boxes"] = boxes
         return type(heads.identity_branch).forward(heads.identity_branch, features, boxes)
 
-    def spy_losses(embeddings, pids):
-        seen["rows"], seen["pids"] = len(embeddings), pids
-        return type(heads.identity_losses).forward(heads.identity_losses, embeddings, pids)
+    def spy_losses(people, pids):
+        seen["rows"], seen["pids"] = len(people.embeddings), pids
+        return type(heads.identity_losses).forward(heads.identity_losses, people, pids)
 
     def spy_sample(proposals, targets):
         seen["sampled"] = type(heads).label_and_sample_proposals(heads, proposals, targets)
@@ -138,6 +140,31 @@ def test_thirty_iterations_on_toy_scenes_lower_the_losses(make_model, make_input
 
     for name in ("loss_rpn_cls", "loss_cls", "loss_reid_oim"):
         assert mean(name, history[-4:]) < 0.7 * mean(name, history[:4]), name
+
+
+@pytest.mark.parametrize("pids", BATCHES.values(), ids=BATCHES.keys())
+def test_losses_of_crops_train_people_in_scenes(pids, make_model, train_step):
+    """Every parameter, the classifiers' too, takes part in any batch, as DDP wants (trap 5)."""
+    weights = {f"MODEL__REID_HEAD__LOSSES__{x}": 0.5 for x in CROP_LOSSES}
+    model = make_model(**weights, MODEL__REID_HEAD__LOSSES__OIM=0.0)
+    _, losses = train_step(model, pids)
+    reid = {name: loss for name, loss in losses.items() if name.startswith("loss_reid")}
+    assert list(reid) == [f"loss_reid_{name.lower()}" for name in CROP_LOSSES]
+    has_labelled = any(pid >= 0 for frame in pids for pid in frame)
+    for name in ("loss_reid_softmax", "loss_reid_cosine_softmax", "loss_reid_center"):
+        assert torch.isfinite(reid[name]) and (reid[name] > 0) == has_labelled, name
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+
+
+def test_attributes_of_people_in_scenes_are_refused(make_model, train_step):
+    model = make_model(
+        MODEL__REID_HEAD__LOSSES__ATTRIBUTES=1.0, MODEL__REID_HEAD__ATTRIBUTES__CLASSES=(2, 3)
+    )
+    with pytest.raises(ValueError, match="no attributes"):
+        train_step(model, [[0, 1]])
 
 
 def test_weight_zero_is_not_computed(make_model, train_step):

@@ -43,7 +43,15 @@ def test_embedding_equals_a_loop_over_stripes(stripes, pooling):
     x = features(3)
     projected = loop_stripes(x, stripes, pooling) @ head.project.weight.t() + head.project.bias
     expected = projected / projected.norm(dim=1, keepdim=True)
-    torch.testing.assert_close(head(x), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(head(x).unit_embeddings, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_every_purpose_has_the_same_feature():
+    head = make_head()
+    given = head(features(3))
+    assert given.metric == given.classified == (given.embeddings,)
+    assert (head.embedding_dim, head.metric_dims, head.classified_dims) == (D, (D,), (D,))
+    assert not torch.allclose(given.embeddings.norm(dim=1), torch.ones(3), atol=0.1)
 
 
 @pytest.mark.parametrize("use_batch_norm", [True, False])
@@ -52,7 +60,7 @@ def test_embedding_equals_a_loop_over_stripes(stripes, pooling):
 def test_embeddings_are_unit_vectors(rows, training, use_batch_norm):
     """BatchNorm1d in train mode raises on one row (detectron2 notes, trap 7)."""
     head = make_head(use_batch_norm=use_batch_norm).train(training)
-    embeddings = head(features(rows))
+    embeddings = head(features(rows)).unit_embeddings
     assert embeddings.shape == (rows, D)
     assert embeddings.dtype == torch.float32
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(rows))
@@ -60,7 +68,7 @@ def test_embeddings_are_unit_vectors(rows, training, use_batch_norm):
 
 @pytest.mark.parametrize("use_batch_norm", [True, False])
 def test_nobody_gives_no_rows(use_batch_norm):
-    embeddings = make_head(use_batch_norm=use_batch_norm).eval()(features(0))
+    embeddings = make_head(use_batch_norm=use_batch_norm).eval()(features(0)).unit_embeddings
     assert embeddings.shape == (0, D)
 
 
@@ -68,14 +76,14 @@ def test_one_row_takes_the_running_statistics_and_leaves_them():
     head = make_head()
     head(features(8, seed=1))
     mean = head.norm.running_mean.clone()
-    trained = head(features(1, seed=2))
+    trained = head(features(1, seed=2)).embeddings
     assert torch.equal(head.norm.running_mean, mean)
-    torch.testing.assert_close(trained, head.eval()(features(1, seed=2)))
+    torch.testing.assert_close(trained, head.eval()(features(1, seed=2)).embeddings)
 
 
 def test_one_row_reaches_every_parameter():
     head = make_head(stripes=(1, 2))
-    head(features(1))[0, 0].backward()
+    head(features(1)).unit_embeddings[0, 0].backward()
     for name, parameter in head.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
@@ -86,13 +94,12 @@ def test_more_rows_are_normalised_as_batchnorm_does():
     rows = x.mean(dim=(2, 3)) @ head.project.weight.t()
     # Biased variance within the batch, as in Ioffe and Szegedy, 2015.
     whitened = (rows - rows.mean(0)) / (rows.var(0, unbiased=False) + head.norm.eps).sqrt()
-    expected = whitened / whitened.norm(dim=1, keepdim=True)
-    torch.testing.assert_close(head(x), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(head(x).embeddings, whitened, rtol=1e-4, atol=1e-5)
 
 
 def test_bfloat16_autocast_still_gives_float32_unit_vectors():
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        embeddings = make_head()(features(4))
+        embeddings = make_head()(features(4)).unit_embeddings
     assert embeddings.dtype == torch.float32
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(4))
 
@@ -118,7 +125,7 @@ def test_config_builds_the_head():
     cfg.MODEL.REID_HEAD.BATCH_NORM = False
     head = build_reid_head(cfg, ShapeSpec(channels=C))
     assert head.embedding_dim == cfg.MODEL.REID_HEAD.EMBEDDING_DIM == 256
-    assert head(features(2)).shape == (2, 256)
+    assert head(features(2)).embeddings.shape == (2, 256)
     assert head.project.in_features == 3 * C
     assert not any("norm" in name for name in head.state_dict())
 

@@ -13,10 +13,14 @@ from detectron2.structures import Boxes
 from torch import Tensor, nn
 
 from reid_heads.heads import build_reid_head
+from reid_heads.heads.features import HeadFeatures
 
 
 class IdentityBranch(nn.Module):
     """Pool each person from the shared features, refine, embed."""
+
+    # Its stages are copies of the backbone's, and start from the same ImageNet weights.
+    weight_copies = ("",)
 
     @configurable
     def __init__(self, *, in_feature: str, pooler: ROIPooler, body: nn.Module, head: nn.Module):
@@ -52,12 +56,7 @@ class IdentityBranch(nn.Module):
             "head": build_reid_head(cfg, ShapeSpec(channels=channels)),
         }
 
-    @property
-    def embedding_dim(self) -> int:
-        """D, the length of an embedding."""
-        return self.head.embedding_dim
-
-    def forward(self, features: dict[str, Tensor], boxes: list[Boxes]) -> Tensor:
+    def forward(self, features: dict[str, Tensor], boxes: list[Boxes]) -> HeadFeatures:
         """Embed people.
 
         Args:
@@ -65,7 +64,7 @@ class IdentityBranch(nn.Module):
             boxes: B boxes structures in resized pixels, R boxes in all.
 
         Returns:
-            (R, D) float32 of unit norm, in the order of ``boxes``. R may be 0 in evaluation mode.
+            The features of R people, in the order of ``boxes``. R may be 0 in evaluation mode.
         """
         return self.head(self.body(self.pooler([features[self.in_feature]], boxes)))
 

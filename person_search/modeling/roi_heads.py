@@ -6,11 +6,12 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
 from detectron2.modeling.roi_heads import StandardROIHeads
 from detectron2.structures import Boxes, ImageList, Instances
-from torch import Tensor
+from torch import Tensor, nn
 
 from person_search.modeling.identity_branch import IdentityBranch
-from person_search.modeling.losses import IdentityLosses
+from reid_heads.heads.features import HeadFeatures
 from reid_heads.labels import UNLABELED_PID
+from reid_heads.losses import ReIDLosses
 
 
 @ROI_HEADS_REGISTRY.register()
@@ -23,9 +24,7 @@ class PersonSearchROIHeads(StandardROIHeads):
     """
 
     @configurable
-    def __init__(
-        self, *, identity_branch: IdentityBranch, identity_losses: IdentityLosses, **kwargs
-    ):
+    def __init__(self, *, identity_branch: IdentityBranch, identity_losses: ReIDLosses, **kwargs):
         """Add the identity branch and its losses to ``StandardROIHeads``."""
         super().__init__(**kwargs)
         self.identity_branch = identity_branch
@@ -34,11 +33,10 @@ class PersonSearchROIHeads(StandardROIHeads):
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
         """Translate the config."""
-        return {
-            **super().from_config(cfg, input_shape),
-            "identity_branch": IdentityBranch(cfg, input_shape),
-            "identity_losses": IdentityLosses.from_config(cfg),
-        }
+        settings = super().from_config(cfg, input_shape)
+        branch = IdentityBranch(cfg, input_shape)
+        losses = ReIDLosses.from_config(cfg, branch.head)
+        return {**settings, "identity_branch": branch, "identity_losses": losses}
 
     def forward(
         self,
@@ -77,7 +75,8 @@ class PersonSearchROIHeads(StandardROIHeads):
 
     def embed(self, features: dict[str, Tensor], boxes: list[Boxes]) -> list[Tensor]:
         """Embed boxes in resized pixels; return (M, D) of unit norm for each image."""
-        return list(self.identity_branch(features, boxes).split([len(b) for b in boxes]))
+        embeddings = self.identity_branch(features, boxes).unit_embeddings
+        return list(embeddings.split([len(b) for b in boxes]))
 
     def _forward_identity(
         self, features: dict[str, Tensor], proposals: list[Instances]
@@ -85,13 +84,13 @@ class PersonSearchROIHeads(StandardROIHeads):
         people = [self._foreground_boxes_and_pids(x) for x in proposals]
         pids = torch.cat([p for _, p in people])
         if len(pids) > 0:
-            embeddings = self.identity_branch(features, [b for b, _ in people])
-            return self.identity_losses(embeddings, pids)
+            return self.identity_losses(
+                self.identity_branch(features, [b for b, _ in people]), pids
+            )
         # Nobody in these images. Every parameter still takes part in the loss, as DDP wants, and
-        # the losses are still called, as their gathering over processes wants; in float32, which
-        # the other processes' embeddings have under mixed precision too.
+        # the losses are still called, as their gathering over processes wants.
         zero = sum(p.float().sum() for p in self.identity_branch.parameters()) * 0.0
-        nobody = zero + zero.new_zeros((0, self.identity_branch.embedding_dim))
+        nobody = _features_of_nobody(self.identity_branch.head, zero)
         return {name: x + zero for name, x in self.identity_losses(nobody, pids).items()}
 
     def _foreground_boxes_and_pids(self, proposals: Instances) -> tuple[Boxes, Tensor]:
@@ -101,3 +100,12 @@ class PersonSearchROIHeads(StandardROIHeads):
             # An image without people: detectron2 leaves every field but gt_classes away.
             return boxes, torch.full((len(boxes),), UNLABELED_PID, device=boxes.device)
         return boxes, proposals.gt_pids[is_person]
+
+
+def _features_of_nobody(head: nn.Module, zero: Tensor) -> HeadFeatures:
+    """Return what ``head`` would give for no people, in the type and on the device of ``zero``."""
+    return HeadFeatures(
+        embeddings=zero.new_zeros((0, head.embedding_dim)),
+        metric=tuple(zero.new_zeros((0, dim)) for dim in head.metric_dims),
+        classified=tuple(zero.new_zeros((0, dim)) for dim in head.classified_dims),
+    )

@@ -1,4 +1,4 @@
-"""From the feature map of each person to one unit vector.
+"""From the feature map of each person to one embedding.
 
 Letters: R people, C channels, H and W feature cells, D embedding size.
 """
@@ -12,11 +12,13 @@ from detectron2.layers import ShapeSpec
 from detectron2.utils.registry import Registry
 from torch import Tensor, nn
 
+from reid_heads.heads.features import HeadFeatures
+
 REID_HEADS_REGISTRY = Registry("REID_HEADS")
 REID_HEADS_REGISTRY.__doc__ = """
-Heads that map features (R, C, H, W) of people to embeddings (R, D) of unit norm. They know nothing
-of boxes, images or losses. Called with ``obj(cfg, input_shape)``; they have the attribute
-``embedding_dim``.
+Heads that map features (R, C, H, W) of people to ``HeadFeatures``. They know nothing of boxes,
+images or losses. Called with ``obj(cfg, input_shape)``; they have the attributes ``embedding_dim``
+(int), ``metric_dims`` and ``classified_dims`` (tuples of int), the sizes of what they give.
 """
 
 POOLINGS = {"avg": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}
@@ -47,7 +49,7 @@ class _RowBatchNorm(nn.BatchNorm1d):
 
 @REID_HEADS_REGISTRY.register()
 class EmbeddingHead(nn.Module):
-    """Pool horizontal stripes, project their concatenation, normalise.
+    """Pool horizontal stripes and project their concatenation.
 
     With ``stripes=(1,)`` it is the global pooling and linear projection of OIM (Xiao et al., CVPR
     2017) and its followers; ``stripes=(1, 2)`` adds the upper and the lower body. The BatchNorm
@@ -82,6 +84,8 @@ class EmbeddingHead(nn.Module):
         if not stripes or min(stripes) < 1:
             raise ValueError(f"got stripes {tuple(stripes)}; expected numbers of 1 or more")
         self.embedding_dim = embedding_dim
+        self.metric_dims = (embedding_dim,)
+        self.classified_dims = (embedding_dim,)
         self.stripes = tuple(stripes)
         self.pool = POOLINGS[pooling]
         self.project = nn.Linear(in_channels * sum(stripes), embedding_dim, bias=not use_batch_norm)
@@ -102,15 +106,15 @@ class EmbeddingHead(nn.Module):
             "use_batch_norm": head.BATCH_NORM,
         }
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor) -> HeadFeatures:
         """Embed each person.
 
         Args:
             features: (R, C, H, W); R may be 0 or 1.
 
         Returns:
-            (R, D) float32 of unit norm.
+            The same (R, D) for every purpose.
         """
         pooled = [self.pool(features, (n, 1)).flatten(1) for n in self.stripes]
-        embeddings = self.norm(self.project(torch.cat(pooled, dim=1)))
-        return F.normalize(embeddings.float())
+        rows = self.norm(self.project(torch.cat(pooled, dim=1)))
+        return HeadFeatures(embeddings=rows, metric=(rows,), classified=(rows,))

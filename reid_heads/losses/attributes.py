@@ -1,0 +1,100 @@
+"""Attribute classification beside the identities.
+
+Letters: R rows, d size of a feature, A attribute groups.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reid_heads.losses.labeled_rows import mean_over_rows
+
+UNKNOWN_ATTRIBUTE = -1
+"""Class number of an attribute that is not known for a person."""
+
+
+class AttributeLoss(nn.Module):
+    """Predict a person's attributes, each group by a linear classifier on the shared feature.
+
+    A group is a set of classes that exclude each other, such as the colour of the trousers. The
+    further discriminative task of Sabri et al., arXiv 2212.14107, 2022; its abstract says no more
+    than that, so the form is our choice. The classifiers are part of the loss and take no part at
+    test.
+
+    Over several processes every rank must call ``forward``, with zero rows too: each group is
+    divided by its known rows of all ranks.
+    """
+
+    def __init__(self, in_dim: int, num_classes: Sequence[int]):
+        """Make one classifier a group.
+
+        Args:
+            in_dim: d.
+            num_classes: classes of each of the A groups, at least one group of at least one.
+
+        Raises:
+            ValueError: without groups or for an empty group.
+        """
+        super().__init__()
+        if not num_classes or min(num_classes) < 1:
+            raise ValueError(
+                f"AttributeLoss got num_classes={tuple(num_classes)}; set "
+                "MODEL.REID_HEAD.ATTRIBUTES.CLASSES to the number of classes of each group"
+            )
+        self.num_classes = tuple(num_classes)
+        self.classifiers = nn.ModuleList()
+        for count in num_classes:
+            classifier = nn.Linear(in_dim, count)
+            nn.init.normal_(classifier.weight, std=0.001)
+            nn.init.zeros_(classifier.bias)
+            self.classifiers.append(classifier)
+
+    def forward(self, features: Tensor, attributes: Tensor) -> Tensor:
+        """Return the mean over the groups of the mean cross-entropy over the known rows.
+
+        Args:
+            features: (R, d), any float type; computed in the classifiers' type.
+            attributes: (R, A) int64, class numbers from 0, or -1 for unknown, which is ignored.
+
+        Returns:
+            Scalar. A group that is known of nobody adds zero, still connected.
+
+        Raises:
+            ValueError: for another shape or a class number out of range.
+        """
+        self._check(features, attributes)
+        features = features.to(next(self.parameters()).dtype)
+        with torch.autocast(features.device.type, enabled=False):
+            totals = torch.stack(
+                [
+                    F.cross_entropy(
+                        classifier(features),
+                        classes,
+                        reduction="sum",
+                        ignore_index=UNKNOWN_ATTRIBUTE,
+                    )
+                    for classifier, classes in zip(self.classifiers, attributes.t(), strict=True)
+                ]
+            )
+            known = (attributes != UNKNOWN_ATTRIBUTE).sum(dim=0)
+            return mean_over_rows(totals, known).mean()
+
+    def _check(self, features: Tensor, attributes: Tensor) -> None:
+        expected = (len(features), len(self.num_classes))
+        if attributes.shape != expected:
+            raise ValueError(
+                f"got attributes of shape {tuple(attributes.shape)}; expected {expected}: one row "
+                "a person, one column for each group of MODEL.REID_HEAD.ATTRIBUTES.CLASSES"
+            )
+        limits = torch.tensor(self.num_classes, device=attributes.device)
+        wrong = ((attributes < UNKNOWN_ATTRIBUTE) | (attributes >= limits)).any(dim=0)
+        if bool(wrong.any()):
+            group = int(wrong.nonzero()[0])
+            classes = sorted(set(attributes[:, group].tolist()))
+            raise ValueError(
+                f"attribute group {group} has class numbers {classes}; expected 0.."
+                f"{self.num_classes[group] - 1}, or {UNKNOWN_ATTRIBUTE} for unknown "
+                "(MODEL.REID_HEAD.ATTRIBUTES.CLASSES)"
+            )
