@@ -5,7 +5,7 @@ from detectron2.data.transforms import CropTransform, HFlipTransform, TransformL
 from PIL import Image
 
 from person_search.data.mapper import PersonSearchMapper
-from person_search.data.samplers import DRAW_KEY
+from reid_heads.data.samplers import DRAW_KEY
 from reid_heads.labels import UNLABELED_PID
 
 SIZE = (96, 160)

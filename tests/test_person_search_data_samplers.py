@@ -3,7 +3,7 @@ from itertools import islice
 
 import pytest
 
-from person_search.data.samplers import DRAW_KEY, ResumableSampler, SeededFrames
+from person_search.data.samplers import OrientationSampler
 
 NUM_FRAMES = 23
 IS_PORTRAIT = [i % 3 == 0 for i in range(NUM_FRAMES)]  # 8 portrait, 15 landscape
@@ -13,7 +13,7 @@ BATCHES_PER_EPOCH = 8 // BATCH + 15 // BATCH
 
 def make_sampler(**settings):
     arguments = {"is_portrait": IS_PORTRAIT, "batch_size": BATCH, "seed": 3, **settings}
-    return ResumableSampler(**arguments)
+    return OrientationSampler(**arguments)
 
 
 def batches(sampler, count, share=BATCH):
@@ -103,13 +103,6 @@ def test_processes_partition_each_batch(num_processes):
 def test_no_draw_number_occurs_twice():
     draws = [key // NUM_FRAMES for batch in batches(make_sampler(), 30) for key in batch]
     assert draws == list(range(30 * BATCH))
-
-
-def test_seeded_frames_take_the_key_apart():
-    frames = SeededFrames([{"file_name": str(i)} for i in range(NUM_FRAMES)])
-    assert len(frames) == NUM_FRAMES
-    assert frames[7 * NUM_FRAMES + 5] == {"file_name": "5", DRAW_KEY: 7}
-    assert frames.frames[5] == {"file_name": "5"}
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,7 @@
 """From dataset dicts to model inputs."""
 
-import contextlib
 import copy
-import random
-from collections.abc import Iterator
 
-import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetMapper
@@ -13,14 +9,17 @@ from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from detectron2.structures import Boxes, Instances
 
-from person_search.data.samplers import DRAW_KEY
+from reid_heads.data.mapper import naming_unreadable
+from reid_heads.data.samplers import DRAW_KEY
+from reid_heads.data.seeding import seeded
 
 
 class PersonSearchMapper(DatasetMapper):
     """detectron2's mapper, with identities, queries and, on request, ground-truth boxes at test.
 
-    Augmentations are seeded by the sample's draw number (see ``samplers.py``), so that a sample
-    looks the same whichever worker maps it and whether or not training was interrupted before it.
+    Augmentations are seeded by the sample's draw number (see ``reid_heads/data/samplers.py``), so
+    that a sample looks the same whichever worker maps it and whether or not training was
+    interrupted before it.
     """
 
     @configurable
@@ -70,8 +69,8 @@ class PersonSearchMapper(DatasetMapper):
         draw = dataset_dict.pop(DRAW_KEY, None)
         queries = dataset_dict.pop("queries", None)
         annotations = dataset_dict.get("annotations", [])
-        with _seeded(self.seed, draw):
-            mapped = self._read_and_map(dataset_dict)
+        with seeded(self.seed, draw), naming_unreadable(dataset_dict["file_name"]):
+            mapped = super().__call__(dataset_dict)
         if self.is_train:
             return mapped
         if queries:
@@ -83,17 +82,6 @@ class PersonSearchMapper(DatasetMapper):
             given.pred_classes = torch.zeros(len(given), dtype=torch.int64)
             mapped["given_boxes"] = given
         return mapped
-
-    def _read_and_map(self, dataset_dict: dict) -> dict:
-        try:
-            return super().__call__(dataset_dict)
-        except (OSError, SyntaxError) as error:
-            # Pillow says neither which file it was nor, for some formats, that the file is to
-            # blame.
-            raise OSError(
-                f"cannot read the image {dataset_dict['file_name']}: {error}; the file "
-                "is missing or broken, copy it again from the data set"
-            ) from error
 
     def _transform_annotations(self, dataset_dict: dict, transforms, image_shape) -> None:
         pids = [a["person_id"] for a in dataset_dict["annotations"] if not a.get("iscrowd", 0)]
@@ -127,19 +115,3 @@ def _boxes_at_test(items: list[dict], mapped: dict) -> Instances:
     scale_x, scale_y = width / mapped["width"], height / mapped["height"]
     boxes = boxes * boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
     return Instances((height, width), pred_boxes=Boxes(boxes))
-
-
-@contextlib.contextmanager
-def _seeded(seed: int, draw: int | None) -> Iterator[None]:
-    """Seed the global generators that detectron2's augmentations use, for one sample."""
-    if draw is None:
-        yield
-        return
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    np.random.seed(np.random.SeedSequence([seed, draw]).generate_state(4))
-    random.seed(f"{seed}/{draw}")
-    try:
-        yield
-    finally:
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)

@@ -1,0 +1,105 @@
+"""From dataset dicts of person crops to model inputs."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import detection_utils as utils
+from detectron2.data import transforms as T
+
+from reid_heads.data.augmentation import build_test_augmentations, build_train_augmentations
+from reid_heads.data.samplers import DRAW_KEY
+from reid_heads.data.seeding import seeded
+
+# Passed on as they are where a dataset dict has them.
+_LABELS = ("person_id", "cam_id", "image_id", "split", "domain")
+
+
+class CropMapper:
+    """Read a crop, augment it, and pass its labels on.
+
+    Augmentations are seeded by the sample's draw number (see ``samplers.py``), so that a sample
+    looks the same whichever worker maps it and whether or not training was interrupted before it.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        is_train: bool,
+        *,
+        augmentations: list[T.Augmentation],
+        image_format: str,
+        seed: int,
+    ):
+        """Set the mapper up.
+
+        Args:
+            is_train: whether attributes are passed on.
+            augmentations: in the order of their use.
+            image_format: "RGB" or "BGR".
+            seed: of the augmentations.
+
+        Raises:
+            ValueError: for another image format.
+        """
+        if image_format not in ("RGB", "BGR"):
+            raise ValueError(f"INPUT.FORMAT is {image_format!r}; expected 'RGB' or 'BGR'")
+        self.is_train = is_train
+        self.augmentations = T.AugmentationList(augmentations)
+        self.image_format = image_format
+        self.seed = seed
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        """Translate the config."""
+        build = build_train_augmentations if is_train else build_test_augmentations
+        return {
+            "is_train": is_train,
+            "augmentations": build(cfg),
+            "image_format": cfg.INPUT.FORMAT,
+            "seed": max(cfg.SEED, 0),
+        }
+
+    def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
+        """Read and transform one crop.
+
+        Args:
+            dataset_dict: ``file_name``, ``person_id``, ``cam_id``, ``image_id``, and optionally
+                ``split``, ``domain``, ``attributes``: one class number per group, (A,).
+
+        Returns:
+            ``image``, (3, H, W) uint8 in the configured channel order, the labels, and at training
+            ``attributes``, (A,) int64. Grey, palette and transparent images become three channels.
+
+        Raises:
+            OSError: if the image is missing or broken; the message names it.
+        """
+        file_name = dataset_dict["file_name"]
+        with naming_unreadable(file_name):
+            image = utils.read_image(file_name, self.image_format)
+        augmented = T.AugInput(image)
+        with seeded(self.seed, dataset_dict.get(DRAW_KEY)):
+            self.augmentations(augmented)
+        mapped = {label: dataset_dict[label] for label in _LABELS if label in dataset_dict}
+        mapped["image"] = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
+        if self.is_train and "attributes" in dataset_dict:
+            mapped["attributes"] = torch.tensor(dataset_dict["attributes"], dtype=torch.int64)
+        return mapped
+
+
+@contextlib.contextmanager
+def naming_unreadable(file_name: str) -> Iterator[None]:
+    """Turn every error of reading an image into an ``OSError`` that names the file.
+
+    Pillow says neither which file it was nor, for some formats, that the file is to blame.
+    """
+    try:
+        yield
+    except (OSError, SyntaxError) as error:
+        raise OSError(
+            f"cannot read the image {file_name}: {error}; the file is missing or broken, copy it "
+            "again from the data set"
+        ) from error
