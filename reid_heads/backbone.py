@@ -42,7 +42,7 @@ def build_reid_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
     stem_class = BasicStem if cfg.MODEL.CROP_REID.STEM_RELU else StemWithoutReLU
     stem = stem_class(input_shape.channels, resnets.STEM_OUT_CHANNELS, resnets.NORM)
     freeze_at = cfg.MODEL.BACKBONE.FREEZE_AT
-    if resnets.OUT_FEATURES == [RES4_1]:
+    if list(resnets.OUT_FEATURES) == [RES4_1]:
         return SharedResNet(stem, [build_stage(cfg, n) for n in (2, 3, 4)], freeze_at)
     stages = [
         *(build_stage(cfg, number) for number in (2, 3, 4)),
@@ -154,7 +154,7 @@ def _check_settings(cfg: CfgNode) -> None:
         "RESNETS.OUT_FEATURES": (
             resnets.OUT_FEATURES,
             bool(resnets.OUT_FEATURES)
-            and (set(resnets.OUT_FEATURES) <= whole or resnets.OUT_FEATURES == [RES4_1]),
+            and (set(resnets.OUT_FEATURES) <= whole or list(resnets.OUT_FEATURES) == [RES4_1]),
             f"some of {sorted(whole)}, or [{RES4_1!r}] alone",
         ),
         "RESNETS.NUM_GROUPS": (

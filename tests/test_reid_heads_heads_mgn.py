@@ -168,15 +168,15 @@ def test_stripes_run_from_head_to_feet(make_mgn):
 
 def test_initial_values_of_the_reductions(make_cfg):
     torch.manual_seed(0)
-    cfg = make_cfg(RESNETS__RES2_OUT_CHANNELS=32, REID_HEAD__MGN__REDUCTION_DIM=256)
+    cfg = make_cfg(RESNETS__RES2_OUT_CHANNELS=32, REID_HEAD__MGN__REDUCTION_DIM=128)
     head = build_reid_head(cfg, ShapeSpec(channels=128, stride=16))
     assert len(head.reductions) == 8
     for linear, norm, _ in head.reductions:
         assert linear.bias is None
-        # Kaiming, fan in: the variance is 2 / 256; 65,536 values give it to 3 %.
+        # Kaiming, fan in: the variance is 2 / 256; 32,768 values give it to 3 %.
         assert linear.weight.var().item() == pytest.approx(2 / 256, rel=0.03)
-        assert norm.weight.mean().item() == pytest.approx(1, abs=0.005)
-        assert norm.weight.std().item() == pytest.approx(0.02, rel=0.2)
+        assert norm.weight.mean().item() == pytest.approx(1, abs=0.01)
+        assert norm.weight.std().item() == pytest.approx(0.02, rel=0.25)
         assert not norm.bias.any()
 
 

@@ -96,7 +96,7 @@ class MGNHead(nn.Module):
         Raises:
             ValueError: if the backbone does not end after res4's first block.
         """
-        if cfg.MODEL.RESNETS.OUT_FEATURES != [RES4_1]:
+        if list(cfg.MODEL.RESNETS.OUT_FEATURES) != [RES4_1]:
             raise ValueError(
                 f"MODEL.RESNETS.OUT_FEATURES is {cfg.MODEL.RESNETS.OUT_FEATURES}; MGNHead goes on "
                 f"from [{RES4_1!r}] of build_reid_resnet_backbone"
