@@ -25,6 +25,9 @@ AttributeGroups = tuple[tuple[str, tuple[str, ...]], ...]
 
 NONE = "none"
 
+UNKNOWN_CLASS = -1
+"""Class number of a person whose class the file leaves open; the attribute loss passes it over."""
+
 
 @dataclass(frozen=True)
 class _Group:
@@ -35,11 +38,11 @@ class _Group:
     flags: str = ""
     """What the flags' names have before the class's; empty: one field with the group's name."""
     has_gaps: bool = False
-    """Whether people may have the value 0, or several flags: they get the class "none" too."""
+    """Whether people may have the value 0, or several flags: their class is unknown."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return (*self.classes, NONE) if self.flags or self.has_gaps else self.classes
+        return (*self.classes, NONE) if self.flags else self.classes
 
 
 _NO_YES = ("no", "yes")
@@ -122,16 +125,16 @@ def load_duke_attributes(
     """Load ``duke_attribute.mat``: 23 attributes of 702 training and 1,110 test people.
 
     They make 10 groups: gender, top (length of the upper clothing), boots, hat, backpack, bag,
-    handbag, shoes, up_colour (8 and none), down_colour (7 and none). The official file has gaps,
-    which become the class "none": two training people have no top (there the value is 0), and 23
-    test people have two or three lower colours, against what its README says.
+    handbag, shoes, up_colour (8 and none), down_colour (7 and none). The official file leaves
+    some open, which get the class -1: two training people have no top (there the value is 0), and
+    23 test people have two or three lower colours, against what its README says.
 
     Args:
         path: the file.
         split: ``train`` or ``test``.
 
     Returns:
-        The groups, and person (as numbered in the image names) to one class number a group.
+        The groups, and person (as numbered in the image names) to one class number a group, or -1.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -186,11 +189,10 @@ def _read_group(
     fields: Mapping[str, Any], group: _Group, pids: list[int], path: Path, source: str
 ) -> np.ndarray:
     """Read the (N,) class numbers of a group."""
-    none = len(group.classes)
     if not group.flags:
-        lowest = 0 if group.has_gaps else 1
-        values = _read_field(fields, group.name, lowest, none, pids, path, source)
-        return np.where(values == 0, none, values - 1)
+        lowest, highest = 0 if group.has_gaps else 1, len(group.classes)
+        # 0 becomes UNKNOWN_CLASS.
+        return _read_field(fields, group.name, lowest, highest, pids, path, source) - 1
     names = [group.flags + colour for colour in group.classes]
     flags = np.stack([_read_field(fields, name, 1, 2, pids, path, source) for name in names])
     flags = flags == 2  # (classes, N)
@@ -202,8 +204,10 @@ def _read_group(
         message = f"{source}: person {pids[row]:04d} has several of one kind of colour: {colours}"
         if not group.has_gaps:
             raise ValueError(f"{message}; expected one at most")
-        logger.info("%s; %d people in all, whose class is %r", message, len(several), NONE)
-    return np.where(counts == 1, flags.argmax(axis=0), none)
+        logger.info("%s; the class of %d such people is unknown", message, len(several))
+    return np.select(
+        [counts == 1, counts == 0], [flags.argmax(axis=0), len(group.classes)], UNKNOWN_CLASS
+    )
 
 
 def _read_field(
