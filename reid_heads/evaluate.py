@@ -1,0 +1,125 @@
+"""Score saved crop features without a model: ``python -m reid_heads.evaluate --help``."""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from reid_heads.evaluation.features import load_features
+from reid_heads.evaluation.ranking import RankingResult
+from reid_heads.evaluation.scoring import PROTOCOLS, save_json, score_features
+
+_TITLES = {
+    "reid": "cosine similarity",
+    "reid_expanded": "query expansion",
+    "reid_reranked": "k-reciprocal re-ranking",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m reid_heads.evaluate",
+        description="Score saved features of query and gallery crops: mAP, mINP and top-k of the "
+        "ranking by cosine similarity. Numbers are percentages.",
+    )
+    add = parser.add_argument
+    add(
+        "--protocol",
+        required=True,
+        choices=PROTOCOLS,
+        help="all but cuhk03_classic are scored by the rules of Market-1501; cuhk03 is the new "
+        "protocol (767/700 people), cuhk03_classic draws galleries of one crop a person",
+    )
+    add("--features", required=True, type=Path, metavar="F", help="features.npz")
+    add("--rerank", action="store_true", help="score k-reciprocal re-ranking as well")
+    add("--k1", type=int, metavar="N", help="re-ranking: neighbours (default 20)")
+    add("--k2", type=int, metavar="N", help="re-ranking: neighbours averaged over (default 6)")
+    add(
+        "--lambda",
+        dest="lambda_value",
+        type=float,
+        metavar="L",
+        help="re-ranking: share of the original distance, 0..1 (default 0.3)",
+    )
+    add("--expand", action="store_true", help="score alpha-weighted query expansion as well")
+    add("--neighbours", type=int, metavar="N", help="expansion: crops added (default 5)")
+    add("--alpha", type=float, metavar="A", help="expansion: exponent (default 3; 0 averages)")
+    add("--repeats", type=int, metavar="R", help="cuhk03_classic: random galleries (default 10)")
+    add(
+        "--json",
+        type=Path,
+        metavar="OUT",
+        help="write mAP, mINP, top1, top5 and top10 to this file; those of re-ranking and "
+        "expansion under reid_reranked and reid_expanded",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: Arguments without the program's name; None takes those of the process.
+
+    Returns:
+        0, or 2 after an error, which is printed to the standard error.
+    """
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    reranking = _read_group(parser, args, "rerank", ("k1", "k2", "lambda_value"))
+    expansion = _read_group(parser, args, "expand", ("neighbours", "alpha"))
+    if args.repeats is not None and args.protocol != "cuhk03_classic":
+        parser.error("--repeats belongs to --protocol cuhk03_classic")
+    try:
+        features = load_features(args.features)
+        results = score_features(
+            features,
+            args.protocol,
+            reranking=reranking,
+            query_expansion=expansion,
+            single_shot_repeats=10 if args.repeats is None else args.repeats,
+        )
+        if args.json is not None:
+            metrics = {name: result.metrics() for name, result in results.items()}
+            save_json(args.json, {**metrics.pop("reid"), **metrics})
+    except (ValueError, OSError, MemoryError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(
+        f"{args.features}: {len(features.query_pids)} queries, {len(features.gallery_pids)} "
+        f"gallery crops; scored by {args.protocol}"
+    )
+    print(f"{results['reid'].num_skipped} queries skipped: no match in another camera")
+    print(format_table(results))
+    return 0
+
+
+def format_table(results: Mapping[str, RankingResult]) -> str:
+    """Lay the results out for reading, one line a ranking."""
+    rows = {_TITLES[name]: result.metrics() for name, result in results.items()}
+    columns = list(next(iter(rows.values())))
+    lines = [f"\n{'':<26}" + "".join(f"{column:>8}" for column in columns)]
+    lines += [
+        f"{title:<26}" + "".join(f"{row[column]:8.2f}" for column in columns)
+        for title, row in rows.items()
+    ]
+    return "\n".join(lines)
+
+
+def _read_group(
+    parser: argparse.ArgumentParser, args: argparse.Namespace, switch: str, names: tuple[str, ...]
+) -> dict[str, float] | None:
+    """Return the options given of a group, None if it is off; refuse options without their switch.
+
+    Options that are not given are left to the defaults of the code that uses them.
+    """
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    if given and not getattr(args, switch):
+        option = next(iter(given)).removesuffix("_value")
+        parser.error(f"--{option} needs --{switch}")
+    return given if getattr(args, switch) else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Features of a query and a gallery set: the arrays of ``features.npz``, read, written and checked.
+
+Letters: Q queries, G gallery crops, D embedding size.
+"""
+
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+# Rows checked at a time, so that no temporary array is as large as the features.
+_CHECKED_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class ReIDFeatures:
+    """Hold one model's features of one test set; checked when built.
+
+    Raises:
+        ValueError: If an array has a wrong type or shape, holds NaN or infinity, or does not fit
+            the others; names the array.
+    """
+
+    query_features: np.ndarray
+    """(Q, D) floating point, of any norm but 0."""
+
+    query_pids: np.ndarray
+    """(Q,) integer."""
+
+    query_camids: np.ndarray
+    """(Q,) integer."""
+
+    gallery_features: np.ndarray
+    """(G, D)."""
+
+    gallery_pids: np.ndarray
+    """(G,) integer; distractors have an id of their own that no query has."""
+
+    gallery_camids: np.ndarray
+    """(G,) integer."""
+
+    def __post_init__(self) -> None:
+        for side in ("query", "gallery"):
+            features = f"{side}_features"
+            _check_features(getattr(self, features), features)
+            for name in (f"{side}_pids", f"{side}_camids"):
+                _check_labels(getattr(self, name), name, len(getattr(self, features)), features)
+        size, expected = self.query_features.shape[1], self.gallery_features.shape[1]
+        if size != expected:
+            raise ValueError(
+                f"query_features: {size} values a row, but gallery_features has {expected}; use "
+                "one model for both"
+            )
+
+
+def save_features(path: str | os.PathLike[str], features: ReIDFeatures) -> None:
+    """Write ``features.npz`` whole or not at all.
+
+    Args:
+        path: File to write; its folder is made if missing.
+        features: What to write. Arrays only, so no pickle.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {field.name: getattr(features, field.name) for field in fields(ReIDFeatures)}
+    descriptor, temporary = tempfile.mkstemp(suffix=".npz.part", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            np.savez(file, **arrays)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load_features(path: str | os.PathLike[str]) -> ReIDFeatures:
+    """Read ``features.npz``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no such archive, lacks an array or an array breaks a rule; names file
+            and array.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no such features file. Write one with "
+            "`python -m reid_heads.train_net --eval-only`."
+        )
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("no .npz archive of named arrays; broken, or written by another tool?")
+        with np.load(path, allow_pickle=False) as archive:
+            names = [field.name for field in fields(ReIDFeatures)]
+            missing = [name for name in names if name not in archive.files]
+            if missing:
+                raise ValueError(
+                    f"no array named {', '.join(missing)}; expected {', '.join(names)}"
+                )
+            return ReIDFeatures(**{name: _read_array(archive, name) for name in names})
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _read_array(archive: "np.lib.npyio.NpzFile", name: str) -> np.ndarray:
+    try:
+        array: np.ndarray = archive[name]
+    except ValueError as error:
+        # NumPy's own message, on pickled objects, does not say which array.
+        raise ValueError(f"{name}: {error}") from error
+    return array
+
+
+def _check_features(array: np.ndarray, name: str) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+        got = getattr(array, "dtype", type(array).__name__)
+        raise ValueError(f"{name}: got {got}, expected a NumPy array of floating-point numbers")
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(
+            f"{name}: got shape {array.shape}, expected (rows, values), at least one of each"
+        )
+    for start in range(0, len(array), _CHECKED_ROWS):
+        finite = np.isfinite(array[start : start + _CHECKED_ROWS]).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                f"{name}: NaN or infinity, first in row {start + int(np.argmin(finite))}. Was the "
+                "training stable, and is half precision large enough for these values?"
+            )
+
+
+def _check_labels(array: np.ndarray, name: str, length: int, features: str) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
+        got = getattr(array, "dtype", type(array).__name__)
+        raise ValueError(f"{name}: got {got}, expected a NumPy array of integers")
+    if array.ndim != 1:
+        raise ValueError(f"{name}: got shape {array.shape}, expected one axis")
+    if len(array) != length:
+        raise ValueError(
+            f"{name}: {len(array)} rows, but {features} has {length}; they describe the same "
+            "crops, one row each"
+        )

@@ -1,0 +1,71 @@
+"""Query expansion: a query joined with its nearest gallery crops, then searched again.
+
+Average query expansion (Chum et al., ICCV 2007) and its alpha-weighted form (Radenović et al.,
+TPAMI 2019): the new query is the normalised sum of the query and of its n most similar gallery
+crops, each weighted by its similarity to the power of alpha; alpha 0 weighs all alike. Labels and
+cameras are not looked at. The gallery stays as it is.
+
+Letters: Q queries, G gallery crops, B queries of a block, D embedding size.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reid_heads.evaluation.neighbors import TopColumns
+from reid_heads.evaluation.similarity import QUERY_BLOCK, iterate_similarities, normalize_rows
+
+
+@dataclass(frozen=True)
+class QueryExpansion:
+    """Set how queries are expanded.
+
+    Raises:
+        ValueError: If a value is out of its range.
+    """
+
+    neighbours: int = 5
+    """Gallery crops that are added, at least 1; a smaller gallery is added whole."""
+
+    alpha: float = 3.0
+    """Exponent of the weights, at least 0."""
+
+    def __post_init__(self) -> None:
+        if self.neighbours < 1 or not self.alpha >= 0:
+            raise ValueError(
+                f"query expansion: got neighbours {self.neighbours}, alpha {self.alpha}; expected "
+                "neighbours >= 1 and alpha >= 0"
+            )
+
+
+def expand_queries(
+    query_features: np.ndarray,
+    gallery_features: np.ndarray,
+    options: QueryExpansion | None = None,
+    block_size: int = QUERY_BLOCK,
+) -> np.ndarray:
+    """Join each query with its nearest gallery crops; among equally similar ones the earlier.
+
+    Args:
+        query_features: (Q, D) float32 of unit norm.
+        gallery_features: (G, D) float32 of unit norm.
+        options: None for the defaults.
+        block_size: Queries a block.
+
+    Returns:
+        (Q, D) float32 of unit norm, a new array.
+    """
+    options = options or QueryExpansion()
+    number = min(options.neighbours, len(gallery_features))
+    expanded = np.empty_like(query_features)
+    start = 0
+    for block in iterate_similarities(query_features, gallery_features, block_size):
+        rows = slice(start, start + len(block))
+        top = TopColumns(len(block), number)
+        top.update(0, 0, block)
+        # A crop on the far side weighs nothing: a fractional power of its similarity has no value.
+        weights = np.maximum(top.similarities, 0) ** np.float32(options.alpha)
+        added = np.einsum("bk,bkd->bd", weights, gallery_features[top.columns])
+        expanded[rows] = query_features[rows] + added
+        start = rows.stop
+    return normalize_rows(expanded, "expanded query_features")
