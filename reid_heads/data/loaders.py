@@ -192,11 +192,8 @@ def _check_crop_attributes(crop: Crop, num_classes: tuple[int, ...]) -> None:
 def _attribute_groups(dataset_name: str) -> Sequence[tuple[str, tuple[str, ...]]]:
     """Return the (name, class names) of each attribute of a set, () where it has none."""
     metadata = MetadataCatalog.get(dataset_name)
-    groups = metadata.get("attribute_groups", None)
-    if groups is None:
-        # Some sets know them only once their annotation file is read.
-        load = metadata.get("load_attribute_groups", tuple)
-        groups = load()
+    # Some sets know them only once their annotation file is read.
+    groups = metadata.get("attribute_groups", ()) or metadata.get("load_attribute_groups", tuple)()
     return tuple((name, tuple(classes)) for name, classes in groups)
 
 

@@ -9,6 +9,7 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
+from PIL import Image
 
 from reid_heads.data.augmentation import build_test_augmentations, build_train_augmentations
 from reid_heads.data.samplers import DRAW_KEY
@@ -98,7 +99,7 @@ def naming_unreadable(file_name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise OSError(
             f"cannot read the image {file_name}: {error}; the file is missing or broken, copy it "
             "again from the data set"
