@@ -18,6 +18,14 @@ def features(rows, height=8, width=4, seed=0):
     return torch.randn(rows, C, height, width, generator=torch.Generator().manual_seed(seed))
 
 
+def pool_cells(cells, pooling):
+    if pooling == "max":
+        return max(cells)
+    if pooling == "gem":
+        return (sum(max(cell, 1e-6) ** 2.5 for cell in cells) / len(cells)) ** (1 / 2.5)
+    return sum(cells) / len(cells)
+
+
 def loop_stripes(x, stripes, pooling):
     """One stripe at a time: rows [i H / n, (i + 1) H / n) of each person."""
     height = x.shape[2]
@@ -30,16 +38,16 @@ def loop_stripes(x, stripes, pooling):
             for channel in person:
                 for i in range(n):
                     cells = channel[i * height // n : (i + 1) * height // n].flatten().tolist()
-                    maps.append(max(cells) if pooling == "max" else sum(cells) / len(cells))
+                    maps.append(pool_cells(cells, pooling))
             parts += maps
         rows.append(parts)
     return torch.tensor(rows)
 
 
-@pytest.mark.parametrize("pooling", ["avg", "max"])
+@pytest.mark.parametrize("pooling", ["avg", "max", "gem"])
 @pytest.mark.parametrize("stripes", [(1,), (2,), (1, 2), (1, 2, 4)])
 def test_embedding_equals_a_loop_over_stripes(stripes, pooling):
-    head = make_head(stripes=stripes, pooling=pooling, use_batch_norm=False)
+    head = make_head(stripes=stripes, pooling=pooling, gem_power=2.5, use_batch_norm=False)
     x = features(3)
     projected = loop_stripes(x, stripes, pooling) @ head.project.weight.t() + head.project.bias
     expected = projected / projected.norm(dim=1, keepdim=True)
@@ -107,7 +115,8 @@ def test_bfloat16_autocast_still_gives_float32_unit_vectors():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"pooling": "median"}, r"'median'.*\['avg', 'max'\]"),
+        ({"pooling": "median"}, r"'median'.*\['avg', 'gem', 'max'\]"),
+        ({"pooling": "gem", "gem_power": 0.0}, "power"),
         ({"stripes": ()}, "stripes"),
         ({"stripes": (1, 0)}, "stripes"),
     ],
@@ -128,6 +137,17 @@ def test_config_builds_the_head():
     assert head(features(2)).embeddings.shape == (2, 256)
     assert head.project.in_features == 3 * C
     assert not any("norm" in name for name in head.state_dict())
+
+
+def test_config_sets_the_generalised_mean():
+    cfg = CfgNode({"MODEL": CfgNode()})
+    add_reid_head_config(cfg)
+    node = cfg.MODEL.REID_HEAD
+    node.POOLING, node.GEM_POWER, node.GEM_LEARNED = "gem", 2.0, True
+    head = build_reid_head(cfg, ShapeSpec(channels=C))
+    assert head.pool.power.item() == 2.0
+    head(features(2)).unit_embeddings[0, 0].backward()
+    assert head.pool.power.grad.abs() > 0
 
 
 def test_unknown_head_is_refused():

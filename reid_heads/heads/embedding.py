@@ -6,13 +6,14 @@ Letters: R people, C channels, H and W feature cells, D embedding size.
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.utils.registry import Registry
 from torch import Tensor, nn
 
 from reid_heads.heads.features import HeadFeatures
+from reid_heads.heads.pooling import build_pooling
+from reid_heads.heads.row_batch_norm import RowBatchNorm
 
 REID_HEADS_REGISTRY = Registry("REID_HEADS")
 REID_HEADS_REGISTRY.__doc__ = """
@@ -21,30 +22,10 @@ images or losses. Called with ``obj(cfg, input_shape)``; they have the attribute
 (int), ``metric_dims`` and ``classified_dims`` (tuples of int), the sizes of what they give.
 """
 
-POOLINGS = {"avg": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}
-
 
 def build_reid_head(cfg: CfgNode, input_shape: ShapeSpec) -> nn.Module:
     """Build the head that ``cfg.MODEL.REID_HEAD.NAME`` names."""
     return REID_HEADS_REGISTRY.get(cfg.MODEL.REID_HEAD.NAME)(cfg, input_shape)
-
-
-class _RowBatchNorm(nn.BatchNorm1d):
-    """BatchNorm1d that takes its running statistics where a batch has none: fewer than two rows."""
-
-    def forward(self, rows: Tensor) -> Tensor:
-        if self.training and len(rows) < 2:
-            return F.batch_norm(
-                rows,
-                self.running_mean,
-                self.running_var,
-                self.weight,
-                self.bias,
-                False,
-                0.0,
-                self.eps,
-            )
-        return super().forward(rows)
 
 
 @REID_HEADS_REGISTRY.register()
@@ -64,6 +45,8 @@ class EmbeddingHead(nn.Module):
         embedding_dim: int,
         stripes: Sequence[int] = (1,),
         pooling: str = "avg",
+        gem_power: float = 3.0,
+        gem_learned: bool = False,
         use_batch_norm: bool = True,
     ):
         """Make the head.
@@ -72,27 +55,28 @@ class EmbeddingHead(nn.Module):
             in_channels: C.
             embedding_dim: D.
             stripes: each number n >= 1 adds n horizontal stripes of equal height.
-            pooling: "avg" or "max" within a stripe.
+            pooling: "avg", "max" or "gem" within a stripe.
+            gem_power: exponent of "gem", at the start.
+            gem_learned: whether that exponent is learned.
             use_batch_norm: whether the projection is followed by BatchNorm.
 
         Raises:
-            ValueError: for an unknown pooling or a stripe number below 1.
+            ValueError: for an unknown pooling, an exponent that is not positive, or a stripe number
+                below 1.
         """
         super().__init__()
-        if pooling not in POOLINGS:
-            raise ValueError(f"unknown pooling {pooling!r}; expected one of {sorted(POOLINGS)}")
         if not stripes or min(stripes) < 1:
             raise ValueError(f"got stripes {tuple(stripes)}; expected numbers of 1 or more")
         self.embedding_dim = embedding_dim
         self.metric_dims = (embedding_dim,)
         self.classified_dims = (embedding_dim,)
         self.stripes = tuple(stripes)
-        self.pool = POOLINGS[pooling]
+        self.pool = build_pooling(pooling, gem_power=gem_power, gem_learned=gem_learned)
         self.project = nn.Linear(in_channels * sum(stripes), embedding_dim, bias=not use_batch_norm)
         nn.init.normal_(self.project.weight, std=0.01)
         if self.project.bias is not None:
             nn.init.zeros_(self.project.bias)
-        self.norm = _RowBatchNorm(embedding_dim) if use_batch_norm else nn.Identity()
+        self.norm = RowBatchNorm(embedding_dim) if use_batch_norm else nn.Identity()
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
@@ -103,6 +87,8 @@ class EmbeddingHead(nn.Module):
             "embedding_dim": head.EMBEDDING_DIM,
             "stripes": head.STRIPES,
             "pooling": head.POOLING,
+            "gem_power": head.GEM_POWER,
+            "gem_learned": head.GEM_LEARNED,
             "use_batch_norm": head.BATCH_NORM,
         }
 
@@ -115,6 +101,6 @@ class EmbeddingHead(nn.Module):
         Returns:
             The same (R, D) for every purpose.
         """
-        pooled = [self.pool(features, (n, 1)).flatten(1) for n in self.stripes]
+        pooled = [self.pool(features, n).flatten(1) for n in self.stripes]
         rows = self.norm(self.project(torch.cat(pooled, dim=1)))
         return HeadFeatures(embeddings=rows, metric=(rows,), classified=(rows,))
