@@ -80,3 +80,11 @@ class ResumableTrainer(DefaultTrainer):
         """Continue after the last checkpoint with the very next batch, or load weights."""
         super().resume_or_load(resume)
         self.data_loader.resumable_sampler.start_iteration = self.start_iter
+
+    def train(self) -> OrderedDict | None:
+        """Train; return the last results on the main process.
+
+        detectron2 returns them only where ``TEST.EXPECTED_RESULTS`` says what they should be.
+        """
+        super().train()
+        return getattr(self, "_last_eval_results", None) if comm.is_main_process() else None

@@ -1,0 +1,185 @@
+"""Compare the crop ReID methods on the drawn Market set: each trick of Bag of Tricks, MGN, the joint loss.
+
+    python benchmarks/drawn_market.py                      # every row, 3 seeds, two at a time
+    python benchmarks/drawn_market.py --rows ablation/7_center mgn --seeds 1
+
+Draws the set first where it is missing. Started again, it resumes: finished runs are kept, an
+interrupted one continues from its last checkpoint. Writes a table and the numbers behind it to
+benchmarks/results/drawn_market.*.
+"""
+
+import argparse
+import concurrent.futures
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from person_search.synthetic.market_writer import write_market1501
+from person_search.synthetic.world_spec import PRESETS
+from reid_heads.data.builtin import get_datasets_root
+from reid_heads.data.market1501 import load_market1501
+from reid_heads.evaluation.features import ReIDFeatures
+from reid_heads.evaluation.scoring import score_features
+
+CONFIGS = Path("configs/drawn_market")
+OUTPUT = Path("output/drawn_market")
+RESULTS = Path("benchmarks/results/drawn_market")
+METRICS = ("mAP", "mINP", "top1", "top5")
+
+# Row of the table by config file below CONFIGS; those of the first block each add one thing to the
+# row above.
+ROWS = {
+    "ablation/0_softmax": "softmax",
+    "ablation/1_triplet": "+ triplet (standard baseline)",
+    "ablation/2_warm_up": "+ warm-up",
+    "ablation/3_random_erasing": "+ random erasing",
+    "ablation/4_label_smoothing": "+ label smoothing",
+    "ablation/5_last_stride": "+ last stride 1",
+    "ablation/6_bnneck": "+ BNNeck",
+    "ablation/7_center": "+ center loss = Bag of Tricks",
+    "mgn": "MGN",
+    "joint/0_cosine": "cosine softmax",
+    "joint/1_cosine_margin": "cosine softmax with margin (ArcFace)",
+    "joint/2_triplet": "cosine softmax + triplet",
+    "joint/3_triplet_margin": "cosine softmax with margin + triplet",
+    "joint/4_attributes": "cosine softmax + triplet + attributes (joint)",
+}
+
+
+def main() -> None:
+    """Train what is missing, score naive embeddings beside it, write the table."""
+    args = _parse()
+    root = get_datasets_root() / "drawn-market"
+    write_market1501(PRESETS["drawn-market"], root, processes=args.processes)
+    jobs = [(row, seed) for seed in args.seeds for row in args.rows]
+    # Threads only wait for the training processes.
+    with concurrent.futures.ThreadPoolExecutor(args.processes) as pool:
+        futures = [pool.submit(train, row, seed, args.overrides) for row, seed in jobs]
+        done = concurrent.futures.as_completed(futures)
+        for future in tqdm(done, total=len(futures), desc="runs", disable=None):
+            future.result()
+    runs = [future.result() for future in futures]
+    report = {
+        "date": datetime.date.today().isoformat(),
+        "command": " ".join(["python", *sys.argv]),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
+        "processes": args.processes,
+        "seeds": args.seeds,
+        "runs": runs,
+        "naive": score_naive_embeddings(root),
+    }
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    table = format_table(report)
+    RESULTS.with_suffix(".md").write_text(table)
+    print(table)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--processes", type=int, default=2, help="runs at a time, a thread each")
+    parser.add_argument("overrides", nargs="*", help="KEY VALUE pairs for every run")
+    return parser.parse_args()
+
+
+def train(row: str, seed: int, overrides: list[str]) -> dict:
+    """Train one row with one seed in a process of its own, or read what an earlier start left."""
+    folder = OUTPUT / f"{row}_seed{seed}"
+    finished = folder / "finished.json"
+    if finished.exists():
+        return json.loads(finished.read_text())
+    was_interrupted = (folder / "last_checkpoint").exists()
+    command = [sys.executable, "-m", "reid_heads.train_net", "--resume"]
+    command += ["--config-file", str(CONFIGS / f"{row}.yaml")]
+    command += ["SEED", str(seed), "OUTPUT_DIR", str(folder), *overrides]
+    # One thread a run: two runs side by side use two cores better than one run with two threads.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    started = time.perf_counter()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+    run = {
+        "row": row,
+        "seed": seed,
+        # Of an interrupted run only the last part is known.
+        "minutes": None if was_interrupted else (time.perf_counter() - started) / 60,
+        "results": json.loads((folder / "inference/results.json").read_text()),
+    }
+    finished.write_text(json.dumps(run))
+    return run
+
+
+def score_naive_embeddings(root: Path) -> dict[str, dict[str, float]]:
+    """Score random vectors and colour histograms of the test crops."""
+    query, gallery = (load_market1501(root, split) for split in ("query", "gallery"))
+    crops = [*query, *gallery]
+    embeddings = {"random vectors": np.random.default_rng(0).standard_normal((len(crops), 128))}
+    embeddings |= color_histograms([crop["file_name"] for crop in crops])
+    pids, cam_ids = (np.array([crop[key] for crop in crops]) for key in ("person_id", "cam_id"))
+    q = len(query)
+    scores = {}
+    for name, rows in embeddings.items():
+        rows = rows.astype(np.float32)
+        features = ReIDFeatures(rows[:q], pids[:q], cam_ids[:q], rows[q:], pids[q:], cam_ids[q:])
+        scores[name] = score_features(features, "market1501")["reid"].metrics
+    return scores
+
+
+def color_histograms(files: list[str]) -> dict[str, np.ndarray]:
+    """Return RGB histograms (8 bins a channel, square roots): of the crop, of its six stripes."""
+    whole, striped = [], []
+    for file in tqdm(files, desc="colour histograms", disable=None):
+        pixels = np.asarray(Image.open(file).convert("RGB")) >> 5
+        bins = (pixels @ np.array([64, 8, 1])).astype(np.int64)
+        stripes = [np.bincount(s.ravel(), minlength=512) for s in np.array_split(bins, 6)]
+        striped.append(np.sqrt(np.concatenate(stripes)))
+        whole.append(np.sqrt(np.sum(stripes, axis=0)))
+    return {"colour histogram": np.array(whole), "colour histograms of 6 stripes": np.array(striped)}
+
+
+def format_table(report: dict) -> str:
+    """Write mean and standard deviation over the seeds as Markdown."""
+    lines = [
+        "# Crop ReID on drawn-market",
+        "",
+        f"{report['date']}, {report['machine']}, seeds {report['seeds']}; mean ± standard deviation "
+        f"over the seeds, percent; {report['processes']} runs at a time with a thread each. "
+        f"Command: `{report['command']}`",
+        "",
+        "| method | config | mAP | mINP | top-1 | top-5 | minutes a run |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row, title in ROWS.items():
+        runs = [run for run in report["runs"] if run["row"] == row]
+        if not runs:
+            continue
+        cells = [_spread([run["results"]["reid"][m] for run in runs]) for m in METRICS]
+        minutes = [run["minutes"] for run in runs if run["minutes"] is not None]
+        cells.append(f"{np.mean(minutes):.1f}" if minutes else "interrupted")
+        lines.append(f"| {title} | {row} | {' | '.join(cells)} |")
+    for name, scores in report["naive"].items():
+        cells = [f"{scores[m]:.1f}" for m in METRICS]
+        lines.append(f"| {name} | no training | {' | '.join(cells)} | 0 |")
+    return "\n".join(lines) + "\n"
+
+
+def _spread(values: list[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
+
+
+if __name__ == "__main__":
+    main()
