@@ -1,0 +1,169 @@
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from helpers_crop_layouts import (
+    make_cuhk03_np,
+    make_cuhk03_release,
+    make_duke,
+    make_market,
+    make_msmt17,
+    write_crops,
+    write_market_attributes,
+)
+
+from reid_heads.data import register_all_crops, register_own_crops
+
+NAMES = {
+    "market1501_train": ("market1501", 751),
+    "market1501_test": ("market1501", None),
+    "market1501_500k_test": ("market1501", None),
+    "dukemtmc_train": ("market1501", 702),
+    "dukemtmc_test": ("market1501", None),
+    "msmt17_train": ("market1501", 1041),
+    "msmt17_trainval": ("market1501", 1041),
+    "msmt17_test": ("market1501", None),
+    "cuhk03_labeled_train": ("cuhk03", 767),
+    "cuhk03_labeled_test": ("cuhk03", None),
+    "cuhk03_detected_train": ("cuhk03", 767),
+    "cuhk03_detected_test": ("cuhk03", None),
+    "cuhk03_classic_labeled_train": ("cuhk03_classic", 1367),
+    "cuhk03_classic_labeled_test": ("cuhk03_classic", None),
+    "cuhk03_classic_detected_train": ("cuhk03_classic", 1367),
+    "cuhk03_classic_detected_test": ("cuhk03_classic", None),
+    "drawn_market_train": ("market1501", None),
+    "drawn_market_test": ("market1501", None),
+}
+
+
+@pytest.fixture
+def root(tmp_path):
+    register_all_crops(tmp_path)
+    yield tmp_path
+    register_all_crops()
+
+
+@pytest.fixture
+def own_name():
+    yield "own_crops_of_the_test"
+    if "own_crops_of_the_test" in DatasetCatalog.list():
+        DatasetCatalog.remove("own_crops_of_the_test")
+        MetadataCatalog.remove("own_crops_of_the_test")
+
+
+def test_all_names_are_registered_and_nothing_is_read(root):
+    assert set(NAMES) <= set(DatasetCatalog.list())
+    assert not list(root.iterdir())
+    found = {}
+    for name in NAMES:
+        metadata = MetadataCatalog.get(name)
+        assert metadata.evaluator_type == "reid"
+        found[name] = (metadata.protocol, metadata.get("num_identities"))
+    assert found == NAMES
+
+
+def test_every_name_reads_its_own_folder(root):
+    for folder in ("Market-1501-v15.09.15", "drawn-market"):
+        make_market(root / folder)
+    write_crops(root / "Market-1501-v15.09.15" / "images", ["1.jpg", "2.jpg"])
+    make_duke(root / "DukeMTMC-reID")
+    make_msmt17(root / "MSMT17_V1")
+    make_cuhk03_np(root / "cuhk03-np")
+    make_cuhk03_release(root / "cuhk03_release")
+    counts = {name: len(DatasetCatalog.get(name)) for name in NAMES}
+    assert counts == {
+        "market1501_train": 5,
+        "market1501_test": 2 + 4,
+        "market1501_500k_test": 2 + 6,
+        "dukemtmc_train": 2,
+        "dukemtmc_test": 1 + 2,
+        "msmt17_train": 2,
+        "msmt17_trainval": 3,
+        "msmt17_test": 1 + 2,
+        "cuhk03_labeled_train": 3,
+        "cuhk03_labeled_test": 2 + 2,
+        "cuhk03_detected_train": 4,
+        "cuhk03_detected_test": 2 + 2,
+        # Split 0 tests the one person with four images, as queries and as gallery.
+        "cuhk03_classic_labeled_train": 6,
+        "cuhk03_classic_labeled_test": 4 + 4,
+        "cuhk03_classic_detected_train": 6,
+        "cuhk03_classic_detected_test": 4 + 4,
+        "drawn_market_train": 5,
+        "drawn_market_test": 2 + 4,
+    }
+
+
+def test_queries_come_first_and_images_are_unique_within_a_split(root):
+    make_market(root / "drawn-market")
+    dicts = DatasetCatalog.get("drawn_market_test")
+    assert [d["split"] for d in dicts] == ["query"] * 2 + ["gallery"] * 4
+    assert len({(d["split"], d["image_id"]) for d in dicts}) == len(dicts)
+
+
+def test_attribute_groups_are_read_when_asked_for(root):
+    folder = make_market(root / "market1501" / "Market-1501-v15.09.15")
+    make_duke(root / "DukeMTMC-reID")
+    load = MetadataCatalog.get("market1501_train").load_attribute_groups
+    assert load() == ()
+    write_market_attributes(folder / "market_attribute.mat")
+    groups = load()
+    assert groups[0] == ("gender", ("male", "female"))
+    (first, *_) = DatasetCatalog.get("market1501_train")
+    assert len(first["attributes"]) == len(groups)
+    assert MetadataCatalog.get("dukemtmc_train").load_attribute_groups() == ()
+    assert MetadataCatalog.get("msmt17_train").load_attribute_groups() == ()
+
+
+def test_msmt17_says_its_version_and_prefers_the_first(root):
+    describe = MetadataCatalog.get("msmt17_trainval").describe
+    make_msmt17(root / "MSMT17_V2", "V2")
+    assert describe() == "MSMT17 V2, trainval"
+    assert "mask_train_v2" in DatasetCatalog.get("msmt17_train")[0]["file_name"]
+    make_msmt17(root / "msmt17" / "MSMT17_V1")
+    assert describe() == "MSMT17 V1, trainval"
+    assert MetadataCatalog.get("market1501_test").describe() == "Market-1501, query + gallery"
+
+
+def test_another_root_replaces_the_first_and_the_same_root_does_nothing(root, tmp_path):
+    load = DatasetCatalog["market1501_train"]
+    register_all_crops(root)
+    assert DatasetCatalog["market1501_train"] is load
+    make_market(root / "elsewhere" / "Market-1501-v15.09.15")
+    register_all_crops(root / "elsewhere")
+    assert len(DatasetCatalog.get("market1501_train")) == 5
+    assert MetadataCatalog.get("market1501_train").root == str(root / "elsewhere")
+
+
+def test_default_root_is_the_environments(root, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(root / "from_env"))
+    register_all_crops()
+    assert MetadataCatalog.get("dukemtmc_test").root == str(root / "from_env")
+
+
+def test_a_missing_data_set_is_answered_with_the_folders_and_the_variable(root):
+    with pytest.raises(
+        FileNotFoundError, match=r"no folder Market-1501-.* in .*: set DETECTRON2_DATASETS"
+    ):
+        DatasetCatalog.get("market1501_train")
+    with pytest.raises(FileNotFoundError, match="no folder DukeMTMC-reID"):
+        MetadataCatalog.get("dukemtmc_train").load_attribute_groups()
+
+
+def test_own_crops(tmp_path, own_name):
+    write_crops(tmp_path / "query", ["8_c1.jpg"])
+    write_crops(tmp_path / "gallery", ["8_c2.jpg", "9_c2.jpg"])
+    register_own_crops(own_name, tmp_path, "test")
+    assert [d["person_id"] for d in DatasetCatalog.get(own_name)] == [8, 8, 9]
+    metadata = MetadataCatalog.get(own_name)
+    assert (metadata.evaluator_type, metadata.protocol) == ("reid", "market1501")
+    assert metadata.load_attribute_groups() == ()
+    assert metadata.describe() == f"{tmp_path}, query + gallery"
+    register_own_crops(own_name, tmp_path, "test")
+    with pytest.raises(ValueError, match=f"'{own_name}' is already registered"):
+        register_own_crops(own_name, tmp_path, "train")
+
+
+def test_own_crops_cannot_take_a_built_in_name_or_another_split(tmp_path, own_name):
+    with pytest.raises(ValueError, match="'market1501_train' is already registered"):
+        register_own_crops("market1501_train", tmp_path, "train")
+    with pytest.raises(ValueError, match="is 'gallery', expected 'train' or 'test'"):
+        register_own_crops(own_name, tmp_path, "gallery")
