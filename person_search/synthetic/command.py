@@ -2,14 +2,20 @@
 
 import argparse
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from .contact_sheet import write_preview
 from .cuhk_writer import write_cuhk_sysu
+from .market_writer import write_market1501
 from .prw_writer import write_prw
 from .world_spec import PRESETS
 
-WRITERS = {"drawn-cuhk": write_cuhk_sysu, "drawn-prw": write_prw}
+WRITERS: dict[str, Callable[..., Path]] = {
+    "drawn-cuhk": write_cuhk_sysu,
+    "drawn-market": write_market1501,
+    "drawn-prw": write_prw,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=sorted(WRITERS),
         default="drawn-cuhk",
         help="which drawn world: drawn-cuhk is written in the layout of CUHK-SYSU, drawn-prw in "
-        "that of PRW (default: %(default)s)",
+        "that of PRW, drawn-market as crops with attributes in that of Market-1501 "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--root",
@@ -49,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--preview",
         type=int,
         metavar="N",
-        help="write no data set but two pictures into ROOT: N frames, and N people from 8 sides",
+        help="write no data set but pictures into ROOT: N frames, N people from 8 sides, and of "
+        "drawn-market the crops of N people",
     )
 
 

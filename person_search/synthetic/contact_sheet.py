@@ -1,4 +1,4 @@
-"""Pictures to judge a drawn world by: frames, and people seen from all sides."""
+"""Pictures to judge a drawn world by: frames, people seen from all sides, and crops."""
 
 from pathlib import Path
 
@@ -7,11 +7,13 @@ import numpy as np
 
 from .canvas import Light
 from .figure import paint_person
+from .market_crops import CROP_HEIGHT, CROP_WIDTH, DISTRACTOR, HAND_DRAWN, JUNK, Crop, cut_crops
+from .market_plan import market_world
 from .palette import Stream, make_rng
 from .paste import cast_shadow, paste
 from .pose import sample_pose
 from .world import World
-from .world_spec import WorldSpec
+from .world_spec import MarketSpec, WorldSpec
 
 _YAWS = (0, 45, 90, 135, 180, 225, 270, 315)
 _COLUMNS = 3
@@ -62,6 +64,51 @@ def identity_sheet(world: World, count: int, height_px: int = 190) -> np.ndarray
     return np.vstack(rows)
 
 
+def crop_sheet(world: World, count: int) -> np.ndarray:
+    """Return (H, W, 3) uint8 BGR: crops of test people, then of distractors, then junk.
+
+    One row per identity with two columns per camera: a frame that the identity is planned for
+    fills one. An empty cell is a camera that it does not pass, or a miss.
+
+    Args:
+        world: One with a ``MarketSpec``.
+        count: How many identities; also how many rows of distractors and junk in all, at most 6.
+    """
+    first, cameras = world.spec.train_identities, world.spec.train_cameras
+    cells: dict[tuple[int, int], np.ndarray] = {}
+    others: dict[int, list[np.ndarray]] = {DISTRACTOR: [], JUNK: []}
+    drawn: dict[int, list[Crop]] = {}
+    for row in range(min(count, world.spec.test_identities)):
+        seen = [0] * cameras
+        for plan in world.plans:
+            if first + row not in plan.people or seen[plan.camera] == 2:
+                continue
+            if plan.index not in drawn:
+                drawn[plan.index] = cut_crops(world, plan.index)
+            for crop in drawn[plan.index]:
+                if crop.identity == first + row and crop.number != HAND_DRAWN:
+                    cells[row, 2 * plan.camera + seen[plan.camera]] = crop.image
+                    seen[plan.camera] += 1
+    for crop in (crop for crops in drawn.values() for crop in crops if crop.identity < 0):
+        others[crop.identity].append(crop.image)
+    rows = max(row for row, _ in cells) + 1 if cells else 0
+    for images in others.values():
+        height = min(-(-len(images) // (2 * cameras)), max(1, min(3, count // 2)))
+        for k, image in enumerate(images[: height * 2 * cameras]):
+            cells[rows + k // (2 * cameras), k % (2 * cameras)] = image
+        rows += height
+    return _crop_table(cells, max(rows, 1), 2 * cameras)
+
+
+def _crop_table(cells: dict[tuple[int, int], np.ndarray], rows: int, columns: int) -> np.ndarray:
+    step_y, step_x = CROP_HEIGHT + 4, CROP_WIDTH + 4
+    sheet = np.full((rows * step_y, columns * step_x, 3), 214, np.uint8)
+    for (row, column), image in cells.items():
+        y, x = row * step_y + 2, column * step_x + 2
+        sheet[y : y + CROP_HEIGHT, x : x + CROP_WIDTH] = image
+    return sheet
+
+
 def _grid(images: list[np.ndarray], columns: int) -> np.ndarray:
     blank = np.zeros_like(images[0])
     images = images + [blank] * (-len(images) % columns)
@@ -72,6 +119,8 @@ def _grid(images: list[np.ndarray], columns: int) -> np.ndarray:
 def write_preview(spec: WorldSpec, root: Path, count: int) -> list[Path]:
     """Write ``<name>-frames.png`` and ``<name>-people.png`` into ``root`` and return their paths.
 
+    Of a world that is handed on as crops also ``<name>-crops.png``.
+
     Raises:
         ValueError: ``count`` is not within 1..60.
         OSError: A picture cannot be written.
@@ -79,8 +128,10 @@ def write_preview(spec: WorldSpec, root: Path, count: int) -> list[Path]:
     if not 1 <= count <= 60:
         raise ValueError(f"--preview must be within 1..60, got {count}")
     root.mkdir(parents=True, exist_ok=True)
-    world = World(spec)
+    world = market_world(spec) if isinstance(spec, MarketSpec) else World(spec)
     sheets = {"frames": frame_sheet(world, count), "people": identity_sheet(world, count)}
+    if isinstance(spec, MarketSpec):
+        sheets["crops"] = crop_sheet(world, count)
     paths = []
     for kind, sheet in sheets.items():
         path = root / f"{spec.name}-{kind}.png"

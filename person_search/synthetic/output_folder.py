@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 from tqdm import tqdm
@@ -106,19 +106,24 @@ def staged_folder(root: Path) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
 
 
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
 _world: World | None = None
 
 
-def _start_worker(spec: WorldSpec) -> None:
+def _start_worker(make_world: Callable[[], World]) -> None:
     global _world
     cv2.setNumThreads(1)
-    _world = World(spec)
+    _world = make_world()
 
 
-def _draw_in_worker(index: int, path: str) -> tuple[tuple[DrawnPerson, ...], str]:
+def _run_in_worker(
+    task: Callable[[World, int, Argument], Result], index: int, argument: Argument
+) -> Result:
     if _world is None:
         raise RuntimeError("a drawing process was used before it was started")
-    return _draw_one(_world, index, path)
+    return task(_world, index, argument)
 
 
 def _draw_one(world: World, index: int, path: str) -> tuple[tuple[DrawnPerson, ...], str]:
@@ -146,6 +151,44 @@ def _empty_main_module() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
+def run_on_frames(
+    make_world: Callable[[], World],
+    task: Callable[[World, int, Argument], Result],
+    indices: Sequence[int],
+    arguments: Sequence[Argument],
+    processes: int,
+) -> list[Result]:
+    """Do something with each of some frames of a world, in one or several processes.
+
+    Args:
+        make_world: Makes the world, once in each process; must be picklable.
+        task: Gets the world, the index of a frame and its argument; a function of a module.
+        indices: Which frames.
+        arguments: One per frame.
+        processes: How many to work with; the results do not depend on it.
+
+    Returns:
+        What ``task`` returned, in the order of ``indices``.
+
+    Raises:
+        ValueError: ``processes`` is below 1.
+    """
+    if processes < 1:
+        raise ValueError(f"processes must be at least 1, got {processes}")
+    # None: a bar on a terminal only, not in a log file.
+    bar = partial(tqdm, total=len(indices), desc="drawing", unit="frame", disable=None)
+    if processes == 1:
+        world = make_world()
+        return [task(world, i, a) for i, a in bar(zip(indices, arguments, strict=True))]
+    # Spawned, not forked: a forked OpenCV or torch may hang on the locks of its parent's threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _start_worker, (make_world,)) as pool:
+        with _empty_main_module():
+            run = partial(_run_in_worker, task)
+            results = pool.map(run, indices, arguments, chunksize=8)
+        return list(bar(results))
+
+
 def write_frames(
     spec: WorldSpec,
     folder: Path,
@@ -168,25 +211,11 @@ def write_frames(
     Raises:
         ValueError: ``processes`` is below 1.
     """
-    if processes < 1:
-        raise ValueError(f"processes must be at least 1, got {processes}")
-    world = World(spec)
-    plans = [plan for plan in world.plans if plan.split in splits]
+    plans = [plan for plan in World(spec).plans if plan.split in splits]
     names = [name_of(plan) for plan in plans]
     paths = [str(folder / name) for name in names]
     indices = [plan.index for plan in plans]
-    # None: a bar on a terminal only, not in a log file.
-    bar = partial(tqdm, total=len(paths), desc=f"drawing {spec.name}", unit="frame", disable=None)
-    if processes == 1:
-        results = [_draw_one(world, i, p) for i, p in bar(zip(indices, paths, strict=True))]
-    else:
-        # Spawned, not forked: a forked OpenCV or torch may hang on the locks of its parent's
-        # threads.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, context, _start_worker, (spec,)) as pool:
-            with _empty_main_module():
-                drawn = pool.map(_draw_in_worker, indices, paths, chunksize=8)
-            results = list(bar(drawn))
+    results = run_on_frames(partial(World, spec), _draw_one, indices, paths, processes)
     return [
         WrittenFrame(name, plan, people, digest)
         for name, plan, (people, digest) in zip(names, plans, results, strict=True)
@@ -204,10 +233,15 @@ def write_record(
     digest = hashlib.sha256()
     for frame in frames:
         digest.update(f"{frame.name} {frame.pixels_sha256} {frame.people}\n".encode())
-    record = spec_record(spec, layout, splits)
-    record["frames"] = len(frames)
-    record["people"] = sum(len(frame.people) for frame in frames)
-    record["content_sha256"] = digest.hexdigest()
-    text = json.dumps(record, indent=2) + "\n"
-    (folder / RECORD_NAME).write_text(text, encoding="utf-8")
-    logger.info("%s: %d frames, %d people", spec.name, record["frames"], record["people"])
+    counts = {"frames": len(frames), "people": sum(len(frame.people) for frame in frames)}
+    save_record(spec_record(spec, layout, splits), counts, digest.hexdigest(), folder)
+
+
+def save_record(
+    record: dict[str, Any], counts: dict[str, int], content_sha256: str, folder: Path
+) -> None:
+    """Write ``drawn.json``: what ``spec_record`` returned, counts, a digest of the content."""
+    record = record | counts | {"content_sha256": content_sha256}
+    (folder / RECORD_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    listed = ", ".join(f"{count} {what}" for what, count in counts.items())
+    logger.info("%s: %s", record["spec"]["name"], listed)

@@ -56,6 +56,7 @@ class Stream(IntEnum):
     PLAN = 4
     PROTOCOL = 5
     PREVIEW = 6
+    CROP = 7
 
 
 def make_rng(seed: int, stream: Stream, *index: int) -> np.random.Generator:

@@ -76,9 +76,15 @@ class _Placed:
 class World:
     """Draw the frames of a spec, in any order and in any process, always the same bytes."""
 
-    def __init__(self, spec: WorldSpec):
+    def __init__(self, spec: WorldSpec, plans: list[FramePlan] | None = None):
+        """Plan the frames.
+
+        Args:
+            spec: The world.
+            plans: Which camera sees whom in each frame; None for ``plan_frames(spec)``.
+        """
         self.spec = spec
-        self.plans = plan_frames(spec)
+        self.plans = plan_frames(spec) if plans is None else plans
         self._scenes: dict[int, Scene] = {}
         self._identities: dict[int, Identity] = {}
 

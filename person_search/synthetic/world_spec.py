@@ -110,6 +110,55 @@ class WorldSpec:
             raise ValueError(f"WorldSpec.seed must not be negative, got {self.seed}")
 
 
+@dataclass(frozen=True)
+class MarketSpec(WorldSpec):
+    """A world whose people are handed on as crops, as in Market-1501.
+
+    A class of its own, so that the records of worlds without crops stay as they are.
+    """
+
+    cameras_per_identity: tuple[int, int] = (2, 5)
+    """Smallest and largest number of cameras that an identity passes, both included."""
+    box_shift: float = 0.05
+    """Standard deviation of a detected box's place, relative to its size."""
+    box_scale: float = 0.09
+    """Standard deviation of the logarithm of a detected box's size."""
+    partial_share: float = 0.12
+    """Share of the detections that hold only the upper or the lower body."""
+    miss_share: float = 0.04
+    """Share of the people that are not detected."""
+    junk_share: float = 0.2
+    """Share of the test identities' appearances with a badly placed box beside the good one."""
+    background_crops: float = 0.6
+    """Mean number of detections of objects or of nothing in a test frame."""
+
+    def __post_init__(self) -> None:
+        """Reject values that cannot be drawn."""
+        super().__post_init__()
+        for name in ("partial_share", "miss_share", "junk_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(
+                    f"MarketSpec.{name} must be within 0..1, got {getattr(self, name)}"
+                )
+        for name in ("box_shift", "box_scale", "background_crops"):
+            if getattr(self, name) < 0.0:
+                raise ValueError(
+                    f"MarketSpec.{name} must not be negative, got {getattr(self, name)}"
+                )
+        low, high = self.cameras_per_identity
+        if not 1 <= low <= high <= self.train_cameras:
+            raise ValueError(
+                "MarketSpec.cameras_per_identity must be two rising numbers within "
+                f"1..train_cameras ({self.train_cameras}), got {(low, high)}"
+            )
+        if not self.shares_cameras or self.test_cameras != self.train_cameras:
+            raise ValueError(
+                "MarketSpec: training and test people pass the same cameras, so shares_cameras "
+                f"must be True and test_cameras equal train_cameras ({self.train_cameras}); got "
+                f"{self.shares_cameras} and {self.test_cameras}"
+            )
+
+
 PRESETS: dict[str, WorldSpec] = {
     "drawn-cuhk": WorldSpec(
         name="drawn-cuhk", seed=20260101, train_identities=300, train_frames=2000, train_cameras=20,
@@ -129,6 +178,20 @@ PRESETS: dict[str, WorldSpec] = {
         train_frames=8, test_frames=14, train_cameras=6, test_cameras=6, shares_cameras=True,
         max_queries=8,
         people_per_frame=(2, 4), median_height_px=50.0, height_range_px=(24.0, 110.0),
+    ),
+    "drawn-market": MarketSpec(
+        name="drawn-market", seed=20260303, train_identities=200, test_identities=150,
+        train_frames=1150, test_frames=700, train_cameras=6, test_cameras=6, shares_cameras=True,
+        max_queries=600, people_per_frame=(4, 8), unlabelled_share=0.25, zipf_exponent=0.3,
+        near_duplicate_share=0.5, median_height_px=125.0, height_spread=0.35,
+        height_range_px=(60.0, 220.0), min_visible=0.45, occlusion=0.4,
+        colour_cast=0.12, exposure=0.25, blur=1.2, noise=9.0,
+    ),
+    "tiny-market": MarketSpec(
+        name="tiny-market", seed=5, width=320, height=180, train_identities=6, test_identities=6,
+        train_frames=20, test_frames=24, train_cameras=3, test_cameras=3, shares_cameras=True,
+        max_queries=12, people_per_frame=(2, 4), median_height_px=60.0,
+        height_range_px=(30.0, 110.0), cameras_per_identity=(2, 3),
     ),
 }  # fmt: skip
 """Worlds with fixed names and seeds; the tiny ones are for tests."""
