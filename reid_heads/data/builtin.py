@@ -11,7 +11,8 @@ is in each::
 
 The metadata of each name, besides detectron2's ``evaluator_type`` ("reid"):
 
-- ``protocol``: "market1501", "cuhk03" (the new protocol) or "cuhk03_classic".
+- ``protocol``: how the test set is scored: "market1501", "dukemtmc", "msmt17" and "cuhk03" (the
+  new protocol) by Market-1501's rules, "cuhk03_classic" by its own.
 - ``load_attribute_groups()``: the name and the class names of each attribute group, in the order of
   the dicts' ``attributes``; () for a set without attributes.
 - ``describe()``: data set, version (MSMT17's V1 or V2) and splits, for the record.
@@ -94,7 +95,7 @@ CROP_DATASETS = {
         "DukeMTMC-reID",
         ("DukeMTMC-reID", "dukemtmc-reid/DukeMTMC-reID"),
         load_dukemtmc,
-        "market1501",
+        "dukemtmc",
         num_identities=702,
         load_attribute_groups=load_dukemtmc_attribute_groups,
     ),
@@ -102,7 +103,7 @@ CROP_DATASETS = {
         "MSMT17",
         ("MSMT17_V1", "msmt17/MSMT17_V1", "MSMT17_V2", "msmt17/MSMT17_V2"),
         load_msmt17,
-        "market1501",
+        "msmt17",
         train_splits=("train", "trainval"),
         num_identities=1041,
         find_version=find_msmt17_version,
