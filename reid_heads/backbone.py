@@ -3,6 +3,8 @@
 Letters: B images, C channels, H and W pixels or feature cells.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode
@@ -83,7 +85,7 @@ def build_stage(cfg: CfgNode, number: int, stride: int | None = None) -> list[CN
         settings["bottleneck_channels"] = resnets.NUM_GROUPS * resnets.WIDTH_PER_GROUP * 2**place
         settings["num_groups"] = resnets.NUM_GROUPS
         settings["stride_in_1x1"] = resnets.STRIDE_IN_1X1
-    blocks = ResNet.make_stage(block_class, num_blocks, **settings)
+    blocks: list[Any] = ResNet.make_stage(block_class, num_blocks, **settings)
     if cfg.MODEL.CROP_REID.IBN == "a" and number < 5:
         for block in blocks:
             block.conv1.norm = HalfInstanceNorm(block.conv1.out_channels, resnets.NORM)
@@ -107,7 +109,7 @@ class HalfInstanceNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise features (B, C, H, W); B may be 0."""
-        instance, batch = features.split([self.IN.num_features, self.BN.num_features], dim=1)
+        instance, batch = torch.split(features, [self.IN.num_features, self.BN.num_features], dim=1)
         # torch's InstanceNorm raises on an empty batch.
         if len(features):
             instance = self.IN(instance)

@@ -83,13 +83,23 @@ def build_evaluator(cfg: CfgNode, dataset_name: str) -> ReIDEvaluator:
         query_expansion=expansion,
         single_shot_repeats=test.SINGLE_SHOT_REPEATS,
         record={
-            "test_set": dataset_name,
-            "training_sets": list(cfg.DATASETS.TRAIN),
+            "test_set": _describe(dataset_name),
+            "training_sets": [_describe(name) for name in cfg.DATASETS.TRAIN],
             "flip_test": cfg.MODEL.CROP_REID.FLIP_TEST,
             "input_size": list(cfg.INPUT.REID.SIZE),
             "seed": cfg.SEED,
         },
     )
+
+
+def _describe(dataset_name: str) -> str:
+    """Return a set's name, with what was found on disk (version, split) where that varies."""
+    describe = MetadataCatalog.get(dataset_name).get("describe")
+    try:
+        return dataset_name if describe is None else f"{dataset_name}: {describe()}"
+    except FileNotFoundError:
+        # A model may be evaluated where its training set is not at hand.
+        return dataset_name
 
 
 def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode:

@@ -9,9 +9,31 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("reid_heads", "person_search", "demo")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
+CROP_PIPELINE = ("reid_heads.data", "reid_heads.evaluation", "reid_heads.train_net")
 # For the modules under each prefix: prefixes that they must not import.
 FORBIDDEN = {
     "reid_heads": ("person_search", "demo"),
+    "reid_heads.heads": CROP_PIPELINE,
+    "reid_heads.losses": CROP_PIPELINE,
+    "reid_heads.backbone": CROP_PIPELINE,
+    "reid_heads.crop_reid": CROP_PIPELINE,
+    "reid_heads.data": (
+        "reid_heads.heads",
+        "reid_heads.losses",
+        "reid_heads.crop_reid",
+        "reid_heads.evaluation",
+        "reid_heads.train_net",
+    ),
+    "reid_heads.evaluation": (
+        "reid_heads.heads",
+        "reid_heads.losses",
+        "reid_heads.crop_reid",
+        "reid_heads.data",
+        "reid_heads.train_net",
+        "torch",
+        "torchvision",
+        "detectron2.modeling",
+    ),
     "person_search": ("demo",),
     "person_search.modeling": (
         "person_search.data",
@@ -42,7 +64,10 @@ FORBIDDEN = {
         "detectron2",
     ),
 }
-ALLOWED = {("person_search.evaluation.evaluator", "torch")}
+ALLOWED = {
+    ("person_search.evaluation.evaluator", "torch"),
+    ("reid_heads.evaluation.evaluator", "torch"),
+}
 # The copy is reached under detectron2's own name only.
 NOWHERE = ("LabGym",)
 # Entry points, whose output is what they are for.
@@ -116,6 +141,12 @@ def test_imports_follow_the_layers(path):
         ),
         ("person_search.evaluation.search", "def f():\n import torch", ["torch"]),
         ("person_search.evaluation.evaluator", "import torch", []),
+        ("reid_heads.evaluation.ranking", "import torch", ["torch"]),
+        (
+            "reid_heads.heads.x",
+            "from reid_heads.data import y",
+            ["reid_heads.data", "reid_heads.data.y"],
+        ),
         ("person_search.gallery.x", "from person_search.modeling import y", []),
         (
             "person_search.x",

@@ -252,7 +252,7 @@ def test_sets_with_different_attributes_are_refused(register):
         build_train_loader(cfg)
 
 
-@pytest.mark.parametrize("attributes", [None, [1], [1, 2, 0], [1, 3], [-1, 0]])
+@pytest.mark.parametrize("attributes", [None, [1], [1, 2, 0], [1, 3], [-2, 0]])
 def test_a_crop_with_unsuitable_attributes_is_named(attributes, register, tmp_path):
     crops = write_crops(tmp_path / "crops", COUNTS)
     if attributes is None:

@@ -40,7 +40,7 @@ def test_config_agrees_with_its_data_set_and_itself(path):
     published = MetadataCatalog.get(train).get("num_identities")
     assert published in (None, cfg.MODEL.REID_HEAD.NUM_IDENTITIES)
     epochs = cfg.SOLVER.REID
-    assert max(epochs.STEP_EPOCHS) < epochs.EPOCHS
+    assert max(epochs.STEP_EPOCHS) <= epochs.EPOCHS
     assert min(epochs.STEP_EPOCHS) > epochs.WARMUP_EPOCHS
     assert str(path.relative_to(CONFIGS).with_suffix("")) in cfg.OUTPUT_DIR
 
@@ -213,7 +213,8 @@ def test_training_learns_and_is_scored(launch):
         norms = np.linalg.norm(arrays["gallery_features"], axis=1)
     np.testing.assert_allclose(norms, 1, atol=1e-5)
     record = json.loads((output / "inference/results.json").read_text())
-    assert record["record"]["training_sets"] == ["toy_crops_train"]
+    (training_set,) = record["record"]["training_sets"]
+    assert training_set.startswith("toy_crops_train: ")
     best = json.loads((output / "model_best.json").read_text())
     assert best["metric"] == "reid/mAP"
 

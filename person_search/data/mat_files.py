@@ -1,4 +1,4 @@
-"""Read the MATLAB files of CUHK-SYSU and PRW, with errors that name the file and the field.
+"""Read fields and boxes of what ``reid_heads.data.mat_files`` read, with errors that name them.
 
 MATLAB wraps everything: a struct array of one row, a cell of cells, a string in a 1x1 cell. The
 functions here take any number of such wrappers off, so that a list of one item is read like a list
@@ -10,41 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat, whosmat
 
-
-def read_mat(path: Path, *keys: str) -> Any:
-    """Read one variable of a MATLAB file (versions 4 to 7.2).
-
-    Args:
-        path: the .mat file.
-        *keys: names that the variable may have, the preferred one first.
-
-    Returns:
-        The variable under the first of the keys that the file has, with singleton dimensions
-        removed (this halves the memory that the large CUHK-SYSU protocols need).
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read or has none of the keys.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: is the data set unpacked completely?")
-    try:
-        content = loadmat(str(path), appendmat=False, squeeze_me=True, variable_names=list(keys))
-        found = [key for key in keys if key in content]
-        # Only for the message: listing the keys takes as long as reading a small file.
-        names = [] if found else [name for name, _, _ in whosmat(str(path), appendmat=False)]
-    except Exception as error:  # scipy raises whatever the broken bytes happen to lead to
-        raise ValueError(
-            f"{path} cannot be read as a MATLAB file of version 4 to 7.2 "
-            f"({type(error).__name__}: {error}); download or unpack it again"
-        ) from error
-    if not found:
-        raise ValueError(
-            f"{path} has the keys {sorted(names)}, but none of the expected {list(keys)}"
-        )
-    return content[found[0]]
+from reid_heads.data.mat_files import read_strings
 
 
 def read_field(table: Any, name: str, position: int, path: Path) -> list[Any]:
@@ -77,26 +44,6 @@ def read_field(table: Any, name: str, position: int, path: Path) -> list[Any]:
         raise ValueError(f"{path}: a struct has the fields {list(fields)}, but no field {name!r}")
     values = np.atleast_1d(table)[name if name in fields else fields[position]]
     return list(values.ravel())
-
-
-def read_strings(value: Any, path: Path) -> list[str]:
-    """Read a cell array of strings; a single string counts as a list of one.
-
-    Args:
-        value: what `read_mat` returned, or a field of it.
-        path: the file, for the error message.
-
-    Raises:
-        ValueError: there is something else than text in it.
-    """
-    if isinstance(value, str):
-        return [value]
-    array = np.asarray(value)
-    if array.size == 0:
-        return []
-    if array.dtype.kind not in "OU" or (array.dtype.kind == "O" and array.ndim == 0):
-        raise ValueError(f"{path}: expected text, got {value!r}")
-    return [text for item in array.ravel() for text in read_strings(item, path)]
 
 
 def read_string(value: Any, path: Path) -> str:

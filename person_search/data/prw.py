@@ -18,8 +18,8 @@ from person_search.data.frames import (
     build_dataset_dicts,
     check_split,
 )
-from person_search.data.mat_files import read_mat, read_strings
 from person_search.data.protocol import SearchProtocol
+from reid_heads.data.mat_files import read_mat, read_strings
 from reid_heads.labels import UNLABELED_PID
 
 logger = logging.getLogger(__name__)

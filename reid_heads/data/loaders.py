@@ -181,11 +181,11 @@ def check_attributes(cfg: CfgNode, crops: list[Crop]) -> None:
 def _check_crop_attributes(crop: Crop, num_classes: tuple[int, ...]) -> None:
     numbers = crop.get("attributes", ())
     if len(numbers) != len(num_classes) or not all(
-        0 <= number < count for number, count in zip(numbers, num_classes, strict=True)
+        -1 <= number < count for number, count in zip(numbers, num_classes, strict=True)
     ):
         raise ValueError(
             f"{crop['file_name']} has the attributes {list(numbers)}; expected one class number "
-            f"for each group, each below {list(num_classes)}"
+            f"for each group, each below {list(num_classes)}, or -1 where it is unknown"
         )
 
 

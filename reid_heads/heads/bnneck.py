@@ -3,6 +3,8 @@
 Letters: R people, C channels, H and W feature cells.
 """
 
+from typing import Any
+
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
@@ -42,7 +44,7 @@ class BNNeckHead(nn.Module):
             self.neck.bias.requires_grad_(False)
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
         """Translate the config."""
         head = cfg.MODEL.REID_HEAD
         return {

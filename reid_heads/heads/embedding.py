@@ -4,6 +4,7 @@ Letters: R people, C channels, H and W feature cells, D embedding size.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -25,7 +26,8 @@ images or losses. Called with ``obj(cfg, input_shape)``; they have the attribute
 
 def build_reid_head(cfg: CfgNode, input_shape: ShapeSpec) -> nn.Module:
     """Build the head that ``cfg.MODEL.REID_HEAD.NAME`` names."""
-    return REID_HEADS_REGISTRY.get(cfg.MODEL.REID_HEAD.NAME)(cfg, input_shape)
+    head: nn.Module = REID_HEADS_REGISTRY.get(cfg.MODEL.REID_HEAD.NAME)(cfg, input_shape)
+    return head
 
 
 @REID_HEADS_REGISTRY.register()
@@ -79,7 +81,7 @@ class EmbeddingHead(nn.Module):
         self.norm = RowBatchNorm(embedding_dim) if use_batch_norm else nn.Identity()
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
         """Translate the config."""
         head = cfg.MODEL.REID_HEAD
         return {

@@ -5,6 +5,7 @@ Letters: R people, C channels, H and W feature cells, d reduced feature size.
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
@@ -90,7 +91,7 @@ class MGNHead(nn.Module):
         self.classified_dims = (classified_global,) * num_globals + (reduction_dim,) * num_parts
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
         """Translate the config.
 
         Raises:
@@ -103,9 +104,10 @@ class MGNHead(nn.Module):
             )
         head = cfg.MODEL.REID_HEAD
         branches = [build_branch(cfg, stride) for stride in LAST_STRIDES]
+        res5: Any = branches[0].res5
         return {
             "branches": branches,
-            "branch_channels": branches[0].res5[-1].out_channels,
+            "branch_channels": res5[-1].out_channels,
             "pool": build_pooling(
                 head.POOLING, gem_power=head.GEM_POWER, gem_learned=head.GEM_LEARNED
             ),
