@@ -12,15 +12,18 @@ WIDTH = 1200
 
 
 def main() -> None:
-    """Search the drawn gallery, draw frames and people, and write JPEG files of a page's width."""
+    """Search the drawn gallery, draw frames, people and crops, and write JPEG files of a page's width."""
     output = Path("output/readme")
     search_drawn_gallery.main(["--output", str(output)])
     sheets = ["--set", "drawn-cuhk", "--root", str(output), "--preview", "6"]
     person_search(["draw", *sheets])
+    crops = ["--set", "drawn-market", "--root", str(output), "--preview", "4"]
+    person_search(["draw", *crops])
     for picture, name in (
         (output / "ranking.png", "ranking.jpg"),
         (output / "drawn-cuhk-frames.png", "frames.jpg"),
         (output / "drawn-cuhk-people.png", "people.jpg"),
+        (output / "drawn-market-crops.png", "crops.jpg"),
     ):
         with Image.open(picture) as image:
             small = image.convert("RGB")

@@ -24,6 +24,13 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     assert "tensor" in capsys.readouterr().out
 
 
+def test_the_losses_example_runs():
+    (example,) = re.findall(r"```python\n(import torch\n.*?)```", README, re.DOTALL)
+    names: dict = {}
+    exec(example, names)
+    assert names["features"].grad.abs().sum() > 0
+
+
 def test_linked_files_and_named_configs_exist():
     linked = re.findall(r"\]\(((?!http)[^)#]+)\)", README)
     named = re.findall(r"configs/[\w/]+\.yaml", README)
