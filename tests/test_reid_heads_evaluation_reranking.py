@@ -95,7 +95,8 @@ def test_blocks_do_not_matter(monkeypatch):
     monkeypatch.setattr("reid_heads.evaluation.reranking._SPARSE_ROWS", 11)
     monkeypatch.setattr("reid_heads.evaluation.reranking._GATHERED", 50)
     monkeypatch.setattr("reid_heads.evaluation.neighbors._GATHERED", 50)
-    for size in (1, 4, 100):
+    for size, kept in ((1, 0), (4, 0), (100, 0), (4, 2**30)):
+        monkeypatch.setattr("reid_heads.evaluation.reranking._KEPT_BYTES", kept)
         found = run_rerank(queries, gallery, 10, 4, 0.3, block_size=size)
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -127,7 +128,9 @@ def test_neighbours_equal_a_stable_argsort(tile_rows, number):
     features = rng.integers(-2, 3, (100, 4)).astype(np.float32) / 8
     products = features @ features.T
     order = np.argsort(-products, axis=1, kind="stable")[:, :number]
-    found = find_neighbors(features, number, tile_rows=tile_rows)
+    corner = np.full((43, 57), np.nan, np.float32)
+    found = find_neighbors(features, number, tile_rows=tile_rows, corner=corner)
+    np.testing.assert_array_equal(corner, products[:43, 43:])
     np.testing.assert_array_equal(found.indices, order)
     np.testing.assert_array_equal(found.similarities, np.take_along_axis(products, order, axis=1))
     np.testing.assert_array_equal(found.least_similarity, products.min(axis=1))

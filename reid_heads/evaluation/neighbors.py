@@ -79,7 +79,11 @@ class TopColumns:
 
 
 def find_neighbors(
-    features: np.ndarray, number: int, exact_at: tuple[int, ...] = (), tile_rows: int = TILE_ROWS
+    features: np.ndarray,
+    number: int,
+    exact_at: tuple[int, ...] = (),
+    tile_rows: int = TILE_ROWS,
+    corner: np.ndarray | None = None,
 ) -> Neighbors:
     """Find the most similar rows of each row.
 
@@ -90,6 +94,7 @@ def find_neighbors(
             float64 wherever float32 cannot tell. So the sets do not depend on tiles, threads or
             machine; give a ``number`` somewhat larger than the largest n.
         tile_rows: Rows and columns multiplied at a time.
+        corner: (Q, N - Q) float32, filled with the similarities of the first rows to all others.
 
     Returns:
         The neighbours, the row itself among them.
@@ -104,6 +109,8 @@ def find_neighbors(
             columns = features[j : j + tile_rows]
             tile = buffer[: len(rows) * len(columns)].reshape(len(rows), len(columns))
             np.matmul(rows, columns.T, out=tile)
+            if corner is not None:
+                _copy_corner(tile, i, j, corner)
             top.update(i, j, tile)
             np.minimum(least[i : i + len(rows)], tile.min(axis=1), out=least[i : i + len(rows)])
             if i != j:
@@ -113,6 +120,16 @@ def find_neighbors(
     indices, similarities = top.columns, top.similarities
     _settle_near_ties(features, indices, similarities, exact_at)
     return Neighbors(indices, similarities, least)
+
+
+def _copy_corner(tile: np.ndarray, first_row: int, first_column: int, corner: np.ndarray) -> None:
+    """Copy what a tile has of the similarities of the first Q rows to the rows from Q on."""
+    num_first = len(corner)
+    skipped = max(num_first - first_column, 0)
+    shared = tile[: max(num_first - first_row, 0), skipped:]
+    if shared.size:
+        start = first_column + skipped - num_first
+        corner[first_row : first_row + len(shared), start : start + shared.shape[1]] = shared
 
 
 def _settle_near_ties(

@@ -28,6 +28,9 @@ from reid_heads.evaluation.similarity import QUERY_BLOCK, iterate_similarities
 _SPARE_NEIGHBORS = 8
 # Rows whose sparse products are built at a time.
 _SPARSE_ROWS = 4096
+# The similarities of queries and gallery come by with the neighbours. Up to this many bytes they
+# are kept, beyond they are multiplied again (at Market size: 214 MB, a fifth of the time).
+_KEPT_BYTES = 512 * 2**20
 # Float32 numbers gathered at a time for single similarities.
 _GATHERED = 8_000_000
 
@@ -80,13 +83,15 @@ def rerank(
     features = np.concatenate([query_features, gallery_features])
     half = round(options.k1 / 2)  # to even, like the reference's np.around
     borders = (options.k2, half + 1, options.k1 + 1)
-    neighbors = find_neighbors(features, max(borders) + _SPARE_NEIGHBORS, borders)
+    shape = (num_queries, len(gallery_features))
+    product = None if 4 * shape[0] * shape[1] > _KEPT_BYTES else np.empty(shape, np.float32)
+    neighbors = find_neighbors(features, max(borders) + _SPARE_NEIGHBORS, borders, corner=product)
     weights = describe_by_neighbors(features, neighbors, options)
     del features
     largest = 2 - 2 * neighbors.least_similarity[:num_queries]
     jaccard = SharedNeighbors(weights[:num_queries], weights[num_queries:])
     start = 0
-    for block in iterate_similarities(query_features, gallery_features, block_size):
+    for block in iterate_similarities(query_features, gallery_features, block_size, product):
         distances = _normalize_distances(block, largest[start : start + len(block), None])
         distances *= options.lambda_value
         for row in distances:
