@@ -12,7 +12,7 @@ WIDTH = 1200
 
 
 def main() -> None:
-    """Search the drawn gallery, draw frames, people and crops, and write JPEG files of a page's width."""
+    """Search the drawn gallery, draw the sheets, and write JPEG files of a page's width."""
     output = Path("output/readme")
     search_drawn_gallery.main(["--output", str(output)])
     sheets = ["--set", "drawn-cuhk", "--root", str(output), "--preview", "6"]
