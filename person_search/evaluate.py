@@ -8,7 +8,8 @@ from pathlib import Path
 
 from person_search.evaluation.context import ContextMatching
 from person_search.evaluation.predictions import Predictions, load_predictions
-from person_search.evaluation.scoring import ProtocolSource, save_results, score_predictions
+from person_search.evaluation.scoring import ProtocolSource, score_predictions
+from reid_heads.atomic_file import save_json
 
 DEFAULT_GALLERY_SIZE = 100
 OFFICIAL_GALLERY_SIZES = (50, 100, 500, 1000, 2000, 4000)
@@ -103,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             context=context,
         )
         if args.json is not None:
-            save_results(args.json, results)
+            save_json(args.json, results)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -27,11 +27,7 @@ class PersonSearchTrainer(ResumableTrainer):
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):
         """Build the resumable training loader."""
-        loader, sampler = build_train_loader(cfg)
-        # DefaultTrainer keeps only what it gets back; the sampler travels with the loader until
-        # resume_or_load needs it.
-        loader.resumable_sampler = sampler
-        return loader
+        return build_train_loader(cfg)[0]
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str):

@@ -5,9 +5,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from reid_heads.atomic_file import save_json
 from reid_heads.evaluation.features import load_features
 from reid_heads.evaluation.ranking import RankingResult
-from reid_heads.evaluation.scoring import PROTOCOLS, save_json, score_features
+from reid_heads.evaluation.scoring import PROTOCOLS, score_features
 
 _TITLES = {
     "reid": "cosine similarity",

@@ -17,8 +17,8 @@ from reid_heads.solver import build_optimizer
 class ResumableTrainer(DefaultTrainer):
     """detectron2's trainer whose interrupted runs end as straight ones.
 
-    A subclass builds the loaders; ``build_train_loader`` returns a loader with an attribute
-    ``resumable_sampler``, whose ``start_iteration`` is set before the first batch.
+    A subclass builds the loaders; the sampler of the training loader is a ``ResumableSampler``,
+    whose ``start_iteration`` is set before the first batch.
     """
 
     main_metric: str
@@ -79,7 +79,7 @@ class ResumableTrainer(DefaultTrainer):
     def resume_or_load(self, resume: bool = True) -> None:
         """Continue after the last checkpoint with the very next batch, or load weights."""
         super().resume_or_load(resume)
-        self.data_loader.resumable_sampler.start_iteration = self.start_iter
+        self.data_loader.sampler.start_iteration = self.start_iter
 
     def train(self) -> OrderedDict | None:
         """Train; return the last results on the main process.

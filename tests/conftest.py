@@ -82,6 +82,23 @@ def root_config(path):
     return path.stem
 
 
+def assert_same(first, second, path=""):
+    """Compare nested states, tensors to the last bit."""
+    assert type(first) is type(second), path
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second), path
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys(), path
+        for key in first:
+            assert_same(first[key], second[key], f"{path}/{key}")
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second), path
+        for i, (one, two) in enumerate(zip(first, second, strict=True)):
+            assert_same(one, two, f"{path}/{i}")
+    else:
+        assert first == second, path
+
+
 @pytest.fixture
 def tiny_cfg():
     """Make a config of a very small model: kind "fpn" (from scratch, BN) or "c4" (ResNet-18)."""

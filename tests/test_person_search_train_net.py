@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import CONFIGS, TINY_FPN, overrides_of, root_config
+from conftest import CONFIGS, TINY_FPN, assert_same, overrides_of, root_config
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
 from detectron2.modeling import build_model
@@ -171,22 +171,6 @@ def launch_training(dataset, tmp_path):
     return run
 
 
-def assert_equal_states(first, second, path=""):
-    assert type(first) is type(second), path
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second), path
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys(), path
-        for key in first:
-            assert_equal_states(first[key], second[key], f"{path}/{key}")
-    elif isinstance(first, list | tuple):
-        assert len(first) == len(second), path
-        for i, (one, two) in enumerate(zip(first, second, strict=True)):
-            assert_equal_states(one, two, f"{path}/{i}")
-    else:
-        assert first == second, path
-
-
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_interrupted_run_ends_as_a_straight_one(workers, launch_training):
     """Weights, optimizer and identity memory to the last bit."""
@@ -198,7 +182,7 @@ def test_interrupted_run_ends_as_a_straight_one(workers, launch_training):
     launch_training("halted", "DATALOADER.NUM_WORKERS", workers, flags=["--resume"])
 
     first, second = (torch.load(folder / "model_final.pth") for folder in (straight, halted))
-    assert_equal_states(first, second)
+    assert_same(first, second)
     assert first["iteration"] == 5
     half = torch.load(straight / "model_0000002.pth")["model"]
     oim = "roi_heads.identity_losses.losses.OIM."

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import CONFIGS, overrides_of, root_config
+from conftest import CONFIGS, assert_same, overrides_of, root_config
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
@@ -140,22 +140,6 @@ def launch(crops, tmp_path):
         return output, main(default_argument_parser().parse_args(arguments))
 
     return run
-
-
-def assert_same(first, second, path=""):
-    assert type(first) is type(second), path
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second), path
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys(), path
-        for key in first:
-            assert_same(first[key], second[key], f"{path}/{key}")
-    elif isinstance(first, list | tuple):
-        assert len(first) == len(second), path
-        for i, (one, two) in enumerate(zip(first, second, strict=True)):
-            assert_same(one, two, f"{path}/{i}")
-    else:
-        assert first == second, path
 
 
 def interrupt(folder, checkpoint):

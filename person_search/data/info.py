@@ -4,15 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
 from person_search.data.builtin import BUILTIN_DATASETS, get_datasets_root, load_builtin
 from person_search.data.coco_person import load_coco_person
+from reid_heads.data.counts import Counts, find_differences, format_counts
 from reid_heads.labels import UNLABELED_PID
-
-Counts = dict[str, int]
-
-_ROWS = ("images", "boxes", "labelled boxes", "identities", "queries")
 
 # SeqNet pull request 7 counts CUHK-SYSU, the PRW numbers are those of its paper and of
 # DeepAlchemist's loader. They give no labelled boxes for the other splits.
@@ -108,31 +103,3 @@ def count_dicts(dicts: list[dict[str, Any]]) -> Counts:
         "identities": len(set(labelled)),
         "queries": sum(len(entry.get("queries", [])) for entry in dicts),
     }
-
-
-def format_counts(counts: dict[str, Counts], published: dict[str, Counts]) -> str:
-    """Make the table: one line a number, for each split the found and the published one."""
-    headers = [""]
-    for split in counts:
-        headers += [split, f"{split}, published"] if published else [split]
-    lines = []
-    for row in _ROWS:
-        line: list[str] = [row]
-        for split, found in counts.items():
-            line.append(f"{found[row]:,}")
-            if published:
-                expected = published.get(split, {}).get(row)
-                line.append("-" if expected is None else f"{expected:,}")
-        lines.append(line)
-    alignment = ["left", *["right"] * (len(headers) - 1)]
-    return str(tabulate(lines, headers, disable_numparse=True, colalign=alignment))
-
-
-def find_differences(counts: dict[str, Counts], published: dict[str, Counts]) -> list[str]:
-    """Name every number that is not the published one."""
-    return [
-        f"DIFFERS: {split} {row}: found {counts[split][row]:,}, published {expected:,}"
-        for split, numbers in published.items()
-        for row, expected in numbers.items()
-        if counts[split][row] != expected
-    ]

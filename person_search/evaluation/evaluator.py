@@ -22,10 +22,10 @@ from person_search.evaluation.scoring import (
     ProtocolSource,
     format_metrics,
     load_protocol,
-    save_results,
     score_predictions,
 )
 from person_search.evaluation.search import evaluate_search
+from reid_heads.atomic_file import save_json
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class PersonSearchEvaluator(DatasetEvaluator):
             frames = [frame for part in gathered for frame in part]
         results = self._score(frames)
         if self._output_dir is not None:
-            save_results(self._output_dir / RESULTS_FILE, results)
+            save_json(self._output_dir / RESULTS_FILE, results)
         return results
 
     def _score(self, frames: list[FrameResult]) -> OrderedDict[str, dict[str, float]]:

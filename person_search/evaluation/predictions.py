@@ -5,12 +5,13 @@ Boxes are (x1, y1, x2, y2) in original pixels, embeddings have unit norm, scores
 """
 
 import os
-import tempfile
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+
+from reid_heads.atomic_file import save_arrays
 
 # Half precision moves the norm of a unit vector by less than this; a forgotten normalisation moves
 # it by far more.
@@ -92,22 +93,12 @@ def save_predictions(path: str | os.PathLike[str], predictions: Predictions) -> 
         path: File to write; its folder is made if missing.
         predictions: What to write. Arrays only, so no pickle.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {
         field.name: value
         for field in fields(Predictions)
         if (value := getattr(predictions, field.name)) is not None
     }
-    descriptor, temporary = tempfile.mkstemp(suffix=".npz.part", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, **arrays)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    save_arrays(path, arrays)
 
 
 def load_predictions(path: str | os.PathLike[str]) -> Predictions:

@@ -1,12 +1,8 @@
 """Score saved predictions by one or several protocols of a data set, and write the results."""
 
-import json
 import logging
-import os
-import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from person_search.data.protocol import SearchProtocol
 from person_search.evaluation.alignment import select_queries
@@ -82,19 +78,3 @@ def pick_queries(predictions: Predictions, protocol: SearchProtocol) -> Predicti
 def format_metrics(metrics: Mapping[str, float]) -> str:
     """Write metrics in one line."""
     return ", ".join(f"{name} {value:.2f}" for name, value in metrics.items())
-
-
-def save_results(path: str | os.PathLike[str], results: Mapping[str, Mapping[str, float]]) -> None:
-    """Write results as JSON, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(suffix=".json.part", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=2)
-            file.write("\n")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -7,15 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
 from reid_heads.data.builtin import CROP_DATASETS, TEST_SPLITS, find_folder, get_datasets_root
+from reid_heads.data.counts import Counts, find_differences, format_counts
 from reid_heads.data.own_crops import list_own_splits, load_own_crops
 
-Counts = dict[str, int]
 Load = Callable[[str], list[dict[str, Any]]]
-
-_ROWS = ("images", "identities", "cameras")
 
 
 def _counts(images: int, identities: int, cameras: int) -> Counts:
@@ -148,31 +144,3 @@ def count_dicts(dicts: list[dict[str, Any]]) -> Counts:
         len({entry["person_id"] for entry in dicts}),
         len({entry["cam_id"] for entry in dicts}),
     )
-
-
-def format_counts(counts: dict[str, Counts], published: dict[str, Counts]) -> str:
-    """Make the table: one line a number, for each split the found and the published one."""
-    headers = [""]
-    for split in counts:
-        headers += [split, "published"] if published else [split]
-    lines = []
-    for row in _ROWS:
-        line: list[str] = [row]
-        for split, found in counts.items():
-            line.append(f"{found[row]:,}")
-            if published:
-                expected = published.get(split, {}).get(row)
-                line.append("-" if expected is None else f"{expected:,}")
-        lines.append(line)
-    alignment = ["left", *["right"] * (len(headers) - 1)]
-    return str(tabulate(lines, headers, disable_numparse=True, colalign=alignment))
-
-
-def find_differences(counts: dict[str, Counts], published: dict[str, Counts]) -> list[str]:
-    """Name every number that is not the published one."""
-    return [
-        f"DIFFERS: {split} {row}: found {counts[split][row]:,}, published {expected:,}"
-        for split, numbers in published.items()
-        for row, expected in numbers.items()
-        if counts[split][row] != expected
-    ]

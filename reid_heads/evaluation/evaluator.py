@@ -12,8 +12,9 @@ import numpy as np
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
+from reid_heads.atomic_file import save_json
 from reid_heads.evaluation.features import ReIDFeatures, save_features
-from reid_heads.evaluation.scoring import check_protocol, save_json, score_features
+from reid_heads.evaluation.scoring import check_protocol, score_features
 
 logger = logging.getLogger(__name__)
 

@@ -4,12 +4,13 @@ Letters: Q queries, G gallery crops, D embedding size.
 """
 
 import os
-import tempfile
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+
+from reid_heads.atomic_file import save_arrays
 
 # Rows checked at a time, so that no temporary array is as large as the features.
 _CHECKED_ROWS = 4096
@@ -63,18 +64,7 @@ def save_features(path: str | os.PathLike[str], features: ReIDFeatures) -> None:
         path: File to write; its folder is made if missing.
         features: What to write. Arrays only, so no pickle.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {field.name: getattr(features, field.name) for field in fields(ReIDFeatures)}
-    descriptor, temporary = tempfile.mkstemp(suffix=".npz.part", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, **arrays)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    save_arrays(path, {field.name: getattr(features, field.name) for field in fields(ReIDFeatures)})
 
 
 def load_features(path: str | os.PathLike[str]) -> ReIDFeatures:

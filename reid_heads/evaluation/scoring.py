@@ -1,11 +1,7 @@
 """Score features by a data set's protocol, plain, expanded and re-ranked, and write the results."""
 
-import json
 import logging
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,19 +84,3 @@ def score_features(
             len(queries),
         )
     return results
-
-
-def save_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
-    """Write JSON, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(suffix=".json.part", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2)
-            file.write("\n")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

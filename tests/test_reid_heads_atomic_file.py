@@ -1,0 +1,30 @@
+import json
+
+import numpy as np
+import pytest
+
+from reid_heads.atomic_file import atomic_file, save_arrays, save_json
+
+
+def test_a_file_is_written_with_its_folder(tmp_path):
+    path = tmp_path / "deep/er/results.json"
+    save_json(path, {"mAP": 12.5})
+    assert json.loads(path.read_text()) == {"mAP": 12.5}
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_arrays_come_back(tmp_path):
+    save_arrays(tmp_path / "a.npz", {"rows": np.arange(3), "names": np.array(["x"])})
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
+        assert archive["rows"].tolist() == [0, 1, 2] and archive["names"].tolist() == ["x"]
+
+
+def test_an_error_keeps_what_was_there_and_leaves_nothing_else(tmp_path):
+    """A disk that fills up half-way must not cost the results of yesterday."""
+    path = tmp_path / "results.json"
+    save_json(path, {"mAP": 1.0})
+    with pytest.raises(OSError, match="disk"), atomic_file(path) as file:
+        file.write(b"half a resu")
+        raise OSError("no space left on the disk")
+    assert json.loads(path.read_text()) == {"mAP": 1.0}
+    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
