@@ -17,7 +17,7 @@ def main() -> None:
     search_drawn_gallery.main(["--output", str(output)])
     sheets = ["--set", "drawn-cuhk", "--root", str(output), "--preview", "6"]
     person_search(["draw", *sheets])
-    crops = ["--set", "drawn-market", "--root", str(output), "--preview", "4"]
+    crops = ["--set", "drawn-market", "--root", str(output), "--preview", "3"]
     person_search(["draw", *crops])
     for picture, name in (
         (output / "ranking.png", "ranking.jpg"),
