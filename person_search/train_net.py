@@ -14,7 +14,6 @@ from person_search.config import add_person_search_config
 from person_search.data import register_coco_person
 from person_search.data.loaders import build_test_loader, build_train_loader
 from person_search.evaluation import PersonSearchEvaluator
-from reid_heads.checkpoint import WeightCopyCheckpointer
 from reid_heads.launch import parse_and_launch, read_config, set_up_output, use_available_device
 from reid_heads.trainer import ResumableTrainer
 
@@ -105,14 +104,7 @@ def setup(args) -> CfgNode:
 
 def main(args) -> OrderedDict | None:
     """Train, or evaluate with ``--eval-only``; return the results on the main process."""
-    cfg = setup(args)
-    if args.eval_only:
-        model = PersonSearchTrainer.build_model(cfg)
-        WeightCopyCheckpointer(model, cfg.OUTPUT_DIR).load_whole_model(cfg.MODEL.WEIGHTS)
-        return PersonSearchTrainer.test(cfg, model)
-    trainer = PersonSearchTrainer(cfg)
-    trainer.resume_or_load(resume=args.resume)
-    return trainer.train()
+    return PersonSearchTrainer.run(setup(args), args)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from detectron2.solver import LRMultiplier
 from torch.optim import Optimizer
 
 import reid_heads.crop_reid  # noqa: F401  (registers the model)
-from reid_heads.checkpoint import WeightCopyCheckpointer
 from reid_heads.config import add_crop_reid_config
 from reid_heads.data import register_own_crops
 from reid_heads.data.loaders import build_test_loader, build_train_loader, iterations_per_epoch
@@ -131,14 +130,7 @@ def setup(args) -> CfgNode:
 
 def main(args) -> OrderedDict | None:
     """Train, or evaluate with ``--eval-only``; return the results on the main process."""
-    cfg = setup(args)
-    if args.eval_only:
-        model = CropReIDTrainer.build_model(cfg)
-        WeightCopyCheckpointer(model, cfg.OUTPUT_DIR).load_whole_model(cfg.MODEL.WEIGHTS)
-        return CropReIDTrainer.test(cfg, model)
-    trainer = CropReIDTrainer(cfg)
-    trainer.resume_or_load(resume=args.resume)
-    return trainer.train()
+    return CropReIDTrainer.run(setup(args), args)
 
 
 if __name__ == "__main__":

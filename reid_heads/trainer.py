@@ -1,5 +1,6 @@
 """detectron2's trainer with exact resume, a best checkpoint, and averaged weights on request."""
 
+import argparse
 import weakref
 from collections import OrderedDict
 
@@ -23,6 +24,22 @@ class ResumableTrainer(DefaultTrainer):
 
     main_metric: str
     """Name of the metric, among the results of a test set, by which the best weights are kept."""
+
+    @classmethod
+    def run(cls, cfg: CfgNode, args: argparse.Namespace) -> OrderedDict | None:
+        """Train, or evaluate with ``--eval-only``; return the results on the main process.
+
+        Args:
+            cfg: frozen.
+            args: detectron2's command line.
+        """
+        if args.eval_only:
+            model = cls.build_model(cfg)
+            WeightCopyCheckpointer(model, cfg.OUTPUT_DIR).load_whole_model(cfg.MODEL.WEIGHTS)
+            return cls.test(cfg, model)
+        trainer = cls(cfg)
+        trainer.resume_or_load(resume=args.resume)
+        return trainer.train()
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:
