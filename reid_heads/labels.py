@@ -2,3 +2,6 @@
 
 UNLABELED_PID = -1
 """Person id of a person without a known identity. Known ids are 0..P-1."""
+
+UNKNOWN_ATTRIBUTE = -1
+"""Class number of an attribute that is not known for a person; known ones count from 0."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from reid_heads.data.mat_files import read_mat, read_strings, read_struct, read_whole_numbers
+from reid_heads.labels import UNKNOWN_ATTRIBUTE
 
 logger = logging.getLogger(__name__)
 
@@ -24,9 +25,6 @@ AttributeGroups = tuple[tuple[str, tuple[str, ...]], ...]
 """Name and class names of each group."""
 
 NONE = "none"
-
-UNKNOWN_CLASS = -1
-"""Class number of a person whose class the file leaves open; the attribute loss passes it over."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +189,7 @@ def _read_group(
     """Read the (N,) class numbers of a group."""
     if not group.flags:
         lowest, highest = 0 if group.has_gaps else 1, len(group.classes)
-        # 0 becomes UNKNOWN_CLASS.
+        # 0 becomes UNKNOWN_ATTRIBUTE.
         return _read_field(fields, group.name, lowest, highest, pids, path, source) - 1
     names = [group.flags + colour for colour in group.classes]
     flags = np.stack([_read_field(fields, name, 1, 2, pids, path, source) for name in names])
@@ -206,7 +204,7 @@ def _read_group(
             raise ValueError(f"{message}; expected one at most")
         logger.info("%s; the class of %d such people is unknown", message, len(several))
     return np.select(
-        [counts == 1, counts == 0], [flags.argmax(axis=0), len(group.classes)], UNKNOWN_CLASS
+        [counts == 1, counts == 0], [flags.argmax(axis=0), len(group.classes)], UNKNOWN_ATTRIBUTE
     )
 
 

@@ -24,6 +24,7 @@ from reid_heads.data.samplers import (
     ResumableSampler,
     SeededDicts,
 )
+from reid_heads.labels import UNKNOWN_ATTRIBUTE
 
 Crop = dict[str, Any]
 """A dataset dict, or what the mapper makes of it."""
@@ -181,11 +182,13 @@ def check_attributes(cfg: CfgNode, crops: list[Crop]) -> None:
 def _check_crop_attributes(crop: Crop, num_classes: tuple[int, ...]) -> None:
     numbers = crop.get("attributes", ())
     if len(numbers) != len(num_classes) or not all(
-        -1 <= number < count for number, count in zip(numbers, num_classes, strict=True)
+        UNKNOWN_ATTRIBUTE <= number < count
+        for number, count in zip(numbers, num_classes, strict=True)
     ):
         raise ValueError(
             f"{crop['file_name']} has the attributes {list(numbers)}; expected one class number "
-            f"for each group, each below {list(num_classes)}, or -1 where it is unknown"
+            f"for each group, each below {list(num_classes)}, or {UNKNOWN_ATTRIBUTE} where it is "
+            "unknown"
         )
 
 

@@ -9,10 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reid_heads.labels import UNKNOWN_ATTRIBUTE
 from reid_heads.losses.labeled_rows import mean_over_rows
-
-UNKNOWN_ATTRIBUTE = -1
-"""Class number of an attribute that is not known for a person."""
 
 
 class AttributeLoss(nn.Module):
