@@ -2,12 +2,13 @@
 
 from detectron2.config import CfgNode
 
-from reid_heads.config import add_reid_head_config
+from reid_heads.config import add_crop_backbone_config, add_reid_head_config
 
 
 def add_person_search_config(cfg: CfgNode) -> None:
     """Add every key of this project to a detectron2 config."""
     add_reid_head_config(cfg)
+    add_crop_backbone_config(cfg)
     _add_model_keys(cfg)
     _add_training_keys(cfg)
     _add_test_keys(cfg)
@@ -17,26 +18,26 @@ def _add_model_keys(cfg: CfgNode) -> None:
     node = cfg.MODEL.PERSON_SEARCH = CfgNode()
 
     branch = node.IDENTITY_BRANCH = CfgNode()
-    # Feature map the identity features are pooled from; exactly one for now (multi-level fusion
-    # takes its place here).
+    # Feature maps the identity features are pooled from, one or more: stages (res2, ...) or FPN
+    # levels (p2, ...). The first is the base: what the branch's own layers would read alone.
     branch.IN_FEATURES = ("res4",)
     # Rows and columns of the pooled grid. People are upright: (16, 8) keeps their shape.
     branch.POOLER_RESOLUTION = (14, 14)
     # RoIAlign samples per grid cell and axis; 0 chooses by box size.
     branch.POOLER_SAMPLING_RATIO = 2
-    # Layers between pooling and head: "res5" (an own copy of the backbone's last stage),
-    # "basic_blocks" or "none".
+    # How several maps become one: "sum", "concat" or "attention" (a weight for each map and cell).
+    branch.FUSION = "sum"
+    # Layers between pooling and head: own copies of the backbone's last stages ("res5",
+    # "res4+res5", "res3+res4+res5"), "basic_blocks" or "none". With own stages the base is the
+    # stage before them.
     branch.BODY = "res5"
+    # Stride of an own res5: 2 is ResNet's own, 1 keeps a finer map (Bag of Tricks).
+    branch.LAST_STRIDE = 2
     # For "basic_blocks": output channels, number of residual blocks and stride of the first one.
     branch.BASIC_BLOCKS = CfgNode({"CHANNELS": 128, "NUM_BLOCKS": 2, "STRIDE": 2, "NORM": "BN"})
-
-    slim = node.SLIM_RESNET = CfgNode()
-    # A small residual network for training from scratch (build_slim_resnet_fpn_backbone): channels
-    # of the stem and of the stages res2, res3, ... (strides 4, 8, ...), and the residual blocks of
-    # each stage.
-    slim.STEM_CHANNELS = 32
-    slim.CHANNELS = (32, 64, 128, 192)
-    slim.NUM_BLOCKS = (1, 2, 2, 1)
+    # Training: at most so many boxes of a person are embedded, its ground-truth box first, then
+    # sampled proposals; 0 is all.
+    branch.BOXES_PER_PERSON = 0
 
 
 def _add_training_keys(cfg: CfgNode) -> None:

@@ -80,13 +80,15 @@ def _add_loss_keys(head: CfgNode) -> None:
 def add_crop_reid_config(cfg: CfgNode) -> None:
     """Add every key of crop ReID to a detectron2 config, ``MODEL.REID_HEAD`` among them."""
     add_reid_head_config(cfg)
+    add_crop_backbone_config(cfg)
     _add_model_keys(cfg)
     _add_input_keys(cfg)
     _add_solver_keys(cfg)
     _add_test_keys(cfg)
 
 
-def _add_model_keys(cfg: CfgNode) -> None:
+def add_crop_backbone_config(cfg: CfgNode) -> None:
+    """Add what a crop net's backbone has beside detectron2's keys: person search may share it."""
     node = cfg.MODEL.CROP_REID = CfgNode()
     # Stride of the backbone's last stage: 1 keeps a finer map (Bag of Tricks), 2 is ResNet's own.
     node.LAST_STRIDE = 1
@@ -96,6 +98,18 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # Whether a ReLU follows the stem's norm. The published Bag of Tricks numbers come from a
     # network without it, which its authors call a mistake and keep.
     node.STEM_RELU = False
+
+    slim = cfg.MODEL.SLIM_RESNET = CfgNode()
+    # A small residual network for training from scratch (build_slim_resnet_backbone, and
+    # build_slim_resnet_fpn_backbone of person search): channels of the stem and of the stages res2,
+    # res3, ... (strides 4, 8, ...), and the residual blocks of each stage.
+    slim.STEM_CHANNELS = 32
+    slim.CHANNELS = (32, 64, 128, 192)
+    slim.NUM_BLOCKS = (1, 2, 2, 1)
+
+
+def _add_model_keys(cfg: CfgNode) -> None:
+    node = cfg.MODEL.CROP_REID
     # Embed each test crop and its mirror image, and take the mean.
     node.FLIP_TEST = False
     # Share of the old value in an exponential moving average of the weights, which is then what is

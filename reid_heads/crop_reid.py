@@ -10,7 +10,8 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 from detectron2.modeling.backbone import Backbone
 from torch import Tensor, nn
 
-import reid_heads.backbone  # noqa: F401  (registers the backbone)
+import reid_heads.backbone
+import reid_heads.slim_resnet  # noqa: F401  (both register backbones)
 from reid_heads.heads import build_reid_head
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.losses import ReIDLosses

@@ -77,7 +77,7 @@ def test_imagenet_weights_reach_both_copies_of_the_last_stage(imagenet_pickle, m
             torch.testing.assert_close(state[f"{prefix}res5.{name}"], expected)
         torch.testing.assert_close(value, expected)
         loaded += 1
-    assert loaded == 3 * 10  # three blocks of three convolutions and a shortcut, 3 arrays each
+    assert loaded == 3 * 5  # two blocks of two convolutions and a shortcut, 3 arrays each
     assert loaded == sum(key.startswith("res5_") for key in arrays)
 
 

@@ -5,7 +5,7 @@ from detectron2.modeling import build_backbone
 
 import person_search.modeling  # noqa: F401  (registers the backbone)
 
-SLIM = "MODEL__PERSON_SEARCH__SLIM_RESNET__"
+SLIM = "MODEL__SLIM_RESNET__"
 
 
 def test_slim_pyramid_has_the_widths_and_strides_it_says(tiny_cfg):

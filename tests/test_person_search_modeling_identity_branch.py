@@ -44,7 +44,7 @@ def test_a_big_box_is_pooled_from_the_same_level(tiny_cfg):
     rows = branch(features, boxes).embeddings
     features["p3"] = torch.full_like(features["p3"], 7.0)
     torch.testing.assert_close(branch(features, boxes).embeddings, rows)
-    pooled = branch.pooler([features["p2"]], boxes)
+    pooled = branch.pooler(features, boxes)
     assert pooled.shape == (2, 16, 16, 8)
 
 
@@ -55,8 +55,8 @@ def test_pooled_values_are_those_under_the_box(tiny_cfg):
     feature[..., 20:] = 1.0
     # Feature column 20 begins at pixel 80.
     right, left = [Boxes([[88.0, 8, 150, 90]])], [Boxes([[8.0, 8, 70, 90]])]
-    assert branch.pooler([feature], right).min() == 1.0
-    assert branch.pooler([feature], left).max() == 0.0
+    assert branch.pooler({"p2": feature}, right).min() == 1.0
+    assert branch.pooler({"p2": feature}, left).max() == 0.0
 
 
 @pytest.mark.parametrize("body", ["none", "basic_blocks"])
@@ -68,15 +68,15 @@ def test_nobody_gives_no_rows(body, tiny_cfg):
 
 def test_bodies(tiny_cfg):
     cfg = tiny_cfg(**{BRANCH + "BODY": "none"})
-    body, channels = build_identity_body(cfg, 16)
-    assert channels == 16 and list(body.parameters()) == []
+    body, in_channels, channels = build_identity_body(cfg, 16)
+    assert in_channels == channels == 16 and list(body.parameters()) == []
 
-    body, channels = build_identity_body(tiny_cfg(), 16)
-    assert channels == 24
+    body, in_channels, channels = build_identity_body(tiny_cfg(), 16)
+    assert (in_channels, channels) == (16, 24)
     assert body(torch.zeros(2, 16, 16, 8)).shape == (2, 24, 8, 4)
 
-    body, channels = build_identity_body(tiny_cfg("c4"), 256)
-    assert channels == 512
+    body, in_channels, channels = build_identity_body(tiny_cfg("c4"), 256)
+    assert (in_channels, channels) == (256, 512)
     assert body(torch.zeros(2, 256, 4, 4)).shape == (2, 512, 2, 2)
     assert all(name.startswith("res5.") for name in body.state_dict()), "weights find it by name"
 
@@ -84,10 +84,10 @@ def test_bodies(tiny_cfg):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("BODY", "res6", r"BODY is 'res6'; expected 'res5', 'basic_blocks' or 'none'"),
-        ("IN_FEATURES", ("p2", "p3"), "exactly one"),
-        ("IN_FEATURES", (), "exactly one"),
-        ("IN_FEATURES", ("p9",), r"IN_FEATURES is \['p9'\]; the backbone gives \['p2', 'p3'\]"),
+        ("BODY", "res6", r"BODY is 'res6'; expected 'res5', 'res4\+res5'"),
+        ("IN_FEATURES", ("p2", "p2"), "each once"),
+        ("IN_FEATURES", (), "one or more"),
+        ("IN_FEATURES", ("p9",), r"IN_FEATURES is \['p9'\]; expected .* \['p2', 'p3'\]"),
         ("BASIC_BLOCKS__NORM", "SyncBN", "NORM is 'SyncBN'"),
         ("BASIC_BLOCKS__NORM", "naiveSyncBN", "NORM is 'naiveSyncBN'"),
         ("BASIC_BLOCKS__CHANNELS", 16, r"CHANNELS is 16.*STRIDE"),

@@ -3,9 +3,10 @@
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
-from detectron2.modeling.backbone import FPN, ResNet
-from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem
+from detectron2.modeling.backbone import FPN
 from torch import Tensor
+
+from reid_heads.slim_resnet import build_slim_resnet
 
 
 class FPNWithBottomUp(FPN):
@@ -33,40 +34,15 @@ class FPNWithBottomUp(FPN):
 
 @BACKBONE_REGISTRY.register()
 def build_slim_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPNWithBottomUp:
-    """Build detectron2's ResNet of basic blocks with freely chosen widths, under detectron2's FPN.
+    """Build the small residual network of ``MODEL.SLIM_RESNET`` under detectron2's FPN.
 
-    ``build_resnet_backbone`` fixes ResNet-18's widths at 64 and more; this one reads
-    ``MODEL.PERSON_SEARCH.SLIM_RESNET``. Every other key (``MODEL.RESNETS.NORM``, ``MODEL.FPN.*``)
-    means what it does for detectron2's own FPN builders.
+    Every other key (``MODEL.RESNETS.NORM``, ``MODEL.FPN.*``) means what it does for detectron2's
+    own FPN builders.
 
     Raises:
         ValueError: if two stages have the same width.
     """
-    slim = cfg.MODEL.PERSON_SEARCH.SLIM_RESNET
-    if len(set(slim.CHANNELS)) < len(slim.CHANNELS):
-        # detectron2's BasicBlock projects its shortcut only where the width changes, so a stride
-        # needs a new width.
-        raise ValueError(
-            f"SLIM_RESNET.CHANNELS is {slim.CHANNELS}; expected another width for each stage"
-        )
-    norm = cfg.MODEL.RESNETS.NORM
-    stem = BasicStem(input_shape.channels, slim.STEM_CHANNELS, norm)
-    stages, in_channels = [], slim.STEM_CHANNELS
-    for i, (channels, num_blocks) in enumerate(zip(slim.CHANNELS, slim.NUM_BLOCKS, strict=True)):
-        # The stem has stride 4 already, so the first stage keeps it.
-        strides = [1 if i == 0 else 2] + [1] * (num_blocks - 1)
-        stages.append(
-            ResNet.make_stage(
-                BasicBlock,
-                num_blocks,
-                stride_per_block=strides,
-                in_channels=in_channels,
-                out_channels=channels,
-                norm=norm,
-            )
-        )
-        in_channels = channels
-    bottom_up = ResNet(stem, stages, out_features=cfg.MODEL.FPN.IN_FEATURES)
+    bottom_up = build_slim_resnet(cfg, input_shape.channels, out_features=cfg.MODEL.FPN.IN_FEATURES)
     pyramid = FPNWithBottomUp(
         bottom_up,
         in_features=cfg.MODEL.FPN.IN_FEATURES,

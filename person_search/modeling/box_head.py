@@ -3,17 +3,18 @@
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_BOX_HEAD_REGISTRY
-from detectron2.modeling.roi_heads import Res5ROIHeads
 from torch import Tensor, nn
+
+from reid_heads.backbone import build_stage
 
 
 @ROI_BOX_HEAD_REGISTRY.register()
 class Res5BoxHead(nn.Module):
     """ResNet's last stage and global average pooling on pooled res4 features.
 
-    detectron2 has this inside ``Res5ROIHeads``; as a box head it serves ``StandardROIHeads``, so
-    that one ROI heads class covers C4 and FPN detectors. Its parameters keep the name ``res5``, by
-    which ImageNet weights find them.
+    detectron2 has this inside ``Res5ROIHeads``, with ResNet-50's blocks for every depth; as a box
+    head it serves ``StandardROIHeads``, so that one ROI heads class covers C4 and FPN detectors.
+    Its parameters keep the name ``res5``, by which ImageNet weights find them.
     """
 
     @configurable
@@ -26,8 +27,8 @@ class Res5BoxHead(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
         """Translate the config."""
-        res5, out_channels = Res5ROIHeads._build_res5_block(cfg)
-        return {"res5": res5, "out_channels": out_channels}
+        blocks = build_stage(cfg, 5)
+        return {"res5": nn.Sequential(*blocks), "out_channels": blocks[-1].out_channels}
 
     @property
     def output_shape(self) -> ShapeSpec:

@@ -1,39 +1,51 @@
 """The identity branch: from shared feature maps and boxes to one embedding a person.
 
-Letters: B images, R boxes over the batch, D embedding size.
+Letters: B images, R boxes over the batch, C channels, D embedding size.
 """
 
+from collections import OrderedDict
+
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import ShapeSpec
+from detectron2.layers import CNNBlockBase, ShapeSpec
 from detectron2.modeling.backbone import ResNet
 from detectron2.modeling.backbone.resnet import BasicBlock
-from detectron2.modeling.poolers import ROIPooler
-from detectron2.modeling.roi_heads import Res5ROIHeads
 from detectron2.structures import Boxes
 from torch import Tensor, nn
 
+from person_search.modeling.fusion_pooling import MultiLevelRoIFusionPooling
+from reid_heads.backbone import build_stage
 from reid_heads.heads import build_reid_head
 from reid_heads.heads.features import HeadFeatures
+from reid_heads.slim_resnet import build_slim_stage
+
+STAGE_BUILDERS = {
+    "build_slim_resnet_backbone": build_slim_stage,
+    "build_slim_resnet_fpn_backbone": build_slim_stage,
+}
+"""How backbones that are not ResNets of ``MODEL.RESNETS`` build a stage."""
 
 
 class IdentityBranch(nn.Module):
-    """Pool each person from the shared features, refine, embed."""
+    """Pool each person from the shared features, refine, embed.
+
+    With own stages as the body, the path of a person is that of a crop through a ReID net: the
+    shared stem and first stages, then the branch's own last ones.
+    """
 
     # Its stages are copies of the backbone's, and start from the same ImageNet weights.
     weight_copies = ("",)
 
     @configurable
-    def __init__(self, *, in_feature: str, pooler: ROIPooler, body: nn.Module, head: nn.Module):
+    def __init__(self, *, pooler: MultiLevelRoIFusionPooling, body: nn.Module, head: nn.Module):
         """Assemble the branch.
 
         Args:
-            in_feature: name of the feature map that ``pooler`` reads.
-            pooler: maps (one feature map, boxes) to features (R, C, H, W).
+            pooler: maps (feature maps by name, boxes) to features (R, C, H, W).
             body: layers of the branch's own.
-            head: a registered ReID head.
+            head: a registered ReID head. One whose ``reads_pooled`` is true gets the pooled
+                features as well.
         """
         super().__init__()
-        self.in_feature = in_feature
         self.pooler = pooler
         self.body = body
         self.head = head
@@ -42,18 +54,22 @@ class IdentityBranch(nn.Module):
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
         """Translate the config."""
         branch = cfg.MODEL.PERSON_SEARCH.IDENTITY_BRANCH
-        (in_feature,) = _known_features(branch.IN_FEATURES, input_shape)
-        body, channels = build_identity_body(cfg, input_shape[in_feature].channels)
+        levels = {name: input_shape[name] for name in _known_features(branch, input_shape)}
+        base = next(iter(levels.values()))
+        body, in_channels, channels = build_identity_body(cfg, base.channels)
+        pooler = MultiLevelRoIFusionPooling(
+            levels=levels,
+            out_channels=in_channels,
+            output_size=tuple(branch.POOLER_RESOLUTION),
+            sampling_ratio=branch.POOLER_SAMPLING_RATIO,
+            fusion=branch.FUSION,
+        )
         return {
-            "in_feature": in_feature,
-            "pooler": ROIPooler(
-                output_size=tuple(branch.POOLER_RESOLUTION),
-                scales=(1.0 / input_shape[in_feature].stride,),
-                sampling_ratio=branch.POOLER_SAMPLING_RATIO,
-                pooler_type="ROIAlignV2",
-            ),
+            "pooler": pooler,
             "body": body,
-            "head": build_reid_head(cfg, ShapeSpec(channels=channels)),
+            "head": build_reid_head(
+                cfg, ShapeSpec(channels=channels), ShapeSpec(channels=in_channels)
+            ),
         }
 
     def forward(self, features: dict[str, Tensor], boxes: list[Boxes]) -> HeadFeatures:
@@ -66,48 +82,85 @@ class IdentityBranch(nn.Module):
         Returns:
             The features of R people, in the order of ``boxes``. R may be 0 in evaluation mode.
         """
-        return self.head(self.body(self.pooler([features[self.in_feature]], boxes)))
+        return self.describe(*self.maps(features, boxes))
+
+    def maps(self, features: dict[str, Tensor], boxes: list[Boxes]) -> tuple[Tensor, Tensor]:
+        """Return the pooled features (R, C, H, W) and what the branch's own layers make of them."""
+        pooled = self.pooler(features, boxes)
+        return pooled, self.body(pooled)
+
+    def describe(self, pooled: Tensor, refined: Tensor) -> HeadFeatures:
+        """Run the head on what ``maps`` gives."""
+        if getattr(self.head, "reads_pooled", False):
+            return self.head(refined, pooled)
+        return self.head(refined)
 
 
-def _known_features(names: list[str], input_shape: dict[str, ShapeSpec]) -> list[str]:
-    key = "MODEL.PERSON_SEARCH.IDENTITY_BRANCH.IN_FEATURES"
-    if len(names) != 1:
-        raise ValueError(f"{key} is {list(names)}; expected exactly one feature map")
-    if names[0] not in input_shape:
-        raise ValueError(f"{key} is {list(names)}; the backbone gives {sorted(input_shape)}")
-    return list(names)
+def _known_features(branch: CfgNode, input_shape: dict[str, ShapeSpec]) -> list[str]:
+    names = list(branch.IN_FEATURES)
+    if not names or len(set(names)) < len(names) or not set(names) <= set(input_shape):
+        raise ValueError(
+            f"MODEL.PERSON_SEARCH.IDENTITY_BRANCH.IN_FEATURES is {names}; expected one or more of "
+            f"{sorted(input_shape)}, each once"
+        )
+    return names
 
 
-def build_identity_body(cfg: CfgNode, in_channels: int) -> tuple[nn.Module, int]:
-    """Build the branch's own layers; return them with their number of output channels.
+def build_identity_body(cfg: CfgNode, in_channels: int) -> tuple[nn.Module, int, int]:
+    """Build the branch's own layers.
+
+    Args:
+        cfg: of the model.
+        in_channels: of the base level; own stages have the input channels that they have in the
+            backbone instead.
+
+    Returns:
+        The layers, their input channels and their output channels.
 
     Raises:
         ValueError: for an unknown ``BODY`` or a normalisation that cannot work per region.
     """
     branch = cfg.MODEL.PERSON_SEARCH.IDENTITY_BRANCH
     if branch.BODY == "none":
-        return nn.Identity(), in_channels
-    if branch.BODY == "res5":
-        body = nn.Sequential()
-        res5, out_channels = Res5ROIHeads._build_res5_block(cfg)
-        body.add_module("res5", res5)
-        return body, out_channels
+        return nn.Identity(), in_channels, in_channels
     if branch.BODY == "basic_blocks":
-        return _build_basic_blocks(branch.BASIC_BLOCKS, in_channels)
-    raise ValueError(
-        f"MODEL.PERSON_SEARCH.IDENTITY_BRANCH.BODY is {branch.BODY!r}; "
-        "expected 'res5', 'basic_blocks' or 'none'"
-    )
+        body, channels = _build_basic_blocks(branch.BASIC_BLOCKS, in_channels)
+        return body, in_channels, channels
+    stages = own_stages(branch.BODY)
+    if not stages:
+        raise ValueError(
+            f"MODEL.PERSON_SEARCH.IDENTITY_BRANCH.BODY is {branch.BODY!r}; expected 'res5', "
+            "'res4+res5', 'res3+res4+res5', 'basic_blocks' or 'none'"
+        )
+    if "Sync" in cfg.MODEL.RESNETS.NORM:
+        raise _no_synchronised_norm("MODEL.RESNETS.NORM", cfg.MODEL.RESNETS.NORM)
+    blocks = {f"res{number}": _build_own_stage(cfg, number) for number in stages}
+    first, last = blocks[f"res{stages[0]}"][0], blocks[f"res{stages[-1]}"][-1]
+    body = nn.Sequential(OrderedDict((name, nn.Sequential(*b)) for name, b in blocks.items()))
+    return body, first.in_channels, last.out_channels
+
+
+def own_stages(body: str) -> list[int]:
+    """Return the numbers of the stages that a ``BODY`` names, [4, 5] for "res4+res5"; else []."""
+    known = {"res5": [5], "res4+res5": [4, 5], "res3+res4+res5": [3, 4, 5]}
+    return known.get(body, [])
+
+
+def _build_own_stage(cfg: CfgNode, number: int) -> list[CNNBlockBase]:
+    build = STAGE_BUILDERS.get(cfg.MODEL.BACKBONE.NAME, build_stage)
+    last_stride = cfg.MODEL.PERSON_SEARCH.IDENTITY_BRANCH.LAST_STRIDE
+    return build(cfg, number, stride=last_stride if number == 5 else None)
+
+
+def _no_synchronised_norm(key: str, norm: str) -> ValueError:
+    # A process whose images hold no person skips the branch; synchronised statistics would wait for
+    # it for ever.
+    return ValueError(f"{key} is {norm!r}; use 'BN', 'GN' or 'FrozenBN' beside an identity branch")
 
 
 def _build_basic_blocks(blocks_cfg: CfgNode, in_channels: int) -> tuple[nn.Module, int]:
     if "Sync" in blocks_cfg.NORM:
-        # A process whose images hold no person skips the branch; synchronised statistics would wait
-        # for it for ever.
-        raise ValueError(
-            f"IDENTITY_BRANCH.BASIC_BLOCKS.NORM is {blocks_cfg.NORM!r}; "
-            "use 'BN', 'GN' or 'FrozenBN'"
-        )
+        raise _no_synchronised_norm("IDENTITY_BRANCH.BASIC_BLOCKS.NORM", blocks_cfg.NORM)
     if in_channels == blocks_cfg.CHANNELS and blocks_cfg.STRIDE > 1:
         # detectron2's BasicBlock projects its shortcut only where the width changes.
         raise ValueError(

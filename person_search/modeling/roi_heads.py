@@ -9,8 +9,8 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
 from person_search.modeling.identity_branch import IdentityBranch
+from person_search.modeling.person_boxes import person_boxes_and_pids
 from reid_heads.heads.features import HeadFeatures
-from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses import ReIDLosses
 
 
@@ -18,15 +18,35 @@ from reid_heads.losses import ReIDLosses
 class PersonSearchROIHeads(StandardROIHeads):
     """Detect people and embed them from the same feature maps.
 
-    Identity features are computed for people only: sampled foreground proposals (ground-truth boxes
-    among them) at training, final detections and query boxes at test. Background proposals never
+    Identity features are computed for people only: ground-truth boxes and sampled foreground
+    proposals at training, final detections and query boxes at test. Background proposals never
     reach an identity loss, although detectron2's sampler copies some person's id to them too.
     """
 
     @configurable
-    def __init__(self, *, identity_branch: IdentityBranch, identity_losses: ReIDLosses, **kwargs):
-        """Add the identity branch and its losses to ``StandardROIHeads``."""
+    def __init__(
+        self,
+        *,
+        identity_branch: IdentityBranch,
+        identity_losses: ReIDLosses,
+        boxes_per_person: int = 0,
+        **kwargs,
+    ):
+        """Add the identity branch to ``StandardROIHeads``.
+
+        Args:
+            identity_branch: embeds boxes.
+            identity_losses: on what the branch gives.
+            boxes_per_person: embedded at training; see ``person_boxes_and_pids``.
+            **kwargs: of ``StandardROIHeads``.
+        """
         super().__init__(**kwargs)
+        if boxes_per_person < 0:
+            raise ValueError(
+                "MODEL.PERSON_SEARCH.IDENTITY_BRANCH.BOXES_PER_PERSON is "
+                f"{boxes_per_person}; expected 0 (all) or more"
+            )
+        self.boxes_per_person = boxes_per_person
         self.identity_branch = identity_branch
         self.identity_losses = identity_losses
 
@@ -36,7 +56,12 @@ class PersonSearchROIHeads(StandardROIHeads):
         settings = super().from_config(cfg, input_shape)
         branch = IdentityBranch(cfg, input_shape)
         losses = ReIDLosses.from_config(cfg, branch.head)
-        return {**settings, "identity_branch": branch, "identity_losses": losses}
+        return {
+            **settings,
+            "identity_branch": branch,
+            "identity_losses": losses,
+            "boxes_per_person": cfg.MODEL.PERSON_SEARCH.IDENTITY_BRANCH.BOXES_PER_PERSON,
+        }
 
     def forward(
         self,
@@ -60,7 +85,7 @@ class PersonSearchROIHeads(StandardROIHeads):
         """
         instances, losses = super().forward(images, features, proposals, targets)
         if self.training:
-            losses.update(self._forward_identity(features, instances))
+            losses.update(self._forward_identity(features, instances, targets))
         return instances, losses
 
     def forward_with_given_boxes(
@@ -79,27 +104,28 @@ class PersonSearchROIHeads(StandardROIHeads):
         return list(embeddings.split([len(b) for b in boxes]))
 
     def _forward_identity(
-        self, features: dict[str, Tensor], proposals: list[Instances]
+        self, features: dict[str, Tensor], proposals: list[Instances], targets: list[Instances]
     ) -> dict[str, Tensor]:
-        people = [self._foreground_boxes_and_pids(x) for x in proposals]
+        people = [
+            person_boxes_and_pids(x, known, self.num_classes, self.boxes_per_person)
+            for x, known in zip(proposals, targets, strict=True)
+        ]
         pids = torch.cat([p for _, p in people])
         if len(pids) > 0:
             return self.identity_losses(
                 self.identity_branch(features, [b for b, _ in people]), pids
             )
-        # Nobody in these images. Every parameter still takes part in the loss, as DDP wants, and
-        # the losses are still called, as their gathering over processes wants.
+        return self._identity_losses_of_nobody(pids)
+
+    def _identity_losses_of_nobody(self, pids: Tensor) -> dict[str, Tensor]:
+        """Return the losses of a batch without people; ``pids`` is empty.
+
+        Every parameter still takes part in the loss, as DDP wants, and the losses are still called,
+        as their gathering over processes wants.
+        """
         zero = sum(p.float().sum() for p in self.identity_branch.parameters()) * 0.0
         nobody = _features_of_nobody(self.identity_branch.head, zero)
         return {name: x + zero for name, x in self.identity_losses(nobody, pids).items()}
-
-    def _foreground_boxes_and_pids(self, proposals: Instances) -> tuple[Boxes, Tensor]:
-        is_person = (proposals.gt_classes >= 0) & (proposals.gt_classes < self.num_classes)
-        boxes = proposals.proposal_boxes[is_person]
-        if not proposals.has("gt_pids"):
-            # An image without people: detectron2 leaves every field but gt_classes away.
-            return boxes, torch.full((len(boxes),), UNLABELED_PID, device=boxes.device)
-        return boxes, proposals.gt_pids[is_person]
 
 
 def _features_of_nobody(head: nn.Module, zero: Tensor) -> HeadFeatures:

@@ -20,13 +20,35 @@ REID_HEADS_REGISTRY = Registry("REID_HEADS")
 REID_HEADS_REGISTRY.__doc__ = """
 Heads that map features (R, C, H, W) of people to ``HeadFeatures``. They know nothing of boxes,
 images or losses. Called with ``obj(cfg, input_shape)``; they have the attributes ``embedding_dim``
-(int), ``metric_dims`` and ``classified_dims`` (tuples of int), the sizes of what they give.
+(int), ``metric_dims`` and ``classified_dims`` (tuples of int), the sizes of what they give. A head
+whose class attribute ``reads_pooled`` is true is for person search: it is built with a third
+argument, the shape of the features as pooled from the frame, and called with those as well.
 """
 
 
-def build_reid_head(cfg: CfgNode, input_shape: ShapeSpec) -> nn.Module:
-    """Build the head that ``cfg.MODEL.REID_HEAD.NAME`` names."""
-    head: nn.Module = REID_HEADS_REGISTRY.get(cfg.MODEL.REID_HEAD.NAME)(cfg, input_shape)
+def build_reid_head(
+    cfg: CfgNode, input_shape: ShapeSpec, pooled_shape: ShapeSpec | None = None
+) -> nn.Module:
+    """Build the head that ``cfg.MODEL.REID_HEAD.NAME`` names.
+
+    Args:
+        cfg: of the model.
+        input_shape: of the features that the head reads.
+        pooled_shape: of the features before the layers that refine them, where there are such.
+
+    Raises:
+        ValueError: if the head reads pooled features and there are none.
+    """
+    head_class = REID_HEADS_REGISTRY.get(cfg.MODEL.REID_HEAD.NAME)
+    shapes = [input_shape]
+    if getattr(head_class, "reads_pooled", False):
+        if pooled_shape is None:
+            raise ValueError(
+                f"MODEL.REID_HEAD.NAME is {cfg.MODEL.REID_HEAD.NAME!r}, a head of person search; "
+                "choose another one for crops"
+            )
+        shapes.append(pooled_shape)
+    head: nn.Module = head_class(cfg, *shapes)
     return head
 
 

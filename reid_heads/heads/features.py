@@ -23,6 +23,8 @@ class HeadFeatures(NamedTuple):
     """Each (R, d), not normalised: for triplet, center and attribute losses."""
     classified: tuple[Tensor, ...]
     """Each (R, d), not normalised: each one gets an identity classifier of its own."""
+    person_logits: Tensor | None = None
+    """(R,): how sure the head is that a row shows a person at all; None where it does not say."""
 
     @property
     def unit_embeddings(self) -> Tensor:

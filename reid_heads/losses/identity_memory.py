@@ -123,7 +123,7 @@ class OIMLoss(nn.Module):
         Round n takes the n-th row of every identity: the same result as one row at a time, in as
         many steps as the most frequent identity has rows.
         """
-        occurrence = _occurrence_number(pids)
+        occurrence = occurrence_number(pids)
         for n in range(int(occurrence.max()) + 1 if len(pids) else 0):
             chosen = occurrence == n
             blended = self.momentum * self.table[pids[chosen]] + (1 - self.momentum) * rows[chosen]
@@ -141,7 +141,7 @@ class OIMLoss(nn.Module):
         self.queue_pointer.copy_((self.queue_pointer + total) % size)
 
 
-def _occurrence_number(values: Tensor) -> Tensor:
+def occurrence_number(values: Tensor) -> Tensor:
     """Return for each element how many equal ones come before it. Shape (R,) int64 in and out."""
     order = torch.argsort(values, stable=True)
     ordered = values[order]

@@ -1,0 +1,142 @@
+"""Multi-level RoI fusion pooling: one grid of features a person, from several maps at once.
+
+Letters: B images, R boxes over the batch, L levels, C channels, H and W cells of the grid.
+"""
+
+import torch
+from detectron2.layers import ShapeSpec
+from detectron2.modeling.poolers import convert_boxes_to_pooler_format
+from detectron2.structures import Boxes
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+FUSIONS = ("sum", "concat", "attention")
+
+
+class MultiLevelRoIFusionPooling(nn.Module):
+    """RoIAlign of each box on every level, a 1x1 convolution a level, and their fusion.
+
+    The layer's name and its purpose, more discriminative features of a person than one level has,
+    are the paper's (STL, arXiv 2112.00527, abstract). Which levels, what grid and how they are
+    fused, its abstract does not say: that is this project's choice, see ``benchmarks/``.
+
+    Unlike detectron2's ``ROIPooler``, which sends each box to one of its levels, this one pools
+    each box from all of them; and its grid may be a rectangle. The convolutions come after the
+    pooling: both are linear, and people cover fewer cells than the maps have.
+
+    The first level is the base. Where it has the channels of the result, its convolution starts as
+    the identity and the others at zero, for each kind of fusion: the layer starts as plain RoIAlign
+    of the base, and layers behind it that were trained on that (STL's stage 1) fit at once.
+
+    Attributes:
+        projections: one 1x1 convolution a level; empty for a single level that has the channels of
+            the result already, which is plain RoIAlign.
+    """
+
+    def __init__(
+        self,
+        *,
+        levels: dict[str, ShapeSpec],
+        out_channels: int,
+        output_size: tuple[int, int],
+        sampling_ratio: int = 2,
+        fusion: str = "sum",
+    ):
+        """Make the layer.
+
+        Args:
+            levels: channels and stride of each map by name, in order, at least one.
+            out_channels: C of the result.
+            output_size: (H, W) of the grid.
+            sampling_ratio: samples per cell and axis; 0 chooses by box size.
+            fusion: "sum"; "concat", a 1x1 convolution over all levels' channels; or "attention", a
+                sum weighted by a softmax over the levels (times L, so that equal weights are the
+                plain sum), from a 1x1 convolution of each level at each cell.
+
+        Raises:
+            ValueError: for no level, an empty grid or an unknown fusion.
+        """
+        super().__init__()
+        if not levels or min(output_size) < 1:
+            raise ValueError(
+                f"RoI fusion pooling got levels {list(levels)} and a grid of {tuple(output_size)}; "
+                "expected one level at least, and a grid of (rows, columns)"
+            )
+        if fusion not in FUSIONS:
+            raise ValueError(
+                f"MODEL.PERSON_SEARCH.IDENTITY_BRANCH.FUSION is {fusion!r}; expected one of "
+                f"{list(FUSIONS)}"
+            )
+        self.scales = {name: 1.0 / shape.stride for name, shape in levels.items()}
+        self.output_size = tuple(output_size)
+        self.sampling_ratio = sampling_ratio
+        self.out_channels = out_channels
+        channels = [shape.channels for shape in levels.values()]
+        is_plain = channels == [out_channels]
+        self.projections = nn.ModuleList(
+            [] if is_plain else [nn.Conv2d(c, out_channels, 1) for c in channels]
+        )
+        self.fusion = "sum" if len(levels) == 1 else fusion
+        if self.fusion == "concat":
+            self.mix = nn.Conv2d(len(levels) * out_channels, out_channels, 1)
+        elif self.fusion == "attention":
+            self.attention = nn.ModuleList(nn.Conv2d(out_channels, 1, 1) for _ in levels)
+        self._initialise(keeps_base=channels[0] == out_channels)
+
+    def _initialise(self, keeps_base: bool) -> None:
+        """Start as RoIAlign of the base where its channels allow it."""
+        for place, projection in enumerate(self.projections):
+            nn.init.zeros_(projection.bias)
+            if not keeps_base:
+                nn.init.kaiming_uniform_(projection.weight, a=1)
+            elif place == 0:
+                nn.init.dirac_(projection.weight)
+            elif self.fusion != "concat":
+                nn.init.zeros_(projection.weight)
+            else:
+                nn.init.kaiming_uniform_(projection.weight, a=1)
+        if self.fusion == "concat":
+            nn.init.zeros_(self.mix.bias)
+            if keeps_base:
+                # The base's channels come first: this passes them on, and nothing else.
+                nn.init.dirac_(self.mix.weight)
+            else:
+                nn.init.kaiming_uniform_(self.mix.weight, a=1)
+        elif self.fusion == "attention":
+            for score in self.attention:
+                nn.init.zeros_(score.weight)
+                nn.init.zeros_(score.bias)
+
+    def forward(self, features: dict[str, Tensor], boxes: list[Boxes]) -> Tensor:
+        """Pool each box.
+
+        Args:
+            features: feature maps (B, c, h, w) by name; others than the layer's levels are ignored.
+            boxes: B boxes structures in resized pixels, R boxes in all; R may be 0, and an image
+                may have none.
+
+        Returns:
+            (R, C, H, W) in the type of the maps, in the order of ``boxes``.
+        """
+        rois = convert_boxes_to_pooler_format(boxes).float()
+        pooled = [self._pool(features[name], rois, scale) for name, scale in self.scales.items()]
+        if not self.projections:
+            return pooled[0]
+        projected = [
+            projection(level) for projection, level in zip(self.projections, pooled, strict=True)
+        ]
+        if self.fusion == "concat":
+            return self.mix(torch.cat(projected, dim=1))
+        if self.fusion == "attention":
+            scores = [score(level) for score, level in zip(self.attention, projected, strict=True)]
+            weights = len(scores) * torch.stack(scores).softmax(dim=0)
+            projected = [w * level for w, level in zip(weights, projected, strict=True)]
+        return torch.stack(projected).sum(dim=0) if len(projected) > 1 else projected[0]
+
+    def _pool(self, feature: Tensor, rois: Tensor, scale: float) -> Tensor:
+        # Boxes stay in float32: in half precision, which detectron2's ROIAlign turns them into, a
+        # coordinate beyond 1024 pixels is off by up to half a pixel.
+        wide = feature.float() if feature.dtype in (torch.half, torch.bfloat16) else feature
+        rois = rois.to(wide.dtype)
+        pooled = roi_align(wide, rois, self.output_size, scale, self.sampling_ratio, aligned=True)
+        return pooled.to(feature.dtype)
