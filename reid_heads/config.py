@@ -41,6 +41,9 @@ def _add_loss_keys(head: CfgNode) -> None:
             "OIM": 1.0,
             "SOFTMAX": 0.0,
             "COSINE_SOFTMAX": 0.0,
+            "ARCFACE": 0.0,
+            "COSFACE": 0.0,
+            "SUBCENTER_ARCFACE": 0.0,
             "TRIPLET": 0.0,
             "CENTER": 0.0,
             "ATTRIBUTES": 0.0,
@@ -68,6 +71,18 @@ def _add_loss_keys(head: CfgNode) -> None:
     cosine.SCALE = 30.0
     cosine.MARGIN = 0.0
     cosine.LABEL_SMOOTHING = 0.0
+
+    # The same with an additive angular margin m in radians (ArcFace), with a margin m on the cosine
+    # itself (CosFace), and ArcFace with several weight vectors an identity, of which the nearest
+    # counts (sub-center ArcFace).
+    head.ARCFACE = CfgNode({"SCALE": 30.0, "MARGIN": 0.3, "LABEL_SMOOTHING": 0.0})
+    head.COSFACE = CfgNode({"SCALE": 30.0, "MARGIN": 0.25, "LABEL_SMOOTHING": 0.0})
+    head.SUBCENTER_ARCFACE = CfgNode(
+        {"SCALE": 30.0, "MARGIN": 0.3, "LABEL_SMOOTHING": 0.0, "SUB_CENTERS": 3}
+    )
+    # Long tail: tau times the logarithm of each identity's share of the training boxes is added to
+    # its logit in OIM and in every softmax loss, in training (Menon et al., ICLR 2021); 0: none.
+    head.LOGIT_ADJUSTMENT = 0.0
 
     # Margin of the batch-hard triplet loss on Euclidean distances.
     head.TRIPLET = CfgNode({"MARGIN": 0.3})
@@ -125,6 +140,9 @@ def _add_input_keys(cfg: CfgNode) -> None:
     node.FLIP_PROBABILITY = 0.5
     # Black pixels added on each side before a random crop back to SIZE; 0: no crop.
     node.PADDING = 10
+    # Crops cut from frames, at training: each side of the box moves by up to this share of the box's
+    # width or height, as a detector's boxes do; 0: exact boxes.
+    node.BOX_JITTER = 0.0
     erasing = node.ERASING = CfgNode()
     # Random erasing (Zhong et al., AAAI 2020): probability; smallest and largest share of the
     # image's area; the aspect ratio is drawn between ASPECT and 1/ASPECT.
