@@ -39,6 +39,19 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # sampled proposals; 0 is all.
     branch.BOXES_PER_PERSON = 0
 
+    stl = node.STL = CfgNode()
+    # Subtask-dominated transfer learning: stage 1 trains a crop net, whose stem and stages start
+    # stage 2. CONFIG_FILE is a config of reid_heads.train_net, looked for beside this config; ""
+    # is no stage 1. WEIGHTS is a finished stage 1 instead, a checkpoint.
+    stl.CONFIG_FILE = ""
+    stl.WEIGHTS = ""
+    # Alternating keys and values on top of CONFIG_FILE.
+    stl.OPTS = ()
+    # Training sets of crops beside those of CONFIG_FILE, such as "market1501_train".
+    stl.EXTRA_DATASETS = ()
+    # Whether the branch's head starts from the crop net's too (BNNeck).
+    stl.TRANSFER_NECK = False
+
 
 def _add_training_keys(cfg: CfgNode) -> None:
     # Data of your own to register: (name, COCO JSON with person ids, folder of its images, "train"
@@ -49,6 +62,18 @@ def _add_training_keys(cfg: CfgNode) -> None:
     # Largest relative change of brightness, contrast and saturation of training frames, each drawn
     # uniformly from 1 - x to 1 + x; 0 leaves them as they are.
     cfg.INPUT.COLOR_JITTER = 0.0
+
+    # The order of training frames is detectron2's DATALOADER.SAMPLER_TRAIN: "TrainingSampler", or
+    # for long tails "RepeatFactorTrainingSampler" (t is REPEAT_THRESHOLD: the share of frames,
+    # 0..1, below which an identity's frames are repeated), "ClassBalancedSampler" or
+    # "IdentityUniformSampler".
+    frames = cfg.DATALOADER.FRAMES = CfgNode()
+    # "ClassBalancedSampler": an identity in n frames weighs (1 - beta) / (1 - beta^n); 0 draws all
+    # frames alike, towards 1 it weighs 1 / n.
+    frames.CLASS_BALANCED_BETA = 0.99
+    # "ClassBalancedSampler" and "IdentityUniformSampler": share of the draws, 0..1, for frames
+    # without labelled people, so that detection goes on seeing them; -1: their share of the set.
+    frames.UNLABELED_SHARE = -1.0
 
 
 def _add_test_keys(cfg: CfgNode) -> None:
@@ -67,6 +92,9 @@ def _add_test_keys(cfg: CfgNode) -> None:
     search.SUBSETS = ()
     # PRW and COCO layouts: also score with the query's camera left out of the gallery.
     search.MULTI_VIEW = False
+    # Also score the first protocol's queries in three groups by how many boxes of the test set show
+    # their identity: "search_head", "search_middle" and "search_tail".
+    search.BY_FREQUENCY = False
     context = search.CONTEXT = CfgNode()
     # Context bipartite graph matching (SeqNet), scored besides the plain search: K1 gallery
     # detections are re-ranked by the K2 most confident people around the query. Published: CUHK-

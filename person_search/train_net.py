@@ -3,6 +3,7 @@
 python -m person_search.train_net --config-file configs/drawn_cuhk/slim_fpn.yaml
 """
 
+import os
 from collections import OrderedDict
 from functools import partial
 
@@ -14,6 +15,8 @@ from person_search.config import add_person_search_config
 from person_search.data import register_coco_person
 from person_search.data.loaders import build_test_loader, build_train_loader
 from person_search.evaluation import PersonSearchEvaluator
+from person_search.stage1 import stage1_weights
+from person_search.transfer import transfer_weights
 from reid_heads.launch import parse_and_launch, read_config, set_up_output, use_available_device
 from reid_heads.trainer import ResumableTrainer
 
@@ -22,6 +25,14 @@ class PersonSearchTrainer(ResumableTrainer):
     """The resumable trainer with the data and the scorer of person search."""
 
     main_metric = "search/mAP"
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Continue after the last checkpoint, or load weights, then those of stage 1 over them."""
+        super().resume_or_load(resume)
+        stl = self.cfg.MODEL.PERSON_SEARCH.STL
+        if stl.WEIGHTS and not (resume and self.checkpointer.has_checkpoint()):
+            # The checkpointer's model is the one inside DistributedDataParallel.
+            transfer_weights(self.checkpointer.model, stl.WEIGHTS, stl.TRANSFER_NECK)
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):
@@ -103,8 +114,17 @@ def setup(args) -> CfgNode:
 
 
 def main(args) -> OrderedDict | None:
-    """Train, or evaluate with ``--eval-only``; return the results on the main process."""
-    return PersonSearchTrainer.run(setup(args), args)
+    """Train, or evaluate with ``--eval-only``; return the results on the main process.
+
+    With ``MODEL.PERSON_SEARCH.STL`` stage 1 comes first, unless stage 2 has begun already.
+    """
+    cfg = setup(args)
+    has_begun = args.resume and os.path.isfile(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint"))
+    if not args.eval_only and not has_begun:
+        cfg.defrost()
+        cfg.MODEL.PERSON_SEARCH.STL.WEIGHTS = stage1_weights(cfg, args)
+        cfg.freeze()
+    return PersonSearchTrainer.run(cfg, args)
 
 
 if __name__ == "__main__":

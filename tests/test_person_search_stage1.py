@@ -1,0 +1,172 @@
+import numpy as np
+import pytest
+import torch
+from conftest import CONFIGS, TINY_FPN, assert_same, draw_scene, overrides_of
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.engine import default_argument_parser
+from PIL import Image
+
+from person_search.stage1 import load_stage1_config
+from person_search.train_net import load_config, main
+
+PIDS = [[0, 1], [2, 3], [], [1, 2], [0, 3]]
+STAGE1 = """
+_BASE_: {base}
+MODEL:
+  BACKBONE: {{NAME: build_slim_resnet_backbone}}
+  SLIM_RESNET: {{STEM_CHANNELS: 8, CHANNELS: [8, 12, 16, 24], NUM_BLOCKS: [1, 1, 1, 1]}}
+  CROP_REID: {{LAST_STRIDE: 1}}
+  REID_HEAD: {{BATCH_NORM: True}}
+INPUT: {{REID: {{SIZE: [32, 16]}}}}
+DATASETS:
+  CROPS: [["{name}", "{crops}", "train"], ["{name}_more", "{more}", "train"]]
+  TRAIN: ["{name}"]
+DATALOADER: {{REID: {{SAMPLER: identity_uniform, IMAGES_PER_IDENTITY: 2}}}}
+SOLVER: {{IMS_PER_BATCH: 8, MAX_ITER: 4, CHECKPOINT_PERIOD: 2, REID: {{EPOCHS: 0}}}}
+"""
+
+
+def write_crops(folder, pids):
+    folder.mkdir()
+    for pid in pids:
+        for number in range(3):
+            image, boxes = draw_scene([pid], seed=number)
+            x1, y1, x2, y2 = boxes[0].astype(int)
+            Image.fromarray(image[y1:y2, x1:x2]).save(folder / f"{pid}_c1_{number}.png")
+
+
+@pytest.fixture
+def toy(write_frames, tmp_path):
+    """Frames for stage 2, crops of the same people for stage 1, and stage 1's config."""
+    name = "toy_stage1"
+    frames = write_frames(PIDS)
+    DatasetCatalog.register(name, lambda: frames)
+    MetadataCatalog.get(name).set(thing_classes=["person"])
+    write_crops(tmp_path / "crops", range(4))
+    write_crops(tmp_path / "more", range(3))
+    base = CONFIGS / "Base-Slim-CropReID.yaml"
+    crops, more = tmp_path / "crops", tmp_path / "more"
+    text = STAGE1.format(base=base, name=f"{name}_crops", crops=crops, more=more)
+    (tmp_path / "stage1.yaml").write_text(text)
+    yield name
+    for registered in (name, f"{name}_crops", f"{name}_crops_more"):
+        if registered in DatasetCatalog.list():
+            DatasetCatalog.remove(registered)
+        MetadataCatalog.pop(registered, None)
+
+
+@pytest.fixture
+def launch(toy, tmp_path):
+    """Run main() of person search with stage 1 in its config; return the output folder."""
+
+    def run(folder, *overrides, flags=()):
+        settings = f"""
+        DATASETS.TRAIN ('{toy}',)
+        DATASETS.TEST ()
+        MODEL.PERSON_SEARCH.STL.CONFIG_FILE {tmp_path / "stage1.yaml"}
+        MODEL.PERSON_SEARCH.IDENTITY_BRANCH.BODY res3+res4+res5
+        MODEL.PERSON_SEARCH.IDENTITY_BRANCH.IN_FEATURES ['res2']
+        MODEL.PERSON_SEARCH.IDENTITY_BRANCH.LAST_STRIDE 1
+        MODEL.REID_HEAD.NAME BNNeckHead
+        INPUT.MIN_SIZE_TRAIN (64,96)
+        INPUT.MAX_SIZE_TRAIN 160
+        SOLVER.IMS_PER_BATCH 2
+        SOLVER.MAX_ITER 4
+        SOLVER.CHECKPOINT_PERIOD 2
+        TEST.EVAL_PERIOD 0
+        OUTPUT_DIR {tmp_path / folder}
+        """
+        options = overrides_of(TINY_FPN) + [w.strip() for w in overrides_of(settings)]
+        config = str(CONFIGS / "Base-Slim-FPN.yaml")
+        arguments = ["--config-file", config, *flags, *options, *overrides]
+        main(default_argument_parser().parse_args(arguments))
+        return tmp_path / folder
+
+    return run
+
+
+def weights_of(path):
+    return torch.load(path, weights_only=True)["model"]
+
+
+def test_one_command_trains_both_stages(launch):
+    output = launch("both")
+    stage1, first = weights_of(output / "stage1" / "model_final.pth"), output / "model_0000001.pth"
+    body = "roi_heads.identity_branch.body."
+    for name, value in stage1.items():
+        if name.startswith("backbone.res5.") and name.endswith("conv1.weight"):
+            trained = weights_of(first)[body + name.removeprefix("backbone.")]
+            # Two steps of stage 2 away from stage 1's end, and not where it started.
+            assert 0 < (trained - value).abs().max() < 0.05
+    log = (output / "log.txt").read_text()
+    assert "stage 1 begins" in log and "stage 1 weights from" in log and "transferred" in log
+    assert load_config(str(output / "config.yaml")).SOLVER.MAX_ITER == 4
+    assert (output / "model_final.pth").exists()
+
+
+def test_stage_2_from_a_given_checkpoint_is_the_same(launch):
+    both = launch("both")
+    checkpoint = both / "stage1" / "model_final.pth"
+    given = launch("given", "MODEL.PERSON_SEARCH.STL.WEIGHTS", str(checkpoint))
+    assert not (given / "stage1").exists()
+    assert_same(weights_of(both / "model_final.pth"), weights_of(given / "model_final.pth"))
+
+
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+def test_an_interrupted_run_ends_as_a_straight_one(stage, launch):
+    straight = launch("straight")
+    halted = launch("halted")
+    halt(halted / "stage1" if stage == "stage1" else halted)
+    if stage == "stage1":
+        for path in [*halted.glob("*.pth"), halted / "last_checkpoint"]:
+            path.unlink()
+    launch("halted", flags=["--resume"])
+    assert_same(weights_of(straight / "model_final.pth"), weights_of(halted / "model_final.pth"))
+
+
+def halt(folder):
+    """Leave what a process leaves that was stopped just after the checkpoint of iteration 2."""
+    (folder / "model_final.pth").unlink()
+    (folder / "last_checkpoint").write_text("model_0000001.pth")
+
+
+def test_extra_sets_join_stage_1(toy, tmp_path):
+    cfg = load_config("", ["OUTPUT_DIR", str(tmp_path), "SEED", "5", "MODEL.DEVICE", "cpu"])
+    cfg.MODEL.PERSON_SEARCH.STL.CONFIG_FILE = "stage1.yaml"
+    beside = str(tmp_path / "main.yaml")
+    alone = load_stage1_config(cfg, beside)
+    assert alone.MODEL.REID_HEAD.NUM_IDENTITIES == 4
+    assert alone.SEED == 5 and alone.OUTPUT_DIR == str(tmp_path / "stage1")
+    cfg.MODEL.PERSON_SEARCH.STL.EXTRA_DATASETS = (f"{toy}_crops_more",)
+    cfg.MODEL.PERSON_SEARCH.STL.OPTS = ("SOLVER.REID.EPOCHS", 3, "SOLVER.BASE_LR", 0.5)
+    joined = load_stage1_config(cfg, beside)
+    assert joined.MODEL.REID_HEAD.NUM_IDENTITIES == 7
+    assert joined.DATASETS.TRAIN == (f"{toy}_crops", f"{toy}_crops_more")
+    # 21 crops in batches of 8: 2 iterations an epoch.
+    assert joined.SOLVER.MAX_ITER == 6 and joined.SOLVER.BASE_LR == 0.5
+
+
+def test_another_network_is_refused_before_it_is_trained(launch, tmp_path):
+    with pytest.raises(ValueError, match="LAST_STRIDE"):
+        launch("out", "MODEL.PERSON_SEARCH.IDENTITY_BRANCH.LAST_STRIDE", "2")
+    assert not (tmp_path / "out" / "stage1").exists()
+
+
+def test_missing_files_are_named(launch):
+    with pytest.raises(FileNotFoundError, match=r"no/config\.yaml"):
+        launch("out", "MODEL.PERSON_SEARCH.STL.CONFIG_FILE", "no/config.yaml")
+    with pytest.raises(FileNotFoundError, match=r"no stage 1 checkpoint no/weights\.pth"):
+        launch("out", "MODEL.PERSON_SEARCH.STL.WEIGHTS", "no/weights.pth")
+
+
+def test_features_do_not_change_with_a_moved_file(launch, tmp_path, caplog):
+    """A checkpoint without its config is taken, but the log says what could not be compared."""
+    checkpoint = launch("both") / "stage1" / "model_final.pth"
+    moved = tmp_path / "moved" / "weights.pth"
+    moved.parent.mkdir()
+    moved.write_bytes(checkpoint.read_bytes())
+    output = launch("given", "MODEL.PERSON_SEARCH.STL.WEIGHTS", str(moved))
+    assert "cannot be compared" in (output / "log.txt").read_text()
+    assert np.isfinite(
+        sum(float(v.float().sum()) for v in weights_of(output / "model_final.pth").values())
+    )
