@@ -1,4 +1,7 @@
-"""Stage 1 of STL inside person search's launcher: train the crop net that stage 2 starts from."""
+"""Stage 1 of STL: train the crop net that stage 2 starts from.
+
+``person_search.train_net`` does so by itself, ``person_search.train_stage1`` does nothing else.
+"""
 
 import argparse
 import logging
@@ -86,10 +89,28 @@ def _check_given(cfg: CfgNode, weights: str) -> None:
     """Compare with the config that stands beside a checkpoint of our trainer."""
     config_file = os.path.join(os.path.dirname(weights), "config.yaml")
     if os.path.isfile(config_file):
-        check_same_input(cfg, crop_train_net.load_config(config_file))
+        check_same_input(cfg, _read_network(config_file))
     else:
         logger.warning(
             "there is no config.yaml beside %s: pixel statistics, strides and the stem's ReLU "
             "cannot be compared with stage 2's",
             weights,
         )
+
+
+def _read_network(config_file: str) -> CfgNode:
+    """Return the defaults of crop ReID with what a written config says of network and input.
+
+    Nothing else is read: keys that were renamed since then must not make a checkpoint unusable.
+    """
+    written = CfgNode.load_yaml_with_base(config_file)
+    network = crop_train_net.load_config("")
+    for name in ("BACKBONE", "RESNETS", "CROP_REID"):
+        known = network.MODEL[name]
+        for key, value in written.get("MODEL", {}).get(name, {}).items():
+            if key in known:
+                known[key] = value
+    for key in ("PIXEL_MEAN", "PIXEL_STD"):
+        network.MODEL[key] = written.get("MODEL", {}).get(key, network.MODEL[key])
+    network.INPUT.FORMAT = written.get("INPUT", {}).get("FORMAT", network.INPUT.FORMAT)
+    return network

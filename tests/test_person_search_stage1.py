@@ -6,6 +6,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
 from PIL import Image
 
+from person_search import train_stage1
 from person_search.stage1 import load_stage1_config
 from person_search.train_net import load_config, main
 
@@ -59,7 +60,7 @@ def toy(write_frames, tmp_path):
 def launch(toy, tmp_path):
     """Run main() of person search with stage 1 in its config; return the output folder."""
 
-    def run(folder, *overrides, flags=()):
+    def run(folder, *overrides, flags=(), train=main):
         settings = f"""
         DATASETS.TRAIN ('{toy}',)
         DATASETS.TEST ()
@@ -79,7 +80,7 @@ def launch(toy, tmp_path):
         options = overrides_of(TINY_FPN) + [w.strip() for w in overrides_of(settings)]
         config = str(CONFIGS / "Base-Slim-FPN.yaml")
         arguments = ["--config-file", config, *flags, *options, *overrides]
-        main(default_argument_parser().parse_args(arguments))
+        train(default_argument_parser().parse_args(arguments))
         return tmp_path / folder
 
     return run
@@ -130,26 +131,49 @@ def halt(folder):
     (folder / "last_checkpoint").write_text("model_0000001.pth")
 
 
+def test_stage_1_alone(launch):
+    both = launch("both")
+    alone = launch("alone", train=train_stage1.main)
+    assert not list(alone.glob("*.pth")), "stage 2 was trained"
+    finals = [folder / "stage1" / "model_final.pth" for folder in (both, alone)]
+    assert_same(*(weights_of(path) for path in finals))
+    with pytest.raises(ValueError, match="expected a config file of stage 1"):
+        launch("none", "MODEL.PERSON_SEARCH.STL.CONFIG_FILE", "", train=train_stage1.main)
+
+
 def test_extra_sets_join_stage_1(toy, tmp_path):
     cfg = load_config("", ["OUTPUT_DIR", str(tmp_path), "SEED", "5", "MODEL.DEVICE", "cpu"])
     cfg.MODEL.PERSON_SEARCH.STL.CONFIG_FILE = "stage1.yaml"
     beside = str(tmp_path / "main.yaml")
     alone = load_stage1_config(cfg, beside)
     assert alone.MODEL.REID_HEAD.NUM_IDENTITIES == 4
-    assert alone.SEED == 5 and alone.OUTPUT_DIR == str(tmp_path / "stage1")
+    assert alone.SEED == 5 and alone.OUTPUT_DIR.endswith("/stage1")
     cfg.MODEL.PERSON_SEARCH.STL.EXTRA_DATASETS = (f"{toy}_crops_more",)
     cfg.MODEL.PERSON_SEARCH.STL.OPTS = ("SOLVER.REID.EPOCHS", 3, "SOLVER.BASE_LR", 0.5)
     joined = load_stage1_config(cfg, beside)
     assert joined.MODEL.REID_HEAD.NUM_IDENTITIES == 7
-    assert joined.DATASETS.TRAIN == (f"{toy}_crops", f"{toy}_crops_more")
+    assert list(joined.DATASETS.TRAIN) == [f"{toy}_crops", f"{toy}_crops_more"]
     # 21 crops in batches of 8: 2 iterations an epoch.
-    assert joined.SOLVER.MAX_ITER == 6 and joined.SOLVER.BASE_LR == 0.5
+    assert joined.SOLVER.MAX_ITER == 3 * 2
+    assert joined.dump().count("BASE_LR: 0.5") == 1
 
 
 def test_another_network_is_refused_before_it_is_trained(launch, tmp_path):
     with pytest.raises(ValueError, match="LAST_STRIDE"):
         launch("out", "MODEL.PERSON_SEARCH.IDENTITY_BRANCH.LAST_STRIDE", "2")
     assert not (tmp_path / "out" / "stage1").exists()
+
+
+def test_a_given_checkpoint_of_an_older_version_is_compared(launch):
+    """Its config may have keys that no longer exist; what matters is read all the same."""
+    checkpoint = launch("both") / "stage1" / "model_final.pth"
+    config = checkpoint.parent / "config.yaml"
+    config.write_text(config.read_text() + "GONE: {KEY: 3}\n")
+    weights = ["MODEL.PERSON_SEARCH.STL.WEIGHTS", str(checkpoint)]
+    launch("given", *weights)
+    config.write_text(config.read_text().replace("LAST_STRIDE: 1", "LAST_STRIDE: 2"))
+    with pytest.raises(ValueError, match="LAST_STRIDE is 2 there, 1 here"):
+        launch("refused", *weights)
 
 
 def test_missing_files_are_named(launch):
