@@ -1,10 +1,12 @@
+import logging
 from itertools import islice
 
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from person_search.data.loaders import build_test_loader, build_train_loader
+from person_search.data.loaders import TAIL_SAMPLERS, build_test_loader, build_train_loader
+from person_search.data.samplers import OrientationSampler
 from reid_heads.labels import UNLABELED_PID
 
 PIDS = [[0, 1], [], [UNLABELED_PID], [2, 3], [1], [0, UNLABELED_PID, 3], [2]]
@@ -110,4 +112,55 @@ def test_wrong_number_of_identities_is_refused(configured, tiny_cfg, dataset):
 def test_two_training_sets_are_refused(tiny_cfg, dataset):
     cfg = make_cfg(tiny_cfg, dataset, DATASETS__TRAIN=(dataset, dataset))
     with pytest.raises(ValueError, match=r"DATASETS\.TRAIN.*overlap"):
+        build_train_loader(cfg)
+
+
+@pytest.mark.parametrize("name", ["TrainingSampler", *TAIL_SAMPLERS])
+def test_the_config_chooses_the_sampler(name, tiny_cfg, dataset, caplog):
+    cfg = make_cfg(
+        tiny_cfg, dataset, DATALOADER__SAMPLER_TRAIN=name, DATALOADER__REPEAT_THRESHOLD=0.9
+    )
+    with caplog.at_level(logging.INFO, "person_search.data.loaders"):
+        _, sampler = build_train_loader(cfg)
+    lines = [line for line in caplog.messages if line.startswith(name)]
+    if name == "TrainingSampler":
+        assert type(sampler) is OrientationSampler
+        assert not lines
+        return
+    assert type(sampler) is TAIL_SAMPLERS[name][0]
+    assert sampler.is_labeled.tolist() == [True, False, False, True, True, True, True]
+    # Each identity is in two frames.
+    assert sampler.counts.tolist() == [2, 2, 2, 2]
+    assert len(lines) == 1
+    assert "the rarest identities (4, in 2 frames each) are shown" in lines[0]
+    straight = first_batches(cfg, 6)
+    assert_same(first_batches(cfg, 2, start=4), straight[4:])
+
+
+def test_settings_reach_the_samplers(tiny_cfg, dataset):
+    settings = {"DATALOADER__SAMPLER_TRAIN": "RepeatFactorTrainingSampler"}
+    cfg = make_cfg(tiny_cfg, dataset, DATALOADER__REPEAT_THRESHOLD=2 / 7, **settings)
+    assert build_train_loader(cfg)[1].expected_draws == pytest.approx([1] * 7)
+    cfg = make_cfg(tiny_cfg, dataset, DATALOADER__REPEAT_THRESHOLD=8 / 7 - 1e-9, **settings)
+    with pytest.raises(ValueError, match="REPEAT_THRESHOLD"):
+        build_train_loader(cfg)
+    settings = {
+        "DATALOADER__SAMPLER_TRAIN": "ClassBalancedSampler",
+        "DATALOADER__FRAMES__UNLABELED_SHARE": 0.5,
+    }
+    cfg = make_cfg(tiny_cfg, dataset, **settings)
+    draws = build_train_loader(cfg)[1].expected_draws
+    assert draws[[1, 2]] == pytest.approx([7 / 4] * 2)
+    cfg = make_cfg(tiny_cfg, dataset, DATALOADER__FRAMES__CLASS_BALANCED_BETA=2.0, **settings)
+    with pytest.raises(ValueError, match=r"CLASS_BALANCED_BETA is 2\.0"):
+        build_train_loader(cfg)
+
+
+def test_an_unknown_sampler_is_refused(tiny_cfg, dataset):
+    cfg = make_cfg(tiny_cfg, dataset, DATALOADER__SAMPLER_TRAIN="RandomSubsetTrainingSampler")
+    message = (
+        r"SAMPLER_TRAIN is 'RandomSubset.*expected one of \['TrainingSampler', "
+        "'RepeatFactorTrainingSampler', 'ClassBalancedSampler', 'IdentityUniformSampler'"
+    )
+    with pytest.raises(ValueError, match=message):
         build_train_loader(cfg)

@@ -1,13 +1,45 @@
 """Data loaders on detectron2's builders."""
 
+import logging
+from collections.abc import Callable
+from typing import Any
+
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader, get_detection_dataset_dicts
 from detectron2.utils import comm
 
 from person_search.data.mapper import PersonSearchMapper
-from person_search.data.samplers import OrientationSampler
+from person_search.data.samplers import (
+    ClassBalancedSampler,
+    IdentityUniformFrameSampler,
+    OrientationSampler,
+    RepeatFactorSampler,
+)
 from reid_heads.data.loaders import build_resumable_loader, check_num_identities
+from reid_heads.data.samplers import ResumableSampler
 from reid_heads.labels import UNLABELED_PID
+
+# Values of DATALOADER.SAMPLER_TRAIN beside "TrainingSampler", detectron2's own names where it has
+# such a sampler: the class and its arguments from the node DATALOADER.
+TAIL_SAMPLERS: dict[str, tuple[Any, Callable[[CfgNode], dict[str, float]]]] = {
+    "RepeatFactorTrainingSampler": (
+        RepeatFactorSampler,
+        lambda node: {"threshold": node.REPEAT_THRESHOLD},
+    ),
+    "ClassBalancedSampler": (
+        ClassBalancedSampler,
+        lambda node: {
+            "beta": node.FRAMES.CLASS_BALANCED_BETA,
+            "unlabeled_share": node.FRAMES.UNLABELED_SHARE,
+        },
+    ),
+    "IdentityUniformSampler": (
+        IdentityUniformFrameSampler,
+        lambda node: {"unlabeled_share": node.FRAMES.UNLABELED_SHARE},
+    ),
+}
+
+logger = logging.getLogger(__name__)
 
 
 def build_train_loader(cfg: CfgNode):
@@ -18,25 +50,44 @@ def build_train_loader(cfg: CfgNode):
 
     Raises:
         ValueError: if the data sets hold another number of identities than
-            ``cfg.MODEL.REID_HEAD.NUM_IDENTITIES``.
+            ``cfg.MODEL.REID_HEAD.NUM_IDENTITIES``, or if ``cfg.DATALOADER.SAMPLER_TRAIN`` is
+            unknown or its settings do not suit the data.
     """
     frames = get_detection_dataset_dicts(
         cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
     check_num_identities(cfg, _count_identities(cfg, frames))
-    sampler = OrientationSampler(
-        [frame["height"] > frame["width"] for frame in frames],
-        cfg.SOLVER.IMS_PER_BATCH,
-        seed=max(cfg.SEED, 0),
-        rank=comm.get_rank(),
-        num_processes=comm.get_world_size(),
-    )
+    sampler = _build_sampler(cfg, frames)
     return build_resumable_loader(cfg, frames, PersonSearchMapper(cfg, True), sampler), sampler
 
 
 def build_test_loader(cfg: CfgNode, dataset_name: str):
     """Build the loader of one test set, each frame with its queries."""
     return build_detection_test_loader(cfg, dataset_name, mapper=PersonSearchMapper(cfg, False))
+
+
+def _build_sampler(cfg: CfgNode, frames: list[dict]) -> ResumableSampler:
+    """Build the sampler that ``cfg.DATALOADER.SAMPLER_TRAIN`` names; log what it does."""
+    name = cfg.DATALOADER.SAMPLER_TRAIN
+    common = {
+        "is_portrait": [frame["height"] > frame["width"] for frame in frames],
+        "batch_size": cfg.SOLVER.IMS_PER_BATCH,
+        "seed": max(cfg.SEED, 0),
+        "rank": comm.get_rank(),
+        "num_processes": comm.get_world_size(),
+    }
+    if name == "TrainingSampler":
+        return OrientationSampler(**common)
+    if name not in TAIL_SAMPLERS:
+        raise ValueError(
+            f"DATALOADER.SAMPLER_TRAIN is {name!r}; expected one of "
+            f"{['TrainingSampler', *TAIL_SAMPLERS]}"
+        )
+    kind, read_settings = TAIL_SAMPLERS[name]
+    pids = [[person["person_id"] for person in frame["annotations"]] for frame in frames]
+    sampler = kind(pids=pids, **common, **read_settings(cfg.DATALOADER))
+    logger.info("%s: %s", name, sampler.describe_tail())
+    return sampler
 
 
 def _count_identities(cfg: CfgNode, frames: list[dict]) -> int:
