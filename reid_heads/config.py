@@ -141,8 +141,16 @@ def _add_input_keys(cfg: CfgNode) -> None:
     # Black pixels added on each side before a random crop back to SIZE; 0: no crop.
     node.PADDING = 10
     # Crops cut from frames, at training: each side of the box moves by up to this share of the box's
-    # width or height, as a detector's boxes do; 0: exact boxes.
+    # width or height, as a detector's boxes do; 0: exact boxes. Below 0.5.
     node.BOX_JITTER = 0.0
+    # Crops cut from frames: the frame is resized first, by the rule of INPUT.MIN_SIZE_TEST and
+    # MAX_SIZE_TEST (shorter side, limit of the longer side, pixels), so that people look as blurred
+    # as to the person search model; FRAME_MIN_SIZE 0: cut from the frame as it is.
+    node.FRAME_MIN_SIZE = 0
+    node.FRAME_MAX_SIZE = 1333
+    # Crops cut from frames, at training: mebibytes of cut pixels that each process (each worker of
+    # the loader) keeps, since decoding whole frames again is slow; 0: none. Results do not change.
+    node.CACHE_MB = 0
     erasing = node.ERASING = CfgNode()
     # Random erasing (Zhong et al., AAAI 2020): probability; smallest and largest share of the
     # image's area; the aspect ratio is drawn between ASPECT and 1/ASPECT.

@@ -16,6 +16,7 @@ from reid_heads.data.augmentation import (
     build_test_augmentations,
     build_train_augmentations,
     erasing_fill,
+    jitter_box,
 )
 
 MEAN_RGB, STD_RGB = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -68,6 +69,21 @@ def test_pad_and_crop_is_padding_and_then_a_crop():
     augment = PadAndCrop(padding)
     seen = {augment.get_transform(image).apply_image(image).tobytes() for _ in range(200)}
     assert seen == windows and len(windows) == 9
+
+
+# --- box jitter ------------------------------------------------------------------------------
+
+
+def test_jitter_by_hand(monkeypatch):
+    """Width 20, height 40: 10 + 0.1 * 20, 20 - 0.1 * 40, 30 + 0.05 * 20, 60 + 0 * 40."""
+    draws = np.array([0.1, -0.1, 0.05, 0.0])
+    limits = []
+    monkeypatch.setattr(
+        augmentation.np.random, "uniform", lambda *args: limits.append(args) or draws
+    )
+    box = np.array([10.0, 20.0, 30.0, 60.0])
+    assert jitter_box(box, 0.1).tolist() == [12, 16, 31, 60]
+    assert limits == [(-0.1, 0.1, 4)] and box.tolist() == [10, 20, 30, 60]
 
 
 # --- random erasing --------------------------------------------------------------------------

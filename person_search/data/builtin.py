@@ -15,6 +15,7 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from person_search.data.crops import register_crops
 from person_search.data.cuhk_sysu import load_cuhk_sysu, load_cuhk_sysu_protocol
 from person_search.data.protocol import SearchProtocol
 from person_search.data.prw import load_prw, load_prw_protocol
@@ -56,6 +57,8 @@ def get_datasets_root() -> Path:
 
 def register_all(root: str | Path | None = None) -> None:
     """Register all built-in data sets; nothing is read before it is asked for.
+
+    Of each training set the labelled boxes are registered too, as crops: ``prw_train_crops``.
 
     A second call with the same root does nothing, with another root it registers anew.
 
@@ -107,3 +110,5 @@ def _register(name: str, dataset: BuiltinDataset, folder: Path, split: str) -> N
         metadata.set(load_protocol=partial(dataset.load_protocol, folder, title=dataset.folder))
     if split in dataset.num_identities:
         metadata.set(num_identities=dataset.num_identities[split])
+    if split == "train":
+        register_crops(name)

@@ -19,6 +19,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from person_search.data.crops import register_crops
 from person_search.data.frames import (
     Frame,
     Query,
@@ -110,6 +111,8 @@ def register_coco_person(
 ) -> None:
     """Register a COCO JSON file with person ids in detectron2's catalogs; nothing is read yet.
 
+    The labelled boxes of a training set are registered too, as the crops ``<name>_crops``.
+
     Args:
         name: the name for ``DATASETS.TRAIN`` or ``DATASETS.TEST``.
         json_file: the annotations.
@@ -125,6 +128,8 @@ def register_coco_person(
         if MetadataCatalog.get(name).get("origin") == origin:
             return
         raise ValueError(f"the data set name {name!r} is already registered; choose another")
+    if split == "train":
+        register_crops(name)
     DatasetCatalog.register(name, lambda: load_coco_person(json_file, image_root, split))
     metadata = MetadataCatalog.get(name)
     metadata.set(

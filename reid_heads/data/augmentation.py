@@ -149,6 +149,22 @@ class ResizeTo(T.Resize):
         return super().get_transform(image)
 
 
+def jitter_box(box: np.ndarray, share: float) -> np.ndarray:
+    """Move each side of a box at random, as a detector's boxes differ from the labelled ones.
+
+    Args:
+        box: (4,) of (x1, y1, x2, y2) in any pixels.
+        share: 0..0.5; a side moves uniformly by up to this share of the box's width or height,
+            inwards or outwards.
+
+    Returns:
+        The moved box, (4,), not clipped to anything.
+    """
+    sizes = np.tile(box[2:] - box[:2], 2)
+    moved: np.ndarray = box + np.random.uniform(-share, share, 4) * sizes
+    return moved
+
+
 def build_train_augmentations(cfg: CfgNode) -> list[T.Augmentation]:
     """Build resize, flip, pad and crop, erase from ``cfg.INPUT.REID``: the published order.
 

@@ -12,6 +12,7 @@ from detectron2.data import transforms as T
 from PIL import Image
 
 from reid_heads.data.augmentation import build_test_augmentations, build_train_augmentations
+from reid_heads.data.cutting import BoxCutter
 from reid_heads.data.samplers import DRAW_KEY
 from reid_heads.data.seeding import seeded
 
@@ -20,7 +21,7 @@ _LABELS = ("person_id", "cam_id", "image_id", "split", "domain")
 
 
 class CropMapper:
-    """Read a crop, augment it, and pass its labels on.
+    """Read a crop, or cut it out of a frame, augment it, and pass its labels on.
 
     Augmentations are seeded by the sample's draw number (see ``samplers.py``), so that a sample
     looks the same whichever worker maps it and whether or not training was interrupted before it.
@@ -32,6 +33,7 @@ class CropMapper:
         is_train: bool,
         *,
         augmentations: list[T.Augmentation],
+        cutter: BoxCutter,
         image_format: str,
         seed: int,
     ):
@@ -40,6 +42,7 @@ class CropMapper:
         Args:
             is_train: whether attributes are passed on.
             augmentations: in the order of their use.
+            cutter: cuts the crops that are boxes of frames.
             image_format: "RGB" or "BGR".
             seed: of the augmentations.
 
@@ -50,6 +53,7 @@ class CropMapper:
             raise ValueError(f"INPUT.FORMAT is {image_format!r}; expected 'RGB' or 'BGR'")
         self.is_train = is_train
         self.augmentations = T.AugmentationList(augmentations)
+        self.cutter = cutter
         self.image_format = image_format
         self.seed = seed
 
@@ -60,6 +64,7 @@ class CropMapper:
         return {
             "is_train": is_train,
             "augmentations": build(cfg),
+            "cutter": BoxCutter(cfg, is_train),
             "image_format": cfg.INPUT.FORMAT,
             "seed": max(cfg.SEED, 0),
         }
@@ -69,7 +74,9 @@ class CropMapper:
 
         Args:
             dataset_dict: ``file_name``, ``person_id``, ``cam_id``, ``image_id``, and optionally
-                ``split``, ``domain``, ``attributes``: one class number per group, (A,).
+                ``split``, ``domain``, ``attributes``: one class number per group, (A,). With
+                ``bbox``, (x1, y1, x2, y2) in original pixels, the file is a frame that the crop is
+                cut from.
 
         Returns:
             ``image``, (3, H, W) uint8 in the configured channel order, the labels, and at training
@@ -77,18 +84,25 @@ class CropMapper:
 
         Raises:
             OSError: if the image is missing or broken; the message names it.
+            ValueError: if ``bbox`` has no area inside the frame; the message names both.
         """
-        file_name = dataset_dict["file_name"]
-        with naming_unreadable(file_name):
-            image = utils.read_image(file_name, self.image_format)
-        augmented = T.AugInput(image)
         with seeded(self.seed, dataset_dict.get(DRAW_KEY)):
+            augmented = T.AugInput(self._read(dataset_dict))
             self.augmentations(augmented)
         mapped = {label: dataset_dict[label] for label in _LABELS if label in dataset_dict}
         mapped["image"] = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
         if self.is_train and "attributes" in dataset_dict:
             mapped["attributes"] = torch.tensor(dataset_dict["attributes"], dtype=torch.int64)
         return mapped
+
+    def _read(self, dataset_dict: dict[str, Any]) -> np.ndarray:
+        file_name = dataset_dict["file_name"]
+        with naming_unreadable(file_name):
+            if "bbox" not in dataset_dict:
+                image: np.ndarray = utils.read_image(file_name, self.image_format)
+                return image
+            crop = self.cutter(file_name, dataset_dict["bbox"])
+        return crop[:, :, ::-1] if self.image_format == "BGR" else crop
 
 
 @contextlib.contextmanager
