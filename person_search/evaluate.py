@@ -65,6 +65,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="rerank by the people around the query (context bipartite graph matching); optionally "
         "followed by k1 and k2, by default 10 3 for CUHK-SYSU and 30 4 otherwise",
     )
+    add(
+        "--by-frequency",
+        action="store_true",
+        help="also score the queries whose identities have most, middling and fewest boxes in the "
+        "test set, a third of the identities each, as search_head, search_middle and search_tail",
+    )
     weighting_help = "multiply similarities by the detection score"
     add("--confidence-weighting", action="store_true", help=weighting_help)
     add(
@@ -102,6 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             score_threshold=args.score_threshold,
             confidence_weighting=args.confidence_weighting,
             context=context,
+            by_frequency=args.by_frequency,
         )
         if args.json is not None:
             save_json(args.json, results)
@@ -122,11 +129,19 @@ def format_table(results: Mapping[str, Mapping[str, float]]) -> str:
         ("detection", {"people": results["detection"]}),
         ("COCO box AP", {"people": results["bbox"]}),
     ):
-        columns = list(next(iter(rows.values())))
+        columns = list(dict.fromkeys(column for row in rows.values() for column in row))
         lines.append(f"\n{title:<20}" + "".join(f"{column:>16}" for column in columns))
         for name, row in rows.items():
-            lines.append(f"  {name:<18}" + "".join(f"{row[column]:16.2f}" for column in columns))
+            cells = "".join(_format_cell(row, column) for column in columns)
+            lines.append(f"  {name:<18}{cells}".rstrip())
     return "\n".join(lines)
+
+
+def _format_cell(row: Mapping[str, float], column: str) -> str:
+    """Write a number, counts without decimals; blank where the row has none."""
+    if column not in row:
+        return " " * 16
+    return f"{row[column]:16d}" if isinstance(row[column], int) else f"{row[column]:16.2f}"
 
 
 def _get_layout(parser: argparse.ArgumentParser, dataset: str) -> str:

@@ -63,6 +63,7 @@ def build_evaluator(cfg: CfgNode, dataset_name: str) -> PersonSearchEvaluator:
         score_threshold=search.SCORE_THRESHOLD,
         confidence_weighting=search.CONFIDENCE_WEIGHTING,
         context=context,
+        by_frequency=search.BY_FREQUENCY,
     )
 
 

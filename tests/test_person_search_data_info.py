@@ -65,3 +65,27 @@ def test_unknown_and_missing_data_sets_are_named(tmp_path):
         _run("--dataset", "market")
     with pytest.raises(FileNotFoundError, match=r"no folder .*gone"):
         _run("--dataset", "prw", "--root", str(tmp_path / "gone"))
+
+
+def test_long_tails(tmp_path, capsys):
+    make_prw(tmp_path)
+    _run("--dataset", "prw", "--root", str(tmp_path))
+    lines = capsys.readouterr().out.splitlines()
+    # In the test frames person 30 has four boxes, 40 three: 4 / 7 = 57.1 %.
+    assert (
+        "test: 3 to 4 boxes per identity, median 3.5; the most frequent tenth has 57.1% of the "
+        "labelled boxes"
+    ) in lines
+    assert sum(line.startswith("train: 1 to 1 boxes per identity, median 1;") for line in lines)
+
+
+def test_the_most_frequent_tenth():
+    # 11 identities: the tenth is two of them. 10 + 4 of 10 + 4 + 9 boxes = 60.9 %.
+    pids = [*[0] * 10, *[1] * 4, *range(2, 11), -1]
+    dicts = [{"annotations": [{"person_id": pid}]} for pid in pids]
+    assert info.describe_tail(dicts) == (
+        "1 to 10 boxes per identity, median 1; the most frequent tenth has 60.9% of the labelled "
+        "boxes"
+    )
+    assert info.describe_tail(dicts[-1:]) == "nobody has an identity"
+    assert info.describe_tail([]) == "nobody has an identity"

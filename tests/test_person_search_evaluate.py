@@ -14,7 +14,7 @@ from person_search.evaluation.alignment import select_queries
 from person_search.evaluation.context import ContextMatching
 from person_search.evaluation.detection import coco_box_ap, evaluate_detection
 from person_search.evaluation.predictions import Predictions, save_predictions
-from person_search.evaluation.search import evaluate_search
+from person_search.evaluation.search import evaluate_search, search_each_query
 
 
 def predict(protocol, seed=0):
@@ -150,6 +150,34 @@ def test_context_matching(tmp_path, prw, options, expected):
     assert results["search"] == evaluate_search(protocol, predictions, context=expected)
 
 
+def test_by_frequency_on_prw(tmp_path, prw, capsys):
+    """Person 30 has four boxes in the test frames, person 40 three; a query each."""
+    root, predictions = prw
+    results = score(tmp_path, "prw", root, "--by-frequency")
+    assert list(results) == ["detection", "search", "search_head", "search_tail", "bbox"]
+    each = search_each_query(load_prw_protocol(root), predictions)
+    for name, query in (("search_head", each[0]), ("search_tail", each[1])):
+        assert results[name]["mAP"] == pytest.approx(100 * query.average_precision)
+        assert results[name]["queries"] == 1
+    lines = capsys.readouterr().out.splitlines()
+    (header,) = [line for line in lines if line.startswith("search")]
+    assert header.split() == ["search", "mAP", "top1", "top5", "top10", "queries"]
+    assert [line.split()[-1] for line in lines if line.startswith("  search_")] == ["1", "1"]
+    plain = score(tmp_path, "prw", root)
+    assert plain == {name: group for name, group in results.items() if name in plain}
+
+
+def test_by_frequency_on_cuhk_sysu(tmp_path, cuhk):
+    """p7 and p8 have two labelled boxes, p9 has one; further protocols are not parted."""
+    root, predictions = cuhk
+    results = score(tmp_path, "cuhk_sysu", root, "--by-frequency", "--all-gallery-sizes")
+    assert list(results)[:5] == ["detection", "search", "search_head", "search_tail", "search_g50"]
+    assert results["search_head"]["queries"] == 2
+    assert results["search_tail"]["queries"] == 1
+    each = search_each_query(load_cuhk_sysu_protocol(root), predictions)
+    assert results["search_tail"]["mAP"] == pytest.approx(100 * each[2].average_precision)
+
+
 def test_own_data(tmp_path):
     images = [
         {"id": i, "file_name": f"{i}.jpg", "width": 64, "height": 48, "cam_id": i} for i in (1, 2)
@@ -170,6 +198,8 @@ def test_own_data(tmp_path):
         ) == 0
     )  # fmt: skip
     assert json.loads(out.read_text()) == results
+    results = score(tmp_path, str(file), tmp_path, "--by-frequency")
+    assert results["search_middle"] == {**results["search"], "queries": 1}
 
 
 def refuse(capsys, *arguments):

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing
+from detectron2.data import MetadataCatalog
 from detectron2.structures import Boxes, Instances
 
 from person_search.data.protocol import SearchProtocol
 from person_search.evaluation import evaluator as module
 from person_search.evaluation.evaluator import PersonSearchEvaluator
 from person_search.evaluation.predictions import load_predictions
+from person_search.train_net import PersonSearchTrainer
 
 NUM = 4
 PERSON, COMPANION = [10.0, 10.0, 60.0, 160.0], [200.0, 10.0, 250.0, 160.0]
@@ -93,6 +95,49 @@ def test_a_perfect_model(tmp_path):
     assert not any("-" in name for group in results.values() for name in group)
     assert sorted(os.listdir(tmp_path / "inference")) == ["predictions.npz", "results.json"]
     assert json.loads((tmp_path / "inference/results.json").read_text()) == results
+
+
+def test_results_by_frequency(tmp_path):
+    """Identity 0 stands in three frames more, identity 3 in none but its query's."""
+    pids = [i % NUM for i in range(2 * NUM)]
+    pids[7] = -1
+    protocol = make_protocol()
+    protocol = replace(
+        protocol, frame_pids=tuple(np.array([p, 0 if i < 3 else -1]) for i, p in enumerate(pids))
+    )
+    evaluator = PersonSearchEvaluator(
+        {"search": protocol, "search_other": make_protocol()}, tmp_path, by_frequency=True
+    )
+    # Frames 4 and 5 of persons 0 and 1 were not run.
+    feed(evaluator, [0, 1, 2, 3, 6, 7])
+    results = evaluator.evaluate()
+    assert list(results) == [
+        "detection", "search", "search_head", "search_middle", "search_tail", "search_other",
+        "bbox",
+    ]  # fmt: skip
+    none = dict.fromkeys(PERFECT, 0.0)
+    assert results["search_head"] == {**none, "queries": 1}
+    half = {name: value / 2 for name, value in PERFECT.items()}
+    assert results["search_middle"] == {**half, "queries": 2}
+    assert results["search_tail"] == {**PERFECT, "queries": 1}
+    assert results["search"] == half
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+
+
+@pytest.mark.parametrize("by_frequency", [False, True])
+def test_the_config_asks_for_results_by_frequency(by_frequency, tiny_cfg, tmp_path):
+    name = "toy_frequency"
+    MetadataCatalog.get(name).set(layout="prw", load_protocol=make_protocol)
+    cfg = tiny_cfg(TEST__SEARCH__BY_FREQUENCY=by_frequency, OUTPUT_DIR=str(tmp_path))
+    try:
+        evaluator = PersonSearchTrainer.build_evaluator(cfg, name)
+    finally:
+        MetadataCatalog.remove(name)
+    feed(evaluator, range(8))
+    # Everybody stands in two frames: there is neither head nor tail.
+    groups = {"search_middle": {**PERFECT, "queries": NUM}} if by_frequency else {}
+    results = evaluator.evaluate()
+    assert {name: results[name] for name in results if "search_" in name} == groups
 
 
 def test_what_it_writes(tmp_path):

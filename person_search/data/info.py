@@ -1,8 +1,11 @@
 """``person-search info``: count a data set and compare it with the published numbers."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from person_search.data.builtin import BUILTIN_DATASETS, get_datasets_root, load_builtin
 from person_search.data.coco_person import load_coco_person
@@ -39,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the counts of a data set beside the published ones, and name what differs.
+    """Print a data set's counts beside the published ones, its long tails, and what differs.
 
     Args:
         args: with ``dataset`` and ``root``, as `add_arguments` gives them.
@@ -51,17 +54,20 @@ def run(args: argparse.Namespace) -> int:
         FileNotFoundError: files of the data set are missing.
         ValueError: the data set is unknown or not as it should be.
     """
-    counts = count_dataset(args.dataset, args.root)
+    splits = load_splits(args.dataset, args.root)
+    counts = {split: count_dicts(dicts) for split, dicts in splits.items()}
     published = PUBLISHED.get(args.dataset, {})
     print(format_counts(counts, published))
+    for split, dicts in splits.items():
+        print(f"{split}: {describe_tail(dicts)}")
     if published:
         differences = find_differences(counts, published)
         print("\n".join(differences) if differences else "All numbers are the published ones.")
     return 0
 
 
-def count_dataset(dataset: str, root: Path | None) -> dict[str, Counts]:
-    """Count every split of a data set.
+def load_splits(dataset: str, root: Path | None) -> dict[str, list[dict[str, Any]]]:
+    """Load every split of a data set.
 
     Args:
         dataset: a built-in name or a COCO JSON file, of which all images count as one split,
@@ -69,7 +75,7 @@ def count_dataset(dataset: str, root: Path | None) -> dict[str, Counts]:
         root: the data set's own folder, or the JSON file's image folder; None for the default.
 
     Returns:
-        Split to counts.
+        Split to dataset dicts.
 
     Raises:
         FileNotFoundError: files of the data set are missing.
@@ -78,23 +84,19 @@ def count_dataset(dataset: str, root: Path | None) -> dict[str, Counts]:
     if dataset in BUILTIN_DATASETS:
         builtin = BUILTIN_DATASETS[dataset]
         folder = get_datasets_root() / builtin.folder if root is None else root
-        return {
-            split: count_dicts(load_builtin(builtin, folder, split)) for split in ("train", "test")
-        }
+        return {split: load_builtin(builtin, folder, split) for split in ("train", "test")}
     path = Path(dataset)
     if path.suffix != ".json":
         raise ValueError(
             f"the data set {dataset!r} is unknown; choose one of {', '.join(BUILTIN_DATASETS)}, "
             f"or give a .json file"
         )
-    return {
-        "all": count_dicts(load_coco_person(path, path.parent if root is None else root, "test"))
-    }
+    return {"all": load_coco_person(path, path.parent if root is None else root, "test")}
 
 
 def count_dicts(dicts: list[dict[str, Any]]) -> Counts:
     """Count images, boxes, labelled boxes, identities and queries of dataset dicts."""
-    pids = [person["person_id"] for entry in dicts for person in entry["annotations"]]
+    pids = _list_pids(dicts)
     labelled = [pid for pid in pids if pid != UNLABELED_PID]
     return {
         "images": len(dicts),
@@ -103,3 +105,20 @@ def count_dicts(dicts: list[dict[str, Any]]) -> Counts:
         "identities": len(set(labelled)),
         "queries": sum(len(entry.get("queries", [])) for entry in dicts),
     }
+
+
+def describe_tail(dicts: list[dict[str, Any]]) -> str:
+    """Say in a line how unequally the labelled boxes of dataset dicts fall to identities."""
+    labelled = [pid for pid in _list_pids(dicts) if pid != UNLABELED_PID]
+    if not labelled:
+        return "nobody has an identity"
+    counts = np.sort(np.unique(labelled, return_counts=True)[1])
+    tenth = math.ceil(len(counts) / 10)
+    return (
+        f"{counts[0]} to {counts[-1]} boxes per identity, median {np.median(counts):g}; the most "
+        f"frequent tenth has {counts[-tenth:].sum() / len(labelled):.1%} of the labelled boxes"
+    )
+
+
+def _list_pids(dicts: list[dict[str, Any]]) -> list[int]:
+    return [person["person_id"] for entry in dicts for person in entry["annotations"]]

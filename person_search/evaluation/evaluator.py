@@ -50,6 +50,7 @@ class PersonSearchEvaluator(DatasetEvaluator):
         score_threshold: float = 0.5,
         confidence_weighting: bool = False,
         context: Mapping[str, int] | None = None,
+        by_frequency: bool = False,
         distributed: bool = True,
     ) -> None:
         """Set what is scored.
@@ -63,6 +64,8 @@ class PersonSearchEvaluator(DatasetEvaluator):
             confidence_weighting: Multiply similarities by the detection score.
             context: ``{"k1": .., "k2": ..}`` to score context matching beside the usual search,
                 as ``search_cbgm``; None leaves it out. Context people are saved in any case.
+            by_frequency: Score the first protocol's queries by how often the test set shows their
+                identities as well: ``search_head``, ``search_middle`` and ``search_tail``.
             distributed: Gather from all processes; False scores what this process alone has seen.
         """
         if not protocols:
@@ -74,6 +77,7 @@ class PersonSearchEvaluator(DatasetEvaluator):
         self._context = (
             None if context is None else ContextMatching(k1=context["k1"], k2=context["k2"])
         )
+        self._by_frequency = by_frequency
         self._distributed = distributed
         self._frames: list[FrameResult] = []
 
@@ -145,6 +149,7 @@ class PersonSearchEvaluator(DatasetEvaluator):
             predictions,
             score_threshold=self._score_threshold,
             confidence_weighting=self._confidence_weighting,
+            by_frequency=self._by_frequency,
         )
         if self._context is not None:
             results[f"{first}_cbgm"] = evaluate_search(

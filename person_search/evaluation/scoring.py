@@ -8,8 +8,9 @@ from person_search.data.protocol import SearchProtocol
 from person_search.evaluation.alignment import select_queries
 from person_search.evaluation.context import ContextMatching
 from person_search.evaluation.detection import coco_box_ap, evaluate_detection
+from person_search.evaluation.frequency import summarize_by_frequency
 from person_search.evaluation.predictions import Predictions
-from person_search.evaluation.search import evaluate_search
+from person_search.evaluation.search import score_queries
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ def score_predictions(
     score_threshold: float = 0.5,
     confidence_weighting: bool = False,
     context: ContextMatching | None = None,
+    by_frequency: bool = False,
 ) -> OrderedDict[str, dict[str, float]]:
     """Score one set of predictions by several protocols.
 
@@ -34,9 +36,11 @@ def score_predictions(
         score_threshold: Least score, 0..1, of a detection that counts.
         confidence_weighting: Multiply similarities by the detection score.
         context: Rerank by the people around the query; None does not.
+        by_frequency: Score the first protocol's queries by the frequency of their identities too.
 
     Returns:
-        ``detection``, one group a protocol, and COCO's ``bbox``; in percent.
+        ``detection``, one group a protocol, those of ``summarize_by_frequency`` after the first
+        one, and COCO's ``bbox``; in percent.
 
     Raises:
         ValueError: If there is no protocol, or one does not fit the predictions.
@@ -46,17 +50,24 @@ def score_predictions(
     results: OrderedDict[str, dict[str, float]] = OrderedDict()
     for name, source in protocols.items():
         protocol = load_protocol(source)
-        if not results:
+        is_first = not results
+        if is_first:
             results["detection"] = evaluate_detection(protocol, predictions, score_threshold)
             bbox = coco_box_ap(protocol, predictions)
-        results[name] = evaluate_search(
+        scores = score_queries(
             protocol,
             pick_queries(predictions, protocol),
             score_threshold,
             confidence_weighting,
             context,
         )
+        results[name] = scores.summarize()
         logger.info("%s, %s: %s", name, protocol.name, format_metrics(results[name]))
+        if by_frequency and is_first:
+            groups = summarize_by_frequency(protocol, scores, name)
+            results.update(groups)
+            for group, metrics in groups.items():
+                logger.info("%s: %s", group, format_metrics(metrics))
     results["bbox"] = bbox
     logger.info("detection: %s", format_metrics(results["detection"]))
     logger.info("COCO box AP: %s", format_metrics(bbox))

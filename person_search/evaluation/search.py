@@ -30,6 +30,30 @@ TOP_K = (1, 5, 10)
 
 
 @dataclass(frozen=True)
+class SearchScores:
+    """Every query's scores, in the protocol's order."""
+
+    precisions: np.ndarray
+    """(Q,) average precision in 0..1, with the recall already multiplied in."""
+
+    ranks: np.ndarray
+    """(Q,) int64: rank, from 1, of the best true detection; 0 where none was found."""
+
+    def summarize(self, rows: np.ndarray | None = None) -> dict[str, float]:
+        """Return ``mAP``, ``top1``, ``top5``, ``top10`` in percent.
+
+        Args:
+            rows: Which queries count, one at least; None for all.
+        """
+        precisions = self.precisions if rows is None else self.precisions[rows]
+        ranks = self.ranks if rows is None else self.ranks[rows]
+        result = {"mAP": 100 * float(precisions.mean())}
+        for k in TOP_K:
+            result[f"top{k}"] = 100 * float(np.mean((ranks > 0) & (ranks <= k)))
+        return result
+
+
+@dataclass(frozen=True)
 class QueryResult:
     """One query's search, for looking at."""
 
@@ -97,6 +121,18 @@ def evaluate_search(
         ValueError: If protocol and predictions do not fit, there is no query, or context is asked
             for but absent.
     """
+    scores = score_queries(protocol, predictions, score_threshold, confidence_weighting, context)
+    return scores.summarize()
+
+
+def score_queries(
+    protocol: SearchProtocol,
+    predictions: Predictions,
+    score_threshold: float = 0.5,
+    confidence_weighting: bool = False,
+    context: ContextMatching | None = None,
+) -> SearchScores:
+    """Score each query, with the arguments and errors of ``evaluate_search``."""
     num_queries = len(protocol.query_frames)
     precisions = np.zeros(num_queries)
     ranks = np.zeros(num_queries, dtype=np.int64)
@@ -107,10 +143,7 @@ def evaluate_search(
             recall = len(true_entries) / num_true[query]
             precision, ranks[query] = rank_true(similarities, true_entries)
             precisions[query] = precision * recall
-    result = {"mAP": 100 * float(precisions.mean())}
-    for k in TOP_K:
-        result[f"top{k}"] = 100 * float(np.mean((ranks > 0) & (ranks <= k)))
-    return result
+    return SearchScores(precisions, ranks)
 
 
 def search_each_query(
