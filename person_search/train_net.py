@@ -8,7 +8,7 @@ from collections import OrderedDict
 from functools import partial
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
+from detectron2.data import MetadataCatalog, get_detection_dataset_dicts
 
 import person_search.modeling  # noqa: F401  (registers the models)
 from person_search.config import add_person_search_config
@@ -38,6 +38,13 @@ class PersonSearchTrainer(ResumableTrainer):
     def build_train_loader(cls, cfg: CfgNode):
         """Build the resumable training loader."""
         return build_train_loader(cfg)[0]
+
+    @classmethod
+    def training_pids(cls, cfg: CfgNode) -> list[int]:
+        """Return the person id of each box of the training frames that the mapper keeps."""
+        frames = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
+        people = [person for frame in frames for person in frame["annotations"]]
+        return [person["person_id"] for person in people if not person.get("iscrowd", 0)]
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str):

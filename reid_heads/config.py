@@ -66,22 +66,22 @@ def _add_loss_keys(head: CfgNode) -> None:
     softmax.SMOOTHING_OVER = "all"
 
     cosine = head.COSINE_SOFTMAX = CfgNode()
-    # Inverse temperature s, additive angular margin m in radians (0: none), and label smoothing
-    # (over all identities) of the softmax over cosines.
+    # Inverse temperature s and label smoothing (over all identities) of the softmax over cosines.
     cosine.SCALE = 30.0
-    cosine.MARGIN = 0.0
     cosine.LABEL_SMOOTHING = 0.0
 
-    # The same with an additive angular margin m in radians (ArcFace), with a margin m on the cosine
-    # itself (CosFace), and ArcFace with several weight vectors an identity, of which the nearest
-    # counts (sub-center ArcFace).
+    # The same with an additive angular margin m in radians, 0 <= m < pi/2 (ArcFace), with a margin
+    # m on the cosine itself, 0 <= m < 2 (CosFace), and ArcFace with several weight vectors an
+    # identity, of which the nearest counts (sub-center ArcFace; 1 is ArcFace).
     head.ARCFACE = CfgNode({"SCALE": 30.0, "MARGIN": 0.3, "LABEL_SMOOTHING": 0.0})
     head.COSFACE = CfgNode({"SCALE": 30.0, "MARGIN": 0.25, "LABEL_SMOOTHING": 0.0})
     head.SUBCENTER_ARCFACE = CfgNode(
         {"SCALE": 30.0, "MARGIN": 0.3, "LABEL_SMOOTHING": 0.0, "SUB_CENTERS": 3}
     )
-    # Long tail: tau times the logarithm of each identity's share of the training boxes is added to
-    # its logit in OIM and in every softmax loss, in training (Menon et al., ICLR 2021); 0: none.
+    # Long tail: tau >= 0 times the logarithm of each identity's share of the training boxes,
+    # relative to an even share, is added to its logit in OIM and in every softmax loss, in training
+    # (Menon et al., ICLR 2021); 0: none. A sampler that evens identities out does the same work:
+    # not both.
     head.LOGIT_ADJUSTMENT = 0.0
 
     # Margin of the batch-hard triplet loss on Euclidean distances.

@@ -13,7 +13,12 @@ from torch.optim import Optimizer
 import reid_heads.crop_reid  # noqa: F401  (registers the model)
 from reid_heads.config import add_crop_reid_config
 from reid_heads.data import register_own_crops
-from reid_heads.data.loaders import build_test_loader, build_train_loader, iterations_per_epoch
+from reid_heads.data.loaders import (
+    build_test_loader,
+    build_train_loader,
+    iterations_per_epoch,
+    load_train_crops,
+)
 from reid_heads.evaluation.evaluator import ReIDEvaluator
 from reid_heads.launch import parse_and_launch, read_config, set_up_output, use_available_device
 from reid_heads.solver import build_lr_scheduler, set_epochs
@@ -33,6 +38,11 @@ class CropReIDTrainer(ResumableTrainer):
     def build_train_loader(cls, cfg: CfgNode):
         """Build the resumable training loader."""
         return build_train_loader(cfg)[0]
+
+    @classmethod
+    def training_pids(cls, cfg: CfgNode) -> list[int]:
+        """Return the person id of each training crop."""
+        return [crop["person_id"] for crop in load_train_crops(cfg)]
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str):

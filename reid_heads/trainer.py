@@ -3,6 +3,7 @@
 import argparse
 import weakref
 from collections import OrderedDict
+from collections.abc import Iterable
 
 import torch
 from detectron2.config import CfgNode
@@ -12,6 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from reid_heads.checkpoint import WeightCopyCheckpointer
 from reid_heads.hooks import BestMetricCheckpointer, ReseedEachIteration, WeightAverage
+from reid_heads.labels import UNLABELED_PID
+from reid_heads.losses import ReIDLosses
 from reid_heads.solver import build_optimizer
 
 
@@ -98,10 +101,33 @@ class ResumableTrainer(DefaultTrainer):
         super().resume_or_load(resume)
         self.data_loader.sampler.start_iteration = self.start_iter
 
+    @classmethod
+    def training_pids(cls, cfg: CfgNode) -> Iterable[int]:
+        """Return the person id of each box or crop of the training sets, as the model sees it.
+
+        Only logit adjustment asks for them. ``UNLABELED_PID`` may be among them.
+        """
+        raise NotImplementedError(
+            f"{cls.__name__} cannot train with MODEL.REID_HEAD.LOGIT_ADJUSTMENT"
+        )
+
+    def _set_identity_counts(self) -> None:
+        """Tell logit adjustment how often each identity occurs in the data that is trained on."""
+        head = self.cfg.MODEL.REID_HEAD
+        if head.LOGIT_ADJUSTMENT == 0:
+            return
+        pids = torch.tensor(list(self.training_pids(self.cfg)), dtype=torch.int64)
+        counts = torch.bincount(pids[pids != UNLABELED_PID], minlength=head.NUM_IDENTITIES)
+        for module in self.model.modules():
+            if isinstance(module, ReIDLosses):
+                module.set_identity_counts(counts)
+
     def train(self) -> OrderedDict | None:
         """Train; return the last results on the main process.
 
         detectron2 returns them only where ``TEST.EXPECTED_RESULTS`` says what they should be.
         """
+        # After the weights are loaded: a checkpoint of other data brings counts of its own.
+        self._set_identity_counts()
         super().train()
         return getattr(self, "_last_eval_results", None) if comm.is_main_process() else None

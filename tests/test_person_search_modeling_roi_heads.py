@@ -17,7 +17,8 @@ BATCHES = {
     "one unlabelled person": [[], [UNLABELED_PID]],
 }
 
-CROP_LOSSES = ("SOFTMAX", "COSINE_SOFTMAX", "TRIPLET", "CENTER")
+CLASSIFIERS = ("SOFTMAX", "COSINE_SOFTMAX", "ARCFACE", "COSFACE", "SUBCENTER_ARCFACE")
+CROP_LOSSES = (*CLASSIFIERS, "TRIPLET", "CENTER")
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def test_losses_of_crops_train_people_in_scenes(pids, make_model, train_step):
     reid = {name: loss for name, loss in losses.items() if name.startswith("loss_reid")}
     assert list(reid) == [f"loss_reid_{name.lower()}" for name in CROP_LOSSES]
     has_labelled = any(pid >= 0 for frame in pids for pid in frame)
-    for name in ("loss_reid_softmax", "loss_reid_cosine_softmax", "loss_reid_center"):
+    for name in [f"loss_reid_{name.lower()}" for name in (*CLASSIFIERS, "CENTER")]:
         assert torch.isfinite(reid[name]) and (reid[name] > 0) == has_labelled, name
     sum(losses.values()).backward()
     for name, parameter in model.named_parameters():

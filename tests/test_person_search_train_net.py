@@ -171,23 +171,28 @@ def launch_training(dataset, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_interrupted_run_ends_as_a_straight_one(workers, launch_training):
+@pytest.mark.parametrize(("workers", "tau"), [("0", "0.5"), ("2", "0.0")])
+def test_interrupted_run_ends_as_a_straight_one(workers, tau, launch_training):
     """Weights, optimizer and identity memory to the last bit."""
-    straight = launch_training("straight", "DATALOADER.NUM_WORKERS", workers)
-    halted = launch_training("halted", "DATALOADER.NUM_WORKERS", workers)
+    settings = ["DATALOADER.NUM_WORKERS", workers, "MODEL.REID_HEAD.LOGIT_ADJUSTMENT", tau]
+    straight = launch_training("straight", *settings)
+    halted = launch_training("halted", *settings)
     # As if the process had been stopped just after iteration 3's checkpoint.
     (halted / "model_final.pth").unlink()
     (halted / "last_checkpoint").write_text("model_0000002.pth")
-    launch_training("halted", "DATALOADER.NUM_WORKERS", workers, flags=["--resume"])
+    launch_training("halted", *settings, flags=["--resume"])
 
     first, second = (torch.load(folder / "model_final.pth") for folder in (straight, halted))
     assert_same(first, second)
     assert first["iteration"] == 5
     half = torch.load(straight / "model_0000002.pth")["model"]
     oim = "roi_heads.identity_losses.losses.OIM."
-    for name in (oim + "table", oim + "queue", "backbone.fpn_output2.weight"):
+    names = [oim + name for name in ("table", "queue", "queue_pointer")]
+    for name in (*names, "backbone.fpn_output2.weight"):
         assert not torch.equal(half[name], first["model"][name]), f"{name} did not move"
+    counts = first["model"].get("roi_heads.identity_losses.logit_adjustment.identity_counts")
+    # The labelled boxes of PIDS by person.
+    assert (None if counts is None else counts.tolist()) == ([2, 3, 2, 3] if tau != "0.0" else None)
 
 
 def test_training_leaves_a_log_and_its_config(launch_training):

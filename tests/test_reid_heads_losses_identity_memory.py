@@ -90,16 +90,25 @@ def test_steps_equal_the_row_by_row_loop(scale, momentum, queue_size, rows):
 
 
 def test_one_step_by_hand():
-    loss = OIMLoss(num_identities=2, embedding_dim=2, queue_size=1, scale=math.log(2))
+    loss = OIMLoss(num_identities=2, embedding_dim=2, queue_size=2, scale=math.log(2))
     loss.table.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
-    loss.queue.copy_(torch.tensor([[-1.0, 0.0]]))
-    # Row (1, 0) of identity 1. Cosines 1, 0 and -1 give 2^1, 2^0 and 2^-1: p = 1 / 3.5.
-    got = loss(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
-    assert got.item() == pytest.approx(math.log(3.5), rel=1e-6)
+    loss.queue[0] = torch.tensor([-1.0, 0.0])
+    loss.queue_pointer.fill_(1)
+    # Row (1, 0) of identity 1 and row (0, -1) of nobody. The first one's cosines 1 and 0 with the
+    # table, -1 and 0 with the queue, whose second slot is still empty, give 2^1, 2^0, 2^-1 and 2^0,
+    # in all 4.5: p = 1 / 4.5.
+    x = torch.tensor([[1.0, 0.0], [0.0, -1.0]]).requires_grad_()
+    got = loss(x, torch.tensor([1, UNLABELED_PID]))
+    assert got.item() == pytest.approx(math.log(4.5), rel=1e-6)
+    # Scale times the mean row less the true one: ((2, 0) + (0, 1) + (-0.5, 0) + 0) / 4.5 - (0, 1).
+    got.backward()
+    expected = math.log(2) * torch.tensor([[1 / 3, -7 / 9], [0.0, 0.0]])
+    torch.testing.assert_close(x.grad, expected)
     # (0.5 * (0, 1) + 0.5 * (1, 0)) normalised: both 1 / sqrt(2).
     root = 1 / math.sqrt(2)
     torch.testing.assert_close(loss.table, torch.tensor([[1.0, 0.0], [root, root]]))
-    torch.testing.assert_close(loss.queue, torch.tensor([[-1.0, 0.0]]))
+    assert torch.equal(loss.queue, torch.tensor([[-1.0, 0.0], [0.0, -1.0]]))
+    assert loss.queue_pointer.item() == 0
 
 
 def test_first_sight_of_an_identity_becomes_its_row():

@@ -1,4 +1,4 @@
-"""Cosine softmax with an additive angular margin, against angles computed one by one."""
+"""Cosine softmax without and with margins and sub-centers, against angles taken one by one."""
 
 import math
 
@@ -7,10 +7,15 @@ import torch
 
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses import CosineSoftmaxLoss, batch_hard_triplet_loss
-from reid_heads.losses.margin_softmax import add_angular_margin
+from reid_heads.losses.margins import AdditiveAngularMargin, AdditiveCosineMargin
 
 P = 4
 DIMS = (5, 3)
+KINDS = {
+    "none": lambda margin: None,
+    "angular": AdditiveAngularMargin,
+    "cosine": AdditiveCosineMargin,
+}
 
 
 def rows(count, dim, seed):
@@ -18,12 +23,25 @@ def rows(count, dim, seed):
     return torch.randn(count, dim, generator=generator, dtype=torch.float64)
 
 
-def make_loss(dims=DIMS, margin=0.0, scale=8.0, eps=0.0):
+def make_loss(dims=DIMS, margin=0.0, scale=8.0, eps=0.0, kind="angular", sub_centers=1):
     torch.manual_seed(0)
-    return CosineSoftmaxLoss(dims, P, scale, margin, eps).double()
+    made = KINDS[kind](margin)
+    return CosineSoftmaxLoss(dims, P, scale, made, eps, sub_centers).double()
 
 
-def loop(features, weights, pids, scale, margin, eps):
+def shifted(kind, cosine, margin):
+    """The true identity's cosine less the margin."""
+    theta = math.acos(cosine)
+    if kind == "none":
+        return cosine
+    if kind == "cosine":
+        return cosine - margin
+    if theta < math.pi - margin:
+        return math.cos(theta + margin)
+    return cosine + math.cos(margin) - 1
+
+
+def loop(features, weights, pids, scale, margin, eps, kind="angular", sub_centers=1):
     each = []
     for feature, weight in zip(features, weights, strict=True):
         total, labeled = 0.0, 0
@@ -31,15 +49,12 @@ def loop(features, weights, pids, scale, margin, eps):
             if pid == UNLABELED_PID:
                 continue
             logits = []
-            for c, w in enumerate(weight.tolist()):
-                dot = sum(a * b for a, b in zip(x, w, strict=True))
-                theta = math.acos(dot / math.hypot(*x) / math.hypot(*w))
-                if c == pid and theta < math.pi - margin:
-                    logits.append(scale * math.cos(theta + margin))
-                elif c == pid:
-                    logits.append(scale * (math.cos(theta) + math.cos(margin) - 1))
-                else:
-                    logits.append(scale * math.cos(theta))
+            for c in range(P):
+                cosine = -1.0
+                for w in weight.tolist()[c * sub_centers : (c + 1) * sub_centers]:
+                    dot = sum(a * b for a, b in zip(x, w, strict=True))
+                    cosine = max(cosine, dot / math.hypot(*x) / math.hypot(*w))
+                logits.append(scale * (shifted(kind, cosine, margin) if c == pid else cosine))
             log_sum = math.log(sum(math.exp(z) for z in logits))
             for c, z in enumerate(logits):
                 total -= ((1 - eps) * (c == pid) + eps / P) * (z - log_sum)
@@ -48,20 +63,24 @@ def loop(features, weights, pids, scale, margin, eps):
     return sum(each) / len(each)
 
 
-@pytest.mark.parametrize("margin", [0.0, 0.5, 1.5])
+@pytest.mark.parametrize("sub_centers", [1, 3])
+@pytest.mark.parametrize(
+    ("kind", "margin"),
+    [("none", 0.0), ("angular", 0.0), ("angular", 0.5), ("angular", 1.5), ("cosine", 0.35)],
+)
 @pytest.mark.parametrize("eps", [0.0, 0.1])
-def test_equals_the_loop(margin, eps):
-    loss = make_loss(margin=margin, eps=eps)
+def test_equals_the_loop(kind, margin, eps, sub_centers):
+    loss = make_loss(margin=margin, eps=eps, kind=kind, sub_centers=sub_centers)
     features = [3 * rows(40, dim, dim) for dim in DIMS]
     pids = torch.arange(40) % (P + 1) + UNLABELED_PID
-    expected = loop(features, loss.weights, pids, 8.0, margin, eps)
+    expected = loop(features, loss.weights, pids, 8.0, margin, eps, kind, sub_centers)
     assert loss(features, pids).item() == pytest.approx(expected, rel=1e-10)
 
 
 def test_by_hand():
     # Feature (2, 0) at 0 degrees from identity 0 and 90 degrees from identity 1, s = 2, m = 60
     # degrees: logits 2 cos 60 = 1 and 2 cos 90 = 0.
-    loss = CosineSoftmaxLoss((2,), 2, 2.0, math.pi / 3)
+    loss = CosineSoftmaxLoss((2,), 2, 2.0, AdditiveAngularMargin(math.pi / 3))
     with torch.no_grad():
         loss.weights[0].copy_(torch.tensor([[3.0, 0.0], [0.0, 0.5]]))
     got = loss([torch.tensor([[2.0, 0.0]])], torch.tensor([0]))
@@ -72,8 +91,53 @@ def test_by_hand():
     assert got.item() == pytest.approx(math.log(1 + math.exp(2 + math.sqrt(3))), rel=1e-5)
 
 
-def test_no_margin_is_the_plain_softmax_to_the_last_bit():
-    loss = make_loss(margin=0.0)
+def test_nearest_sub_center_by_hand():
+    # Two sub-centers an identity, s = 2, m = 0.5 on the cosine, feature (3, 4) / 5 = (0.6, 0.8).
+    # Identity 0: (1, 0) and (0, 1) give 0.6 and 0.8, the nearer 0.8, less the margin 0.3. Identity
+    # 1: (-1, 0) and (0, -1) give -0.6 and -0.8, the nearer -0.6. Logits 0.6 and -1.2.
+    loss = CosineSoftmaxLoss((2,), 2, 2.0, AdditiveCosineMargin(0.5), sub_centers=2)
+    with torch.no_grad():
+        loss.weights[0].copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]]))
+    value = loss([torch.tensor([[3.0, 4.0]])], torch.tensor([0]))
+    assert value.item() == pytest.approx(math.log(1 + math.exp(-1.8)), rel=1e-6)
+    value.backward()
+    # Only the nearest vectors move.
+    moved = loss.weights[0].grad.abs().sum(dim=1) > 0
+    assert moved.tolist() == [False, True, True, False]
+
+
+def test_one_sub_center_is_none_to_the_last_bit():
+    features = [rows(9, dim, 40 + dim) for dim in DIMS]
+    pids = torch.arange(9) % P
+    one, many = make_loss(margin=0.3), make_loss(margin=0.3, sub_centers=3)
+    assert [tuple(w.shape) for w in one.weights] == [(P, dim) for dim in DIMS]
+    assert [tuple(w.shape) for w in many.weights] == [(3 * P, dim) for dim in DIMS]
+    with torch.no_grad():
+        for weight, repeated in zip(one.weights, many.weights, strict=True):
+            repeated.copy_(weight.repeat_interleave(3, dim=0))
+    assert one(features, pids).item() == pytest.approx(many(features, pids).item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["none", "angular", "cosine"])
+def test_offsets_are_added_to_the_logits(kind):
+    """To every feature's, after scale and margin."""
+    loss = make_loss(margin=0.3, kind=kind)
+    features, pids = [rows(6, dim, 60 + dim) for dim in DIMS], torch.arange(6) % P
+    offsets = torch.tensor([0.0, -1.0, 2.0, 0.5])
+    total = 0.0
+    for x, weight in zip(features, loss.weights, strict=True):
+        logits = loss._logits(x, weight, pids).tolist()
+        for row, pid in zip(logits, pids.tolist(), strict=True):
+            exps = [math.exp(z + o) for z, o in zip(row, offsets.tolist(), strict=True)]
+            total -= math.log(exps[pid] / sum(exps))
+    assert loss(features, pids, offsets).item() == pytest.approx(total / 12, rel=1e-10)
+    same = loss(features, pids, torch.full((P,), 3.0))
+    torch.testing.assert_close(same, loss(features, pids))
+
+
+@pytest.mark.parametrize("kind", ["none", "angular", "cosine"])
+def test_no_margin_is_the_plain_softmax_to_the_last_bit(kind):
+    loss = make_loss(margin=0.0, kind=kind)
     features = [rows(9, dim, 40 + dim) for dim in DIMS]
     pids = torch.arange(9) % P
     plain = [
@@ -87,30 +151,15 @@ def test_no_margin_is_the_plain_softmax_to_the_last_bit():
     assert loss(features, pids).item() == (torch.stack(plain).mean() / 9).item()
 
 
-@pytest.mark.parametrize("margin", [0.1, 0.5, 1.5])
-def test_target_falls_over_the_whole_half_circle_without_a_jump(margin):
-    theta = torch.linspace(0, math.pi, 20001, dtype=torch.float64)
-    target = add_angular_margin(theta.cos(), margin)
-    steps = target.diff()
-    assert (steps < 0).all()
-    # cos(theta + m) falls by at most 1 a radian; 2e-3 is the cut of the sine at 0 and pi.
-    assert steps.min() > -math.pi / 20000 - 2e-3
-    inside = theta <= math.pi - margin
-    torch.testing.assert_close(
-        target[inside], (theta[inside] + margin).cos(), rtol=0, atol=2e-3 * math.sin(margin)
-    )
-
-
-@pytest.mark.parametrize("margin", [0.0, 0.5])
+@pytest.mark.parametrize("sub_centers", [1, 2])
+@pytest.mark.parametrize(("kind", "margin"), [("none", 0.0), ("angular", 0.5), ("cosine", 0.35)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_gradient_is_finite_at_the_ends(margin, dtype):
+def test_gradient_is_finite_at_the_ends(kind, margin, dtype, sub_centers):
     """acos without a clamp gives nan where a feature points along its weights (as in fast-reid)."""
-    cosines = torch.tensor([1.0, -1.0, 1.0 + 1e-7, 1 - 2e-7], dtype=dtype, requires_grad=True)
-    add_angular_margin(cosines, margin).sum().backward()
-    assert torch.isfinite(cosines.grad).all()
-    loss = CosineSoftmaxLoss((2,), 2, 30.0, margin).to(dtype)
+    loss = CosineSoftmaxLoss((2,), 2, 30.0, KINDS[kind](margin), sub_centers=sub_centers).to(dtype)
     with torch.no_grad():
-        loss.weights[0].copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+        ends = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+        loss.weights[0].copy_(ends.repeat_interleave(sub_centers, dim=0))
     x = torch.tensor([[5.0, 0.0], [-5.0, 0.0], [3.0, 4.0]], dtype=dtype, requires_grad=True)
     value = loss([x], torch.tensor([0, 0, 1]))
     value.backward()
@@ -118,18 +167,14 @@ def test_gradient_is_finite_at_the_ends(margin, dtype):
     assert torch.isfinite(loss.weights[0].grad).all()
 
 
-@pytest.mark.parametrize("margin", [0.0, 0.5])
-def test_gradcheck(margin):
-    loss = make_loss(margin=margin, eps=0.1)
+@pytest.mark.parametrize("sub_centers", [1, 3])
+@pytest.mark.parametrize(("kind", "margin"), [("none", 0.0), ("angular", 0.5), ("cosine", 0.35)])
+def test_gradcheck(kind, margin, sub_centers):
+    loss = make_loss(margin=margin, eps=0.1, kind=kind, sub_centers=sub_centers)
     features = [rows(3, dim, 10 + dim).requires_grad_() for dim in DIMS]
     pids = torch.tensor([3, UNLABELED_PID, 0])
     assert torch.autograd.gradcheck(lambda *x: loss(x, pids), features)
     assert torch.autograd.gradcheck(lambda *w: loss(features, pids), tuple(loss.weights))
-
-
-def test_gradcheck_past_the_margin():
-    cosines = torch.tensor([-0.99, -0.9, -0.5, 0.0, 0.99], dtype=torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: add_angular_margin(x, 0.6), cosines)
 
 
 def test_only_angles_count():
@@ -156,7 +201,7 @@ def test_triplet_restores_the_radial_gradient_that_cosines_lack(margin):
     """The claim of Sabri et al., arXiv 2212.14107: a softmax over cosines limits the gradient that
     supervises the feature, and a batch-hard triplet loss on the feature as it is stands in."""
     torch.manual_seed(0)
-    loss = CosineSoftmaxLoss((16,), P, 30.0, margin)
+    loss = CosineSoftmaxLoss((16,), P, 30.0, AdditiveAngularMargin(margin))
     pids = torch.arange(8) // 2
     values = 4 * rows(8, 16, 3).float()
 
@@ -191,9 +236,10 @@ def test_gradient_shrinks_with_the_norm_of_the_feature(factor):
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-@pytest.mark.parametrize("margin", [0.0, 0.5])
-def test_no_labelled_rows_give_a_connected_zero(count, margin):
-    loss = CosineSoftmaxLoss((5,), P, 30.0, margin)
+@pytest.mark.parametrize("kind", ["none", "angular", "cosine"])
+@pytest.mark.parametrize("sub_centers", [1, 3])
+def test_no_labelled_rows_give_a_connected_zero(count, kind, sub_centers):
+    loss = CosineSoftmaxLoss((5,), P, 30.0, KINDS[kind](0.3), sub_centers=sub_centers)
     x = rows(count, 5, 1).float().requires_grad_()
     value = loss([x], torch.full((count,), UNLABELED_PID))
     value.backward()
@@ -202,8 +248,9 @@ def test_no_labelled_rows_give_a_connected_zero(count, margin):
     assert loss.weights[0].grad.abs().sum() == 0.0
 
 
-def test_bfloat16_autocast_changes_nothing():
-    loss = make_loss(margin=0.5).float()
+@pytest.mark.parametrize(("kind", "sub_centers"), [("angular", 1), ("cosine", 1), ("angular", 3)])
+def test_bfloat16_autocast_changes_nothing(kind, sub_centers):
+    loss = make_loss(margin=0.5, kind=kind, sub_centers=sub_centers).float()
     features = [rows(4, dim, 30 + dim).float() for dim in DIMS]
     pids = torch.tensor([0, 1, 2, 3])
     expected = loss(features, pids)
@@ -225,8 +272,7 @@ def test_id_out_of_range_is_refused(bad):
     ("settings", "message"),
     [
         ({"scale": 0.0}, "scale=0.0"),
-        ({"margin": -0.1}, "margin=-0.1"),
-        ({"margin": 28.6}, "radians"),
+        ({"sub_centers": 0}, "sub_centers=0.*SUBCENTER_ARCFACE"),
         ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
         ({"num_identities": 0}, "NUM_IDENTITIES"),
         ({"in_dims": ()}, "no feature"),
@@ -234,6 +280,4 @@ def test_id_out_of_range_is_refused(bad):
 )
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        CosineSoftmaxLoss(
-            **{"in_dims": DIMS, "num_identities": P, "scale": 30.0, "margin": 0.0, **settings}
-        )
+        CosineSoftmaxLoss(**{"in_dims": DIMS, "num_identities": P, "scale": 30.0, **settings})

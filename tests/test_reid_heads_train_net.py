@@ -152,6 +152,7 @@ def interrupt(folder, checkpoint):
     ("config", "overrides"),
     [
         ("Base-BagOfTricks.yaml", ["DATALOADER.NUM_WORKERS", "2"]),
+        ("Base-BagOfTricks.yaml", ["MODEL.REID_HEAD.LOGIT_ADJUSTMENT", "0.5"]),
         ("Base-BagOfTricks.yaml", ["MODEL.CROP_REID.EMA_DECAY", "0.9"]),
         ("Base-BagOfTricks.yaml", ["DATALOADER.REID.SAMPLER", "identity_uniform"]),
         ("Base-MGN.yaml", ["MODEL.REID_HEAD.MGN.REDUCTION_DIM", "8", "INPUT.REID.SIZE", "(96,32)"]),
@@ -170,6 +171,9 @@ def test_interrupted_run_ends_as_a_straight_one(config, overrides, launch):
     moved = [name for name, value in half.items() if not torch.equal(value, first["model"][name])]
     assert "backbone.stem.conv1.weight" in moved
     assert any(name.startswith("losses.") for name in moved)
+    if "MODEL.REID_HEAD.LOGIT_ADJUSTMENT" in overrides:
+        # Six identities of five crops.
+        assert half["losses.logit_adjustment.identity_counts"].tolist() == [5] * 6
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Losses chosen by name and weight from the config, each on the features meant for it.
 
-Letters: R people, D embedding size, A attribute groups.
+Letters: R people, D embedding size, P identities, A attribute groups.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,9 @@ from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses.attributes import AttributeLoss
 from reid_heads.losses.center import CenterLoss
 from reid_heads.losses.identity_memory import OIMLoss
+from reid_heads.losses.logit_adjustment import LogitAdjustment
 from reid_heads.losses.margin_softmax import CosineSoftmaxLoss
+from reid_heads.losses.margins import AdditiveAngularMargin, AdditiveCosineMargin
 from reid_heads.losses.softmax import SoftmaxLoss
 from reid_heads.losses.triplet import TripletLoss
 
@@ -28,11 +30,21 @@ class HeadSizes(Protocol):
     classified_dims: tuple[int, ...]
 
 
+class _Batch(NamedTuple):
+    features: HeadFeatures
+    pids: Tensor
+    """(R,)"""
+    attributes: Tensor | None
+    """(R, A)"""
+    logit_offsets: Tensor | None
+    """(P,)"""
+
+
 class _Kind(NamedTuple):
     build: Callable[[CfgNode, HeadSizes], nn.Module]
     """From ``cfg.MODEL.REID_HEAD`` and the head."""
-    apply: Callable[[nn.Module, HeadFeatures, Tensor, Tensor | None], Tensor]
-    """The module on features, pids (R,) and attributes (R, A)."""
+    apply: Callable[[nn.Module, _Batch], Tensor]
+    """The module on a batch."""
 
 
 def _build_oim(cfg: CfgNode, head: HeadSizes) -> nn.Module:
@@ -54,14 +66,26 @@ def _build_softmax(cfg: CfgNode, head: HeadSizes) -> nn.Module:
     )
 
 
-def _build_cosine_softmax(cfg: CfgNode, head: HeadSizes) -> nn.Module:
-    return CosineSoftmaxLoss(
-        head.classified_dims,
-        cfg.NUM_IDENTITIES,
-        scale=cfg.COSINE_SOFTMAX.SCALE,
-        margin=cfg.COSINE_SOFTMAX.MARGIN,
-        label_smoothing=cfg.COSINE_SOFTMAX.LABEL_SMOOTHING,
-    )
+def _cosine_softmax(name: str, margin: Callable[[float], nn.Module] | None = None) -> _Kind:
+    """Return the kind whose settings stand under ``name``, with a margin where there is one."""
+
+    def build(cfg: CfgNode, head: HeadSizes) -> nn.Module:
+        settings = cfg[name]
+        return CosineSoftmaxLoss(
+            head.classified_dims,
+            cfg.NUM_IDENTITIES,
+            scale=settings.SCALE,
+            margin=None if margin is None else margin(settings.MARGIN),
+            label_smoothing=settings.LABEL_SMOOTHING,
+            sub_centers=settings.get("SUB_CENTERS", 1),
+        )
+
+    return _Kind(build, _apply_classifier)
+
+
+def _apply_classifier(loss: nn.Module, batch: _Batch) -> Tensor:
+    result: Tensor = loss(batch.features.classified, batch.pids, batch.logit_offsets)
+    return result
 
 
 def _build_centers(cfg: CfgNode, head: HeadSizes) -> nn.Module:
@@ -70,36 +94,35 @@ def _build_centers(cfg: CfgNode, head: HeadSizes) -> nn.Module:
     )
 
 
-def _apply_centers(
-    losses: nn.Module, features: HeadFeatures, pids: Tensor, attributes: Tensor | None
-) -> Tensor:
+def _apply_centers(losses: nn.Module, batch: _Batch) -> Tensor:
     assert isinstance(losses, nn.ModuleList)
-    each = [loss(rows, pids) for loss, rows in zip(losses, features.metric, strict=True)]
-    return torch.stack(each).mean()
+    pairs = zip(losses, batch.features.metric, strict=True)
+    return torch.stack([loss(rows, batch.pids) for loss, rows in pairs]).mean()
 
 
-def _apply_attributes(
-    loss: nn.Module, features: HeadFeatures, pids: Tensor, attributes: Tensor | None
-) -> Tensor:
-    if attributes is None:
+def _apply_attributes(loss: nn.Module, batch: _Batch) -> Tensor:
+    if batch.attributes is None:
         raise ValueError(
             "MODEL.REID_HEAD.LOSSES.ATTRIBUTES is on, but the batch has no attributes; train on a "
             "data set with attributes, or set it to 0"
         )
-    labeled = pids != UNLABELED_PID
-    result: Tensor = loss(features.metric[0][labeled], attributes[labeled])
+    labeled = batch.pids != UNLABELED_PID
+    result: Tensor = loss(batch.features.metric[0][labeled], batch.attributes[labeled])
     return result
 
 
 _KINDS: dict[str, _Kind] = {
-    "OIM": _Kind(_build_oim, lambda loss, x, pids, _: loss(x.unit_embeddings, pids)),
-    "SOFTMAX": _Kind(_build_softmax, lambda loss, x, pids, _: loss(x.classified, pids)),
-    "COSINE_SOFTMAX": _Kind(
-        _build_cosine_softmax, lambda loss, x, pids, _: loss(x.classified, pids)
+    "OIM": _Kind(
+        _build_oim, lambda loss, x: loss(x.features.unit_embeddings, x.pids, x.logit_offsets)
     ),
+    "SOFTMAX": _Kind(_build_softmax, _apply_classifier),
+    "COSINE_SOFTMAX": _cosine_softmax("COSINE_SOFTMAX"),
+    "ARCFACE": _cosine_softmax("ARCFACE", AdditiveAngularMargin),
+    "COSFACE": _cosine_softmax("COSFACE", AdditiveCosineMargin),
+    "SUBCENTER_ARCFACE": _cosine_softmax("SUBCENTER_ARCFACE", AdditiveAngularMargin),
     "TRIPLET": _Kind(
         lambda cfg, head: TripletLoss(cfg.TRIPLET.MARGIN),
-        lambda loss, x, pids, _: loss(x.metric, pids),
+        lambda loss, x: loss(x.features.metric, x.pids),
     ),
     "CENTER": _Kind(_build_centers, _apply_centers),
     "ATTRIBUTES": _Kind(
@@ -112,17 +135,24 @@ _KINDS: dict[str, _Kind] = {
 class ReIDLosses(nn.Module):
     """A weighted set of losses on what a head gives, as ``MODEL.REID_HEAD.LOSSES`` says.
 
-    OIM sees the unit embeddings; SOFTMAX and COSINE_SOFTMAX the features to classify; TRIPLET and
-    CENTER the metric features, the mean over them; ATTRIBUTES the first metric feature. Unlabelled
-    people are ignored by all but OIM, where they are negatives.
+    OIM sees the unit embeddings; SOFTMAX, COSINE_SOFTMAX, ARCFACE, COSFACE and SUBCENTER_ARCFACE
+    the features to classify; TRIPLET and CENTER the metric features, the mean over them; ATTRIBUTES
+    the first metric feature. Unlabelled people are ignored by all but OIM, where they are
+    negatives. Logit adjustment, where it is on, is for the losses of the first two groups.
     """
 
-    def __init__(self, losses: dict[str, nn.Module], weights: dict[str, float]):
+    def __init__(
+        self,
+        losses: dict[str, nn.Module],
+        weights: dict[str, float],
+        logit_adjustment: LogitAdjustment | None = None,
+    ):
         """Keep the losses with a weight other than 0, in the order given.
 
         Args:
             losses: by their name in ``MODEL.REID_HEAD.LOSSES``.
             weights: at least those of ``losses``.
+            logit_adjustment: applied in training; None for none.
 
         Raises:
             ValueError: for an unknown loss name.
@@ -131,6 +161,7 @@ class ReIDLosses(nn.Module):
         _check_names(losses)
         self.losses = nn.ModuleDict({name: losses[name] for name in losses if weights[name] != 0})
         self.weights = dict(weights)
+        self.logit_adjustment = logit_adjustment
 
     @classmethod
     def from_config(cls, cfg: CfgNode, head: HeadSizes) -> "ReIDLosses":
@@ -143,9 +174,25 @@ class ReIDLosses(nn.Module):
         # In the config's order: every process must hold the losses in the same one.
         active = [name for name, weight in weights.items() if weight != 0]
         _check_names(active)
+        settings = cfg.MODEL.REID_HEAD
+        adjustment = None
+        if settings.LOGIT_ADJUSTMENT != 0:
+            adjustment = LogitAdjustment(settings.LOGIT_ADJUSTMENT, settings.NUM_IDENTITIES)
         return cls(
-            {name: _KINDS[name].build(cfg.MODEL.REID_HEAD, head) for name in active}, weights
+            {name: _KINDS[name].build(settings, head) for name in active}, weights, adjustment
         )
+
+    def set_identity_counts(self, counts: Tensor) -> None:
+        """Tell logit adjustment how often each identity is seen; without adjustment do nothing.
+
+        Args:
+            counts: (P,) int64, the training boxes of each identity, at least 1.
+
+        Raises:
+            ValueError: for another shape or type, or an identity without a box.
+        """
+        if self.logit_adjustment is not None:
+            self.logit_adjustment.set_identity_counts(counts)
 
     def forward(
         self, features: HeadFeatures, pids: Tensor, attributes: Tensor | None = None
@@ -160,12 +207,29 @@ class ReIDLosses(nn.Module):
         Raises:
             ValueError: for an id that is not below ``MODEL.REID_HEAD.NUM_IDENTITIES``, or without
                 the attributes that a loss needs.
+            FloatingPointError: for features that are not finite, before any memory takes them up.
+            RuntimeError: in training with logit adjustment, if ``set_identity_counts`` was not
+                called.
         """
+        _check_finite(features)
+        offsets = None
+        if self.logit_adjustment is not None and self.training:
+            offsets = self.logit_adjustment()
+        batch = _Batch(features, pids, attributes, offsets)
         return {
-            f"loss_reid_{name.lower()}": self.weights[name]
-            * _KINDS[name].apply(loss, features, pids, attributes)
+            f"loss_reid_{name.lower()}": self.weights[name] * _KINDS[name].apply(loss, batch)
             for name, loss in self.losses.items()
         }
+
+
+def _check_finite(features: HeadFeatures) -> None:
+    # Heads give one tensor several times.
+    tensors = {id(x): x for x in (features.embeddings, *features.metric, *features.classified)}
+    if not torch.stack([x.isfinite().all() for x in tensors.values()]).all():
+        raise FloatingPointError(
+            "the features of people hold NaN or infinity: the training has diverged; lower "
+            "SOLVER.BASE_LR, set SOLVER.CLIP_GRADIENTS.ENABLED to True or warm up for longer"
+        )
 
 
 def _check_names(names: "list[str] | dict[str, nn.Module]") -> None:

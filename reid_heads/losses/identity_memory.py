@@ -66,12 +66,16 @@ class OIMLoss(nn.Module):
         self.register_buffer("queue", torch.zeros(queue_size, embedding_dim))
         self.register_buffer("queue_pointer", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, embeddings: Tensor, pids: Tensor) -> Tensor:
+    def forward(
+        self, embeddings: Tensor, pids: Tensor, logit_offsets: Tensor | None = None
+    ) -> Tensor:
         """Return the loss, and update the memory when training.
 
         Args:
             embeddings: (R, D), unit norm, any float type; the loss is computed in float32.
             pids: (R,) int64, 0..P-1 or ``UNLABELED_PID``.
+            logit_offsets: (P,) float32, added to the logits of the table's rows and not to the
+                queue's; see ``LogitAdjustment``.
 
         Returns:
             Scalar float32. Without labelled rows it is zero but still connected to ``embeddings``.
@@ -82,7 +86,7 @@ class OIMLoss(nn.Module):
         self._check_pids(pids)
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings = embeddings.float()
-            loss = self._matching_loss(embeddings, pids)
+            loss = self._matching_loss(embeddings, pids, logit_offsets)
         if self.training:
             self._update(gather_rows(embeddings.detach()), gather_rows(pids))
         return loss
@@ -98,7 +102,9 @@ class OIMLoss(nn.Module):
                 "MODEL.REID_HEAD.NUM_IDENTITIES to the number of identities of the training set"
             )
 
-    def _matching_loss(self, embeddings: Tensor, pids: Tensor) -> Tensor:
+    def _matching_loss(
+        self, embeddings: Tensor, pids: Tensor, logit_offsets: Tensor | None
+    ) -> Tensor:
         labeled = pids != UNLABELED_PID
         num_labeled = mean_over_processes(labeled.sum().float())
         rows = embeddings[labeled]
@@ -109,6 +115,8 @@ class OIMLoss(nn.Module):
         # changes it in place.
         memory = torch.cat([self.table, self.queue])
         logits = self.scale * rows @ memory.t()
+        if logit_offsets is not None:
+            logits = logits + F.pad(logit_offsets, (0, len(self.queue)))
         return F.cross_entropy(logits, pids[labeled], reduction="sum") / num_labeled
 
     @torch.no_grad()

@@ -50,12 +50,15 @@ class SoftmaxLoss(nn.Module):
         self.weights = make_weights(in_dims, num_identities, std=0.001)
         self.label_smoothing = _mass_over_all(label_smoothing, smoothing_over, num_identities)
 
-    def forward(self, features: Sequence[Tensor], pids: Tensor) -> Tensor:
+    def forward(
+        self, features: Sequence[Tensor], pids: Tensor, logit_offsets: Tensor | None = None
+    ) -> Tensor:
         """Return the mean of the cross-entropies over the labelled rows and the features.
 
         Args:
             features: each (R, d), any float type; the loss is computed in the weights' type.
             pids: (R,) int64, 0..P-1 or ``UNLABELED_PID``, whose rows are ignored.
+            logit_offsets: (P,), added to the logits; see ``LogitAdjustment``.
 
         Returns:
             Scalar. Without labelled rows it is zero but still connected.
@@ -69,7 +72,7 @@ class SoftmaxLoss(nn.Module):
                 F.linear(feature[labeled].to(weight.dtype), weight)
                 for feature, weight in zip(features, self.weights, strict=True)
             ]
-            return mean_cross_entropy(logits, pids[labeled], self.label_smoothing)
+            return mean_cross_entropy(logits, pids[labeled], self.label_smoothing, logit_offsets)
 
 
 def make_weights(in_dims: Sequence[int], num_identities: int, std: float) -> nn.ParameterList:
@@ -84,14 +87,22 @@ def make_weights(in_dims: Sequence[int], num_identities: int, std: float) -> nn.
     return nn.ParameterList(torch.randn(num_identities, dim) * std for dim in in_dims)
 
 
-def mean_cross_entropy(logits: Sequence[Tensor], pids: Tensor, label_smoothing: float) -> Tensor:
+def mean_cross_entropy(
+    logits: Sequence[Tensor],
+    pids: Tensor,
+    label_smoothing: float,
+    logit_offsets: Tensor | None = None,
+) -> Tensor:
     """Return the mean cross-entropy over rows and features.
 
     Args:
         logits: each (R, P), one a feature.
         pids: (R,), 0..P-1.
         label_smoothing: mass spread evenly over all P identities.
+        logit_offsets: (P,), added to the logits of every row; None for none.
     """
+    if logit_offsets is not None:
+        logits = [x + logit_offsets.to(x.dtype) for x in logits]
     losses = [
         F.cross_entropy(x, pids, reduction="sum", label_smoothing=label_smoothing) for x in logits
     ]
