@@ -39,6 +39,20 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # sampled proposals; 0 is all.
     branch.BOXES_PER_PERSON = 0
 
+    norm_aware = node.NORM_AWARE = CfgNode()
+    # Heads that say whether a box shows a person (NormAwareHead): weight of that score's binary
+    # cross-entropy over people and background.
+    norm_aware.LOSS_WEIGHT = 1.0
+    # NormAwareROIHeads: the score of a detection: "norm", the probability from the embedding's
+    # norm, or "detector", the classifier's. Either way the classifier chooses the detections.
+    norm_aware.SCORE = "norm"
+
+    sequential = node.SEQUENTIAL = CfgNode()
+    # SequentialROIHeads: weight of the second box regression's loss.
+    sequential.BBOX_REG_LOSS_WEIGHT = 1.0
+    # Largest overlap (IoU) of two detections after the second box regression.
+    sequential.NMS_THRESH_TEST = 0.5
+
     stl = node.STL = CfgNode()
     # Subtask-dominated transfer learning: stage 1 trains a crop net, whose stem and stages start
     # stage 2. CONFIG_FILE is a config of reid_heads.train_net, looked for beside this config; ""
@@ -51,6 +65,9 @@ def _add_model_keys(cfg: CfgNode) -> None:
     stl.EXTRA_DATASETS = ()
     # Whether the branch's head starts from the crop net's too (BNNeck).
     stl.TRANSFER_NECK = False
+    # Whether the backbone's stages behind the shared ones, which serve detection, start from the
+    # crop net's too; otherwise they start from MODEL.WEIGHTS as usual.
+    stl.TRANSFER_DETECTOR = False
 
 
 def _add_training_keys(cfg: CfgNode) -> None:

@@ -32,7 +32,9 @@ class PersonSearchTrainer(ResumableTrainer):
         stl = self.cfg.MODEL.PERSON_SEARCH.STL
         if stl.WEIGHTS and not (resume and self.checkpointer.has_checkpoint()):
             # The checkpointer's model is the one inside DistributedDataParallel.
-            transfer_weights(self.checkpointer.model, stl.WEIGHTS, stl.TRANSFER_NECK)
+            transfer_weights(
+                self.checkpointer.model, stl.WEIGHTS, stl.TRANSFER_NECK, stl.TRANSFER_DETECTOR
+            )
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):

@@ -2,7 +2,8 @@
 
 Stage 1 solves re-identification alone, on crops, where every identity can be drawn as often as any
 other; stage 2 starts from what it learned (arXiv 2112.00527, abstract). The crop net's stem and
-first stages go to the shared stem, its last stages to the identity branch.
+first stages go to the shared stem, its last stages to the identity branch and, on
+request, to the detector as well.
 """
 
 import logging
@@ -25,7 +26,7 @@ class TransferReport:
     """What a transfer did, by names of tensors."""
 
     transferred: dict[str, str]
-    """Name in the model by name in the checkpoint; values are bit-equal."""
+    """Name in the checkpoint by name in the model; values are bit-equal."""
     kept: tuple[str, ...]
     """In the model: not touched."""
     unused: tuple[str, ...]
@@ -35,7 +36,7 @@ class TransferReport:
         """Return a few lines for the log: parts with the number of their tensors."""
         lines = [
             f"transferred {len(self.transferred)} tensors:",
-            *(f"  {name}" for name in _count_parts(list(self.transferred.values()))),
+            *(f"  {name}" for name in _count_parts(list(self.transferred))),
             f"kept as they were, {len(self.kept)} tensors:",
             *(f"  {name}" for name in _count_parts(list(self.kept))),
             f"not used of the checkpoint, {len(self.unused)} tensors:",
@@ -44,7 +45,9 @@ class TransferReport:
         return "\n".join(lines)
 
 
-def transfer_weights(model: nn.Module, path: str, transfer_neck: bool = False) -> TransferReport:
+def transfer_weights(
+    model: nn.Module, path: str, transfer_neck: bool = False, transfer_detector: bool = False
+) -> TransferReport:
     """Load a crop net's stem and stages into a person search model.
 
     Args:
@@ -52,6 +55,8 @@ def transfer_weights(model: nn.Module, path: str, transfer_neck: bool = False) -
         path: checkpoint of a ``CropReID`` model; where training kept a moving average of the
             weights, that is taken.
         transfer_neck: whether the branch's head takes the crop net's head too.
+        transfer_detector: whether the backbone's stages behind the shared ones, which serve
+            detection, start from the crop net's as well.
 
     Returns:
         What was done. Nothing is loaded where an error is raised.
@@ -65,11 +70,10 @@ def transfer_weights(model: nn.Module, path: str, transfer_neck: bool = False) -
     source = _read_crop_net(path)
     state = model.state_dict()
     expected = {
-        source_name: name
-        for prefix, source_prefix in _parts(model, transfer_neck)
+        name: source_prefix + name.removeprefix(prefix)
+        for prefix, source_prefix in _parts(model, transfer_neck, transfer_detector)
         for name in state
         if name.startswith(prefix)
-        for source_name in [source_prefix + name.removeprefix(prefix)]
     }
     needed = [_BACKBONE, _HEAD] if transfer_neck else [_BACKBONE]
     problems = _find_problems(source, state, expected, needed)
@@ -80,11 +84,11 @@ def transfer_weights(model: nn.Module, path: str, transfer_neck: bool = False) -
             f"{more}. Stage 1's backbone must be that of the detector, and its last stages those "
             "of MODEL.PERSON_SEARCH.IDENTITY_BRANCH.BODY"
         )
-    transferred = {to: name for name, to in expected.items() if name in source}
+    transferred = {to: name for to, name in expected.items() if name in source}
     model.load_state_dict({to: source[name] for to, name in transferred.items()}, strict=False)
     used = set(transferred.values())
     report = TransferReport(
-        transferred={name: to for to, name in transferred.items()},
+        transferred=transferred,
         kept=tuple(name for name in state if name not in transferred),
         unused=tuple(name for name in source if name not in used),
     )
@@ -113,7 +117,7 @@ def _read_crop_net(path: str) -> dict[str, Tensor]:
     return {**source, **average}
 
 
-def _parts(model: nn.Module, transfer_neck: bool) -> list[tuple[str, str]]:
+def _parts(model: nn.Module, transfer_neck: bool, transfer_detector: bool) -> list[tuple[str, str]]:
     """Return prefixes of the model beside those of the crop net."""
     branch = model.roi_heads.identity_branch
     own = [name for name, _ in branch.body.named_children() if name.startswith("res")]
@@ -126,8 +130,8 @@ def _parts(model: nn.Module, transfer_neck: bool) -> list[tuple[str, str]]:
     if hasattr(trunk, "bottom_up"):
         trunk, prefix = trunk.bottom_up, f"{_BACKBONE}bottom_up."
     names = [name for name, _ in trunk.named_children()]
-    shared = [name for name in names if name == "stem" or name < min(own)]
-    parts = [(f"{prefix}{name}.", f"{_BACKBONE}{name}.") for name in shared]
+    taken = [name for name in names if transfer_detector or name == "stem" or name < min(own)]
+    parts = [(f"{prefix}{name}.", f"{_BACKBONE}{name}.") for name in taken]
     parts += [(f"roi_heads.identity_branch.body.{name}.", f"{_BACKBONE}{name}.") for name in own]
     if transfer_neck:
         parts.append(("roi_heads.identity_branch.head.", _HEAD))
@@ -142,7 +146,7 @@ def _find_problems(
 ) -> list[str]:
     """Say what does not fit: all of ``expected``, and all that starts with a ``needed`` prefix."""
     problems = []
-    for name, to in expected.items():
+    for to, name in expected.items():
         if name not in source:
             if not name.endswith(_COUNTER):
                 problems.append(f"{name} is missing there (for {to})")
@@ -159,9 +163,9 @@ def _find_problems(
         problems += [
             f"{name} has no place here"
             for name in names
-            if name not in expected and not name.endswith(_COUNTER)
+            if name not in expected.values() and not name.endswith(_COUNTER)
         ]
-        if not any(name.startswith(prefix) for name in expected):
+        if not any(name.startswith(prefix) for name in expected.values()):
             problems.append(f"the model has nothing that takes {prefix}…")
     return problems
 

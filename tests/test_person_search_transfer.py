@@ -72,11 +72,11 @@ def test_transferred_weights_are_bit_equal(crop_net, save, make_model):
         else:
             assert name in report.unused
             continue
-        assert report.transferred[name] == to
+        assert report.transferred[to] == name
         assert torch.equal(after[to], value), name
         if value.is_floating_point() and value.numel() > 100:
             assert not torch.equal(before[to], value), "was equal before, which proves nothing"
-    loaded = set(report.transferred.values())
+    loaded = set(report.transferred)
     assert set(report.kept) == set(after) - loaded
     for name in report.kept:
         assert torch.equal(before[name], after[name]), name
@@ -121,8 +121,20 @@ def test_the_neck_is_transferred_on_request(crop_net, save, make_model):
     neck = "roi_heads.identity_branch.head.neck.running_mean"
     assert neck in report.kept and "head.neck.running_mean" in report.unused
     report = transfer_weights(model, path, transfer_neck=True)
-    assert report.transferred["head.neck.running_mean"] == neck
+    assert report.transferred[neck] == "head.neck.running_mean"
     assert torch.equal(model.state_dict()[neck], crop_net.head.neck.running_mean)
+
+
+def test_the_detectors_own_stages_are_transferred_on_request(crop_net, save, make_model):
+    """A later stage goes to two places then, the identity branch and the detector."""
+    model = make_model(**OWN)
+    report = transfer_weights(model, save(crop_net.state_dict()), transfer_detector=True)
+    name, source = "res4.0.conv1.weight", crop_net.state_dict()["backbone.res4.0.conv1.weight"]
+    for prefix in ("backbone.bottom_up.", "roi_heads.identity_branch.body."):
+        assert report.transferred[prefix + name] == f"backbone.{name}"
+        assert torch.equal(model.state_dict()[prefix + name], source)
+    assert not any(name.startswith("backbone.bottom_up") for name in report.kept)
+    assert any(name.startswith("backbone.fpn_output") for name in report.kept)
 
 
 def test_the_moving_average_is_what_is_taken(crop_net, save, make_model):
