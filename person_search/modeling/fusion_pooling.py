@@ -4,8 +4,8 @@ Letters: B images, R boxes over the batch, L levels, C channels, H and W cells o
 """
 
 import torch
+import torch.nn.functional as F
 from detectron2.layers import ShapeSpec
-from detectron2.modeling.poolers import convert_boxes_to_pooler_format
 from detectron2.structures import Boxes
 from torch import Tensor, nn
 from torchvision.ops import roi_align
@@ -21,8 +21,7 @@ class MultiLevelRoIFusionPooling(nn.Module):
     fused, its abstract does not say: that is this project's choice, see ``benchmarks/``.
 
     Unlike detectron2's ``ROIPooler``, which sends each box to one of its levels, this one pools
-    each box from all of them; and its grid may be a rectangle. The convolutions come after the
-    pooling: both are linear, and people cover fewer cells than the maps have.
+    each box from all of them; and its grid may be a rectangle.
 
     The first level is the base. Where it has the channels of the result, its convolution starts as
     the identity and the others at zero, for each kind of fusion: the layer starts as plain RoIAlign
@@ -118,12 +117,13 @@ class MultiLevelRoIFusionPooling(nn.Module):
         Returns:
             (R, C, H, W) in the type of the maps, in the order of ``boxes``.
         """
-        rois = convert_boxes_to_pooler_format(boxes).float()
-        pooled = [self._pool(features[name], rois, scale) for name, scale in self.scales.items()]
+        rois = _as_rois(boxes)
+        maps = [features[name] for name in self.scales]
         if not self.projections:
-            return pooled[0]
+            return self._pool(maps[0], rois, *self.scales.values())
         projected = [
-            projection(level) for projection, level in zip(self.projections, pooled, strict=True)
+            self._pool_and_project(*level, rois)
+            for level in zip(maps, self.projections, self.scales.values(), strict=True)
         ]
         if self.fusion == "concat":
             return self.mix(torch.cat(projected, dim=1))
@@ -133,6 +133,20 @@ class MultiLevelRoIFusionPooling(nn.Module):
             projected = [w * level for w, level in zip(weights, projected, strict=True)]
         return torch.stack(projected).sum(dim=0) if len(projected) > 1 else projected[0]
 
+    def _pool_and_project(
+        self, feature: Tensor, projection: nn.Conv2d, scale: float, rois: Tensor
+    ) -> Tensor:
+        """Return (R, C, H, W) of one level.
+
+        Pooling and a 1x1 convolution are linear, and may change places. RoIAlign, its backward pass
+        above all, costs more than the convolution and grows with the channels: fewer go first.
+        """
+        if projection.in_channels <= projection.out_channels:
+            return projection(self._pool(feature, rois, scale))
+        narrow = self._pool(F.conv2d(feature, projection.weight), rois, scale)
+        # After the pooling, which gives zero beyond the map.
+        return narrow + projection.bias.to(narrow.dtype)[:, None, None]
+
     def _pool(self, feature: Tensor, rois: Tensor, scale: float) -> Tensor:
         # Boxes stay in float32: in half precision, which detectron2's ROIAlign turns them into, a
         # coordinate beyond 1024 pixels is off by up to half a pixel.
@@ -140,3 +154,14 @@ class MultiLevelRoIFusionPooling(nn.Module):
         rois = rois.to(wide.dtype)
         pooled = roi_align(wide, rois, self.output_size, scale, self.sampling_ratio, aligned=True)
         return pooled.to(feature.dtype)
+
+
+def _as_rois(boxes: list[Boxes]) -> Tensor:
+    """Return (R, 5) in float32: each box's image and its corners.
+
+    detectron2's own ``convert_boxes_to_pooler_format`` fixes the number of boxes in
+    ``torch.export``.
+    """
+    corners = [x.tensor.float() for x in boxes]
+    images = [torch.full_like(x[:, :1], place) for place, x in enumerate(corners)]
+    return torch.cat([torch.cat(images), torch.cat(corners)], dim=1)
