@@ -5,6 +5,7 @@ Letters: B images, R boxes over the batch, C channels, D embedding size.
 
 from collections import OrderedDict
 
+import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import CNNBlockBase, ShapeSpec
 from detectron2.modeling.backbone import ResNet
@@ -36,7 +37,14 @@ class IdentityBranch(nn.Module):
     weight_copies = ("",)
 
     @configurable
-    def __init__(self, *, pooler: MultiLevelRoIFusionPooling, body: nn.Module, head: nn.Module):
+    def __init__(
+        self,
+        *,
+        pooler: MultiLevelRoIFusionPooling,
+        body: nn.Module,
+        head: nn.Module,
+        out_channels: int,
+    ):
         """Assemble the branch.
 
         Args:
@@ -44,8 +52,10 @@ class IdentityBranch(nn.Module):
             body: layers of the branch's own.
             head: a registered ReID head. One whose ``reads_pooled`` is true gets the pooled
                 features as well.
+            out_channels: of the body.
         """
         super().__init__()
+        self.out_channels = out_channels
         self.pooler = pooler
         self.body = body
         self.head = head
@@ -67,6 +77,7 @@ class IdentityBranch(nn.Module):
         return {
             "pooler": pooler,
             "body": body,
+            "out_channels": channels,
             "head": build_reid_head(
                 cfg, ShapeSpec(channels=channels), ShapeSpec(channels=in_channels)
             ),
@@ -87,6 +98,8 @@ class IdentityBranch(nn.Module):
     def maps(self, features: dict[str, Tensor], boxes: list[Boxes]) -> tuple[Tensor, Tensor]:
         """Return the pooled features (R, C, H, W) and what the branch's own layers make of them."""
         pooled = self.pooler(features, boxes)
+        # RoIAlign loses this layout of the images; convolutions are some percent faster in it.
+        pooled = pooled.contiguous(memory_format=torch.channels_last)
         return pooled, self.body(pooled)
 
     def describe(self, pooled: Tensor, refined: Tensor) -> HeadFeatures:
