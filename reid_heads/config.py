@@ -6,9 +6,10 @@ from detectron2.config import CfgNode
 def add_reid_head_config(cfg: CfgNode) -> None:
     """Add ``MODEL.REID_HEAD`` to a detectron2 config."""
     head = cfg.MODEL.REID_HEAD = CfgNode()
-    # Name in REID_HEADS_REGISTRY: "EmbeddingHead", "BNNeckHead", "MGNHead".
+    # Name in REID_HEADS_REGISTRY: "EmbeddingHead", "BNNeckHead", "MGNHead"; in person search
+    # "NormAwareHead" too.
     head.NAME = "EmbeddingHead"
-    # EmbeddingHead: length of an embedding.
+    # EmbeddingHead, NormAwareHead: length of an embedding.
     head.EMBEDDING_DIM = 256
     # EmbeddingHead: horizontal stripes that are pooled and concatenated: each number n adds n
     # stripes of equal height; (1,) is global.
@@ -30,6 +31,10 @@ def add_reid_head_config(cfg: CfgNode) -> None:
     # Which feature the softmax of the three global branches classifies: "pre", the pooled one, as
     # in the paper, or "post", the reduced one, as in the public re-implementations.
     mgn.GLOBAL_SOFTMAX = "pre"
+
+    # NormAwareHead: whether half of the embedding comes from the features as pooled from the frame,
+    # before the identity branch's own layers.
+    head.NORM_AWARE = CfgNode({"USE_POOLED": True})
 
     _add_loss_keys(head)
 

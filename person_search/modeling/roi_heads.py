@@ -1,6 +1,6 @@
 """ROI heads with an identity branch beside the detection branch."""
 
-import torch
+import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
@@ -9,7 +9,7 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
 from person_search.modeling.identity_branch import IdentityBranch
-from person_search.modeling.person_boxes import person_boxes_and_pids
+from person_search.modeling.person_boxes import TrainingBoxes, training_boxes
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.losses import ReIDLosses
 
@@ -20,7 +20,9 @@ class PersonSearchROIHeads(StandardROIHeads):
 
     Identity features are computed for people only: ground-truth boxes and sampled foreground
     proposals at training, final detections and query boxes at test. Background proposals never
-    reach an identity loss, although detectron2's sampler copies some person's id to them too.
+    reach an identity loss, although detectron2's sampler copies some person's id to them too. They
+    are embedded only for a head that also says whether a box shows a person (``scores_people``),
+    which learns that from them.
     """
 
     @configurable
@@ -30,6 +32,7 @@ class PersonSearchROIHeads(StandardROIHeads):
         identity_branch: IdentityBranch,
         identity_losses: ReIDLosses,
         boxes_per_person: int = 0,
+        person_loss_weight: float = 1.0,
         **kwargs,
     ):
         """Add the identity branch to ``StandardROIHeads``.
@@ -37,7 +40,8 @@ class PersonSearchROIHeads(StandardROIHeads):
         Args:
             identity_branch: embeds boxes.
             identity_losses: on what the branch gives.
-            boxes_per_person: embedded at training; see ``person_boxes_and_pids``.
+            boxes_per_person: embedded at training; see ``person_boxes``.
+            person_loss_weight: of the person score's binary cross-entropy, for heads that have one.
             **kwargs: of ``StandardROIHeads``.
         """
         super().__init__(**kwargs)
@@ -49,6 +53,8 @@ class PersonSearchROIHeads(StandardROIHeads):
         self.boxes_per_person = boxes_per_person
         self.identity_branch = identity_branch
         self.identity_losses = identity_losses
+        self.person_loss_weight = person_loss_weight
+        self.scores_people = getattr(identity_branch.head, "scores_people", False)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
@@ -61,6 +67,7 @@ class PersonSearchROIHeads(StandardROIHeads):
             "identity_branch": branch,
             "identity_losses": losses,
             "boxes_per_person": cfg.MODEL.PERSON_SEARCH.IDENTITY_BRANCH.BOXES_PER_PERSON,
+            "person_loss_weight": cfg.MODEL.PERSON_SEARCH.NORM_AWARE.LOSS_WEIGHT,
         }
 
     def forward(
@@ -106,26 +113,46 @@ class PersonSearchROIHeads(StandardROIHeads):
     def _forward_identity(
         self, features: dict[str, Tensor], proposals: list[Instances], targets: list[Instances]
     ) -> dict[str, Tensor]:
-        people = [
-            person_boxes_and_pids(x, known, self.num_classes, self.boxes_per_person)
-            for x, known in zip(proposals, targets, strict=True)
-        ]
-        pids = torch.cat([p for _, p in people])
-        if len(pids) > 0:
-            return self.identity_losses(
-                self.identity_branch(features, [b for b, _ in people]), pids
-            )
-        return self._identity_losses_of_nobody(pids)
+        rows = self._boxes_to_embed(proposals, targets)
+        if len(rows.is_person) == 0:
+            return self._losses_of_nobody(rows.pids)
+        return self._losses_on(self.identity_branch(features, rows.boxes), rows)
 
-    def _identity_losses_of_nobody(self, pids: Tensor) -> dict[str, Tensor]:
-        """Return the losses of a batch without people; ``pids`` is empty.
+    def _boxes_to_embed(
+        self, proposals: list[Instances], targets: list[Instances]
+    ) -> TrainingBoxes:
+        """Return the boxes to embed: of people, and of background for a head that scores them."""
+        return training_boxes(
+            proposals, targets, self.num_classes, self.boxes_per_person, self.scores_people
+        )
+
+    def _losses_on(self, embedded: HeadFeatures, rows: TrainingBoxes) -> dict[str, Tensor]:
+        """Return the identity losses on the people of ``rows``, and the person score's on all."""
+        if not self.scores_people:
+            return self.identity_losses(embedded, rows.pids)
+        losses = self.identity_losses(embedded.select(rows.is_person), rows.pids)
+        losses["loss_reid_person"] = self.person_loss_weight * F.binary_cross_entropy_with_logits(
+            embedded.person_logits, rows.is_person.to(embedded.person_logits.dtype)
+        )
+        return losses
+
+    def _losses_of_nobody(self, pids: Tensor) -> dict[str, Tensor]:
+        """Return the losses of a batch without a box to embed; ``pids`` is empty.
 
         Every parameter still takes part in the loss, as DDP wants, and the losses are still called,
         as their gathering over processes wants.
         """
-        zero = sum(p.float().sum() for p in self.identity_branch.parameters()) * 0.0
+        zero = zero_of(self.identity_branch)
         nobody = _features_of_nobody(self.identity_branch.head, zero)
-        return {name: x + zero for name, x in self.identity_losses(nobody, pids).items()}
+        losses = {name: x + zero for name, x in self.identity_losses(nobody, pids).items()}
+        if self.scores_people:
+            losses["loss_reid_person"] = zero
+        return losses
+
+
+def zero_of(module: nn.Module) -> Tensor:
+    """Return 0, computed from every parameter of a module."""
+    return sum(p.float().sum() for p in module.parameters()) * 0.0
 
 
 def _features_of_nobody(head: nn.Module, zero: Tensor) -> HeadFeatures:

@@ -3,11 +3,13 @@
 from reid_heads.heads.bnneck import BNNeckHead
 from reid_heads.heads.embedding import REID_HEADS_REGISTRY, EmbeddingHead, build_reid_head
 from reid_heads.heads.mgn import MGNHead
+from reid_heads.heads.norm_aware import NormAwareHead
 
 __all__ = [
     "REID_HEADS_REGISTRY",
     "BNNeckHead",
     "EmbeddingHead",
     "MGNHead",
+    "NormAwareHead",
     "build_reid_head",
 ]

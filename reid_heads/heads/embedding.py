@@ -22,7 +22,9 @@ Heads that map features (R, C, H, W) of people to ``HeadFeatures``. They know no
 images or losses. Called with ``obj(cfg, input_shape)``; they have the attributes ``embedding_dim``
 (int), ``metric_dims`` and ``classified_dims`` (tuples of int), the sizes of what they give. A head
 whose class attribute ``reads_pooled`` is true is for person search: it is built with a third
-argument, the shape of the features as pooled from the frame, and called with those as well.
+argument, the shape of the features as pooled from the frame, and called with those as well. One
+whose class attribute ``scores_people`` is true gives person logits, and wants to be trained on
+background too.
 """
 
 

@@ -30,3 +30,12 @@ class HeadFeatures(NamedTuple):
     def unit_embeddings(self) -> Tensor:
         """The embeddings (R, D) in float32, scaled to unit norm."""
         return F.normalize(self.embeddings.float())
+
+    def select(self, rows: Tensor) -> "HeadFeatures":
+        """Return the features of some people: ``rows`` is a mask (R,) or their numbers."""
+        return HeadFeatures(
+            embeddings=self.embeddings[rows],
+            metric=tuple(x[rows] for x in self.metric),
+            classified=tuple(x[rows] for x in self.classified),
+            person_logits=None if self.person_logits is None else self.person_logits[rows],
+        )

@@ -1,0 +1,135 @@
+"""Sequential refinement: identities are learned on boxes that the detector's head has corrected.
+
+Letters: R boxes over the batch.
+"""
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec, batched_nms
+from detectron2.modeling import ROI_HEADS_REGISTRY
+from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.utils.events import get_event_storage
+from torch import Tensor
+
+from person_search.modeling.box_refiner import BoxRefiner
+from person_search.modeling.person_boxes import TrainingBoxes
+from person_search.modeling.roi_heads import PersonSearchROIHeads, zero_of
+
+
+@ROI_HEADS_REGISTRY.register()
+class SequentialROIHeads(PersonSearchROIHeads):
+    """SeqNet (Li and Miao, AAAI 2021): a detection head, then a search head on its boxes.
+
+    At training the first head's boxes are matched with the ground truth and sampled a second time;
+    the identity branch embeds those, and corrects them once more. No gradient flows through the
+    boxes. At test the branch does so with the first head's detections, which keep that head's score
+    ("first classification score"); given boxes and queries are embedded as they are.
+
+    The second head is SeqNet's with ``NormAwareHead``, whose person score is then a training signal
+    alone; other heads learn from people only. It pools from and refines with the identity branch,
+    which may have other levels and layers than SeqNet's res4 and res5.
+    """
+
+    @configurable
+    def __init__(self, *, box_refiner: BoxRefiner, refined_nms_thresh: float = 0.5, **kwargs):
+        """Extend ``PersonSearchROIHeads``.
+
+        Args:
+            box_refiner: corrects boxes by the identity branch's refined features.
+            refined_nms_thresh: largest IoU of two corrected detections.
+            **kwargs: of ``PersonSearchROIHeads``.
+        """
+        # The first head then leaves its corrected boxes in the proposals, after its own losses.
+        super().__init__(**{**kwargs, "train_on_pred_boxes": True})
+        self.box_refiner = box_refiner
+        self.refined_nms_thresh = refined_nms_thresh
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        """Translate the config."""
+        settings = super().from_config(cfg, input_shape)
+        channels = settings["identity_branch"].out_channels
+        return {
+            **settings,
+            "box_refiner": BoxRefiner.from_config(cfg, channels),
+            "refined_nms_thresh": cfg.MODEL.PERSON_SEARCH.SEQUENTIAL.NMS_THRESH_TEST,
+        }
+
+    def forward(
+        self,
+        images: ImageList,
+        features: dict[str, Tensor],
+        proposals: list[Instances],
+        targets: list[Instances] | None = None,
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        """Run the first head, then the second on its boxes.
+
+        Args and returns are those of ``PersonSearchROIHeads``; at test a detection's embedding is
+        of its box before the second correction, as in SeqNet, which needs one pooling for both.
+        """
+        if self.training:
+            return super().forward(images, features, proposals, targets)
+        return self._search(features, self._forward_box(features, proposals)), {}
+
+    def _forward_identity(
+        self, features: dict[str, Tensor], proposals: list[Instances], targets: list[Instances]
+    ) -> dict[str, Tensor]:
+        """Return the losses of the second head; ``proposals`` hold the first head's boxes."""
+        with get_event_storage().name_scope("second_head"):
+            sampled = self.label_and_sample_proposals(
+                [_as_proposals(x) for x in proposals], targets
+            )
+        rows = self._boxes_to_embed(sampled, targets)
+        if len(rows.is_person) == 0:
+            losses = self._losses_of_nobody(rows.pids)
+            losses["loss_reid_box_reg"] = zero_of(self.box_refiner)
+            return losses
+        pooled, refined = self.identity_branch.maps(features, rows.boxes)
+        losses = self._losses_on(self.identity_branch.describe(pooled, refined), rows)
+        losses["loss_reid_box_reg"] = self._box_loss(refined, rows, sampled)
+        return losses
+
+    def _box_loss(self, refined: Tensor, rows: TrainingBoxes, sampled: list[Instances]) -> Tensor:
+        num_background = sum(int((x.gt_classes == self.num_classes).sum()) for x in sampled)
+        return self.box_refiner.loss(
+            refined,
+            Boxes.cat(rows.boxes),
+            rows.is_person,
+            rows.true_boxes,
+            num_sampled=len(rows.pids) + num_background,
+        )
+
+    def _search(self, features: dict[str, Tensor], detections: list[Instances]) -> list[Instances]:
+        """Embed the first head's detections and correct their boxes; both from one pooling."""
+        boxes = [x.pred_boxes for x in detections]
+        counts = [len(b) for b in boxes]
+        pooled, refined = self.identity_branch.maps(features, boxes)
+        embeddings = self.identity_branch.describe(pooled, refined).unit_embeddings.split(counts)
+        corrected = self.box_refiner.refine(refined, Boxes.cat(boxes)).split(counts)
+        for x, rows, moved in zip(detections, embeddings, corrected, strict=True):
+            x.pred_boxes = Boxes(moved)
+            x.pred_boxes.clip(x.image_size)
+            x.embeddings = rows
+        return [self._suppress(x) for x in detections]
+
+    def _suppress(self, detections: Instances) -> Instances:
+        """Drop those that overlap a better one; the first head's score decides."""
+        keep = batched_nms(
+            detections.pred_boxes.tensor,
+            detections.scores,
+            detections.pred_classes,
+            self.refined_nms_thresh,
+        )
+        return detections[keep]
+
+
+def _as_proposals(labelled: Instances) -> Instances:
+    """Return the boxes of ``labelled`` alone, clipped to the image, without those that are none."""
+    boxes = Boxes(labelled.proposal_boxes.tensor.detach())
+    # Where training diverges, the losses say so; clipping would stop before them.
+    boxes = boxes[torch.isfinite(boxes.tensor).all(dim=1)]
+    boxes.clip(labelled.image_size)
+    boxes = boxes[boxes.nonempty()]
+    # The sampler wants this field of proposals; it does not look at its values.
+    unknown = boxes.tensor.new_zeros(len(boxes))
+    return Instances(labelled.image_size, proposal_boxes=boxes, objectness_logits=unknown)
