@@ -17,7 +17,9 @@ from person_search.train_net import (
     main,
     register_own_data,
 )
+from person_search.transfer import check_same_input
 from reid_heads.labels import UNLABELED_PID
+from reid_heads.train_net import load_config as load_crop_config
 
 YAMLS = [p for p in sorted(CONFIGS.rglob("*.yaml")) if root_config(p) == "Base-PersonSearch"]
 LEAVES = [path for path in YAMLS if not path.name.startswith("Base-")]
@@ -70,8 +72,23 @@ def test_model_of_the_config_builds(path):
         cfg.MODEL.WEIGHTS = ""
         model = build_model(cfg)
     assert type(model).__name__ == "PersonSearchRCNN"
-    memory = model.roi_heads.identity_losses.losses["OIM"]
-    assert len(memory.table) == cfg.MODEL.REID_HEAD.NUM_IDENTITIES
+    active = {name for name, weight in cfg.MODEL.REID_HEAD.LOSSES.items() if weight != 0}
+    losses = model.roi_heads.identity_losses
+    assert set(losses.losses) == active
+    # Each has a row for every identity somewhere: a table, weight vectors.
+    classifying = set(active) - {"TRIPLET"}
+    assert classifying, "nothing tells identities apart"
+    for name in classifying:
+        sizes = {len(value) for value in losses.losses[name].state_dict().values() if value.ndim}
+        assert any(n % cfg.MODEL.REID_HEAD.NUM_IDENTITIES == 0 for n in sizes)
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=yaml_id)
+def test_stage_1_of_the_config_fits_it(path):
+    cfg = load_config(str(path))
+    stage1 = cfg.MODEL.PERSON_SEARCH.STL.CONFIG_FILE
+    if stage1:
+        check_same_input(cfg, load_crop_config(str(path.parent / stage1)))
 
 
 @pytest.mark.parametrize(
