@@ -92,7 +92,9 @@ def slow_fusion(pooler, maps, boxes):
                 feature = maps[name][image].numpy().astype(np.float64)
                 grid = slow_roi_align(feature, box, STRIDES[name], pooler.output_size, 2)
                 weight = state[f"projections.{place}.weight"]
-                levels.append(slow_convolution(weight, state[f"projections.{place}.bias"], grid))
+                level = slow_convolution(weight, state[f"projections.{place}.bias"], grid)
+                gate = state[f"gates.{place - 1}"] if place and len(pooler.gates) else 1.0
+                levels.append(gate * level)
             rows.append(slow_mix(pooler.fusion, state, levels))
     return np.stack(rows)
 
@@ -127,7 +129,7 @@ def test_equals_sampling_by_hand(fusion, size):
 def test_hand_computed():
     """Attention over two levels, one of constant 2 and one of constant 3, one channel each.
 
-    Projections are 1 and 1 + 1 = 2 (bias 1): levels 2 and 3 * 2 + 1 = 7. Scores are 0 and ln 3, so
+    Projections are 1 and 4 (bias 2), the gate 1/2: levels 2 and (3 * 4 + 2) / 2 = 7. Scores are 0 and ln 3, so
     the softmax is (1/4, 3/4), and times two levels (1/2, 3/2): 2 / 2 + 7 * 3 / 2 = 11.5. The plain
     sum is 9; concatenation with mixing weights 10 and -1 and bias 4 is 20 - 7 + 4 = 17.
     """
@@ -140,8 +142,9 @@ def test_hand_computed():
         )
         with torch.no_grad():
             pooler.projections[0].weight.fill_(1.0)
-            pooler.projections[1].weight.fill_(2.0)
-            pooler.projections[1].bias.fill_(1.0)
+            pooler.projections[1].weight.fill_(4.0)
+            pooler.projections[1].bias.fill_(2.0)
+            pooler.gates[0].fill_(0.5)
             if fusion == "attention":
                 pooler.attention[1].bias.fill_(np.log(3))
             elif fusion == "concat":
@@ -192,20 +195,18 @@ def gradient_norms(pooler, seed):
 
 def waiting(fusion):
     """Parameters that the start leaves without a gradient in the first step."""
-    if fusion == "concat":
-        return {f"projections.{n}.{p}" for n in (1, 2) for p in ("weight", "bias")}
+    behind_gates = {f"projections.{n}.{p}" for n in (1, 2) for p in ("weight", "bias")}
     if fusion == "attention":
-        return {f"attention.{n}.weight" for n in (1, 2)}
-    return set()
+        return behind_gates | {f"attention.{n}.weight" for n in (1, 2)}
+    return behind_gates
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_no_parameter_is_left_without_gradient(fusion):
     """A start at zero on both sides of a product would stay there for ever.
 
-    With "sum" every gradient is there in the first step. "concat" passes the base alone on, so the
-    other levels' projections wait for the mixing weights to leave zero; "attention" scores levels
-    that are still zero, so their scores' weights wait for the projections. One step is enough.
+    Behind a gate of zero a projection waits for the gate to leave it, and so do the weights that
+    score such a level. One step is enough.
     """
     pooler = make_pooler(fusion=fusion)
     optimizer = torch.optim.SGD(pooler.parameters(), lr=0.1)
