@@ -129,9 +129,10 @@ def test_equals_sampling_by_hand(fusion, size):
 def test_hand_computed():
     """Attention over two levels, one of constant 2 and one of constant 3, one channel each.
 
-    Projections are 1 and 4 (bias 2), the gate 1/2: levels 2 and (3 * 4 + 2) / 2 = 7. Scores are 0 and ln 3, so
-    the softmax is (1/4, 3/4), and times two levels (1/2, 3/2): 2 / 2 + 7 * 3 / 2 = 11.5. The plain
-    sum is 9; concatenation with mixing weights 10 and -1 and bias 4 is 20 - 7 + 4 = 17.
+    Projections are 1 and 4 (bias 2), the gate 1/2: levels 2 and (3 * 4 + 2) / 2 = 7. Scores are 0
+    and ln 3, so the softmax is (1/4, 3/4), and times two levels (1/2, 3/2): 2 / 2 + 7 * 3 / 2 =
+    11.5. The plain sum is 9; concatenation with mixing weights 10 and -1 and bias 4 is 20 - 7 + 4 =
+    17.
     """
     levels = {n: ShapeSpec(channels=1, stride=STRIDES[n]) for n in ("res2", "res3")}
     maps = {"res2": torch.full((1, 1, 8, 8), 2.0), "res3": torch.full((1, 1, 4, 4), 3.0)}

@@ -1,0 +1,211 @@
+"""Compare person search methods on the drawn CUHK-SYSU and PRW sets.
+
+    python benchmarks/person_search_methods.py                    # everything, two runs at a time
+    python benchmarks/person_search_methods.py --sets drawn_cuhk --rows oim multi_stl_oim --seeds 1
+
+The rows: the OIM baseline, the SeqNet-like network, and ours with one level or several, without
+stage 1 or with it (STL), with each loss. The headline rows take every seed, the others the first.
+Draws the sets first where they are missing. Started again, it resumes: finished runs are kept, an
+interrupted one continues from its last checkpoint. Writes a table and the numbers behind it to
+benchmarks/results/person_search_methods.*.
+"""
+
+import argparse
+import concurrent.futures
+import datetime
+import json
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+from training_runs import describe_machine, run_quietly, spread, train
+
+OUTPUT = Path("output/person_search_methods")
+RESULTS = Path("benchmarks/results/person_search_methods")
+SETS = ("drawn_cuhk", "drawn_prw")
+# Of 4 frames: once through the 2,000 training frames of drawn-cuhk, twice through drawn-prw's 600.
+ITERATIONS = {"drawn_cuhk": 500, "drawn_prw": 300}
+STL = "MODEL.PERSON_SEARCH.STL."
+ONE_LEVEL = ["MODEL.PERSON_SEARCH.IDENTITY_BRANCH.IN_FEATURES", "['res2']"]
+LOSSES = {
+    "oim": "OIM",
+    "arcface": "ArcFace",
+    "subcenter": "sub-center ArcFace",
+    "triplet": "softmax + triplet",
+}
+
+
+class Row(NamedTuple):
+    """A row of the table."""
+
+    config: str
+    """Below configs/<set>/."""
+    levels: str
+    stage1: bool
+    loss: str
+    overrides: list[str]
+    is_headline: bool = False
+    longer: float = 1.0
+    """Factor of the iterations."""
+
+
+def list_rows() -> dict[str, Row]:
+    """Return all rows by name."""
+    rows = {
+        "oim": Row("slim_fpn", "one", False, "OIM", [], True),
+        "seqnet": Row("seqnet", "one", False, "NAE, OIM", [], True),
+    }
+    for levels, choose in (("one", ONE_LEVEL), ("multi", [])):
+        for stage1 in (False, True):
+            for loss, title in LOSSES.items():
+                config = "stl" if loss == "oim" else f"stl_{loss}"
+                name = f"{levels}_{'stl' if stage1 else 'plain'}_{loss}"
+                rows[name] = Row(config, levels, stage1, title, choose, loss == "oim")
+    # More is shared: the branch has res4 and res5 of its own, on an 8x4 grid of res3.
+    branch = "MODEL.PERSON_SEARCH.IDENTITY_BRANCH."
+    shared = [branch + "BODY", "res4+res5", branch + "POOLER_RESOLUTION", "[8, 4]"]
+    for levels, names in (("one", "['res3']"), ("multi", "['res3', 'res2', 'res4']")):
+        choose = [*shared, branch + "IN_FEATURES", names]
+        rows[f"{levels}_stl_oim_res3"] = Row("stl", f"{levels}, res3 shared", True, "OIM", choose)
+    # As long as both stages together, for a comparison at equal cost.
+    rows["multi_plain_oim_longer"] = Row("stl", "multi", False, "OIM, longer", [], True, longer=1.7)
+    return rows
+
+
+ROWS = list_rows()
+
+
+def main() -> None:
+    """Train what is missing, write the table."""
+    args = _parse()
+    for name in args.sets:
+        draw = [sys.executable, "-m", "person_search.cli", "draw", "--set", name.replace("_", "-")]
+        run_quietly(draw, threads=1)
+    first = args.seeds[0]
+    jobs = [(s, r, seed) for s in args.sets for seed in args.seeds for r in args.rows]
+    jobs = [(s, r, seed) for s, r, seed in jobs if seed == first or ROWS[r].is_headline]
+    # Headline rows first: an interrupted benchmark has the most of it then.
+    jobs.sort(key=lambda job: not ROWS[job[1]].is_headline)
+    with concurrent.futures.ThreadPoolExecutor(args.processes) as pool:
+        wanted = dict.fromkeys((s, seed) for s, r, seed in jobs if ROWS[r].stage1)
+        stages = {key: pool.submit(train_stage1, *key, args.overrides) for key in wanted}
+        futures = [pool.submit(train_row, *job, stages, args.overrides) for job in jobs]
+        done = concurrent.futures.as_completed(futures)
+        for future in tqdm(done, total=len(futures), desc="runs", disable=None):
+            future.result()
+    report = {
+        "date": datetime.date.today().isoformat(),
+        "command": " ".join(["python", *sys.argv]),
+        "machine": describe_machine(),
+        "processes": args.processes,
+        "iterations": ITERATIONS,
+        "seeds": args.seeds,
+        "runs": [future.result() for future in futures],
+    }
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    table = format_tables(report)
+    RESULTS.with_suffix(".md").write_text(table)
+    print(table)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--processes", type=int, default=2, help="runs at a time, a thread each")
+    parser.add_argument("overrides", nargs="*", help="KEY VALUE pairs for every run")
+    return parser.parse_args()
+
+
+def train_stage1(dataset: str, seed: int, overrides: list[str]) -> dict:
+    """Train stage 1 of a set, which all its rows with STL start from."""
+    folder = OUTPUT / dataset / f"stage1_seed{seed}"
+    finished = folder / "finished.json"
+    if finished.exists():
+        return json.loads(finished.read_text())
+    command = [sys.executable, "-m", "person_search.train_stage1", "--resume", "--config-file"]
+    started = time.perf_counter()
+    settings = [f"configs/{dataset}/stl.yaml", *overrides, "SEED", str(seed)]
+    run_quietly([*command, *settings, "OUTPUT_DIR", str(folder)], threads=1)
+    run = {
+        "weights": str(folder / "stage1/model_final.pth"),
+        "minutes": (time.perf_counter() - started) / 60,
+    }
+    finished.write_text(json.dumps(run))
+    return run
+
+
+def train_row(
+    dataset: str,
+    name: str,
+    seed: int,
+    stages: dict[tuple[str, int], concurrent.futures.Future],
+    overrides: list[str],
+) -> dict:
+    """Train and score one row with one seed."""
+    row = ROWS[name]
+    iterations = str(round(ITERATIONS[dataset] * row.longer))
+    settings = ["SOLVER.MAX_ITER", iterations, "TEST.EVAL_PERIOD", iterations]
+    settings += ["SOLVER.CHECKPOINT_PERIOD", "250", "TEST.SEARCH.BY_FREQUENCY", "True"]
+    settings += ["SEED", str(seed), *row.overrides, *overrides]
+    stage1 = stages[dataset, seed].result() if row.stage1 else None
+    if row.config != "slim_fpn":
+        settings += [STL + "CONFIG_FILE", "", STL + "WEIGHTS", stage1["weights"] if stage1 else ""]
+    folder = OUTPUT / dataset / f"{name}_seed{seed}"
+    config_file = f"configs/{dataset}/{row.config}.yaml"
+    run = train("person_search", config_file, folder, settings, threads=1)
+    minutes = stage1["minutes"] if stage1 else 0.0
+    return {**run, "set": dataset, "row": name, "seed": seed, "stage1_minutes": minutes}
+
+
+def format_tables(report: dict) -> str:
+    """Write mean and standard deviation over the seeds as Markdown, a table for each set."""
+    lines = [
+        "# Person search on the drawn sets",
+        "",
+        f"{report['date']}, {report['machine']}, seeds {report['seeds']}; mean ± standard deviation"
+        " over the seeds where there are several, percent; batches of 4 frames, iterations: "
+        f"{report['iterations']}; {report['processes']} runs at a time with a thread each. Tail: the third of the "
+        "test people who are seen least. Minutes: stage 1 + training and evaluation. Command: "
+        f"`{report['command']}`",
+    ]
+    for name in SETS:
+        runs = [run for run in report["runs"] if run["set"] == name]
+        if runs:
+            lines += ["", f"## {name}", "", *_format_table(runs)]
+    return "\n".join(lines) + "\n"
+
+
+def _format_table(runs: list[dict]) -> list[str]:
+    lines = [
+        "| row | levels | stage 1 | loss | detection AP | mAP | top-1 | mAP tail | top-1 tail | "
+        "ms / frame | minutes | seeds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in ROWS.items():
+        own = [run for run in runs if run["row"] == name]
+        if not own:
+            continue
+        results = [run["results"] for run in own]
+        cells = [name, row.levels, "STL" if row.stage1 else "-", row.loss]
+        cells.append(spread([r["detection"]["ap"] for r in results]))
+        for group in ("search", "search_tail"):
+            cells += [spread([r[group][metric] for r in results]) for metric in ("mAP", "top1")]
+        cells.append(_mean([run["ms_per_frame"] for run in own], ".0f"))
+        stage1 = _mean([run["stage1_minutes"] for run in own], ".1f") + " + " if row.stage1 else ""
+        cells.append(stage1 + _mean([run["minutes"] for run in own], ".1f"))
+        lines.append(f"| {' | '.join([*cells, str(len(own))])} |")
+    return lines
+
+
+def _mean(values: list[float | None], form: str) -> str:
+    known = [value for value in values if value is not None]
+    return format(sum(known) / len(known), form) if known else "interrupted"
+
+
+if __name__ == "__main__":
+    main()
