@@ -160,6 +160,47 @@ def test_losses_of_crops_train_people_in_scenes(pids, make_model, train_step):
             assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
 
 
+BRANCH = "MODEL__PERSON_SEARCH__IDENTITY_BRANCH__"
+STL = {
+    BRANCH + "IN_FEATURES": ["res2", "res3", "res4"],
+    BRANCH + "BODY": "res3+res4+res5",
+    BRANCH + "LAST_STRIDE": 1,
+    BRANCH + "BOXES_PER_PERSON": 2,
+    "MODEL__REID_HEAD__NAME": "BNNeckHead",
+    **{f"MODEL__REID_HEAD__LOSSES__{x}": 0.5 for x in CROP_LOSSES},
+}
+
+
+@pytest.mark.parametrize("fusion", ["sum", "concat", "attention"])
+@pytest.mark.parametrize("pids", BATCHES.values(), ids=BATCHES.keys())
+def test_fused_levels_and_own_stages_train_in_any_batch(pids, fusion, make_model, train_step):
+    model = make_model(**STL, **{BRANCH + "FUSION": fusion})
+    _, losses = train_step(model, pids)
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+
+
+@pytest.mark.parametrize("overrides", [{}, STL], ids=["baseline", "stl"])
+def test_boxes_without_area_give_finite_losses(overrides, make_model, make_input):
+    """The mapper drops them; a model that gets them all the same must not become NaN."""
+    model = make_model(**overrides)
+    inputs = [make_input([0, 1], seed=0), make_input([2], seed=1)]
+    for x in inputs:
+        boxes = x["instances"].gt_boxes.tensor
+        boxes[0, 2:] = boxes[0, :2]
+    with EventStorage():
+        losses = model(inputs)
+    # The regression target of a box without width is the logarithm of zero: detectron2's own loss.
+    identity = {name: loss for name, loss in losses.items() if name.startswith("loss_reid")}
+    assert identity and all(torch.isfinite(loss) for loss in identity.values())
+    sum(identity.values()).backward()
+    branch = model.roi_heads.identity_branch
+    assert all(torch.isfinite(p.grad).all() for p in branch.parameters() if p.requires_grad)
+
+
 def test_attributes_of_people_in_scenes_are_refused(make_model, train_step):
     model = make_model(
         MODEL__REID_HEAD__LOSSES__ATTRIBUTES=1.0, MODEL__REID_HEAD__ATTRIBUTES__CLASSES=(2, 3)
