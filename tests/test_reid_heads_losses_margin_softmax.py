@@ -281,3 +281,8 @@ def test_id_out_of_range_is_refused(bad):
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         CosineSoftmaxLoss(**{"in_dims": DIMS, "num_identities": P, "scale": 30.0, **settings})
+
+
+def test_a_number_as_the_margin_is_refused():
+    with pytest.raises(TypeError, match=r"margin=0\.3; expected a module.*AdditiveAngularMargin"):
+        CosineSoftmaxLoss((4,), 3, scale=30, margin=0.3)

@@ -56,8 +56,14 @@ class CosineSoftmaxLoss(nn.Module):
 
         Raises:
             ValueError: if a value is out of its range.
+            TypeError: if the margin is a number.
         """
         super().__init__()
+        if margin is not None and not isinstance(margin, nn.Module):
+            raise TypeError(
+                f"CosineSoftmaxLoss got margin={margin!r}; expected a module of "
+                "reid_heads.losses.margins such as AdditiveAngularMargin(0.3), or None"
+            )
         if scale <= 0 or sub_centers < 1:
             raise ValueError(
                 f"CosineSoftmaxLoss got scale={scale}, sub_centers={sub_centers}; expected "
