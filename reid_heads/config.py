@@ -145,7 +145,7 @@ def _add_input_keys(cfg: CfgNode) -> None:
     node.FLIP_PROBABILITY = 0.5
     # Black pixels added on each side before a random crop back to SIZE; 0: no crop.
     node.PADDING = 10
-    # Crops cut from frames, at training: each side of the box moves by up to this share of the box's
+    # Crops cut from frames, at training: each side of a box moves by up to this share of the box's
     # width or height, as a detector's boxes do; 0: exact boxes. Below 0.5.
     node.BOX_JITTER = 0.0
     # Crops cut from frames: the frame is resized first, by the rule of INPUT.MIN_SIZE_TEST and
