@@ -381,10 +381,12 @@ def make_arguments(first, second, seed=0):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
-@pytest.mark.parametrize("fusion", FUSIONS)
-@pytest.mark.parametrize("names", [("res2",), ("res2", "res3", "res4")])
+@pytest.mark.parametrize(
+    ("names", "fusion"),
+    [(("res2",), "sum"), *((("res2", "res3", "res4"), fusion) for fusion in FUSIONS)],
+)
 @pytest.mark.parametrize("how", ["trace", "export"])
-def test_other_numbers_of_boxes_than_exported_with(fusion, names, how):
+def test_other_numbers_of_boxes_than_exported_with(names, fusion, how):
     """detectron2's own conversion of boxes would fix their number in ``torch.export``."""
     module = TwoImages(shuffle_weights(make_pooler(names, fusion=fusion)))
     if how == "trace":
