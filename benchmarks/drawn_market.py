@@ -13,18 +13,14 @@ import argparse
 import concurrent.futures
 import datetime
 import json
-import os
-import platform
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image
 from tqdm import tqdm
+from training_runs import describe_machine, spread, train
 
 from person_search.synthetic.market_writer import write_market1501
 from person_search.synthetic.world_spec import PRESETS
@@ -66,7 +62,7 @@ def main() -> None:
     jobs = [(row, seed) for seed in args.seeds for row in args.rows]
     # Threads only wait for the training processes.
     with concurrent.futures.ThreadPoolExecutor(args.processes) as pool:
-        futures = [pool.submit(train, row, seed, args.overrides) for row, seed in jobs]
+        futures = [pool.submit(train_row, row, seed, args.overrides) for row, seed in jobs]
         done = concurrent.futures.as_completed(futures)
         for future in tqdm(done, total=len(futures), desc="runs", disable=None):
             future.result()
@@ -74,7 +70,7 @@ def main() -> None:
     report = {
         "date": datetime.date.today().isoformat(),
         "command": " ".join(["python", *sys.argv]),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
+        "machine": describe_machine(),
         "processes": args.processes,
         "seeds": args.seeds,
         "runs": runs,
@@ -96,31 +92,16 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def train(row: str, seed: int, overrides: list[str]) -> dict:
+def train_row(row: str, seed: int, overrides: list[str]) -> dict:
     """Train one row with one seed in a process of its own, or read what an earlier start left."""
-    folder = OUTPUT / f"{row}_seed{seed}"
-    finished = folder / "finished.json"
-    if finished.exists():
-        return json.loads(finished.read_text())
-    was_interrupted = (folder / "last_checkpoint").exists()
-    command = [sys.executable, "-m", "reid_heads.train_net", "--resume"]
-    command += ["--config-file", str(CONFIGS / f"{row}.yaml")]
-    command += ["SEED", str(seed), "OUTPUT_DIR", str(folder), *overrides]
-    # One thread a run: two runs side by side use two cores better than one run with two threads.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    started = time.perf_counter()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
-    run = {
-        "row": row,
-        "seed": seed,
-        # Of an interrupted run only the last part is known.
-        "minutes": None if was_interrupted else (time.perf_counter() - started) / 60,
-        "results": json.loads((folder / "inference/results.json").read_text()),
-    }
-    finished.write_text(json.dumps(run))
-    return run
+    run = train(
+        "reid_heads",
+        str(CONFIGS / f"{row}.yaml"),
+        OUTPUT / f"{row}_seed{seed}",
+        ["SEED", str(seed), *overrides],
+        threads=1,
+    )
+    return {**run, "row": row, "seed": seed}
 
 
 def score_naive_embeddings(root: Path) -> dict[str, dict[str, float]]:
@@ -188,7 +169,7 @@ def format_table(report: dict) -> str:
         runs = [run for run in report["runs"] if run["row"] == row]
         if not runs:
             continue
-        cells = [_spread([run["results"]["reid"][m] for run in runs]) for m in METRICS]
+        cells = [spread([run["results"]["reid"][m] for run in runs]) for m in METRICS]
         minutes = [run["minutes"] for run in runs if run["minutes"] is not None]
         cells.append(f"{np.mean(minutes):.1f}" if minutes else "interrupted")
         lines.append(f"| {title} | {row} | {' | '.join(cells)} |")
@@ -196,12 +177,6 @@ def format_table(report: dict) -> str:
         cells = [f"{scores[m]:.1f}" for m in METRICS]
         lines.append(f"| {name} | no training | {' | '.join(cells)} | 0 |")
     return "\n".join(lines) + "\n"
-
-
-def _spread(values: list[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.1f}"
-    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
 
 
 if __name__ == "__main__":

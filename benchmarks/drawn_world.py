@@ -12,17 +12,14 @@ import dataclasses
 import datetime
 import json
 import os
-import platform
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
-import torch
 from detectron2.data import MetadataCatalog
 from PIL import Image
 from tqdm import tqdm
+from training_runs import describe_machine, spread, train
 
 from person_search.data import SearchProtocol
 from person_search.data.builtin import get_datasets_root
@@ -49,7 +46,7 @@ def main() -> None:
     report = {
         "date": datetime.date.today().isoformat(),
         "command": " ".join(["python", *sys.argv]),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
+        "machine": describe_machine(),
         "config": args.config_file,
         "runs": runs,
     }
@@ -74,25 +71,10 @@ def _parse() -> argparse.Namespace:
 
 def train_seed(config_file: str, output_dir: str, seed: int, overrides: list[str]) -> dict:
     """Train one seed in a process of its own, or read what an earlier start left."""
+    threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     folder = Path(f"{output_dir}_seed{seed}")
-    finished = folder / "finished.json"
-    if finished.exists():
-        return json.loads(finished.read_text())
-    was_interrupted = (folder / "last_checkpoint").exists()
-    command = [sys.executable, "-m", "person_search.train_net", "--resume"]
-    command += ["--config-file", config_file, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
-    started = time.perf_counter()
-    subprocess.run([*command, *overrides], check=True)
-    run = {
-        "seed": seed,
-        "folder": str(folder),
-        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
-        # Of an interrupted run only the last part is known.
-        "minutes": None if was_interrupted else (time.perf_counter() - started) / 60,
-        "results": json.loads((folder / "inference/results.json").read_text()),
-    }
-    finished.write_text(json.dumps(run))
-    return run
+    run = train("person_search", config_file, folder, ["SEED", str(seed), *overrides], threads)
+    return {**run, "seed": seed}
 
 
 def find_frames_folder(dataset: str) -> Path:
@@ -167,21 +149,15 @@ def format_table(report: dict) -> str:
         "| embedding | detection AP | recall | mAP | top-1 | top-5 | top-10 |",
         "|---|---|---|---|---|---|---|",
     ]
-    detection = [_spread([r["results"]["detection"][k] for r in runs]) for k in ("ap", "recall")]
-    search = [_spread([r["results"]["search"][k] for r in runs]) for k in METRICS]
+    detection = [spread([r["results"]["detection"][k] for r in runs]) for k in ("ap", "recall")]
+    search = [spread([r["results"]["search"][k] for r in runs]) for k in METRICS]
     lines.append(f"| trained model | {' | '.join(detection + search)} |")
     for name in runs[0]["naive"]:
-        row = [_spread([r["naive"][name][k] for r in runs]) for k in METRICS]
+        row = [spread([r["naive"][name][k] for r in runs]) for k in METRICS]
         lines.append(f"| {name}, same boxes | {' | '.join(detection + row)} |")
     times = [f"{_minutes(r['minutes'])} ({r['threads']} threads)" for r in runs]
     lines += ["", f"Minutes of training and evaluation by seed: {', '.join(times)}"]
     return "\n".join(lines) + "\n"
-
-
-def _spread(values: list[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.1f}"
-    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
 
 
 def _minutes(value: float | None) -> str:
