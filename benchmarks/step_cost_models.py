@@ -87,7 +87,8 @@ def slim_case() -> Case:
             Row(f"own stages, res2-res4, last stride {stride}", config, stages + several + end)
         )
     end = _branch(LAST_STRIDE=2, POOLER_SAMPLING_RATIO=0)
-    rows.append(Row("the same, last stride 2, samples by box size", config, stages + several + end))
+    name = "own stages, res2-res4, last stride 2, samples by box size"
+    rows.append(Row(name, config, stages + several + end))
     return Case(
         title="slim network, 480x270",
         rows=with_sequential(rows, config),
