@@ -4,7 +4,8 @@
     python benchmarks/person_search_methods.py --sets drawn_cuhk --rows oim multi_stl_oim --seeds 1
 
 The rows: the OIM baseline, the SeqNet-like network, and ours with one level or several, without
-stage 1 or with it (STL), with each loss. The headline rows take every seed, the others the first.
+stage 1 or with it (STL), with each loss; and with more of the backbone shared. The headline rows
+take every seed, the others the first.
 Draws the sets first where they are missing. Started again, it resumes: finished runs are kept, an
 interrupted one continues from its last checkpoint. Writes a table and the numbers behind it to
 benchmarks/results/person_search_methods.*.
@@ -37,6 +38,14 @@ LOSSES = {
 }
 
 
+# By the last stage that the identity branch shares with the detector, which elsewhere is res2: the
+# branch's own stages, and the levels, the base first.
+SHARED = {
+    "res3": ("res4+res5", ["res3", "res2", "res4"]),
+    "res4": ("res5", ["res4", "res3", "res2"]),
+}
+
+
 class Row(NamedTuple):
     """A row of the table."""
 
@@ -63,17 +72,27 @@ def list_rows() -> dict[str, Row]:
                 config = "stl" if loss == "oim" else f"stl_{loss}"
                 name = f"{levels}_{'stl' if stage1 else 'plain'}_{loss}"
                 rows[name] = Row(config, levels, stage1, title, choose, loss == "oim")
-    # More is shared: the branch has res4 and res5 of its own, on an 8x4 grid of res3.
-    branch = "MODEL.PERSON_SEARCH.IDENTITY_BRANCH."
-    shared = [branch + "BODY", "res4+res5", branch + "POOLER_RESOLUTION", "[8, 4]"]
-    for levels, names in (("one", "['res3']"), ("multi", "['res3', 'res2', 'res4']")):
-        choose = [*shared, branch + "IN_FEATURES", names]
-        rows[f"{levels}_stl_oim_res3"] = Row("stl", f"{levels}, res3 shared", True, "OIM", choose)
+    for shared in SHARED:
+        for levels in ("one", "multi"):
+            for stage1 in (False, True):
+                name = f"{levels}_{'stl' if stage1 else 'plain'}_oim_{shared}"
+                choose = choose_shared(shared, levels)
+                title = f"{levels}, up to {shared} shared"
+                rows[name] = Row("stl", title, stage1, "OIM", choose, is_headline=stage1)
     # As long as both stages together, for a comparison at equal cost.
-    rows["multi_plain_oim_longer"] = Row(
-        "stl", "multi", False, "OIM, longer", [], is_headline=True, longer=1.7
-    )
+    rows["multi_plain_oim_longer"] = Row("stl", "multi", False, "OIM, longer", [], longer=1.7)
     return rows
+
+
+def choose_shared(stage: str, levels: str) -> list[str]:
+    """Return overrides for a branch that shares the backbone up to ``stage``."""
+    body, names = SHARED[stage]
+    branch = "MODEL.PERSON_SEARCH.IDENTITY_BRANCH."
+    return [
+        *(branch + "BODY", body),
+        *(branch + "IN_FEATURES", str(names[:1] if levels == "one" else names)),
+        *(branch + "POOLER_RESOLUTION", "[8, 4]"),
+    ]
 
 
 ROWS = list_rows()
