@@ -27,6 +27,9 @@ def _add_model_keys(cfg: CfgNode) -> None:
     branch.POOLER_SAMPLING_RATIO = 2
     # How several maps become one: "sum", "concat" or "attention" (a weight for each map and cell).
     branch.FUSION = "sum"
+    # Factor, 0..1, that the levels beside the base start with; training changes it channel by
+    # channel. 0 starts as the base alone, which fits layers trained on that (STL).
+    branch.FUSION_GATE = 0.0
     # Layers between pooling and head: own copies of the backbone's last stages ("res5",
     # "res4+res5", "res3+res4+res5"), "basic_blocks" or "none". With own stages the base is the
     # stage before them.

@@ -175,6 +175,24 @@ def test_starts_as_roi_align_of_the_base(fusion, names):
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
+def test_open_gates_let_the_other_levels_in_from_the_start(fusion):
+    """Half open: the base and half of the second level's projection."""
+    names, channels = ("res3", "res2"), CHANNELS["res3"]
+    pooler = make_pooler(names, out_channels=channels, fusion=fusion, gate_start=0.5)
+    plain = make_pooler(("res2",), out_channels=CHANNELS["res2"])
+    base = make_pooler(("res3",), out_channels=channels)
+    maps, boxes = make_maps(), as_boxes(BOXES)
+    second = pooler.projections[1](plain(maps, boxes))
+    torch.testing.assert_close(pooler(maps, boxes), base(maps, boxes) + 0.5 * second)
+
+
+@pytest.mark.parametrize("gate", [-0.1, 1.1, float("nan")])
+def test_a_gate_out_of_range_is_refused(gate):
+    with pytest.raises(ValueError, match=r"FUSION_GATE is .*; expected 0\.\.1"):
+        make_pooler(gate_start=gate)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
 def test_other_channels_start_as_a_mixture(fusion):
     """Nothing to keep: every level takes part from the start."""
     pooler = make_pooler(out_channels=7, fusion=fusion)

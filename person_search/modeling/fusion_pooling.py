@@ -24,11 +24,12 @@ class MultiLevelRoIFusionPooling(nn.Module):
     each box from all of them; and its grid may be a rectangle.
 
     The first level is the base. Where it has the channels of the result, its convolution starts as
-    the identity, and each other level passes a gate, a factor for each channel, that starts at 0,
-    for each kind of fusion: the layer starts as plain RoIAlign of the base, and layers behind it
-    that were trained on that (STL's stage 1) fit at once. Convolutions that start at zero do so
-    too, but Adam's steps, of one size for every weight, let them drown the base within some tens of
-    iterations: on drawn scenes that cost three points of mAP.
+    the identity, and each other level passes a gate, a learned factor for each channel, for each
+    kind of fusion. With gates that start at 0 the layer starts as plain RoIAlign of the base, and
+    layers behind it that were trained on that (STL's stage 1) fit at once. Convolutions that start
+    at zero do so too, but Adam's steps, of one size for every weight, let them drown the base
+    within some tens of iterations: on drawn scenes that cost three points of mAP. Gates that start
+    open are for a base that is too coarse by itself.
 
     Attributes:
         projections: one 1x1 convolution a level; empty for a single level that has the channels of
@@ -45,6 +46,7 @@ class MultiLevelRoIFusionPooling(nn.Module):
         output_size: tuple[int, int],
         sampling_ratio: int = 2,
         fusion: str = "sum",
+        gate_start: float = 0.0,
     ):
         """Make the layer.
 
@@ -56,9 +58,10 @@ class MultiLevelRoIFusionPooling(nn.Module):
             fusion: "sum"; "concat", a 1x1 convolution over all levels' channels; or "attention", a
                 sum weighted by a softmax over the levels (times L, so that equal weights are the
                 plain sum), from a 1x1 convolution of each level at each cell.
+            gate_start: where the gates start, 0..1.
 
         Raises:
-            ValueError: for no level, an empty grid or an unknown fusion.
+            ValueError: for no level, an empty grid, an unknown fusion or a gate out of range.
         """
         super().__init__()
         if not levels or min(output_size) < 1:
@@ -71,6 +74,10 @@ class MultiLevelRoIFusionPooling(nn.Module):
                 f"MODEL.PERSON_SEARCH.IDENTITY_BRANCH.FUSION is {fusion!r}; expected one of "
                 f"{list(FUSIONS)}"
             )
+        if not 0 <= gate_start <= 1:
+            raise ValueError(
+                f"MODEL.PERSON_SEARCH.IDENTITY_BRANCH.FUSION_GATE is {gate_start}; expected 0..1"
+            )
         self.scales = {name: 1.0 / shape.stride for name, shape in levels.items()}
         self.output_size = tuple(output_size)
         self.sampling_ratio = sampling_ratio
@@ -82,7 +89,9 @@ class MultiLevelRoIFusionPooling(nn.Module):
         )
         keeps_base = channels[0] == out_channels
         self.gates = nn.ParameterList(
-            [nn.Parameter(torch.zeros(out_channels, 1, 1)) for _ in channels[1:] if keeps_base]
+            nn.Parameter(torch.full((out_channels, 1, 1), float(gate_start)))
+            for _ in channels[1:]
+            if keeps_base
         )
         self.fusion = "sum" if len(levels) == 1 else fusion
         if self.fusion == "concat":

@@ -73,6 +73,7 @@ class IdentityBranch(nn.Module):
             output_size=tuple(branch.POOLER_RESOLUTION),
             sampling_ratio=branch.POOLER_SAMPLING_RATIO,
             fusion=branch.FUSION,
+            gate_start=branch.FUSION_GATE,
         )
         return {
             "pooler": pooler,
