@@ -39,10 +39,11 @@ LOSSES = {
 
 
 # By the last stage that the identity branch shares with the detector, which elsewhere is res2: the
-# branch's own stages, and the levels, the base first.
+# branch's own stages, the levels, the base first, and where the gates of the others start: of 0 and
+# 0.3 what was better with seed 1.
 SHARED = {
-    "res3": ("res4+res5", ["res3", "res2", "res4"]),
-    "res4": ("res5", ["res4", "res3", "res2"]),
+    "res3": ("res4+res5", ["res3", "res2", "res4"], "0.0"),
+    "res4": ("res5", ["res4", "res3", "res2"], "0.3"),
 }
 
 
@@ -86,12 +87,13 @@ def list_rows() -> dict[str, Row]:
 
 def choose_shared(stage: str, levels: str) -> list[str]:
     """Return overrides for a branch that shares the backbone up to ``stage``."""
-    body, names = SHARED[stage]
+    body, names, gate = SHARED[stage]
     branch = "MODEL.PERSON_SEARCH.IDENTITY_BRANCH."
     return [
         *(branch + "BODY", body),
         *(branch + "IN_FEATURES", str(names[:1] if levels == "one" else names)),
         *(branch + "POOLER_RESOLUTION", "[8, 4]"),
+        *(branch + "FUSION_GATE", gate),
     ]
 
 
