@@ -236,3 +236,31 @@ def make_input(make_instances):
         }
 
     return make
+
+
+@pytest.fixture
+def train_step(make_input):
+    """Run one training step's forward pass on toy frames, one list of pids a frame; its losses."""
+
+    def step(model, pids):
+        from detectron2.utils.events import EventStorage
+
+        inputs = [make_input(p, seed=i) for i, p in enumerate(pids)]
+        with EventStorage():
+            return model(inputs)
+
+    return step
+
+
+def assert_every_gradient(model, losses):
+    """Check that the losses are finite and that every trained parameter gets a finite gradient.
+
+    DDP wants each in the graph.
+    """
+    for name, loss in losses.items():
+        assert torch.isfinite(loss), name
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
+from conftest import assert_every_gradient
 from detectron2.structures import Boxes, Instances
-from detectron2.utils.events import EventStorage
 
 from reid_heads.labels import UNLABELED_PID
 
@@ -21,26 +21,6 @@ BATCHES = {
     "mixed, empty last": [[1, UNLABELED_PID], []],
     "one unlabelled person": [[], [UNLABELED_PID]],
 }
-
-
-@pytest.fixture
-def train_step(make_input):
-    def step(model, pids):
-        inputs = [make_input(p, seed=i) for i, p in enumerate(pids)]
-        with EventStorage():
-            return model(inputs)
-
-    return step
-
-
-def assert_every_gradient(model, losses):
-    for name, loss in losses.items():
-        assert torch.isfinite(loss), name
-    sum(losses.values()).backward()
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad is not None, name
-            assert torch.isfinite(parameter.grad).all(), name
 
 
 @pytest.mark.parametrize("pids", BATCHES.values(), ids=BATCHES.keys())

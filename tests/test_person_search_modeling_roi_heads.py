@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import assert_every_gradient
 from detectron2.structures import pairwise_iou
 from detectron2.utils.events import EventStorage
 
@@ -21,24 +22,13 @@ CLASSIFIERS = ("SOFTMAX", "COSINE_SOFTMAX", "ARCFACE", "COSFACE", "SUBCENTER_ARC
 CROP_LOSSES = (*CLASSIFIERS, "TRIPLET", "CENTER")
 
 
-@pytest.fixture
-def train_step(make_input):
-    def step(model, pids):
-        inputs = [make_input(p, seed=i) for i, p in enumerate(pids)]
-        with EventStorage():
-            losses = model(inputs)
-        return inputs, losses
-
-    return step
-
-
 @pytest.mark.parametrize("kind", ["fpn", "c4"])
 @pytest.mark.parametrize("pids", BATCHES.values(), ids=BATCHES.keys())
 def test_every_batch_gives_finite_losses_and_every_gradient(kind, pids, make_model, train_step):
     """Images without people yield proposals without gt_pids and gt_boxes (trap 2), one person a
     batch of one row (trap 7); DDP wants every parameter in the graph in any case (trap 5)."""
     model = make_model(kind)
-    _, losses = train_step(model, pids)
+    losses = train_step(model, pids)
     assert set(losses) == {
         "loss_cls",
         "loss_box_reg",
@@ -46,15 +36,9 @@ def test_every_batch_gives_finite_losses_and_every_gradient(kind, pids, make_mod
         "loss_rpn_loc",
         "loss_reid_oim",
     }
-    for name, loss in losses.items():
-        assert torch.isfinite(loss), name
     has_labelled = any(pid >= 0 for frame in pids for pid in frame)
     assert (losses["loss_reid_oim"] > 0) == has_labelled
-    sum(losses.values()).backward()
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad is not None, name
-            assert torch.isfinite(parameter.grad).all(), name
+    assert_every_gradient(model, losses)
 
 
 def test_exactly_one_row_reaches_the_identity_branch(make_model, train_step):
@@ -64,13 +48,13 @@ def test_exactly_one_row_reaches_the_identity_branch(make_model, train_step):
     model.roi_heads.identity_losses.register_forward_pre_hook(
         lambda module, args: rows.append(len(args[1]))
     )
-    _, losses = train_step(model, [[2]])
+    losses = train_step(model, [[2]])
     assert rows == [1]
     assert torch.isfinite(losses["loss_reid_oim"])
 
 
 @pytest.mark.parametrize("kind", ["fpn", "c4"])
-def test_backgrounds_carry_no_identity(kind, make_model, train_step, monkeypatch):
+def test_backgrounds_carry_no_identity(kind, make_model, make_input, train_step, monkeypatch):
     """label_and_sample_proposals gives background proposals a real gt_pids too (trap 1)."""
     model = make_model(kind)
     heads = model.roi_heads
@@ -91,16 +75,18 @@ def test_backgrounds_carry_no_identity(kind, make_model, train_step, monkeypatch
     monkeypatch.setattr(heads.identity_branch, "forward", spy_pool)
     monkeypatch.setattr(heads.identity_losses, "forward", spy_losses)
     monkeypatch.setattr(heads, "label_and_sample_proposals", spy_sample)
-    inputs, _ = train_step(model, [[3, UNLABELED_PID, 1], [], [0]])
+    people = [[3, UNLABELED_PID, 1], [], [0]]
+    train_step(model, people)
 
     background = sum(int((x.gt_classes == 1).sum()) for x in seen["sampled"])
     assert background > 0 and seen["sampled"][0].has("gt_pids"), "the trap is not there to avoid"
     foreground = [x[x.gt_classes == 0] for x in seen["sampled"]]
     assert seen["rows"] == sum(len(x) for x in foreground)
     expected = []
-    for image, boxes, sampled in zip(inputs, seen["boxes"], foreground, strict=True):
+    # Drawn as for the step.
+    frames = [make_input(p, seed=i)["instances"] for i, p in enumerate(people)]
+    for targets, boxes, sampled in zip(frames, seen["boxes"], foreground, strict=True):
         assert torch.equal(boxes.tensor, sampled.proposal_boxes.tensor)
-        targets = image["instances"]
         if len(boxes) == 0:
             continue
         overlap, nearest = pairwise_iou(boxes, targets.gt_boxes).max(dim=1)
@@ -148,16 +134,13 @@ def test_losses_of_crops_train_people_in_scenes(pids, make_model, train_step):
     """Every parameter, the classifiers' too, takes part in any batch, as DDP wants (trap 5)."""
     weights = {f"MODEL__REID_HEAD__LOSSES__{x}": 0.5 for x in CROP_LOSSES}
     model = make_model(**weights, MODEL__REID_HEAD__LOSSES__OIM=0.0)
-    _, losses = train_step(model, pids)
+    losses = train_step(model, pids)
     reid = {name: loss for name, loss in losses.items() if name.startswith("loss_reid")}
     assert list(reid) == [f"loss_reid_{name.lower()}" for name in CROP_LOSSES]
     has_labelled = any(pid >= 0 for frame in pids for pid in frame)
     for name in [f"loss_reid_{name.lower()}" for name in (*CLASSIFIERS, "CENTER")]:
         assert torch.isfinite(reid[name]) and (reid[name] > 0) == has_labelled, name
-    sum(losses.values()).backward()
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+    assert_every_gradient(model, losses)
 
 
 BRANCH = "MODEL__PERSON_SEARCH__IDENTITY_BRANCH__"
@@ -175,12 +158,8 @@ STL = {
 @pytest.mark.parametrize("pids", BATCHES.values(), ids=BATCHES.keys())
 def test_fused_levels_and_own_stages_train_in_any_batch(pids, fusion, make_model, train_step):
     model = make_model(**STL, **{BRANCH + "FUSION": fusion})
-    _, losses = train_step(model, pids)
-    assert all(torch.isfinite(loss) for loss in losses.values())
-    sum(losses.values()).backward()
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+    losses = train_step(model, pids)
+    assert_every_gradient(model, losses)
 
 
 @pytest.mark.parametrize("overrides", [{}, STL], ids=["baseline", "stl"])
@@ -212,13 +191,13 @@ def test_attributes_of_people_in_scenes_are_refused(make_model, train_step):
 def test_weight_zero_is_not_computed(make_model, train_step):
     model = make_model(MODEL__REID_HEAD__LOSSES__OIM=0.0)
     assert len(model.roi_heads.identity_losses.losses) == 0
-    _, losses = train_step(model, [[0, 1]])
+    losses = train_step(model, [[0, 1]])
     assert "loss_reid_oim" not in losses
 
 
 def test_weight_scales_the_loss(make_model, train_step):
-    plain = train_step(make_model(), [[0, 1]])[1]["loss_reid_oim"]
-    tripled = train_step(make_model(MODEL__REID_HEAD__LOSSES__OIM=3.0), [[0, 1]])[1]
+    plain = train_step(make_model(), [[0, 1]])["loss_reid_oim"]
+    tripled = train_step(make_model(MODEL__REID_HEAD__LOSSES__OIM=3.0), [[0, 1]])
     torch.testing.assert_close(tripled["loss_reid_oim"], 3 * plain)
 
 

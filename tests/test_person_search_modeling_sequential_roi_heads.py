@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import assert_every_gradient
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
@@ -42,26 +43,6 @@ def shift_second(model):
     with torch.no_grad():
         model.roi_heads.box_refiner.norm.weight.zero_()
         model.roi_heads.box_refiner.norm.bias.copy_(torch.tensor(SHIFT))
-
-
-@pytest.fixture
-def train_step(make_input):
-    def step(model, pids):
-        inputs = [make_input(p, seed=i) for i, p in enumerate(pids)]
-        with EventStorage():
-            return model(inputs)
-
-    return step
-
-
-def assert_every_gradient(model, losses):
-    for name, loss in losses.items():
-        assert torch.isfinite(loss), name
-    sum(losses.values()).backward()
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad is not None, name
-            assert torch.isfinite(parameter.grad).all(), name
 
 
 @pytest.mark.parametrize("head", [SEQNET, BNNECK], ids=["norm", "bnneck"])
