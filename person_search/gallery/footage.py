@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from io import BytesIO
@@ -133,6 +133,15 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
+def has_valid_name(path: Path) -> bool:
+    """Return whether a path is valid UTF-8, as a store needs it; file systems allow others."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def list_footage(paths: Sequence[str | Path], options: FootageOptions | None = None) -> list[Path]:
     """List the images and videos among files and in folders.
 
@@ -194,10 +203,18 @@ def iterate_frames(
     Raises:
         ValueError, OSError: as `list_footage`.
     """
-    for path in list_footage(paths, options):
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
+    yield from iterate_files(list_footage(paths, options), options, is_known)
+
+
+def iterate_files(
+    files: Sequence[Path], options: FootageOptions, is_known: Callable[[Frame], bool]
+) -> Generator[Frame | BrokenFile]:
+    """Do what `iterate_frames` does with files as `list_footage` gives them.
+
+    A file that has gone since then comes as a `BrokenFile`.
+    """
+    for path in files:
+        if not has_valid_name(path):
             name = os.fsencode(path).decode(errors="backslashreplace")
             yield BrokenFile(name, "the name is not valid UTF-8; rename the file")
             continue

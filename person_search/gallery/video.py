@@ -176,13 +176,16 @@ def read_video_frame(file: str | Path, number: int) -> np.ndarray:
 
 
 def estimate_num_samples(file: str | Path, every: float) -> int | None:
-    """Guess from the file's head how many frames are sampled; None if the head does not say."""
+    """Guess from the file's head how many frames are sampled.
+
+    None if the head does not say; 1 for a file that cannot be opened, which is one broken file.
+    """
     try:
         with _open(str(check_file(file))) as capture:
             rate = capture.get(cv2.CAP_PROP_FPS)
             count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     except (ImageError, OSError):
-        return None
+        return 1
     if not (math.isfinite(rate) and rate > 0 and count > 0):
         return None
     return max(1, min(round(float(count)), math.ceil(count / rate / every)))
@@ -227,6 +230,8 @@ def _open(file: str, parameters: list[int] | None = None) -> Iterator[cv2.VideoC
         if not capture.isOpened():
             raise ImageError(f"{file} is not a video, or is cut off or damaged at its head")
         yield capture
+    except cv2.error as error:
+        raise ImageError(f"{file} is damaged: {error}") from error
     finally:
         capture.release()
 
