@@ -185,6 +185,26 @@ def search_each_query(
     return results
 
 
+def iterate_queries(
+    protocol: SearchProtocol, predictions: Predictions, score_threshold: float = 0.5
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    """Search as ``evaluate_search`` does, and yield each query with its whole gallery.
+
+    Args:
+        protocol: As there.
+        predictions: As there.
+        score_threshold: As there.
+
+    Yields:
+        The query's row; similarities (E,) float32, -inf where a frame is not searched; the frame of
+        each detection, (E,) rows of ``protocol.frame_names``; and which of them are true, (T,) rows
+        of these arrays. Arrays are valid until the next step.
+    """
+    search = _Search(protocol, predictions, score_threshold, False, None)
+    for query, similarities, members, true_entries in search:
+        yield query, similarities, search.detections.frames[members], true_entries
+
+
 class _Search:
     """Walk through the queries: each with its gallery's similarities and which of them are true."""
 
