@@ -1,0 +1,347 @@
+"""The gallery: people found in indexed frames, kept in a vector database and searched by embedding.
+
+Letters: N people of a frame, K embeddings of one person, D embedding size.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from person_search.gallery.approximate import IndexOptions
+from person_search.gallery.engine import (
+    Engine,
+    GalleryError,
+    connect,
+    disconnect,
+    hide_password,
+)
+from person_search.gallery.match import Match
+from person_search.gallery.people import People
+from person_search.gallery.ranking import (
+    best_per_frame,
+    check_embeddings,
+    fuse_embeddings,
+)
+from person_search.gallery.rows import StoredFrame, StoredPerson, frame_id, to_match, to_people
+from person_search.gallery.searching import check_range, find_nearest, find_refined, make_filter
+from person_search.gallery.store import Store, list_names
+from person_search.gallery.summary import GalleryInfo, summarize
+from person_search.gallery.writing import Entry, check_entries, delete_frames, put_entries
+
+__all__ = ["GalleryError", "GalleryIndex", "GalleryInfo", "StoredFrame", "list_galleries"]
+
+MERGE_FRAMES = 64
+
+
+def list_galleries(uri: str | Path) -> list[str]:
+    """Return the names of the galleries in a file or on a server, sorted.
+
+    Raises:
+        GalleryError: If it cannot be opened.
+    """
+    engine = connect(uri, must_exist=True)
+    try:
+        return list_names(engine)
+    finally:
+        disconnect(engine)
+
+
+class GalleryIndex:
+    """A gallery that frames are put into and people searched in. Safe to use from several threads.
+
+    Make one with `create`, `open` or `open_or_create`; `close` it, or use it in a ``with``.
+    """
+
+    def __init__(self, engine: Engine, name: str, store: Store) -> None:
+        """Use `create`, `open` or `open_or_create` instead."""
+        self._engine, self.name, self._store = engine, name, store
+        self._is_open = True
+
+    @classmethod
+    def create(
+        cls,
+        uri: str | Path,
+        name: str = "gallery",
+        *,
+        fingerprint: str,
+        embedding_dim: int,
+        approximate: Mapping[str, Any] | None = None,
+    ) -> "GalleryIndex":
+        """Make an empty gallery and open it.
+
+        Args:
+            uri: A file ending in ``.db``, made if needed, or a server's ``http://host:port``.
+            name: Letters, digits and _; one file or server holds many galleries.
+            fingerprint: Of the model whose embeddings it will hold.
+            embedding_dim: D.
+            approximate: None for exact search; else see `IndexOptions.parse`.
+
+        Raises:
+            GalleryError: If there is such a gallery, or the database cannot be opened.
+        """
+        options = IndexOptions.parse(approximate)
+        return cls._connect(
+            uri,
+            name,
+            lambda engine: Store.create(engine, name, fingerprint, embedding_dim, options),
+        )
+
+    @classmethod
+    def open(cls, uri: str | Path, name: str = "gallery") -> "GalleryIndex":
+        """Open a gallery.
+
+        Raises:
+            GalleryError: If there is none, it is of another version, or the database cannot be
+                opened.
+        """
+        return cls._connect(uri, name, lambda engine: Store(engine, name), must_exist=True)
+
+    @classmethod
+    def open_or_create(
+        cls,
+        uri: str | Path,
+        name: str = "gallery",
+        *,
+        fingerprint: str,
+        embedding_dim: int,
+        approximate: Mapping[str, Any] | None = None,
+    ) -> "GalleryIndex":
+        """Open a gallery of this model, or make it; arguments and errors as of `create`.
+
+        Raises:
+            GalleryError: Also if the gallery is of another model. An existing gallery keeps its
+                kind of index.
+        """
+        options = IndexOptions.parse(approximate)
+
+        def open_store(engine: Engine) -> Store:
+            with engine.writing:
+                if name not in list_names(engine):
+                    return Store.create(engine, name, fingerprint, embedding_dim, options)
+            store = Store(engine, name)
+            _check_model(store, fingerprint)
+            return store
+
+        return cls._connect(uri, name, open_store)
+
+    @classmethod
+    def _connect(
+        cls, uri: str | Path, name: str, open_store: Any, must_exist: bool = False
+    ) -> "GalleryIndex":
+        engine = connect(uri, must_exist)
+        try:
+            return cls(engine, name, open_store(engine))
+        except BaseException:
+            disconnect(engine)
+            raise
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the model that made the embeddings."""
+        return self._store.fingerprint
+
+    @property
+    def embedding_dim(self) -> int:
+        """D."""
+        return self._store.embedding_dim
+
+    @property
+    def uri(self) -> str:
+        """Absolute path of the file, or the server's address without a password."""
+        return hide_password(self._engine.uri)
+
+    def close(self) -> None:
+        """Close the gallery; again does nothing."""
+        if self._is_open:
+            self._is_open = False
+            disconnect(self._engine)
+
+    def __enter__(self) -> "GalleryIndex":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def known_frames(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the content hashes of those of the frames that are in the gallery, by name."""
+        found = self._open_store().frames([frame_id(name) for name in dict.fromkeys(names)])
+        return {frame.name: frame.content_hash for frame in found.values()}
+
+    def put(self, entries: Sequence[Entry], *, fingerprint: str | None = None) -> None:
+        """Add frames with their people; a frame that is there already is replaced.
+
+        A frame that was put is there whole: after a kill it is there, or not there and put by the
+        next run, never twice and never in parts.
+
+        Args:
+            entries: Frames, of different names, and their people; frames without people are kept
+                too, so that they are not looked at again.
+            fingerprint: Of the model that made the embeddings, to be checked.
+
+        Raises:
+            GalleryError: On embeddings of another model or size, values out of range, a full disk;
+                nothing of the entries that were not stored yet is.
+        """
+        store = self._open_store()
+        _check_model(store, fingerprint)
+        check_entries(entries, store.embedding_dim)
+        with self._engine.writing:
+            put_entries(store, self._engine.path, entries)
+
+    def search(
+        self,
+        embeddings: np.ndarray,
+        *,
+        top: int = 10,
+        cameras: Sequence[str] | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        min_similarity: float | None = None,
+        one_per_frame: bool = True,
+        fingerprint: str | None = None,
+        context_embeddings: np.ndarray | None = None,
+        rerank: bool = False,
+    ) -> list[Match]:
+        """Find the people most similar to one person.
+
+        Args:
+            embeddings: (D,), or (K, D) of several pictures of the same person, which are fused:
+                their mean, normalised.
+            top: At most so many matches, 1 to 16,384.
+            cameras: Only frames of these cameras; "" stands for an unknown one.
+            since: Only frames of a known time, at or after this one, in seconds.
+            until: Likewise, at or before.
+            min_similarity: Only people at least this similar, -1..1.
+            one_per_frame: Return the best person of each frame, as the protocols rank, rather than
+                everybody.
+            fingerprint: Of the model that made the embeddings, to be checked.
+            context_embeddings: (K, D) people beside the query, by falling score: the best frames
+                are sorted anew by whether these are there too (`match_with_context`).
+            rerank: Sort the best frames anew by k-reciprocal neighbours (`rerank_candidates`).
+
+        Returns:
+            Best first; ties by name of the frame, then by place in it. Exact, unless the gallery
+            was made with an approximate index.
+
+        Raises:
+            GalleryError: On another model's fingerprint or size, embeddings that are not of unit
+                norm, values out of range, context and rerank both, an unreachable database.
+        """
+        store = self._open_store()
+        _check_model(store, fingerprint)
+        rows = check_embeddings(embeddings, store.embedding_dim, "query embeddings")
+        query = fuse_embeddings(rows)
+        check_range(top, min_similarity)
+        expression = make_filter(cameras, since, until)
+        if context_embeddings is None and not rerank:
+            people = find_nearest(store, query, expression, top, one_per_frame)
+        else:
+            beside = None
+            if context_embeddings is not None:
+                beside = check_embeddings(context_embeddings, store.embedding_dim, "context")
+            people = find_refined(store, query, expression, top, beside, rerank)
+            people = best_per_frame(people) if one_per_frame else people
+        least = -math.inf if min_similarity is None else min_similarity
+        return [to_match(p) for p in people if p.similarity >= least][:top]
+
+    def remove(
+        self,
+        *,
+        names: Iterable[str] | None = None,
+        camera: str | None = None,
+        until: float | None = None,
+        missing: bool = False,
+    ) -> int:
+        """Remove frames and their people: those that fit everything that is given.
+
+        Args:
+            names: Names of frames; the name of a video stands for all its frames.
+            camera: Frames of this camera; "" stands for an unknown one.
+            until: Frames of a known time, at or before this one, in seconds.
+            missing: Frames whose file is no longer there. A disk that is not mounted misses all.
+
+        Returns:
+            How many frames were removed.
+
+        Raises:
+            GalleryError: If nothing is given, rather than remove everything.
+        """
+        if names is None and camera is None and until is None and not missing:
+            raise GalleryError(
+                "nothing says which frames to remove; give names, a camera, a time or missing"
+            )
+        store = self._open_store()
+        expression = make_filter(None if camera is None else [camera], None, until)
+        with self._engine.writing:
+            return delete_frames(store, expression, names, missing)
+
+    def merge(self, other: "GalleryIndex") -> int:
+        """Copy the frames of another gallery of the same model that this one lacks or has changed.
+
+        Returns:
+            How many frames were copied; 0 the second time.
+
+        Raises:
+            GalleryError: If the models differ.
+        """
+        _check_model(self._open_store(), other.fingerprint)
+        copied = 0
+        frames = other.frames()
+        while batch := list(islice(frames, MERGE_FRAMES)):
+            known = self.known_frames([frame.name for frame in batch])
+            new = [frame for frame in batch if known.get(frame.name) != frame.content_hash]
+            people = other._people_of_all(new)
+            self.put([(frame, people[frame.id]) for frame in new])
+            copied += len(new)
+        return copied
+
+    def frames(self) -> Iterator[StoredFrame]:
+        """Yield the frames, in no particular order."""
+        yield from self._open_store().all_frames()
+
+    def people_of(self, frame_name: str) -> People:
+        """Return the people of a frame, in the order they were put in.
+
+        Raises:
+            GalleryError: If the frame is not in the gallery.
+        """
+        found = self._open_store().frames([frame_id(frame_name)])
+        if not found:
+            raise GalleryError(f"{frame_name} is not in the gallery {self.name!r} of {self.uri}")
+        return self._people_of_all(list(found.values()))[frame_id(frame_name)]
+
+    def info(self) -> GalleryInfo:
+        """Return what the gallery holds; reads all frames, but no people."""
+        store = self._open_store()
+        path = self._engine.path
+        return summarize(store, self.name, self.uri, path.stat().st_size if path else None)
+
+    def _open_store(self) -> Store:
+        if not self._is_open:
+            raise GalleryError(f"the gallery {self.name!r} of {self.uri} is closed; open it again")
+        return self._store
+
+    def _people_of_all(self, frames: Sequence[StoredFrame]) -> dict[str, People]:
+        groups: dict[str, list[StoredPerson]] = {frame.id: [] for frame in frames}
+        for person in self._open_store().people_of(list(groups)):
+            groups[person.frame].append(person)
+        return {frame: to_people(group, self.embedding_dim) for frame, group in groups.items()}
+
+
+def _check_model(store: Store, fingerprint: str | None) -> None:
+    if fingerprint is not None and fingerprint != store.fingerprint:
+        raise GalleryError(
+            f"the gallery was made with model {store.fingerprint[:12]}, the embeddings are of "
+            f"model {fingerprint[:12]}, and cannot be compared; use the gallery's model, or "
+            "index the footage anew into another gallery"
+        )
