@@ -7,17 +7,16 @@ import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
 from person_search.gallery.images import (
-    FORMATS,
     ImageError,
     decode_image,
+    open_image,
     read_bytes,
     read_frame,
 )
@@ -286,7 +285,7 @@ def _plan_video(path: Path, options: FootageOptions) -> tuple[dict[int, Frame], 
 
 def _read_exif_time(data: bytes) -> float | None:
     try:
-        with Image.open(BytesIO(data), formats=FORMATS) as image:
+        with open_image(data) as image:
             tags = image.getexif().get_ifd(ExifTags.IFD.Exif)
         text = str(tags[ExifTags.Base.DateTimeOriginal]).strip("\0 ")
         zone = str(tags.get(ExifTags.Base.OffsetTimeOriginal, "")).strip("\0 ")

@@ -4,6 +4,7 @@ Letters: H, W height and width in original pixels, after the rotation that the f
 """
 
 import re
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -14,7 +15,7 @@ MAX_PIXELS = 100_000_000
 """Largest width x height that is decoded: 300 MB as an array. Larger ones are bombs or mistakes."""
 MAX_FILE_BYTES = 1_000_000_000
 """Largest picture file that is read."""
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 """Pillow's names of the formats read. Not all it knows: EPS for one starts another program."""
 ORIENTATION = 0x0112
 """EXIF tag."""
@@ -145,7 +146,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     if not data:
         raise ImageError(f"{name} is empty (zero bytes)")
     try:
-        with Image.open(BytesIO(data), formats=FORMATS) as image:
+        with open_image(data) as image:
             return _to_rgb(image, name)
     except ImageError:
         raise
@@ -153,13 +154,29 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         raise ImageError(
             f"{name} is not a picture, or its head is damaged; expected one of {', '.join(FORMATS)}"
         ) from None
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(
-            f"{name} has more pixels than twice Pillow's limit; expected at most {MAX_PIXELS:,}"
+            f"{name} has far too many pixels; expected at most {MAX_PIXELS:,}: scale it down"
         ) from None
     # Pillow's decoders raise a dozen types on damaged data: struct.error, SyntaxError, EOFError, …
     except Exception as error:
         raise ImageError(f"{name} is damaged: {_reason(error)}") from error
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Open the bytes of a picture file with Pillow; only the head is read.
+
+    Raises:
+        Exception: whatever Pillow raises for what is no picture of `FORMATS`.
+    """
+    return Image.open(BytesIO(data), formats=_readable_formats())
+
+
+@cache
+def _readable_formats() -> tuple[str, ...]:
+    # A Pillow built without one of the libraries does not know that format.
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _check_array(array: np.ndarray) -> np.ndarray:

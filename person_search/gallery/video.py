@@ -23,6 +23,10 @@ SEEK_BACK = (1.0, 8.0, 64.0)
 """Seconds before the wanted frame at which decoding starts, tried in turn: a seek lands on a key
 frame near there, now and then on a later one than asked for."""
 
+# Damaged files make FFmpeg write pages to the terminal; what matters of it is in our errors. OpenCV
+# looks at this once, when FFmpeg is first used. A user's own setting stands.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
 _SAME_TIME = 1e-4
 """Seconds within which two readings of a frame's timestamp agree: far below any frame's length."""
 
@@ -217,9 +221,6 @@ def _retrieve(capture: cv2.VideoCapture) -> np.ndarray | None:
 
 @contextmanager
 def _open(file: str, parameters: list[int] | None = None) -> Iterator[cv2.VideoCapture]:
-    # Quiet: damaged files make FFmpeg write pages to the terminal, and what matters of it is in our
-    # error. Read when FFmpeg is first used, so a user's own setting stands.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
