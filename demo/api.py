@@ -1,0 +1,221 @@
+"""The page's API, for programs: `docs/api.md` describes it.
+
+Each endpoint answers with plain JSON. Pictures come in as uploads and are deleted once read;
+pictures go out as base64 inside the answer, cut from the frames of a match, never as files.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from gradio.components.api_component import Api
+from gradio_client.utils import python_type_to_json_schema
+
+from demo import actions
+from demo.actions import Gallery, SearchSettings, Service
+from demo.inputs import format_time, parse_time
+from demo.pictures import show_match
+from demo.uploads import MODEL, uploaded_file
+from person_search.gallery.footage import FootageOptions
+from person_search.gallery.indexing import IndexReport
+from person_search.gallery.match import Match
+
+if TYPE_CHECKING:
+    from person_search.gallery.index import GalleryInfo
+
+
+def add_api(service: Service) -> None:
+    """Add the endpoints to the page that is being built.
+
+    Args:
+        service: the model and the galleries.
+    """
+    endpoints = _Endpoints(service)
+    upload = uploaded_file(visible=False, label="image")
+    uploads = uploaded_file(visible=False, label="files", file_count="multiple")
+    gr.api(told(endpoints.galleries), api_name="galleries")
+    _add(endpoints.find_people, [upload], on_model=True)
+    _add(
+        endpoints.search,
+        [
+            upload, _typed(list[float] | None, None), _typed(int | None, None),
+            _typed(str | None, None), _typed(int, 10), _typed(list[str] | None, None),
+            _typed(str | float | None, None), _typed(str | float | None, None),
+            _typed(float | None, None), _typed(bool, True), _typed(bool, False),
+        ],
+        on_model=True,
+    )  # fmt: skip
+    _add(
+        endpoints.index,
+        [
+            uploads, _typed(str | None, None), _typed(str | None, None), _typed(float, 1.0),
+            _typed(str | float | None, None),
+        ],
+        on_model=False,
+    )  # fmt: skip
+
+
+def told(function: Callable) -> Callable:
+    """Send a caller's mistake as the error's message instead of an unnamed failure."""
+
+    @wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except (ValueError, OSError) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    return guarded
+
+
+def _typed(hint: Any, default: Any) -> Api:
+    return Api(default, python_type_to_json_schema(hint))
+
+
+def _add(function: Callable, inputs: list, on_model: bool) -> None:
+    queue = (MODEL, 1) if on_model else ("index", 1)
+    gr.Button(visible=False).click(
+        told(function), inputs, _typed(dict[str, Any], None), api_name=function.__name__,
+        concurrency_id=queue[0], concurrency_limit=queue[1], show_progress="hidden",
+    )  # fmt: skip
+
+
+class _Endpoints:
+    """The functions behind the endpoints; their docstrings are what clients are shown."""
+
+    def __init__(self, service: Service):
+        self.service = service
+
+    def galleries(self) -> dict[str, Any]:
+        """List the galleries: name, frames, people, cameras, first and last time."""
+        listed = [
+            gallery_to_json(gallery, gallery.index.info())
+            for gallery in self.service.galleries.values()
+        ]
+        return {"galleries": listed, "threshold": self.service.threshold}
+
+    def find_people(self, image: str) -> dict[str, Any]:
+        """Find the people of a picture: number, box (x1, y1, x2, y2) in pixels and score."""
+        pixels = actions.read_upload(_given(image, "image"))
+        found = actions.find_people(self.service.searcher, pixels)
+        people = [
+            {"number": i + 1, "box": _rounded(box), "score": round(float(score), 4)}
+            for i, (box, score) in enumerate(zip(found.boxes, found.scores, strict=True))
+        ]
+        return {"width": pixels.shape[1], "height": pixels.shape[0], "people": people}
+
+    def search(
+        self,
+        image: str,
+        box: list[float] | None = None,
+        person: int | None = None,
+        gallery: str | None = None,
+        top: int = 10,
+        cameras: list[str] | None = None,
+        since: str | float | None = None,
+        until: str | float | None = None,
+        threshold: float | None = None,
+        one_per_frame: bool = True,
+        pictures: bool = False,
+    ) -> dict[str, Any]:
+        """Search a gallery for one person of a picture; best match first."""
+        service = self.service
+        settings = SearchSettings(
+            top=top,
+            cameras=cameras or (),
+            since=_time(since),
+            until=_time(until, is_end=True),
+            threshold=service.threshold if threshold is None else float(threshold),
+            one_per_frame=one_per_frame,
+        )
+        pixels = actions.read_upload(_given(image, "image"))
+        query = actions.choose_by_default(service.searcher, pixels, person, box)
+        answer = actions.search_gallery(
+            service, service.gallery(gallery), query.embeddings, settings
+        )
+        return {
+            "box": _rounded(query.box or ()),
+            "threshold": answer.threshold,
+            "is_probably_absent": answer.is_probably_absent,
+            "matches": [
+                match_to_json(match, rank, pictures)
+                for rank, match in enumerate(answer.matches, start=1)
+            ],
+        }
+
+    def index(
+        self,
+        files: list[str],
+        gallery: str | None = None,
+        camera: str | None = None,
+        every: float = 1.0,
+        start: str | float | None = None,
+    ) -> dict[str, Any]:
+        """Add images and videos to a gallery; they are kept on the server."""
+        options = FootageOptions(camera, every=every, start=_time(start), time_from="exif")
+        report = actions.index_uploads(
+            self.service, self.service.gallery(gallery), files or [], options
+        )
+        return report_to_json(report)
+
+
+def _given(value: Any, name: str) -> Any:
+    if value is None:
+        raise ValueError(f"{name} is missing; expected an uploaded file, see handle_file")
+    return value
+
+
+def _time(value: str | float | None, is_end: bool = False) -> float | None:
+    return parse_time(None if value is None else str(value), is_end)
+
+
+def _rounded(box: Sequence[float]) -> list[float]:
+    return [round(float(v), 2) for v in box]
+
+
+def gallery_to_json(gallery: Gallery, info: "GalleryInfo") -> dict[str, Any]:
+    """Write what a gallery holds as plain values."""
+    return {
+        "name": gallery.label,
+        "frames": info.frames,
+        "people": info.people,
+        "cameras": list(info.cameras),
+        "first": info.first_timestamp,
+        "last": info.last_timestamp,
+    }
+
+
+def match_to_json(match: Match, rank: int, with_pictures: bool = False) -> dict[str, Any]:
+    """Write a match as plain values.
+
+    Args:
+        match: from a search.
+        rank: from 1.
+        with_pictures: add ``person`` and ``frame``, JPEG pictures as data addresses.
+    """
+    written = {
+        "rank": rank,
+        # Not "path": Gradio takes a dictionary with that key for a file of its own.
+        "image": match.image,
+        "box": _rounded(match.box_xyxy),
+        "score": round(float(match.score), 4),
+        "similarity": round(float(match.similarity), 6),
+        "camera": match.camera,
+        "timestamp": match.timestamp,
+        "time": format_time(match.timestamp) or None,
+    }
+    if with_pictures:
+        written["person"], written["frame"] = show_match(match)
+    return written
+
+
+def report_to_json(report: IndexReport) -> dict[str, Any]:
+    """Write what indexing did as plain values."""
+    return {
+        "frames_added": report.frames_added,
+        "people_added": report.people_added,
+        "frames_unchanged": report.frames_unchanged,
+        "broken": [{"image": b.name, "reason": b.reason} for b in report.broken],
+        "seconds": round(report.seconds, 3),
+    }

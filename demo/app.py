@@ -1,0 +1,251 @@
+"""The page: choose a picture, click a person, look through the ranked matches.
+
+`build_app` makes it, `launch_app` serves it with the settings that keep it private.
+"""
+
+import os
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+# Before gradio is imported: it asks its makers' server otherwise.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from demo import actions, markup
+from demo.actions import Service
+from demo.api import add_api
+from demo.handlers import Handlers
+from demo.pictures import show_whole
+from demo.uploads import MODEL, RefuseAddresses, uploaded_file
+
+ASSETS = Path(__file__).resolve().parent / "assets"
+MAX_WAITING = 128
+"""Requests that may wait; more are refused at once."""
+FORGET_AFTER = 3600
+"""Seconds after which a visitor's picture and left-over uploads are forgotten."""
+QUIET = {"api_visibility": "private", "show_progress": "minimal"}
+ON_MODEL = {**QUIET, "concurrency_id": MODEL, "concurrency_limit": 1}
+
+
+def build_app(service: Service) -> gr.Blocks:
+    """Make the page and its API.
+
+    Args:
+        service: the model and at least one gallery.
+    """
+    handlers = Handlers(service)
+    with gr.Blocks(
+        title="Person search", delete_cache=(FORGET_AFTER, FORGET_AFTER), analytics_enabled=False
+    ) as app:
+        query = gr.State(None, time_to_live=FORGET_AFTER)
+        gallery, summary = _head(service)
+        with gr.Tabs():
+            with gr.Tab("Search", id="search"), gr.Row(equal_height=False):
+                with gr.Column(scale=5, min_width=340):
+                    stage, picked = _picture_steps(service)
+                with gr.Column(scale=6, min_width=340):
+                    settings, results, dialog = _match_step(service)
+            with gr.Tab("Add footage", id="add"):
+                added = _add_tab(handlers, gallery)
+        _connect_picture(handlers, query, stage, picked, results, gallery, settings)
+        _connect_matches(handlers, query, results, dialog, gallery, settings)
+        describe = {"fn": handlers.describe, "inputs": gallery, "outputs": [summary, settings[2]]}
+        app.load(**describe, api_visibility="private", show_progress="hidden")
+        added.then(**describe, **QUIET)
+        gallery.change(**describe, **QUIET).then(
+            handlers.ask_again, [query, gallery, *settings], [query, results], **QUIET
+        )
+        add_api(service)
+    return app.queue(max_size=MAX_WAITING, default_concurrency_limit=4)
+
+
+def _head(service: Service) -> tuple:
+    with gr.Row(elem_classes="ps-head"):
+        with gr.Column(scale=5, min_width=280):
+            _html(
+                '<div class="ps-title"><h1>Person search</h1><p>Find one person in your own '
+                "footage. Everything stays on this computer.</p></div>"
+            )
+        with gr.Column(scale=6, min_width=280):
+            labels = list(service.galleries)
+            gallery = gr.Dropdown(
+                labels, value=labels[0], label="Gallery", visible=len(labels) > 1,
+                elem_id="gallery",
+            )  # fmt: skip
+            summary = _html(elem_id="summary")
+    return gallery, summary
+
+
+def _html(value: str = "", **options: Any) -> gr.HTML:
+    # Gradio's own style is for running text, and would restyle the buttons inside.
+    return gr.HTML(value, apply_default_css=False, **options)
+
+
+def _script(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+def _picture_steps(service: Service) -> tuple:
+    _html(markup.step(1, "Picture", "of the person, alone or among others"))
+    thumbnails = [show_whole(actions.open_picture(path), 240) for path in service.examples]
+    examples = _html(
+        markup.examples(thumbnails), js_on_load=_script("examples.js"), elem_id="examples",
+        visible=bool(thumbnails),
+    )  # fmt: skip
+    upload = uploaded_file(
+        file_types=["image"], label="Upload a picture (deleted as soon as it is read)", height=120,
+        elem_id="upload",
+    )  # fmt: skip
+    _html(markup.step(2, "Person", "click one, or draw a box"))
+    stage = _html(
+        markup.NO_PICTURE, js_on_load=_script("stage.js"), elem_id="stage", min_height=120
+    )
+    with gr.Accordion("Type a box", open=False), gr.Row():
+        text = gr.Textbox(
+            label="x1, y1, x2, y2 in pixels of the picture", placeholder="420, 96, 500, 310",
+            scale=4, min_width=180, elem_id="box",
+        )  # fmt: skip
+        button = gr.Button("Search this box", scale=1, min_width=120)
+    return stage, (examples, upload, text, button)
+
+
+def _match_step(service: Service) -> tuple:
+    _html(markup.step(3, "Matches", "click one to see the whole frame"))
+    calibrated = service.searcher.threshold is not None
+    origin = "from the model's calibration" if calibrated else "not calibrated for this model"
+    with gr.Row():
+        threshold = gr.Slider(
+            0, 1, service.threshold, step=0.01, label="Threshold", min_width=200,
+            info=f"A match is likely above it; {origin}.", elem_id="threshold",
+        )  # fmt: skip
+        top = gr.Slider(
+            1, actions.MAX_TOP, 12, step=1, label="Matches shown", min_width=200,
+            info="At most this many, best first.", elem_id="top",
+        )  # fmt: skip
+    with gr.Accordion("Camera and time", open=False, elem_id="filters"):
+        cameras = gr.Dropdown(
+            [], multiselect=True, label="Cameras", info="None chosen: all.", elem_id="cameras"
+        )
+        with gr.Row():
+            since, until = (
+                gr.Textbox(
+                    label=label, placeholder="2025-06-01 09:30", min_width=140,
+                    elem_id=label.lower(),
+                    info="Date and time (UTC), or minutes:seconds of a video.",
+                )
+                for label in ("From", "Until")
+            )  # fmt: skip
+        one_per_frame = gr.Checkbox(
+            True, label="Only the best match of each frame", elem_id="one-per-frame"
+        )
+    results = _html(
+        markup.NO_SEARCH, js_on_load=_script("results.js"), elem_id="results", min_height=160
+    )
+    dialog = _html("", js_on_load=_script("dialog.js"), elem_id="dialog")
+    return [threshold, top, cameras, since, until, one_per_frame], results, dialog
+
+
+def _connect_picture(handlers, query, stage, picked, results, gallery, settings) -> None:
+    examples, upload, text, button = picked
+    shown = [query, stage, results]
+    examples.choose(handlers.choose_example, None, shown, **ON_MODEL)
+    upload.upload(handlers.take_upload, upload, [*shown, upload], **ON_MODEL)
+    asked = [query, gallery, *settings]
+    stage.pick(handlers.pick, asked, [query, results], **QUIET)
+    stage.draw(handlers.draw, asked, [query, results], **ON_MODEL)
+    gr.on(
+        [button.click, text.submit], handlers.type_box, [query, text, gallery, *settings],
+        [query, results, stage], **ON_MODEL,
+    )  # fmt: skip
+
+
+def _connect_matches(handlers, query, results, dialog, gallery, settings) -> None:
+    asked = [query, gallery, *settings]
+    threshold, top, cameras, since, until, one_per_frame = settings
+    gr.on(
+        [threshold.change, top.change, cameras.change, one_per_frame.change, since.submit,
+         since.blur, until.submit, until.blur],
+        handlers.ask_again, asked, [query, results], trigger_mode="always_last", **QUIET,
+    )  # fmt: skip
+    results.show(handlers.show, query, dialog, **QUIET)
+    results.forget(handlers.forget_added, asked, [query, results], **QUIET)
+    dialog.same(handlers.add_same, asked, [query, results], **QUIET)
+
+
+def _add_tab(handlers: Handlers, gallery: gr.Dropdown):
+    _html(
+        '<p class="ps-hint">Add images or videos to the gallery chosen above. They are kept on '
+        "this computer beside the gallery, because matches show them.</p>"
+    )
+    files = uploaded_file(
+        file_count="multiple", file_types=["image", "video"], label="Images and videos", height=160,
+        elem_id="footage",
+    )  # fmt: skip
+    with gr.Row():
+        camera = gr.Textbox(
+            label="Camera", placeholder="entrance", info="Optional; for filtering.", min_width=180,
+            elem_id="camera",
+        )  # fmt: skip
+        begins = gr.Textbox(
+            label="A video begins at", placeholder="2025-06-01 09:30", min_width=180,
+            info="Optional; date and time (UTC).", elem_id="begins",
+        )  # fmt: skip
+        every = gr.Number(
+            1.0, label="Take a frame every … seconds", minimum=0.04, info="Of a video.",
+            min_width=180, elem_id="every",
+        )  # fmt: skip
+    button = gr.Button("Add to the gallery", variant="primary", elem_id="add-button")
+    report = _html(elem_id="report", min_height=90)
+    return button.click(
+        handlers.add_footage, [files, gallery, camera, begins, every], [report, files],
+        concurrency_id="index", concurrency_limit=1, api_visibility="private",
+        show_progress="full", show_progress_on=report,
+    )  # fmt: skip
+
+
+def launch_app(
+    app: gr.Blocks,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = 7860,
+    auth: Callable[[str, str], Awaitable[bool]] | None = None,
+    max_upload: str | int = "20mb",
+    is_blocking: bool = False,
+) -> str:
+    """Serve the page; return its address.
+
+    Args:
+        app: from `build_app`.
+        host: address to listen on; 127.0.0.1 is reached from this computer only.
+        port: None takes a free one.
+        auth: says whether user and password are right; None lets everybody in.
+        max_upload: largest file, such as "20mb".
+        is_blocking: whether to serve until interrupted.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    # Uploads lie in a folder of this process alone until they are read and deleted.
+    folder = tempfile.TemporaryDirectory(prefix="person-search-")
+    os.environ["GRADIO_TEMP_DIR"] = folder.name
+    app.person_search_uploads = folder
+    _, url, _ = app.launch(
+        server_name=host, server_port=port, auth=auth, max_file_size=max_upload,
+        share=False, inbrowser=False, quiet=True, show_error=True, run_history=False,
+        enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False, allowed_paths=[],
+        footer_links=["api"], prevent_thread_lock=not is_blocking,
+        theme=gr.themes.Default(
+            primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"],
+            font_mono=["ui-monospace", "monospace"],
+        ),
+        head=f"<style>{_script('style.css')}</style>",
+        app_kwargs={
+            "docs_url": None, "redoc_url": None, "openapi_url": None,
+            "middleware": [Middleware(RefuseAddresses)],
+        },
+    )  # fmt: skip
+    return url

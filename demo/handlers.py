@@ -1,0 +1,194 @@
+"""What happens on the page: thin functions between Gradio's events and `demo.actions`."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from typing import Any
+
+import gradio as gr
+
+from demo import actions, markup
+from demo.actions import Query, SearchSettings, Service
+from demo.inputs import parse_box, parse_time
+from person_search.gallery.footage import FootageOptions
+
+_serials = itertools.count()
+
+
+def told(handler: Callable) -> Callable:
+    """Tell a visitor's mistake as a warning on the page, which otherwise stays as it is."""
+
+    @wraps(handler)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return handler(*args, **kwargs)
+        except (ValueError, OSError) as error:
+            gr.Warning(markup.escape(str(error)), title="Not done")
+            return gr.skip()
+
+    # Gradio reads the signature for gr.EventData and gr.Progress; wraps() hands it on.
+    return guarded
+
+
+class Handlers:
+    """The page's events, for one set of galleries.
+
+    Gradio hands an event's data over by place: it comes before ``*settings``.
+    """
+
+    def __init__(self, service: Service):
+        self.service = service
+
+    # Step 1.
+
+    @told
+    def choose_example(self, event: gr.EventData) -> tuple:
+        """Take one of the example pictures."""
+        number = int(event.number)
+        if not 0 <= number < len(self.service.examples):
+            raise ValueError(f"no example {number}")
+        return self._look_at(actions.open_picture(self.service.examples[number]))
+
+    def take_upload(self, file: str | None) -> tuple:
+        """Take an uploaded picture; its file is gone afterwards.
+
+        Returns:
+            The query, the stage, the results, and None, which empties the upload field.
+        """
+        if file is None:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        try:
+            image = actions.open_picture(actions.read_upload(file))
+        except (ValueError, OSError) as error:
+            return None, markup.note(str(error), "error"), markup.NO_SEARCH, None
+        return (*self._look_at(image), None)
+
+    def _look_at(self, image: Any) -> tuple:
+        query = Query(image, actions.find_people(self.service.searcher, image))
+        return query, markup.stage(query), markup.NO_SEARCH
+
+    # Step 2.
+
+    @told
+    def pick(self, event: gr.EventData, query: Query | None, label: str, *settings: Any) -> tuple:
+        """Search for one of the people found."""
+        query = _needed(query)
+        box = actions.box_of_number(query, int(event.number))
+        return self._ask(actions.choose_person(self.service.searcher, query, box), label, settings)
+
+    @told
+    def draw(self, event: gr.EventData, query: Query | None, label: str, *settings: Any) -> tuple:
+        """Search for whoever is in a box drawn on the picture."""
+        query = _needed(query)
+        height, width = query.image.shape[:2]
+        box = actions.check_box(event.box, width, height)
+        return self._ask(actions.choose_person(self.service.searcher, query, box), label, settings)
+
+    @told
+    def type_box(self, query: Query | None, text: str, label: str, *settings: Any) -> tuple:
+        """Search for whoever is in a box typed as numbers.
+
+        Returns:
+            The query, the results, and the stage, which shows the box.
+        """
+        query = _needed(query)
+        height, width = query.image.shape[:2]
+        chosen = actions.choose_person(self.service.searcher, query, parse_box(text, width, height))
+        return (*self._ask(chosen, label, settings), markup.stage(chosen))
+
+    # Step 3.
+
+    @told
+    def ask_again(self, query: Query | None, label: str, *settings: Any) -> tuple:
+        """Search again with other settings or in another gallery."""
+        if query is None or query.box is None:
+            return gr.skip(), gr.skip()
+        return self._ask(query, label, settings)
+
+    @told
+    def show(self, event: gr.EventData, query: Query | None) -> str:
+        """Show the whole frame of a match."""
+        place = int(event.place)
+        return markup.frame_dialog(_match(query, place), place, next(_serials))
+
+    @told
+    def add_same(
+        self, event: gr.EventData, query: Query | None, label: str, *settings: Any
+    ) -> tuple:
+        """Search with a confirmed match, too."""
+        match = _match(query, int(event.place))
+        more = actions.with_match(self.service.gallery(label), _needed(query), match)
+        return self._ask(more, label, settings)
+
+    @told
+    def forget_added(self, query: Query | None, label: str, *settings: Any) -> tuple:
+        """Search with the first picture alone again."""
+        query = _needed(query)
+        return self._ask(replace(query, embeddings=query.embeddings[:1]), label, settings)
+
+    def _ask(self, query: Query, label: str, settings: tuple) -> tuple:
+        threshold, top, cameras, since, until, one_per_frame = settings
+        asked = SearchSettings(
+            top=int(top),
+            cameras=tuple(cameras or ()),
+            since=parse_time(since),
+            until=parse_time(until, is_end=True),
+            threshold=float(threshold),
+            one_per_frame=bool(one_per_frame),
+        )
+        gallery = self.service.gallery(label)
+        answer = actions.search_gallery(self.service, gallery, query.embeddings, asked)
+        query = replace(query, answer=answer)
+        is_empty = not answer.matches and gallery.index.info().people == 0
+        return query, markup.results(query, label, is_empty)
+
+    # Galleries.
+
+    def describe(self, label: str) -> tuple:
+        """Return a gallery's summary and its cameras as choices."""
+        info = self.service.gallery(label).index.info()
+        return markup.gallery_summary(info), gr.update(choices=list(info.cameras), value=[])
+
+    def add_footage(
+        self,
+        files: list[str] | None,
+        label: str,
+        camera: str,
+        begins: str,
+        every: float,
+        # Gradio finds this default and puts the visitor's progress bar in its place.
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple:
+        """Index uploaded images and videos.
+
+        Returns:
+            A report, and None, which empties the upload field.
+        """
+        try:
+            options = FootageOptions(
+                camera=camera.strip() or None,
+                every=float(every or 0),
+                start=parse_time(begins),
+                time_from="exif",
+            )
+            report = actions.index_uploads(
+                self.service, self.service.gallery(label), files or [], options,
+                lambda done, total: progress((done, total), desc="frames", unit="frames"),
+            )  # fmt: skip
+        except (ValueError, OSError) as error:
+            return markup.note(str(error), "error"), gr.skip()
+        return markup.index_report(report, label), None
+
+
+def _needed(query: Query | None) -> Query:
+    if query is None:
+        raise ValueError("choose a picture first")
+    return query
+
+
+def _match(query: Query | None, place: int):
+    matches = query.answer.matches if query is not None and query.answer is not None else ()
+    if not 0 <= place < len(matches):
+        raise ValueError("this match is gone: search again")
+    return matches[place]

@@ -1,0 +1,256 @@
+"""The page's own parts as HTML: pictures with outlined people, cards, notes.
+
+Every piece of text from outside goes through `html.escape`: a file or camera may have any name.
+"""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from demo.actions import Answer, Query
+from demo.inputs import format_time
+from demo.pictures import show_frame, show_match, show_person, show_whole
+from person_search.gallery.images import split_frame_name
+from person_search.gallery.indexing import IndexReport
+from person_search.gallery.match import Match
+
+if TYPE_CHECKING:
+    from person_search.gallery.index import GalleryInfo
+
+NO_PICTURE = (
+    '<div class="ps-empty">Choose an example or upload a picture. '
+    "The people in it will be outlined here.</div>"
+)
+NO_SEARCH = (
+    '<div class="ps-empty">Click a person in step 2. '
+    "The frames that show them will be ranked here.</div>"
+)
+
+
+def step(number: int, title: str, hint: str = "") -> str:
+    """Return the heading of a step."""
+    return (
+        f'<h2 class="ps-step"><span class="ps-step-number" aria-hidden="true">{number}</span>'
+        f"{escape(title)}<small>{escape(hint)}</small></h2>"
+    )
+
+
+def note(text: str, kind: str = "info") -> str:
+    """Return a note: ``info``, ``good``, ``warning`` or ``error``; the last two are announced."""
+    role = "alert" if kind in ("warning", "error") else "status"
+    return f'<p class="ps-note ps-{kind}" role="{role}">{escape(text)}</p>' if text else ""
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun: "1 frame", "1,204 frames", "2 people"."""
+    plural = {"person": "people"}.get(noun, noun + "s" if not noun.endswith("h") else noun + "es")
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def gallery_summary(info: "GalleryInfo") -> str:
+    """Return what a gallery holds in one line."""
+    if not info.frames:
+        return note("This gallery is empty. Add images or a video in the tab “Add footage”.")
+    parts = [count(info.frames, "frame"), count(info.people, "person")]
+    if info.cameras:
+        parts.append(count(len(info.cameras), "camera"))
+    if info.first_timestamp is not None:
+        first, last = format_time(info.first_timestamp), format_time(info.last_timestamp)
+        parts.append(f"{first} to {last}" if first != last else first)
+    cells = "".join(f"<span>{escape(part)}</span>" for part in parts)
+    return f'<p class="ps-summary">{cells}</p>'
+
+
+def examples(thumbnails: Sequence[str]) -> str:
+    """Return the example pictures as buttons; ``thumbnails`` are addresses of pictures."""
+    buttons = "".join(
+        f'<button type="button" data-example="{i}" aria-label="Example picture {i + 1}">'
+        f'<img src="{uri}" alt=""></button>'
+        for i, uri in enumerate(thumbnails)
+    )
+    return f'<div class="ps-examples" role="group" aria-label="Example pictures">{buttons}</div>'
+
+
+def stage(query: Query) -> str:
+    """Return the visitor's picture with everybody outlined, and a button for each person."""
+    height, width = query.image.shape[:2]
+    chosen = query.number_of(query.box)
+    outlines = [
+        _outline(number, box, width, height, number == chosen, "data-number")
+        for number, box in enumerate(query.people.boxes.tolist(), start=1)
+    ]
+    if query.box is not None and chosen is None:
+        outlines.append(_outline(0, query.box, width, height, True, "data-own"))
+    return (
+        f'<div class="ps-stage" data-width="{width}" data-height="{height}">'
+        f'<img src="{show_whole(query.image)}" alt="Your picture, {width} by {height} pixels" '
+        f'draggable="false">{"".join(outlines)}<div class="ps-band" hidden></div></div>'
+        f"{_stage_note(query)}"
+        f'<div class="ps-chips" role="group" aria-label="People found">{_chips(query, chosen)}'
+        '<button type="button" class="ps-draw" data-draw aria-pressed="false">Draw a box</button>'
+        "</div>"
+    )
+
+
+def _stage_note(query: Query) -> str:
+    found = len(query.people.boxes)
+    if not found:
+        return note(
+            "Nobody was found in this picture. Draw a box around the person, or take another "
+            "picture.",
+            "warning",
+        )
+    return f'<p class="ps-hint">{count(found, "person")} found. Click one, or draw a box.</p>'
+
+
+def _outline(
+    number: int, box: Sequence[float], width: int, height: int, is_chosen: bool, kind: str
+) -> str:
+    x1, y1, x2, y2 = box
+    place = (
+        f"left:{100 * x1 / width:.3f}%;top:{100 * y1 / height:.3f}%;"
+        f"width:{100 * (x2 - x1) / width:.3f}%;height:{100 * (y2 - y1) / height:.3f}%"
+    )
+    label = f"Person {number}" if number else "Your box"
+    state = "ps-outline ps-chosen" if is_chosen else "ps-outline"
+    # The buttons below the picture are for the keyboard: one stop for each person is enough.
+    return (
+        f'<button type="button" class="{state}" style="{place}" {kind}="{number}" tabindex="-1" '
+        f'aria-hidden="true" title="{label}"><span>{number or ""}</span></button>'
+    )
+
+
+def _chips(query: Query, chosen: int | None) -> str:
+    return "".join(
+        f'<button type="button" class="ps-chip" data-number="{number}" '
+        f'aria-pressed="{"true" if number == chosen else "false"}" '
+        f'aria-label="Search for person {number}">'
+        f'<img src="{show_person(query.image, tuple(box))}" alt=""><span>{number}</span></button>'
+        for number, box in enumerate(query.people.boxes.tolist(), start=1)
+    )
+
+
+def results(query: Query, gallery_label: str, is_empty: bool = False) -> str:
+    """Return the ranked matches as cards, under a line that says what to make of them."""
+    answer = query.answer
+    if answer is None or query.box is None:
+        return NO_SEARCH
+    head = (
+        f'<div class="ps-asked"><img src="{show_person(query.image, query.box)}" '
+        f'alt="The person asked for"><div>{verdict(answer, gallery_label, is_empty)}'
+        f"{_fused(query)}</div></div>"
+    )
+    above = "".join(_card(i, m) for i, m in enumerate(answer.matches[: answer.num_above]))
+    below = "".join(
+        _card(i, m, True) for i, m in enumerate(answer.matches) if i >= answer.num_above
+    )
+    parts = [head]
+    if above:
+        parts.append(f'<ol class="ps-cards">{above}</ol>')
+    if below:
+        parts.append(
+            '<h3 class="ps-divider">Below the threshold: probably other people</h3>'
+            f'<ol class="ps-cards ps-below" start="{answer.num_above + 1}">{below}</ol>'
+        )
+    return "".join(parts)
+
+
+def verdict(answer: Answer, gallery_label: str, is_empty: bool) -> str:
+    """Return what the search says about the person, as a note."""
+    if is_empty:
+        return note(f"The gallery “{gallery_label}” is empty: add footage first.", "warning")
+    if not answer.matches:
+        return note("Nobody in this gallery passes the filters: widen camera or time.", "warning")
+    best = answer.matches[0].similarity
+    if answer.is_probably_absent:
+        return note(
+            f"Probably not in this gallery: the best match has similarity {best:.2f}, below the "
+            f"threshold of {answer.threshold:.2f}.",
+            "warning",
+        )
+    return note(
+        f"{count(answer.num_above, 'match')} in “{gallery_label}”, best similarity {best:.2f} "
+        f"(threshold {answer.threshold:.2f}).",
+        "good",
+    )
+
+
+def _fused(query: Query) -> str:
+    pictures = len(query.embeddings)
+    if pictures < 2:
+        return ""
+    return (
+        f'<p class="ps-hint">Searching with {pictures} pictures of this person. '
+        '<button type="button" class="ps-link" data-forget>Only the first</button></p>'
+    )
+
+
+def _card(place: int, match: Match, is_below: bool = False) -> str:
+    person, frame = show_match(match)
+    rank = place + 1
+    where = match.camera or "camera unknown"
+    when = format_time(match.timestamp) or "time unknown"
+    label = f"Match {rank}, similarity {match.similarity:.2f}, {where}, {when}. Show the frame"
+    bar = f"width:{100 * min(max(match.similarity, 0.0), 1.0):.0f}%"
+    return (
+        f'<li class="ps-card"><button type="button" data-place="{place}" '
+        f'aria-label="{escape(label)}"><span class="ps-pictures">'
+        f'<img class="ps-person" src="{person}" alt=""><span class="ps-rank">{rank}</span></span>'
+        f'<img class="ps-frame" src="{frame}" alt="">'
+        f'<span class="ps-similarity"><b>{match.similarity:.2f}</b>'
+        f'<i class="ps-bar"><i style="{bar}"></i></i></span>'
+        f'<span class="ps-camera">{escape(where)}</span>'
+        f'<span class="ps-time">{escape(when)}</span></button></li>'
+    )
+
+
+def frame_dialog(match: Match, place: int, serial: int) -> str:
+    """Return one match's whole frame, large, as a dialog.
+
+    Args:
+        match: what to show.
+        place: of the match in the answer, from 0.
+        serial: another number each time, so that the same frame opens twice.
+
+    Raises:
+        ImageError: the frame is damaged.
+        OSError: the frame is gone.
+    """
+    file, number = split_frame_name(match.image)
+    name = PurePath(file).name + (f", frame {number}" if number is not None else "")
+    x1, y1, x2, y2 = match.box_xyxy
+    facts = [
+        ("Similarity", f"{match.similarity:.3f}"),
+        ("Camera", match.camera or "unknown"),
+        ("Time", format_time(match.timestamp) or "unknown"),
+        ("File", name),
+        ("Box", f"{x1:.0f}, {y1:.0f}, {x2:.0f}, {y2:.0f}"),
+        ("Detector score", f"{match.score:.2f}"),
+    ]
+    rows = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
+    return (
+        f'<dialog class="ps-dialog" data-serial="{serial}" aria-label="Match {place + 1}">'
+        f"<header><h2>Match {place + 1}</h2>"
+        '<button type="button" data-close aria-label="Close">✕</button></header>'
+        f'<img src="{show_frame(match)}" alt="The whole frame, with a box around the person">'
+        f"<dl>{rows}</dl><footer>"
+        f'<button type="button" class="ps-primary" data-same="{place}">Same person: search with '
+        "this picture too</button></footer></dialog>"
+    )
+
+
+def index_report(report: IndexReport, gallery_label: str) -> str:
+    """Return what indexing added, and each file that could not be read with the reason."""
+    text = (
+        f"Added {count(report.frames_added, 'frame')} with "
+        f"{count(report.people_added, 'person')} to “{gallery_label}” in {report.seconds:.1f} s."
+    )
+    if report.frames_unchanged:
+        text += f" {count(report.frames_unchanged, 'frame')} were there already."
+    broken = "".join(
+        f"<li><b>{escape(PurePath(b.name).name)}</b>: {escape(b.reason)}</li>"
+        for b in report.broken
+    )
+    skipped = note(f"Skipped {count(len(report.broken), 'file')}:", "warning") if broken else ""
+    return note(text, "good") + (f'{skipped}<ul class="ps-broken">{broken}</ul>' if broken else "")

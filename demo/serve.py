@@ -1,0 +1,232 @@
+"""``person-search serve``: the page for a browser, and its API.
+
+Without --gallery a small drawn world is made and indexed at the first start.
+"""
+
+import argparse
+import ipaddress
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from demo.login import make_check, read_password
+
+if TYPE_CHECKING:
+    from demo.actions import Gallery
+    from person_search.gallery.searcher import PersonSearcher
+
+DRAWN = Path("output/app")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``person-search serve``."""
+    parser.add_argument(
+        "--gallery",
+        action="append",
+        metavar="G",
+        help="a file gallery.db or http://host:port, with all galleries in it; may be repeated. "
+        f"Default: a drawn one, made in {DRAWN} at the first start",
+    )
+    parser.add_argument(
+        "--footage",
+        type=Path,
+        help="folder that keeps what is added on the page; default: beside each gallery file",
+    )
+    model = parser.add_argument_group("model", "default: the shipped one of the drawn world")
+    model.add_argument("--config-file", help="config of the model")
+    model.add_argument("--weights", help="its weights")
+    model.add_argument("--export", help="an exported ONNX file instead of config and weights")
+    model.add_argument("--device", help="cuda or cpu; default: cuda where there is one")
+    server = parser.add_argument_group("server")
+    server.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this computer")
+    server.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    server.add_argument("--user", default=None, help="ask for this user and a password")
+    server.add_argument("--password-env", metavar="NAME", help="environment variable with it")
+    server.add_argument("--password-file", type=Path, metavar="FILE", help="file with it")
+    server.add_argument(
+        "--max-upload", default="20mb", help="largest file that may be uploaded (default: 20mb)"
+    )
+    server.add_argument(
+        "--public-without-password",
+        action="store_true",
+        help="let everybody who reaches --host see the galleries and add to them",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Open the galleries, load the model and serve until interrupted; return the exit status.
+
+    Raises:
+        ValueError: an argument is wrong, a gallery was made with another model, or others can
+            reach the host and there is no password.
+        OSError: a file is missing or the port is taken.
+    """
+    auth = _check_access(args)
+    _require_gradio()
+    from demo.actions import Service
+    from demo.app import build_app, launch_app
+
+    print("loading the model", flush=True)
+    searcher = load_searcher(args)
+    uris, examples = args.gallery, []
+    if uris is None:
+        uris, examples = [str(DRAWN / "gallery.db")], prepare_drawn_gallery(DRAWN, searcher)
+    galleries = open_galleries(uris, searcher, args.footage)
+    try:
+        app = build_app(Service(searcher, {g.label: g for g in galleries}, examples))
+        url = launch_app(app, host=args.host, port=args.port, auth=auth, max_upload=args.max_upload)
+        print(f"person search is ready: {url}  (Ctrl-C ends it)", flush=True)
+        if not _is_local(args.host):
+            print("the connection is not encrypted: put a proxy with TLS before it", flush=True)
+        app.block_thread()
+    finally:
+        for gallery in galleries:
+            gallery.index.close()
+    return 0
+
+
+def _check_access(
+    args: argparse.Namespace,
+) -> Callable[[str, str], Awaitable[bool]] | None:
+    """Return the check of logins, None where everybody may come in."""
+    password = read_password(args.password_env, args.password_file)
+    if (args.user is None) != (password is None):
+        raise ValueError(
+            "a login needs --user and one of --password-env and --password-file; got "
+            + ("only a password" if args.user is None else "only --user")
+        )
+    if args.user is not None and password is not None:
+        return make_check(args.user, password)
+    if not _is_local(args.host) and not args.public_without_password:
+        raise ValueError(
+            f"with --host {args.host} others can reach the page: give --user and --password-env "
+            "or --password-file, or say --public-without-password"
+        )
+    return None
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _require_gradio() -> None:
+    try:
+        # The variable first: the import asks its makers' server otherwise.
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        import gradio  # noqa: F401
+    except ImportError as error:
+        raise ValueError(
+            f"the page needs gradio ({error}): pip install 'person-search[demo,gallery]'"
+        ) from error
+
+
+def load_searcher(args: argparse.Namespace) -> "PersonSearcher":
+    """Load the model that the arguments name, the shipped one by default.
+
+    Raises:
+        ValueError: only one of config and weights is given, or both they and an export.
+    """
+    from person_search.gallery.searcher import PersonSearcher, default_model
+
+    if args.export is not None:
+        if args.config_file is not None or args.weights is not None:
+            raise ValueError("got --export and --config-file or --weights; expected one of them")
+        return PersonSearcher.from_export(args.export)
+    if (args.config_file is None) != (args.weights is None):
+        raise ValueError("--config-file and --weights belong together; got only one of them")
+    config, weights = default_model()
+    return PersonSearcher.from_config(
+        args.config_file or config, args.weights or weights, device=args.device
+    )
+
+
+def prepare_drawn_gallery(root: Path, searcher: "PersonSearcher") -> list[Path]:
+    """Draw the world and index it, as far as that is not done; return the example pictures.
+
+    Args:
+        root: folder of the drawn frames and of ``gallery.db``.
+        searcher: the model.
+
+    Raises:
+        GalleryError: another model made the gallery.
+        OSError: ``root`` holds something else or cannot be written.
+    """
+    from demo.start_gallery import draw_footage
+    from person_search.gallery.footage import FootageOptions
+    from person_search.gallery.index import GalleryIndex
+    from person_search.gallery.indexing import index_footage
+
+    print(f"preparing the drawn gallery in {root} (once)", flush=True)
+    with tqdm(unit=" frames", desc="drawing") as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        footage, examples = draw_footage(root / "drawn", on_progress=show)
+    with GalleryIndex.open_or_create(
+        str(root / "gallery.db"),
+        fingerprint=searcher.fingerprint,
+        embedding_dim=searcher.embedding_dim,
+    ) as index:
+        options = FootageOptions(camera_from="folder", time_from="exif")
+        index_footage(index, searcher, [footage], options)
+    return examples
+
+
+def open_galleries(
+    uris: Sequence[str], searcher: "PersonSearcher", footage: Path | None = None
+) -> list["Gallery"]:
+    """Open every gallery of some stores; a store without one gets an empty "gallery".
+
+    Args:
+        uris: files ending in .db, or addresses of servers.
+        searcher: the model that new galleries belong to.
+        footage: folder that keeps what is added on the page; None for one beside each file.
+
+    Raises:
+        ValueError: another model made a gallery, or a server is given without ``footage``.
+        OSError: a file cannot be opened.
+    """
+    from demo.actions import Gallery
+    from person_search.gallery.index import GalleryIndex, list_galleries
+
+    opened: list[Gallery] = []
+    try:
+        for uri in uris:
+            exists = "://" in uri or Path(uri).exists()
+            for name in (list_galleries(uri) if exists else []) or ["gallery"]:
+                index = GalleryIndex.open_or_create(
+                    uri,
+                    name,
+                    fingerprint=searcher.fingerprint,
+                    embedding_dim=searcher.embedding_dim,
+                )
+                place = footage / name if footage is not None else _beside(uri, name)
+                opened.append(Gallery(_label(uri, name, opened), index, place))
+    except BaseException:
+        for gallery in opened:
+            gallery.index.close()
+        raise
+    return opened
+
+
+def _beside(uri: str, name: str) -> Path:
+    if "://" in uri:
+        return Path.cwd() / "footage" / name
+    return Path(uri).resolve().with_suffix("") / name
+
+
+def _label(uri: str, name: str, others: Sequence["Gallery"]) -> str:
+    place = uri if "://" in uri else Path(uri).stem
+    label = place if name == "gallery" else f"{place}: {name}"
+    taken = {gallery.label for gallery in others}
+    return label if label not in taken else f"{label} ({uri})"
