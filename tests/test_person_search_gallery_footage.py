@@ -224,6 +224,7 @@ def test_the_camera_of_an_option_a_folder_or_a_pattern(tmp_path):
     [
         ({"every": 0}, "every is 0 s"),
         ({"every": float("nan")}, "every is nan s"),
+        ({"start": float("nan")}, "start is nan"),
         ({"camera_from": "("}, "no regular expression"),
         ({"camera_from": r"cam\d+"}, "with 0 groups"),
         ({"camera_from": r"(a)(b)"}, "with 2 groups"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import os
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -96,6 +97,8 @@ class FootageOptions:
         """
         if not 0 < self.every < float("inf"):
             raise ValueError(f"every is {self.every} s; expected more than 0")
+        if self.start is not None and not math.isfinite(self.start):
+            raise ValueError(f"start is {self.start}; expected seconds since 1970 (UTC)")
         if self.time_from not in ("none", "exif", "modified"):
             raise ValueError(f"time_from is {self.time_from!r}; expected none, exif or modified")
         if self.camera_from in ("none", "folder"):

@@ -152,13 +152,8 @@ class _KnownFrames:
         its first frame is put, so that a kill in between leaves frames to add, not wrong ones.
         """
         while self._changed:
-            video = self._changed.pop()
-            names = [
-                frame.name
-                for frame in self._index.frames()
-                if frame.name.startswith(video) and split_frame_name(frame.name)[0] == video
-            ]
-            self._index.remove(names=names)
+            # The name of a video stands for all its frames.
+            self._index.remove(names=[self._changed.pop()])
 
     def _names_from(self, name: str) -> list[str]:
         place = self._places.get(name)
