@@ -1,0 +1,141 @@
+"""The tables of the gallery's benchmark."""
+
+from pathlib import Path
+
+from vector_store_rows import CAMERAS, KINDS, WINDOW_SHARE
+
+INTRO = """`nice -n -5 python benchmarks/gallery_speed.py --approximate`. The machine has two cores
+and was not quiet: trainings ran beside this at a lower priority, and other people's short jobs for
+most of the time. Every kind of query was asked in five rounds, gallery and numpy in turns within
+it, and p50 and p95 are those of the round with the least p50, of each for itself. Take p50
+seriously, p95 with a grain of salt.
+"""
+QUERIES = f"""People are made up: unit vectors around 2,000 centres, four people to a frame,
+{CAMERAS} cameras. *camera* lets {100 // CAMERAS} % of the people through, *time*
+{WINDOW_SHARE:.0%}, both 0.5 %. Times are p50 / p95 in ms of `GalleryIndex.search` and, after *of it
+engine*, the p50 of what the database's own `search` takes of it; *numpy* answers the same question
+with the same matches from arrays in memory (a product of matrix and vector, `argpartition`), which
+are loaded and stay loaded. Recall is against numpy. Memory is that of the client's process before
+numpy's arrays are made, and of the engine's process."""
+
+
+def write_table(content: dict, path: Path) -> str:
+    """Write Markdown beside the JSON, and return it."""
+    lines = ["# Speed of the gallery", "", INTRO]
+    if "indexing" in content:
+        lines += ["## Indexing", "", *describe_indexing(content["indexing"]), ""]
+    cases = {key: case for key, case in content.items() if key.startswith("queries")}
+    order = sorted(
+        cases.values(), key=lambda c: (c["size"], c["dim"], c["approximate"] is not None)
+    )
+    if order:
+        lines += ["## Queries", "", QUERIES, "", *gallery_table(order), ""]
+        names = list(order[0]["kinds"])
+        for name in names:
+            lines += [f"### {name}", "", *query_table(order, name), ""]
+        lines += [describe_runs([case["run"] for case in order]), ""]
+    text = "\n".join(lines)
+    path.with_suffix(".md").write_text(text)
+    return text
+
+
+def describe_indexing(case: dict) -> list[str]:
+    """Lay out the rates of indexing and its shares."""
+    frames, seconds = case["frames"], case["seconds"]
+    rest = seconds - case["model_seconds"] - case["store_seconds"]
+    rows = {
+        "model": case["model_seconds"],
+        "store": case["store_seconds"],
+        "waiting for frames, and the rest": rest,
+        "**end to end**": seconds,
+        "reading and decoding alone (in threads, beside the model)": case["reading_alone_seconds"],
+        "the same footage again, nothing new": case["again_seconds"],
+    }
+    lines = ["| part | ms per frame | frames/s | share |", "|---|---|---|---|"]
+    for name, value in rows.items():
+        share = f"{value / seconds:.0%}" if value <= seconds else ""
+        rate = f"{frames / value:.1f}" if value > 0 else ""
+        lines.append(f"| {name} | {1000 * value / frames:.1f} | {rate} | {share} |")
+    memory = case["memory_mb"]
+    return [
+        f"{frames} drawn frames, {case['people']} people found, batches of 4, the model that comes "
+        f"with the code, on the CPU. {describe_runs([case['run']])}",
+        "",
+        *lines,
+        "",
+        f"Memory at the end: {memory['client']:.0f} MB with the model, the engine "
+        f"{memory['engine']:.0f} MB. The gallery takes {case['disk_bytes'] / 1e6:.1f} MB on the "
+        "disk.",
+    ]
+
+
+def gallery_table(cases: list[dict]) -> list[str]:
+    """Lay out what does not depend on the query."""
+    lines = [
+        "| people | D | index | put rows/s (last put) | open + first query s "
+        "| memory MB: client + engine | numpy's arrays MB | disk MB |",
+        "|---" * 8 + "|",
+    ]
+    for case in cases:
+        fill, memory = case["fill"], case["memory_mb"]
+        cells = [*describe_case(case), f"{fill['rows_per_second']:,.0f}"]
+        cells[-1] += f" ({fill['last_rows_per_second']:,.0f})"
+        cells.append(f"{case['open_and_first_query_seconds']:.1f}")
+        cells.append(f"{memory['client']:.0f} + {memory['engine']:.0f}")
+        cells.append(f"{case['numpy_memory_mb']:.0f}")
+        cells.append(f"{fill['disk'] / 1e6:.0f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def query_table(cases: list[dict], name: str) -> list[str]:
+    """Lay out the latencies of one kind of question."""
+    heads = ["people", "D", "index"]
+    for kind in KINDS:
+        heads += [kind, "of it engine", "numpy"]
+    lines = ["| " + " | ".join([*heads, "recall"]) + " |", "|---" * (len(heads) + 1) + "|"]
+    for case in cases:
+        cells = describe_case(case)
+        for kind in KINDS:
+            times = case["kinds"][name][kind]
+            cells += [
+                pair(times["gallery_ms"]), f"{times['engine_ms']['p50']:.1f}",
+                pair(times["numpy_ms"]),
+            ]  # fmt: skip
+        recalls = [case["kinds"][name][kind]["recall"] for kind in KINDS]
+        cells.append(describe_recalls(recalls))
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def describe_recalls(recalls: list[float]) -> str:
+    """Return 1 where all is found, else the recall of each kind of query."""
+    if min(recalls) == 1:
+        return "1"
+    return ", ".join(f"{value:.3f}" for value in recalls)
+
+
+def describe_case(case: dict) -> list[str]:
+    """Lay out the first cells of a row."""
+    options = case["approximate"]
+    text = "exact"
+    if options:
+        numbers = ", ".join(f"{k} {v}" for k, v in options.items() if k != "index_type")
+        text = f"{options['index_type']}, {numbers}"
+    return [f"{case['size']:,}", str(case["dim"]), text]
+
+
+def pair(times: dict) -> str:
+    """Return p50 / p95."""
+    return f"{times['p50']:.1f} / {times['p95']:.1f}"
+
+
+def describe_runs(runs: list[dict]) -> str:
+    """Name dates and machine."""
+    dates = ", ".join(sorted({run["date"] for run in runs}))
+    loads = [run["load"] for run in runs]
+    load = f"{min(loads)}" if len(set(loads)) == 1 else f"{min(loads)}-{max(loads)}"
+    return (
+        f"{dates}; {runs[0]['machine']}, {runs[0]['threads']} threads, nice {runs[0]['nice']}, "
+        f"load average {load}."
+    )

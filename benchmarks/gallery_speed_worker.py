@@ -1,0 +1,287 @@
+"""One step of `gallery_speed.py`, in a process of its own so that its memory is its own.
+
+Called as `python gallery_speed_worker.py STEP JSON`; the result is the last line of the output.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from vector_store_baseline import choose_rows, rank_rows
+from vector_store_rows import KINDS, Question, make_questions, make_rows, normalise
+from vector_store_worker import find_children, read_resident
+
+from person_search.gallery.footage import Frame
+from person_search.gallery.index import GalleryIndex
+from person_search.gallery.match import Match
+from person_search.gallery.people import People
+
+FINGERPRINT = "0" * 64
+PEOPLE_PER_FRAME = 4
+FRAMES_A_PUT = 200
+QUERIES = 20
+ROUNDS = 5
+WARM_UP = 3
+# What is asked for: name, number of matches, one of each frame or all.
+QUESTIONS = (("top 10, one per frame", 10, True), ("top 100, all people", 100, False))
+TIE = 1e-5
+
+
+class Clock:
+    """Adds up the time that calls take."""
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        self.seconds = 0.0
+
+    def wrap(self, call: Callable) -> Callable:
+        """Return a function that does the same, timed; also as a method."""
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            begin = time.perf_counter()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self.seconds += time.perf_counter() - begin
+
+        return timed
+
+
+def index(options: dict) -> dict:
+    """Index frames end to end, and again; and what reading, model and store take alone."""
+    from person_search.gallery.indexing import index_footage
+    from person_search.gallery.searcher import PersonSearcher, default_model
+
+    files = sorted(Path(options["footage"]).glob("*.jpg"))[: options["frames"]]
+    path = Path(options["work"]) / "footage.db"
+    path.unlink(missing_ok=True)
+    searcher = PersonSearcher.from_config(*default_model())
+    searcher.find([str(file) for file in files[:4]])
+    model, store = Clock(), Clock()
+    gallery = GalleryIndex.create(
+        path, fingerprint=searcher.fingerprint, embedding_dim=searcher.embedding_dim
+    )
+    with (
+        gallery,
+        patch.object(PersonSearcher, "find", model.wrap(PersonSearcher.find)),
+        patch.object(GalleryIndex, "put", store.wrap(GalleryIndex.put)),
+    ):
+        report = index_footage(gallery, searcher, files, progress=False)
+        again = index_footage(gallery, searcher, files, progress=False)
+        result = {
+            "frames": report.frames_added,
+            "people": report.people_added,
+            "seconds": report.seconds,
+            "model_seconds": model.seconds,
+            "store_seconds": store.seconds,
+            "reading_alone_seconds": time_reading(files),
+            "again_seconds": again.seconds,
+            "again_unchanged": again.frames_unchanged,
+            "memory_mb": read_memory(),
+            "disk_bytes": path.stat().st_size,
+        }
+    path.unlink()
+    return result
+
+
+def time_reading(files: list[Path]) -> float:
+    """Return the seconds that hashing and decoding take where nobody waits for the model."""
+    from person_search.gallery.footage import FootageOptions, iterate_files
+    from person_search.gallery.read_ahead import ReadAhead
+
+    begin = time.perf_counter()
+    with ReadAhead(iterate_files(files, FootageOptions(), lambda frame: False)) as frames:
+        for _ in frames:
+            pass
+    return time.perf_counter() - begin
+
+
+def fill(options: dict) -> dict:
+    """Put `size` people into a new gallery: rows/s, without making them up."""
+    size, dim = options["size"], options["dim"]
+    seconds, last = 0.0, 0.0
+    step = PEOPLE_PER_FRAME * FRAMES_A_PUT
+    gallery = GalleryIndex.create(
+        options["path"], fingerprint=FINGERPRINT, embedding_dim=dim,
+        approximate=options["approximate"],
+    )  # fmt: skip
+    with gallery:
+        entries = make_entries(size, dim)
+        for first in range(0, size // PEOPLE_PER_FRAME, FRAMES_A_PUT):
+            some = [next(entries) for _ in range(min(FRAMES_A_PUT, size // 4 - first))]
+            begin = time.perf_counter()
+            gallery.put(some)
+            last = time.perf_counter() - begin
+            seconds += last
+    disk = Path(options["path"]).stat().st_size
+    return {"rows_per_second": size / seconds, "last_rows_per_second": step / last, "disk": disk}
+
+
+def make_entries(size: int, dim: int) -> Any:
+    """Yield frames with four made-up people each."""
+    for first in range(0, size, 1000):
+        rows = make_rows(first, min(1000, size - first))
+        vectors = normalise(rows.vectors[:, :dim])
+        for row in range(0, len(vectors), PEOPLE_PER_FRAME):
+            part = slice(row, row + PEOPLE_PER_FRAME)
+            # All people of a frame have the camera and the time of the first.
+            frame = Frame(
+                frame_name(first + row), f"{first + row:064x}",
+                rows.cameras[row], float(rows.timestamps[row]),
+            )  # fmt: skip
+            yield frame, People(rows.boxes[part], rows.scores[part], vectors[part])
+
+
+def frame_name(row: int) -> str:
+    """Return the path of the frame that a person is on."""
+    number = row // PEOPLE_PER_FRAME
+    return f"/footage/2026-10-09/frame_{number:08d}.jpg"
+
+
+class NumpyGallery:
+    """The baseline: the same questions and answers, from arrays in memory."""
+
+    def __init__(self, size: int, dim: int) -> None:
+        """Hold `size` people."""
+        self.vectors = np.empty((size, dim), np.float32)
+        self.boxes = np.empty((size, 4), np.float32)
+        self.scores = np.empty(size, np.float32)
+        self.cameras = np.empty(size, "S16")
+        self.timestamps = np.empty(size)
+        row = 0
+        for frame, people in make_entries(size, dim):
+            part = slice(row, row + len(people))
+            self.vectors[part], self.boxes[part] = people.embeddings, people.boxes
+            self.scores[part], self.timestamps[part] = people.scores, frame.timestamp
+            self.cameras[part] = (frame.camera or "").encode()
+            row += len(people)
+
+    def search(self, question: Question, top: int, one_per_frame: bool) -> list[Match]:
+        """Return what `GalleryIndex.search` returns."""
+        allowed = choose_rows(question, self.cameras, self.timestamps)
+        limit = PEOPLE_PER_FRAME * top if one_per_frame else top
+        matches: dict[int, Match] = {}
+        for row, similarity in rank_rows(self.vectors, question.vector, allowed, limit):
+            frame = row // PEOPLE_PER_FRAME
+            if not one_per_frame or frame not in matches:
+                matches[frame if one_per_frame else row] = self._match(row, similarity)
+        return list(matches.values())[:top]
+
+    def _match(self, row: int, similarity: float) -> Match:
+        x1, y1, x2, y2 = self.boxes[row].tolist()
+        return Match(
+            frame_name(row), (x1, y1, x2, y2), float(self.scores[row]), similarity,
+            self.cameras[row].decode(), float(self.timestamps[row]),
+            f"{row // PEOPLE_PER_FRAME}_{row % PEOPLE_PER_FRAME}",
+        )  # fmt: skip
+
+
+def ask(options: dict) -> dict:
+    """Open a gallery and ask it; then ask numpy the same, in turns with it."""
+    size, dim = options["size"], options["dim"]
+    questions = {
+        kind: [
+            Question(normalise(q.vector[:dim]), q.camera, q.window)
+            for q in make_questions(kind, QUERIES, size)
+        ]
+        for kind in KINDS
+    }
+    begin = time.perf_counter()
+    with GalleryIndex.open(options["path"]) as gallery:
+        search_gallery(gallery, questions[KINDS[0]][0], 10, True)
+        result: dict = {"open_and_first_query_seconds": time.perf_counter() - begin}
+        search_gallery(gallery, questions[KINDS[0]][1], 100, False)
+        result["memory_mb"] = read_memory()
+        numpy_gallery = NumpyGallery(size, dim)
+        result["numpy_memory_mb"] = (
+            numpy_gallery.vectors.nbytes + numpy_gallery.boxes.nbytes
+        ) / 1e6
+        result["kinds"] = {
+            name: {
+                kind: compare(gallery, numpy_gallery, questions[kind], top, one_per_frame)
+                for kind in KINDS
+            }
+            for name, top, one_per_frame in QUESTIONS
+        }
+    return result
+
+
+def compare(
+    gallery: GalleryIndex,
+    numpy_gallery: NumpyGallery,
+    questions: list[Question],
+    top: int,
+    one_per_frame: bool,
+) -> dict:
+    """Ask gallery and numpy in turns: times of the quietest round of each, and the recall."""
+    from pymilvus import MilvusClient
+
+    rounds: dict[str, list[list[float]]] = {"gallery": [], "engine": [], "numpy": []}
+    recalls = []
+    engine = Clock()
+    with patch.object(MilvusClient, "search", engine.wrap(MilvusClient.search)):
+        for _ in range(ROUNDS):
+            times: dict[str, list[float]] = {name: [] for name in rounds}
+            for number, question in enumerate([*questions[:WARM_UP], *questions]):
+                engine.seconds = 0.0
+                begin = time.perf_counter()
+                found = search_gallery(gallery, question, top, one_per_frame)
+                middle = time.perf_counter()
+                true = numpy_gallery.search(question, top, one_per_frame)
+                end = time.perf_counter()
+                if number >= WARM_UP:
+                    times["gallery"].append(middle - begin)
+                    times["engine"].append(engine.seconds)
+                    times["numpy"].append(end - middle)
+                    recalls.append(recall(found, true))
+            for name, values in times.items():
+                rounds[name].append(values)
+    best = {name: min(parts, key=np.median) for name, parts in rounds.items()}
+    result = {f"{name}_ms": describe_times(values) for name, values in best.items()}
+    return {**result, "recall": float(np.mean(recalls))}
+
+
+def search_gallery(
+    gallery: GalleryIndex, question: Question, top: int, one_per_frame: bool
+) -> list[Match]:
+    """Ask a gallery."""
+    since, until = question.window or (None, None)
+    if until is not None:
+        # The question's window is open at its end, the gallery's is closed.
+        until = float(np.nextafter(until, -np.inf))
+    return gallery.search(
+        question.vector, top=top, one_per_frame=one_per_frame, since=since, until=until,
+        cameras=None if question.camera is None else [question.camera],
+    )  # fmt: skip
+
+
+def recall(found: list[Match], true: list[Match]) -> float:
+    """Return the share of the true matches found; who ties with the last one counts as well."""
+    if not true:
+        return float(not found)
+    least = true[-1].similarity - TIE
+    return min(sum(match.similarity >= least for match in found), len(true)) / len(true)
+
+
+def describe_times(seconds: list[float]) -> dict:
+    """Return percentiles in ms."""
+    p50, p95 = np.percentile(seconds, (50, 95))
+    return {"p50": 1000 * p50, "p95": 1000 * p95}
+
+
+def read_memory() -> dict:
+    """Return MB of this process and of the engine's."""
+    engine = sum(read_resident(pid) for pid in find_children(os.getpid()))
+    return {"client": read_resident(os.getpid()), "engine": engine}
+
+
+STEPS = {"index": index, "fill": fill, "ask": ask}
+
+if __name__ == "__main__":
+    print(json.dumps(STEPS[sys.argv[1]](json.loads(sys.argv[2]))))
