@@ -243,7 +243,7 @@ def _open_file(client_class: Any, path: Path) -> Any:
     # Trying the lock would drop this process's own.
     if str(path) not in server_manager_instance._servers:
         check_lock(path)
-        _wait_for_orphan(path)
+        wait_for_orphan(path)
     try:
         client = client_class(uri=str(path), timeout=OPEN_TIMEOUT)
         client.list_collections(timeout=OPEN_TIMEOUT)
@@ -278,7 +278,7 @@ def check_lock(path: Path) -> None:
         ) from error
 
 
-def _wait_for_orphan(path: Path) -> None:
+def wait_for_orphan(path: Path) -> None:
     """Wait until the engine of a killed process has done its last write.
 
     It ends by itself as soon as it notices; a second engine beside it would not see that write.

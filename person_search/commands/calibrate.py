@@ -1,0 +1,53 @@
+"""``person-search calibrate``: find the similarity below which a best match is probably wrong.
+
+Searches a labelled test set with the model, once in galleries with the person and once without, and
+writes the threshold beside the weights, where ``search`` and ``serve`` find it.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``person-search calibrate``."""
+    parser.add_argument("--config-file", required=True, metavar="C", help="config of the model")
+    parser.add_argument("--weights", required=True, metavar="W", help="its weights")
+    parser.add_argument(
+        "--dataset", required=True, help="a labelled test set, such as cuhk_sysu_test or prw_test"
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        help="folder of the data sets' folders; default: $DETECTRON2_DATASETS or ./datasets",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="default: WEIGHTS with .threshold.json"
+    )
+    parser.add_argument("--device", help="cuda or cpu; default: cuda where there is one")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calibrate and say what the threshold costs; return the exit status 0.
+
+    Raises:
+        FileNotFoundError: The data set, config or weights are missing.
+        ValueError: The data set is unknown or cannot be calibrated on.
+    """
+    from person_search.gallery.calibration import calibrate_on_dataset, threshold_path
+
+    found = calibrate_on_dataset(
+        args.config_file,
+        args.weights,
+        args.dataset,
+        args.root,
+        args.output,
+        device=args.device,
+    )
+    path = threshold_path(args.weights) if args.output is None else args.output
+    print(
+        f"threshold {found.threshold:.3f}: on {found.dataset}, with {found.num_queries} queries "
+        f"in galleries of {found.gallery_size} frames,\n"
+        f"{found.miss_rate:.1%} of the people who are there fall below it, and "
+        f"{found.false_alarm_rate:.1%} of those who are not reach it.\nwrote {path}"
+    )
+    return 0

@@ -1,0 +1,192 @@
+"""``person-search index``: add folders, pictures and videos to a gallery.
+
+Files that are in the gallery already are skipped, so the same command again goes on where it was
+stopped. Broken files are listed and skipped.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from person_search.commands.model_arguments import (
+    add_gallery_arguments,
+    add_model_arguments,
+    check_model_arguments,
+    load_searcher,
+)
+from person_search.commands.times import parse_time
+from person_search.commands.workers import Workers
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``person-search index``."""
+    parser.add_argument(
+        "footage", nargs="+", metavar="FOLDER|VIDEO|IMAGE", help="folders with all below them"
+    )
+    add_gallery_arguments(parser)
+    camera = parser.add_mutually_exclusive_group()
+    camera.add_argument("--camera", metavar="NAME", help="the camera of everything given")
+    camera.add_argument(
+        "--camera-from",
+        default="none",
+        metavar="folder|REGEX",
+        help="name cameras by the folder that a file is in, or by the group of a regular "
+        "expression searched in its path, as in 'cam(\\d+)'",
+    )
+    parser.add_argument(
+        "--every",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="take a frame of a video every S seconds (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--start",
+        metavar="DATE",
+        help="when the first frame of the videos was taken, such as 2024-05-31T14:00:00; local "
+        "time unless it ends with an offset. Default: times count from the start of each video",
+    )
+    parser.add_argument(
+        "--time-from",
+        choices=("none", "exif", "modified"),
+        default="none",
+        help="when pictures were taken: unknown, by their EXIF data, or when the file was last "
+        "changed (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=4,
+        metavar="N",
+        help="pictures that go through the model together (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--approximate",
+        metavar="KIND[,KEY=N]",
+        help="make the gallery with an approximate index, faster among millions of people: "
+        "IVF_FLAT, or on a server HNSW, for example IVF_FLAT,nlist=1024. Default: exact",
+    )
+    add_model_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Index the footage and say what was done.
+
+    Returns:
+        The exit status: 1 if something was broken and nothing could be read, else 0.
+
+    Raises:
+        ValueError: An argument is wrong, or the gallery belongs to another model.
+        OSError: A path does not exist, or the gallery cannot be written.
+    """
+    from person_search.gallery.footage import FootageOptions, list_footage
+    from person_search.gallery.index import GalleryIndex
+    from person_search.gallery.indexing import IndexReport, index_footage
+
+    workers = Workers.from_environment()
+    approximate = parse_approximate(args.approximate)
+    options = FootageOptions(
+        camera=args.camera,
+        camera_from=args.camera_from,
+        every=args.every,
+        start=None if args.start is None else parse_time(args.start),
+        time_from=args.time_from,
+    )
+    check_model_arguments(args)
+    _check_gallery(args.gallery, workers)
+    files = workers.take_share(list_footage(args.footage, options))
+    searcher = load_searcher(args, workers.choose_device())
+    workers.connect()
+    # The first one makes the gallery before the others open it.
+    if not workers.is_first:
+        workers.wait()
+    with GalleryIndex.open_or_create(
+        args.gallery,
+        args.name,
+        fingerprint=searcher.fingerprint,
+        embedding_dim=searcher.embedding_dim,
+        approximate=approximate,
+    ) as index:
+        if workers.is_first:
+            workers.wait()
+        report = IndexReport()
+        if files:
+            report = _index(
+                index_footage,
+                index,
+                searcher,
+                files,
+                options,
+                batch_size=args.batch_size,
+                progress=workers.is_first,
+            )
+        report = workers.sum_reports(report)
+    if workers.is_first:
+        print_report(report, args.gallery, workers.count)
+    return 1 if report.broken and not report.frames_added + report.frames_unchanged else 0
+
+
+def _index(index_footage: Any, *args: Any, **options: Any) -> Any:
+    try:
+        return index_footage(*args, **options)
+    except KeyboardInterrupt:
+        print("\nwhat was indexed stays; the same command again goes on from here", file=sys.stderr)
+        raise
+
+
+def _check_gallery(gallery: str, workers: Workers) -> None:
+    """Refuse, before a model is loaded, a gallery that cannot be written.
+
+    Raises:
+        GalleryError: The message says why.
+    """
+    from person_search.gallery.engine import GalleryError, check_file, is_address
+
+    if is_address(gallery):
+        return
+    if workers.count > 1:
+        raise GalleryError(
+            f"{workers.count} processes cannot write to the file {gallery}; serve it by "
+            f"person-search store {gallery}, then give --gallery http://127.0.0.1:19530"
+        )
+    check_file(Path(gallery).expanduser().resolve(), must_exist=False)
+
+
+def parse_approximate(text: str | None) -> dict[str, str | int] | None:
+    """Read ``KIND,KEY=N,…``, as `IndexOptions.parse` takes it.
+
+    Raises:
+        ValueError: It is written otherwise; names and values are checked when the gallery is made.
+    """
+    if text is None:
+        return None
+    kind, *pairs = (part.strip() for part in text.split(","))
+    options: dict[str, str | int] = {"index_type": kind}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        if not value.strip().isdigit():
+            raise ValueError(f"--approximate {text!r}: expected KIND,KEY=NUMBER,…; got {pair!r}")
+        options[key.strip()] = int(value)
+    return options
+
+
+def print_report(report: Any, gallery: str, num_processes: int) -> None:
+    """Say what was indexed, and list what was broken.
+
+    Args:
+        report: an `IndexReport`.
+        gallery: where to.
+        num_processes: that worked together.
+    """
+    for broken in report.broken:
+        print(f"broken: {broken.name}: {broken.reason}")
+    rate = ""
+    if report.frames_added:
+        rate = f" ({report.frames_added / max(report.seconds, 1e-9):.1f} frames/s)"
+    by = f" by {num_processes} processes" if num_processes > 1 else ""
+    print(
+        f"{gallery}: added {report.frames_added} frames with {report.people_added} people, "
+        f"{report.frames_unchanged} unchanged, {len(report.broken)} broken, in "
+        f"{report.seconds:.1f} s{rate}{by}"
+    )

@@ -1,0 +1,137 @@
+"""How search results are written: a table to read, or one JSON object for programs."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from person_search.commands.query import ChosenQuery, OpenQuery
+from person_search.commands.times import format_time
+
+if TYPE_CHECKING:
+    from person_search.gallery.match import Match
+
+
+@dataclass(frozen=True)
+class SearchAnswer:
+    """What a search found."""
+
+    gallery: str
+    name: str
+    queries: Sequence[ChosenQuery]
+    """Pictures of one person."""
+
+    matches: Sequence["Match"]
+    """Best first."""
+
+    threshold: float | None
+    """The searcher's calibrated similarity; None without a calibration."""
+
+    min_similarity: float | None = None
+    """What ``--min-similarity`` left out."""
+
+    @property
+    def is_in_gallery(self) -> bool | None:
+        """Whether the best similarity reaches the threshold; None if that cannot be known."""
+        if self.threshold is None:
+            return None
+        if self.matches:
+            return max(match.similarity for match in self.matches) >= self.threshold
+        if self.min_similarity is not None and self.min_similarity > self.threshold:
+            return None
+        return False
+
+
+def format_answer(answer: SearchAnswer) -> str:
+    """Write a table of the matches, and a note where the person is probably not in the gallery."""
+    if not answer.matches:
+        least = answer.min_similarity
+        limit = "" if least is None else f" with a similarity of at least {least:g}"
+        lines = [f"no match{limit} in the frames searched"]
+    else:
+        lines = ["rank  similarity  score  camera    time                 box (x1 y1 x2 y2)  image"]
+        lines += [_format_match(rank, match) for rank, match in enumerate(answer.matches, 1)]
+    if answer.is_in_gallery is False:
+        lines.append(
+            f"This person is probably not in this gallery: no similarity reaches "
+            f"{answer.threshold:.2f}, the model's threshold."
+        )
+    return "\n".join(lines)
+
+
+def _format_match(rank: int, match: "Match") -> str:
+    box = " ".join(f"{v:4.0f}" for v in match.box_xyxy)
+    return (
+        f"{rank:4d}  {match.similarity:10.3f}  {match.score:5.2f}  {match.camera or '-':8s}  "
+        f"{format_time(match.timestamp):19s}  {box}  {match.image}"
+    )
+
+
+def answer_to_json(answer: SearchAnswer) -> str:
+    """Write the answer as one JSON object; docs/gallery.md describes it."""
+    content = {
+        "gallery": answer.gallery,
+        "name": answer.name,
+        "queries": [{"image": q.image, "box": list(q.box)} for q in answer.queries],
+        "threshold": answer.threshold,
+        "in_gallery": answer.is_in_gallery,
+        "matches": [
+            {"rank": rank, **_match_to_dict(match)} for rank, match in enumerate(answer.matches, 1)
+        ],
+    }
+    return json.dumps(content, indent=2)
+
+
+def _match_to_dict(match: "Match") -> dict[str, Any]:
+    return {
+        "image": match.image,
+        "box": [round(float(v), 2) for v in match.box_xyxy],
+        "score": round(float(match.score), 6),
+        "similarity": round(float(match.similarity), 6),
+        "camera": match.camera,
+        "timestamp": match.timestamp,
+    }
+
+
+def format_choice(query: OpenQuery) -> str:
+    """List the people of a query picture by number."""
+    people = query.people
+    lines = [
+        f"{query.image} shows {len(people.boxes)} people; choose one by its number, for example "
+        f"--query '{query.image}#1':",
+        "number  score  box (x1 y1 x2 y2)",
+    ]
+    for number, (box, score) in enumerate(zip(people.boxes, people.scores, strict=True), 1):
+        lines.append(f"{number:6d}  {score:5.2f}  " + " ".join(f"{v:4.0f}" for v in box))
+    width, height = query.size
+    lines.append(
+        f"or give a box, --query '{query.image}:x1,y1,x2,y2'; the whole picture is "
+        f"0,0,{width},{height}"
+    )
+    return "\n".join(lines)
+
+
+def choices_to_json(gallery: str, name: str, queries: Sequence[OpenQuery]) -> str:
+    """Write the people to choose from as one JSON object; docs/gallery.md describes it."""
+    content = {
+        "gallery": gallery,
+        "name": name,
+        "choose": [
+            {
+                "image": query.image,
+                "people": [
+                    {
+                        "number": number,
+                        "box": [round(float(v), 2) for v in box],
+                        "score": round(float(score), 6),
+                    }
+                    for number, (box, score) in enumerate(
+                        zip(query.people.boxes, query.people.scores, strict=True), 1
+                    )
+                ],
+            }
+            for query in queries
+        ],
+        "matches": [],
+    }
+    return json.dumps(content, indent=2)

@@ -1,0 +1,196 @@
+"""``person-search search``: find a person in a gallery.
+
+A query is IMG:x1,y1,x2,y2 (a box in pixels), IMG#2 (the second person from the left that is found)
+or IMG alone: the whole picture if it shows one person and little else, else the people found are
+listed to choose from. IMG is a picture or a video's frame, clip.mp4#frame=30.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from person_search.commands.model_arguments import (
+    add_gallery_arguments,
+    add_model_arguments,
+    check_model_arguments,
+    load_searcher,
+)
+from person_search.commands.output import (
+    SearchAnswer,
+    answer_to_json,
+    choices_to_json,
+    format_answer,
+    format_choice,
+)
+from person_search.commands.pictures import draw_answer, draw_choices
+from person_search.commands.query import (
+    ChosenQuery,
+    OpenQuery,
+    QueryText,
+    choose_person,
+    parse_query,
+    read_query_image,
+)
+from person_search.commands.times import FORMS, parse_time
+
+if TYPE_CHECKING:
+    from person_search.gallery.index import GalleryIndex
+    from person_search.gallery.searcher import PersonSearcher
+
+MUST_CHOOSE = 3
+"""Exit status: nobody was searched for, one of the people listed must be chosen first."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``person-search search``."""
+    add_gallery_arguments(parser)
+    parser.add_argument(
+        "--query",
+        required=True,
+        action="append",
+        metavar="IMG[:BOX|#N]",
+        help="who to look for; several are pictures of the same person",
+    )
+    _add_filters(parser)
+    parser.add_argument(
+        "--all", action="store_true", help="show everybody, not only the best match of each frame"
+    )
+    order = parser.add_mutually_exclusive_group()
+    order.add_argument(
+        "--context",
+        action="store_true",
+        help="prefer frames that also show the people beside the query",
+    )
+    order.add_argument(
+        "--rerank",
+        action="store_true",
+        help="sort the best frames anew by their k-reciprocal neighbours",
+    )
+    parser.add_argument(
+        "--save", type=Path, metavar="OUT.png", help="draw the ranked matches into this file"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object, no table")
+    add_model_arguments(parser)
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--top", type=int, default=10, metavar="N", help="at most N matches (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--camera", action="append", metavar="NAME", help="only frames of this camera; repeatable"
+    )
+    parser.add_argument("--since", metavar="TIME", help=f"only frames from then on: {FORMS}")
+    parser.add_argument(
+        "--until", metavar="TIME", help="only frames up to then; a date counts to its end"
+    )
+    parser.add_argument(
+        "--min-similarity", type=float, metavar="X", help="only matches at least so similar, -1..1"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search and print, or list the people to choose from.
+
+    Returns:
+        The exit status: 0, or `MUST_CHOOSE`.
+
+    Raises:
+        ValueError: An argument is wrong, a picture cannot be read, or the gallery belongs to
+            another model.
+        OSError: A file is missing or cannot be written.
+    """
+    from person_search.gallery.index import GalleryIndex
+
+    texts = [parse_query(text) for text in args.query]
+    _check_arguments(args, texts)
+    # The gallery first: its errors come before the seconds that a model takes to load.
+    with GalleryIndex.open(args.gallery, args.name) as index:
+        searcher = load_searcher(args)
+        queries = [choose_person(searcher, text, want_context=args.context) for text in texts]
+        still_open = [query for query in queries if isinstance(query, OpenQuery)]
+        if still_open:
+            _show_choices(args, still_open)
+            return MUST_CHOOSE
+        chosen = [query for query in queries if isinstance(query, ChosenQuery)]
+        _show_answer(args, search(index, searcher, chosen, args))
+    return 0
+
+
+def search(
+    index: "GalleryIndex",
+    searcher: "PersonSearcher",
+    queries: list[ChosenQuery],
+    args: argparse.Namespace,
+) -> SearchAnswer:
+    """Search a gallery for one person.
+
+    Args:
+        index: the gallery.
+        searcher: the model of the queries' embeddings.
+        queries: at least one, all of the same person.
+        args: the command's.
+
+    Raises:
+        GalleryError: The gallery is of another model, or a value is out of range.
+    """
+    beside = np.concatenate([query.beside for query in queries])
+    matches = index.search(
+        np.stack([query.embedding for query in queries]),
+        top=args.top,
+        cameras=args.camera,
+        since=None if args.since is None else parse_time(args.since),
+        until=None if args.until is None else parse_time(args.until, end=True),
+        min_similarity=args.min_similarity,
+        one_per_frame=not args.all,
+        fingerprint=searcher.fingerprint,
+        # Nobody beside the query: there is no context to prefer.
+        context_embeddings=beside if len(beside) else None,
+        rerank=args.rerank,
+    )
+    return SearchAnswer(
+        index.uri, args.name, queries, matches, searcher.threshold, args.min_similarity
+    )
+
+
+def _check_arguments(args: argparse.Namespace, texts: list[QueryText]) -> None:
+    """Refuse what is wrong before anything slow starts.
+
+    Raises:
+        ValueError, OSError: The message says what.
+    """
+    check_model_arguments(args)
+    times = [parse_time(args.since or "0"), parse_time(args.until or args.since or "0", end=True)]
+    if args.until is not None and times[0] > times[1]:
+        raise ValueError(f"--since {args.since} is after --until {args.until}; swap them")
+    if args.save is not None:
+        if args.save.suffix.lower() not in Image.registered_extensions():
+            raise ValueError(f"--save {args.save}: expected a picture file, such as out.png")
+        if not args.save.resolve().parent.is_dir():
+            raise FileNotFoundError(f"--save {args.save}: there is no folder {args.save.parent}")
+    for text in texts:
+        read_query_image(text.image)
+
+
+def _show_answer(args: argparse.Namespace, answer: SearchAnswer) -> None:
+    print(answer_to_json(answer) if args.json else format_answer(answer))
+    if args.save is not None:
+        _save(draw_answer(answer), args.save)
+
+
+def _show_choices(args: argparse.Namespace, queries: list[OpenQuery]) -> None:
+    if args.json:
+        print(choices_to_json(args.gallery, args.name, queries))
+    else:
+        print("\n\n".join(format_choice(query) for query in queries))
+    if args.save is not None:
+        _save(draw_choices(queries), args.save)
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    picture.save(path)
+    print(f"wrote {path}", file=sys.stderr)
