@@ -1,4 +1,5 @@
 # make demo   find people in the drawn gallery with the shipped weights; sets everything up first
+# make app    search the drawn gallery in the browser; sets everything up first
 # make test   the default tests; sets everything up first
 # The rest: make help
 
@@ -14,10 +15,11 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check fix readme clean
+.PHONY: help setup demo app test test-slow check fix readme clean
 
 help:
 	@echo "make demo       search the drawn gallery with the shipped weights (sets everything up first)"
+	@echo "make app        search in the browser: http://127.0.0.1:7860 (sets everything up first)"
 	@echo "make test       run the default tests (sets everything up first)"
 	@echo "make setup      only set up: virtual environment, pinned packages, detectron2"
 	@echo "make test-slow  run all tests, the slow ones too"
@@ -34,6 +36,9 @@ $(READY): requirements.lock pyproject.toml packaging/setup.sh packaging/uv.txt p
 
 demo: $(READY)
 	@$(BIN)/python -m demo.search_drawn_gallery
+
+app: $(READY)
+	@$(BIN)/python -m person_search.cli serve
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n auto

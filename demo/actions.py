@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from demo.inputs import Box, check_box
-from person_search.gallery.footage import FootageOptions, list_footage
+from person_search.gallery.footage import BrokenFile, FootageOptions, list_footage
 from person_search.gallery.images import ImageSource, decode_image, read_bytes, read_image
 from person_search.gallery.indexing import IndexReport, index_footage
 from person_search.gallery.match import Match
@@ -306,10 +306,15 @@ def index_uploads(
     report = index_footage(
         gallery.index, service.searcher, kept, options, progress=False, on_progress=on_progress
     )
-    for broken in report.broken:
-        if Path(broken.name) in kept:
-            Path(broken.name).unlink(missing_ok=True)
-    return report
+    # A sender knows the file's name, not the one under which it was kept.
+    senders = {str(path): path.name.partition("-")[2] for path in kept}
+    broken = []
+    for file in report.broken:
+        name = senders.get(file.name, file.name)
+        broken.append(BrokenFile(name, file.reason.replace(file.name, name)))
+        if file.name in senders:
+            Path(file.name).unlink(missing_ok=True)
+    return replace(report, broken=broken)
 
 
 def with_match(gallery: Gallery, query: Query, match: Match) -> Query:

@@ -14,9 +14,9 @@ from gradio_client.utils import python_type_to_json_schema
 
 from demo import actions
 from demo.actions import Gallery, SearchSettings, Service
-from demo.inputs import format_time, parse_time
 from demo.pictures import show_match
 from demo.uploads import MODEL, uploaded_file
+from person_search.commands.times import format_time, parse_time
 from person_search.gallery.footage import FootageOptions
 from person_search.gallery.indexing import IndexReport
 from person_search.gallery.match import Match
@@ -125,7 +125,7 @@ class _Endpoints:
             top=top,
             cameras=cameras or (),
             since=_time(since),
-            until=_time(until, is_end=True),
+            until=_time(until, end=True),
             threshold=service.threshold if threshold is None else float(threshold),
             one_per_frame=one_per_frame,
         )
@@ -166,8 +166,8 @@ def _given(value: Any, name: str) -> Any:
     return value
 
 
-def _time(value: str | float | None, is_end: bool = False) -> float | None:
-    return parse_time(None if value is None else str(value), is_end)
+def _time(value: str | float | None, end: bool = False) -> float | None:
+    return None if value in (None, "") else parse_time(str(value), end=end)
 
 
 def _rounded(box: Sequence[float]) -> list[float]:
@@ -203,7 +203,7 @@ def match_to_json(match: Match, rank: int, with_pictures: bool = False) -> dict[
         "similarity": round(float(match.similarity), 6),
         "camera": match.camera,
         "timestamp": match.timestamp,
-        "time": format_time(match.timestamp) or None,
+        "time": None if match.timestamp is None else format_time(match.timestamp),
     }
     if with_pictures:
         written["person"], written["frame"] = show_match(match)

@@ -119,8 +119,8 @@ def _match_step(service: Service) -> tuple:
     origin = "from the model's calibration" if calibrated else "not calibrated for this model"
     with gr.Row():
         threshold = gr.Slider(
-            0, 1, service.threshold, step=0.01, label="Threshold", min_width=200,
-            info=f"A match is likely above it; {origin}.", elem_id="threshold",
+            0, 1, round(service.threshold, 2), step=0.01, label="Threshold", min_width=200,
+            info=f"Above it a match is probably right; {origin}.", elem_id="threshold",
         )  # fmt: skip
         top = gr.Slider(
             1, actions.MAX_TOP, 12, step=1, label="Matches shown", min_width=200,
@@ -135,7 +135,7 @@ def _match_step(service: Service) -> tuple:
                 gr.Textbox(
                     label=label, placeholder="2025-06-01 09:30", min_width=140,
                     elem_id=label.lower(),
-                    info="Date and time (UTC), or minutes:seconds of a video.",
+                    info="Date and time, or H:MM:SS of a video without date.",
                 )
                 for label in ("From", "Until")
             )  # fmt: skip
@@ -192,7 +192,7 @@ def _add_tab(handlers: Handlers, gallery: gr.Dropdown):
         )  # fmt: skip
         begins = gr.Textbox(
             label="A video begins at", placeholder="2025-06-01 09:30", min_width=180,
-            info="Optional; date and time (UTC).", elem_id="begins",
+            info="Optional; date and time.", elem_id="begins",
         )  # fmt: skip
         every = gr.Number(
             1.0, label="Take a frame every … seconds", minimum=0.04, info="Of a video.",

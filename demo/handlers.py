@@ -10,7 +10,8 @@ import gradio as gr
 
 from demo import actions, markup
 from demo.actions import Query, SearchSettings, Service
-from demo.inputs import parse_box, parse_time
+from demo.inputs import parse_box
+from person_search.commands.times import parse_time
 from person_search.gallery.footage import FootageOptions
 
 _serials = itertools.count()
@@ -132,8 +133,8 @@ class Handlers:
         asked = SearchSettings(
             top=int(top),
             cameras=tuple(cameras or ()),
-            since=parse_time(since),
-            until=parse_time(until, is_end=True),
+            since=_time(since),
+            until=_time(until, end=True),
             threshold=float(threshold),
             one_per_frame=bool(one_per_frame),
         )
@@ -148,7 +149,9 @@ class Handlers:
     def describe(self, label: str) -> tuple:
         """Return a gallery's summary and its cameras as choices."""
         info = self.service.gallery(label).index.info()
-        return markup.gallery_summary(info), gr.update(choices=list(info.cameras), value=[])
+        return markup.gallery_summary(info, label, len(self.service.galleries) == 1), gr.update(
+            choices=list(info.cameras), value=[]
+        )
 
     def add_footage(
         self,
@@ -169,7 +172,7 @@ class Handlers:
             options = FootageOptions(
                 camera=camera.strip() or None,
                 every=float(every or 0),
-                start=parse_time(begins),
+                start=_time(begins),
                 time_from="exif",
             )
             report = actions.index_uploads(
@@ -185,6 +188,10 @@ def _needed(query: Query | None) -> Query:
     if query is None:
         raise ValueError("choose a picture first")
     return query
+
+
+def _time(text: str | None, end: bool = False) -> float | None:
+    return parse_time(text, end=end) if text and text.strip() else None
 
 
 def _match(query: Query | None, place: int):

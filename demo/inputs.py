@@ -1,15 +1,11 @@
-"""Boxes and times as people type them."""
+"""Boxes as people type them."""
 
 import math
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 Box = tuple[float, float, float, float]
 """(x1, y1, x2, y2) in original pixels."""
-
-LAST_VIDEO_SECOND = 1e8
-"""Timestamps below are seconds since a video's start (three years), above since 1970."""
 
 
 def parse_box(text: str, width: int, height: int) -> Box:
@@ -46,44 +42,3 @@ def check_box(box: Sequence[float], width: int, height: int) -> Box:
             f"picture is {width} x {height} pixels"
         )
     return cut
-
-
-def parse_time(text: str | None, is_end: bool = False) -> float | None:
-    """Read a time as typed: a date with or without time (UTC), or minutes:seconds of a video.
-
-    Args:
-        text: ``2025-06-01``, ``2025-06-01 09:30``, ``2025-06-01 09:30:15``, ``1:30`` (since a
-            video's start) or a number of seconds; empty for none.
-        is_end: a date alone then means the end of that day.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    text = (text or "").strip()
-    if not text:
-        return None
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
-    if parts := re.fullmatch(r"(?:(\d+):)?(\d+):(\d\d(?:\.\d+)?)", text):
-        return int(parts[1] or 0) * 3600 + int(parts[2]) * 60 + float(parts[3])
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(
-            f"got {text!r} as a time; expected 2025-06-01, 2025-06-01 09:30 (UTC) or, for a "
-            "video without date, minutes:seconds"
-        ) from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    is_day = re.fullmatch(r"\d{4}-\d\d-\d\d", text) is not None
-    return moment.timestamp() + (86399.999 if is_end and is_day else 0.0)
-
-
-def format_time(timestamp: float | None) -> str:
-    """Write a timestamp for people: a date and time (UTC), or the place in a video."""
-    if timestamp is None:
-        return ""
-    if timestamp >= LAST_VIDEO_SECOND:
-        return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    minutes, seconds = divmod(int(timestamp), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -9,8 +9,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from demo.actions import Answer, Query
-from demo.inputs import format_time
 from demo.pictures import show_frame, show_match, show_person, show_whole
+from person_search.commands.times import format_time
 from person_search.gallery.images import split_frame_name
 from person_search.gallery.indexing import IndexReport
 from person_search.gallery.match import Match
@@ -48,11 +48,12 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
-def gallery_summary(info: "GalleryInfo") -> str:
-    """Return what a gallery holds in one line."""
+def gallery_summary(info: "GalleryInfo", label: str, has_label: bool = True) -> str:
+    """Return what a gallery holds in one line, with its label where nothing else shows it."""
     if not info.frames:
-        return note("This gallery is empty. Add images or a video in the tab “Add footage”.")
-    parts = [count(info.frames, "frame"), count(info.people, "person")]
+        return note(f"“{label}” is empty. Add images or a video in the tab “Add footage”.")
+    parts = [label] if has_label else []
+    parts += [count(info.frames, "frame"), count(info.people, "person")]
     if info.cameras:
         parts.append(count(len(info.cameras), "camera"))
     if info.first_timestamp is not None:
@@ -113,7 +114,7 @@ def _outline(
         f"width:{100 * (x2 - x1) / width:.3f}%;height:{100 * (y2 - y1) / height:.3f}%"
     )
     label = f"Person {number}" if number else "Your box"
-    state = "ps-outline ps-chosen" if is_chosen else "ps-outline"
+    state = "ps-outline" + (" ps-chosen" if is_chosen else "") + (" ps-high" if y1 < 40 else "")
     # The buttons below the picture are for the keyboard: one stop for each person is enough.
     return (
         f'<button type="button" class="{state}" style="{place}" {kind}="{number}" tabindex="-1" '
@@ -190,7 +191,7 @@ def _card(place: int, match: Match, is_below: bool = False) -> str:
     person, frame = show_match(match)
     rank = place + 1
     where = match.camera or "camera unknown"
-    when = format_time(match.timestamp) or "time unknown"
+    when = "time unknown" if match.timestamp is None else format_time(match.timestamp)
     label = f"Match {rank}, similarity {match.similarity:.2f}, {where}, {when}. Show the frame"
     bar = f"width:{100 * min(max(match.similarity, 0.0), 1.0):.0f}%"
     return (
@@ -223,7 +224,7 @@ def frame_dialog(match: Match, place: int, serial: int) -> str:
     facts = [
         ("Similarity", f"{match.similarity:.3f}"),
         ("Camera", match.camera or "unknown"),
-        ("Time", format_time(match.timestamp) or "unknown"),
+        ("Time", format_time(match.timestamp)),
         ("File", name),
         ("Box", f"{x1:.0f}, {y1:.0f}, {x2:.0f}, {y2:.0f}"),
         ("Detector score", f"{match.score:.2f}"),

@@ -76,7 +76,7 @@ def show_frame(match: Match) -> str:
         ImageError: the frame is damaged.
         OSError: the frame is gone.
     """
-    return to_data_uri(_with_box(Image.fromarray(read_frame(match.image)), match, LARGE_SIDE, 4))
+    return to_data_uri(_with_box(Image.fromarray(read_frame(match.image)), match, LARGE_SIDE, 5))
 
 
 def _version(name: str) -> int:

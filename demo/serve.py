@@ -13,6 +13,11 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from demo.login import make_check, read_password
+from person_search.commands.model_arguments import (
+    add_model_arguments,
+    check_model_arguments,
+    load_searcher,
+)
 
 if TYPE_CHECKING:
     from demo.actions import Gallery
@@ -35,11 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="folder that keeps what is added on the page; default: beside each gallery file",
     )
-    model = parser.add_argument_group("model", "default: the shipped one of the drawn world")
-    model.add_argument("--config-file", help="config of the model")
-    model.add_argument("--weights", help="its weights")
-    model.add_argument("--export", help="an exported ONNX file instead of config and weights")
-    model.add_argument("--device", help="cuda or cpu; default: cuda where there is one")
+    add_model_arguments(parser)
     server = parser.add_argument_group("server")
     server.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this computer")
     server.add_argument("--port", type=int, default=7860, help="default: %(default)s")
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         OSError: a file is missing or the port is taken.
     """
     auth = _check_access(args)
+    check_model_arguments(args)
     _require_gradio()
     from demo.actions import Service
     from demo.app import build_app, launch_app
@@ -126,26 +128,6 @@ def _require_gradio() -> None:
         raise ValueError(
             f"the page needs gradio ({error}): pip install 'person-search[demo,gallery]'"
         ) from error
-
-
-def load_searcher(args: argparse.Namespace) -> "PersonSearcher":
-    """Load the model that the arguments name, the shipped one by default.
-
-    Raises:
-        ValueError: only one of config and weights is given, or both they and an export.
-    """
-    from person_search.gallery.searcher import PersonSearcher, default_model
-
-    if args.export is not None:
-        if args.config_file is not None or args.weights is not None:
-            raise ValueError("got --export and --config-file or --weights; expected one of them")
-        return PersonSearcher.from_export(args.export)
-    if (args.config_file is None) != (args.weights is None):
-        raise ValueError("--config-file and --weights belong together; got only one of them")
-    config, weights = default_model()
-    return PersonSearcher.from_config(
-        args.config_file or config, args.weights or weights, device=args.device
-    )
 
 
 def prepare_drawn_gallery(root: Path, searcher: "PersonSearcher") -> list[Path]:

@@ -49,6 +49,7 @@ function finish(a, b) {
   mark(null);
   showBand(a, b);
   setDrawing(false);
+  window.personSearchAsked = true;
   trigger('draw', { box: [a.x, a.y, b.x, b.y] });
 }
 
@@ -59,6 +60,7 @@ element.addEventListener('click', (event) => {
   if (button.dataset.number === undefined || isDrawing) return;
   element.querySelector('.ps-band').hidden = true;
   mark(button.dataset.number);
+  window.personSearchAsked = true;
   trigger('pick', { number: Number(button.dataset.number) });
 });
 
