@@ -1,7 +1,6 @@
 import errno
+import multiprocessing
 import random
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -315,16 +314,6 @@ def test_the_bar_shows_rate_time_left_and_people(tmp_path, capsys):
 
 # With the real store
 
-CHILD = """
-import sys
-sys.path.insert(0, {tests!r})
-from test_person_search_gallery_indexing import FakeSearcher, open_gallery
-from person_search.gallery.indexing import index_footage
-with open_gallery(sys.argv[1]) as index:
-    index_footage(index, FakeSearcher(0.01), [sys.argv[2]], batch_size=2, progress=False,
-                  on_progress=lambda done, total: print(done, flush=True))
-"""
-
 
 def open_gallery(path):
     from person_search.gallery.index import GalleryIndex
@@ -334,21 +323,35 @@ def open_gallery(path):
     )
 
 
+def index_slowly(gallery, folder, progress):
+    with open_gallery(gallery) as index:
+        index_footage(
+            index,
+            FakeSearcher(0.01),
+            [folder],
+            batch_size=2,
+            progress=False,
+            on_progress=lambda done, total: progress.send(done),
+        )
+
+
 def index_and_kill(gallery, folder, after, delay):
     """Index in a process of its own, and kill -9 it some time after ``after`` frames are done."""
-    code = CHILD.format(tests=str(Path(__file__).parent))
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(gallery), str(folder)], stdout=subprocess.PIPE, text=True
-    )
+    # Forked from a server that has imported the store's client, which takes seconds.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pymilvus", __name__])
+    progress, far_end = context.Pipe(duplex=False)
+    process = context.Process(target=index_slowly, args=(gallery, folder, far_end))
+    process.start()
+    far_end.close()
     try:
-        for line in process.stdout:
-            if int(line) >= after:
-                break
+        while progress.recv() < after:
+            pass
         time.sleep(delay)
     finally:
         process.kill()
-        process.wait()
-        process.stdout.close()
+        process.join()
+        progress.close()
 
 
 def check_each_image_is_there_once(index, folder):
