@@ -120,6 +120,31 @@ class PersonSearcher:
         threshold = read_threshold(weights, network.fingerprint)
         return cls(network, min_score=min_score, threshold=threshold)
 
+    @classmethod
+    def from_export(
+        cls, path: str | Path, *, min_score: float | None = None, threads: int | None = None
+    ) -> "PersonSearcher":
+        """Load an exported model; it runs in onnxruntime on the CPU.
+
+        Args:
+            path: ONNX file that ``person-search export`` wrote. A calibration
+                ``NAME.threshold.json`` beside it goes before the similarity threshold inside it.
+            min_score: see `PersonSearcher`.
+            threads: see `person_search.gallery.onnx_network.OnnxNetwork`.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ModuleNotFoundError: without the package ``onnxruntime``.
+            ValueError: if the file is no ONNX model, or none that ``person-search export`` wrote.
+        """
+        from person_search.gallery.onnx_network import OnnxNetwork
+
+        network = OnnxNetwork(path, threads=threads)
+        threshold = read_threshold(path, network.fingerprint)
+        if threshold is None:
+            threshold = network.threshold
+        return cls(network, min_score=min_score, threshold=threshold)
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of what decides embeddings: the same model has the same one anywhere."""
