@@ -26,6 +26,8 @@ CONNECT_TIMEOUT = 5.0
 CALL_TIMEOUT = 30.0
 # How long the engine of a killed process may take to finish its last write.
 ORPHAN_TIMEOUT = 60.0
+# Such an engine takes the lock for a moment, as the sign to end.
+LOCK_TIMEOUT = 1.0
 MAX_FILE_NAME = 36
 SQLITE_HEADER = b"SQLite format 3\0"
 
@@ -263,19 +265,25 @@ def check_lock(path: Path) -> None:
         GalleryError: With how to share it.
     """
     lock = path.with_name(f".{path.name}.lock")
-    try:
-        with lock.open("a") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise GalleryError(
-            f"gallery {path} is open in another process; close that one, or share the gallery: "
-            f"person-search store {path.name} --port 19530, then --gallery http://127.0.0.1:19530"
-        ) from error
-    except OSError as error:
-        raise GalleryError(
-            f"gallery {path}: cannot write to {path.parent} ({error.strerror}); choose a folder "
-            "that you may write to"
-        ) from error
+    deadline = time.monotonic() + LOCK_TIMEOUT
+    while True:
+        try:
+            with lock.open("a") as file:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise GalleryError(
+                    f"gallery {path} is open in another process; close that one, or share the "
+                    f"gallery: person-search store {path.name} --port 19530, then "
+                    "--gallery http://127.0.0.1:19530"
+                ) from error
+        except OSError as error:
+            raise GalleryError(
+                f"gallery {path}: cannot write to {path.parent} ({error.strerror}); choose a "
+                "folder that you may write to"
+            ) from error
+        time.sleep(0.05)
 
 
 def wait_for_orphan(path: Path) -> None:
