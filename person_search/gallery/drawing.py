@@ -1,5 +1,7 @@
 """Pictures of search results: the query on the left, its ranked matches on the right."""
 
+import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +9,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from person_search.commands.times import format_time
+from person_search.gallery.images import ImageError, read_frame
 from person_search.gallery.match import Match
+from person_search.gallery.people_drawing import draw_people
+
+__all__ = ["Ranking", "crop_around", "draw_people", "draw_rankings"]
+
+logger = logging.getLogger(__name__)
 
 Box = tuple[float, float, float, float]
 Color = tuple[int, int, int]
@@ -26,8 +35,11 @@ CROP_SIZE = (150, 216)
 FRAME_WIDTH = 150
 """Width of the small picture of the whole frame below it."""
 GAP = 12
-CAPTION_HEIGHT = 40
+LINE_HEIGHT = 14
+"""Of the small text below the caption."""
 HEADER_HEIGHT = 34
+COLUMNS = 8
+"""Matches side by side before the next row begins."""
 QUERY_GAP = 22
 
 
@@ -51,28 +63,36 @@ class Ranking:
     title: str = ""
 
 
-def draw_rankings(rankings: Sequence[Ranking], title: str = "") -> Image.Image:
-    """Draw a sheet with one row a query.
+def draw_rankings(
+    rankings: Sequence[Ranking], title: str = "", *, columns: int = COLUMNS
+) -> Image.Image:
+    """Draw a sheet with each query on the left and its matches beside it.
 
-    Each cell shows the person, below it the whole frame with the person's box, and for matches the
-    rank, the cosine similarity and the frame's name.
+    Each cell shows the person, below it the whole frame with the person's box and the frame's name;
+    for matches also the rank, the cosine similarity, and where known the camera and the time: local
+    date and time, or hours, minutes and seconds since the start of the video. In place of a match's
+    frame that can no longer be read stands a note.
 
     Args:
-        rankings: at least one; rows may differ in length.
+        rankings: at least one; they may differ in length.
         title: a line above the sheet.
+        columns: matches side by side; more go into further rows.
 
     Returns:
         An RGB picture.
 
     Raises:
-        ValueError: without rankings.
-        OSError: if a frame cannot be read; the message names it.
+        ValueError: without rankings, with fewer than one column, or if a query's frame is broken.
+        OSError: if a query's frame cannot be read; the message names it.
     """
     if not rankings:
         raise ValueError("no rankings to draw; expected at least one")
-    rows = [_draw_row(ranking) for ranking in rankings]
-    width = max(row.width for row in rows) + 2 * GAP
+    if columns < 1:
+        raise ValueError(f"columns is {columns}; expected at least 1")
+    rows = [_draw_row(ranking, columns) for ranking in rankings]
     header = HEADER_HEIGHT if title else GAP
+    title = shorten(title, _font(16), float("inf"))
+    width = max([*(row.width for row in rows), round(_font(16).getlength(title))]) + 2 * GAP
     sheet = Image.new("RGB", (width, header + sum(r.height + GAP for r in rows)), BACKGROUND)
     if title:
         ImageDraw.Draw(sheet).text((GAP, 9), title, INK, font=_font(16))
@@ -83,47 +103,94 @@ def draw_rankings(rankings: Sequence[Ranking], title: str = "") -> Image.Image:
     return sheet
 
 
-def _draw_row(ranking: Ranking) -> Image.Image:
-    cells = [_draw_cell(ranking.query_image, ranking.query_box, QUERY_COLOR, *_query_text(ranking))]
-    for i, match in enumerate(ranking.matches):
-        color = MATCH_COLOR
-        if ranking.is_right is not None:
-            color = RIGHT_COLOR if ranking.is_right[i] else WRONG_COLOR
-        caption = f"{i + 1}.  similarity {match.similarity:.2f}"
-        cells.append(
-            _draw_cell(match.image, match.box_xyxy, color, caption, Path(match.image).name)
-        )
-    height = max(cell.height for cell in cells)
-    width = sum(cell.width for cell in cells) + GAP * (len(cells) - 1) + QUERY_GAP
-    row = Image.new("RGB", (width, height), BACKGROUND)
-    left = 0
-    for i, cell in enumerate(cells):
-        row.paste(cell, (left, 0))
-        left += cell.width + GAP + (QUERY_GAP if i == 0 else 0)
-    middle = CROP_SIZE[0] + (GAP + QUERY_GAP) // 2
+def _draw_row(ranking: Ranking, columns: int) -> Image.Image:
+    query = _draw_query(ranking)
+    cells = [_draw_match(ranking, place) for place in range(len(ranking.matches))]
+    grid = _arrange(cells, columns)
+    left = query.width + GAP + QUERY_GAP
+    height = max(query.height, grid.height)
+    row = Image.new("RGB", (left + grid.width, height), BACKGROUND)
+    row.paste(query, (0, 0))
+    row.paste(grid, (left, 0))
+    middle = query.width + (GAP + QUERY_GAP) // 2
     ImageDraw.Draw(row).line([(middle, 0), (middle, height)], (222, 226, 230), 1)
     return row
 
 
-def _query_text(ranking: Ranking) -> tuple[str, str]:
-    return ranking.title or "query", Path(ranking.query_image).name
+def _arrange(cells: Sequence[Image.Image], columns: int) -> Image.Image:
+    """Put pictures of one width into a grid, row by row; (0, 0) pixels without any."""
+    lines = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    heights = [max(cell.height for cell in line) for line in lines]
+    count = min(columns, len(cells))
+    width = max(0, count * (CROP_SIZE[0] + GAP) - GAP)
+    grid = Image.new("RGB", (width, sum(heights) + GAP * max(0, len(lines) - 1)), BACKGROUND)
+    top = 0
+    for line, height in zip(lines, heights, strict=True):
+        for place, cell in enumerate(line):
+            grid.paste(cell, (place * (CROP_SIZE[0] + GAP), top))
+        top += height + GAP
+    return grid
 
 
-def _draw_cell(image_file: str, box: Box, color: Color, caption: str, detail: str) -> Image.Image:
-    frame = _read(image_file)
-    person = crop_around(frame, box, CROP_SIZE)
-    whole = _draw_whole_frame(frame, box, color)
+def _draw_query(ranking: Ranking) -> Image.Image:
+    try:
+        frame = Image.fromarray(read_frame(ranking.query_image))
+    except OSError as error:
+        raise OSError(f"cannot read the frame {ranking.query_image}: {error}") from error
+    name = Path(ranking.query_image).name
+    return _draw_cell(frame, ranking.query_box, QUERY_COLOR, ranking.title or "query", [name])
+
+
+def _draw_match(ranking: Ranking, place: int) -> Image.Image:
+    match = ranking.matches[place]
+    color = MATCH_COLOR
+    if ranking.is_right is not None:
+        color = RIGHT_COLOR if ranking.is_right[place] else WRONG_COLOR
+    frame = None
+    try:
+        frame = Image.fromarray(read_frame(match.image))
+    except (OSError, ImageError) as error:
+        logger.warning("cannot draw match %d: %s", place + 1, error)
+    caption = f"{place + 1}.  similarity {match.similarity:.2f}"
+    # One line more for everybody or nobody, so that cells without a camera keep their names level.
+    details = []
+    if any(other.camera for other in ranking.matches):
+        details.append(f"camera {match.camera}" if match.camera else "camera unknown")
+    if any(other.timestamp is not None for other in ranking.matches):
+        is_known = match.timestamp is not None
+        details.append(format_time(match.timestamp) if is_known else "time unknown")
+    return _draw_cell(frame, match.box_xyxy, color, caption, [*details, Path(match.image).name])
+
+
+def _draw_cell(
+    frame: Image.Image | None, box: Box, color: Color, caption: str, details: Sequence[str]
+) -> Image.Image:
+    if frame is None:
+        person = _draw_note(CROP_SIZE)
+        whole = Image.new("RGB", (FRAME_WIDTH, FRAME_WIDTH * 9 // 16), OUTSIDE)
+    else:
+        person, whole = crop_around(frame, box, CROP_SIZE), _draw_whole_frame(frame, box, color)
+    caption_height = 26 + LINE_HEIGHT * len(details)
     cell = Image.new(
-        "RGB", (CROP_SIZE[0], CROP_SIZE[1] + 4 + whole.height + CAPTION_HEIGHT), BACKGROUND
+        "RGB", (CROP_SIZE[0], CROP_SIZE[1] + 4 + whole.height + caption_height), BACKGROUND
     )
     cell.paste(person, (0, 0))
     draw = ImageDraw.Draw(cell)
     draw.rectangle([0, 0, CROP_SIZE[0] - 1, CROP_SIZE[1] - 1], outline=color, width=4)
     cell.paste(whole, (0, CROP_SIZE[1] + 4))
     top = CROP_SIZE[1] + 4 + whole.height + 4
-    draw.text((0, top), caption, color if caption else INK, font=_font(13))
-    draw.text((0, top + 17), _shorten(detail), FAINT_INK, font=_font(11))
+    draw.text((0, top), shorten(caption, _font(13), cell.width), INK, font=_font(13))
+    for number, detail in enumerate(details):
+        text = shorten(detail, _font(11), cell.width)
+        draw.text((0, top + 17 + LINE_HEIGHT * number), text, FAINT_INK, font=_font(11))
     return cell
+
+
+def _draw_note(size: tuple[int, int]) -> Image.Image:
+    note = Image.new("RGB", size, OUTSIDE)
+    draw = ImageDraw.Draw(note)
+    draw.text((size[0] / 2, size[1] / 2), "cannot be read", INK, font=_font(13), anchor="mm")
+    return note
 
 
 def crop_around(frame: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
@@ -137,7 +204,8 @@ def crop_around(frame: Image.Image, box: Box, size: tuple[int, int]) -> Image.Im
         size: width and height of the result.
     """
     x1, y1, x2, y2 = box
-    scale = 1.15 * max((x2 - x1) / size[0], (y2 - y1) / size[1])
+    # A box without area still gives a window.
+    scale = 1.15 * max((x2 - x1) / size[0], (y2 - y1) / size[1], 1 / min(size))
     half_width, half_height = size[0] * scale / 2, size[1] * scale / 2
     center_x, center_y = (x1 + x2) / 2, (y1 + y2) / 2
     window = np.array(
@@ -164,18 +232,28 @@ def _draw_whole_frame(frame: Image.Image, box: Box, color: Color) -> Image.Image
     return small
 
 
-def _read(image_file: str) -> Image.Image:
-    try:
-        with Image.open(image_file) as image:
-            return image.convert("RGB")
-    except OSError as error:
-        raise OSError(f"cannot read the frame {image_file}: {error}") from error
-
-
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's built-in font: the same on every machine, no font file needed."""
     return ImageFont.load_default(size)
 
 
-def _shorten(text: str, length: int = 24) -> str:
-    return text if len(text) <= length else "…" + text[1 - length :]
+def shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+    """Make one line of a text, with as little taken out of its middle as fits it into a width.
+
+    File names differ at their end, folders at their beginning.
+
+    Args:
+        text: line breaks become spaces.
+        font: what it is drawn with.
+        width: in pixels.
+    """
+    text = re.sub(r"\s", " ", text)
+    # The font's kerning all but closes a space after a digit.
+    text = re.sub(r"(?<=\d) (?! )", "  ", text)
+    if font.getlength(text) <= width:
+        return text
+    for kept in range(len(text) - 1, 0, -1):
+        short = f"{text[: kept // 2]}…{text[len(text) - (kept + 1) // 2 :]}"
+        if font.getlength(short) <= width:
+            return short
+    return "…"
