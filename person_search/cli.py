@@ -48,7 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         args = build_parser(find_commands(), chosen).parse_args(arguments)
-        return args.run(args) or 0
+        status = args.run(args) or 0
+        sys.stdout.flush()
+        return status
     except ModuleNotFoundError as error:
         message = name_extra(error)
         if message is None:

@@ -1,8 +1,16 @@
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
+from person_search import cli
 from person_search.cli import main
+from person_search.commands import registry
+from person_search.commands.registry import BUILTIN, Command, find_commands
+
+HEAVY = {"torch", "detectron2", "LabGym", "pymilvus", "milvus_lite", "gradio", "cv2", "numpy"}
 
 
 def test_draw_then_info(tmp_path, capsys):
@@ -28,3 +36,107 @@ def test_an_unknown_command_is_refused(capsys):
     with pytest.raises(SystemExit):
         main(["fly"])
     assert "invalid choice" in capsys.readouterr().err
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy():
+    """It took ten seconds: the list of commands imported detectron2."""
+    program = (
+        "import sys; from person_search.cli import main\n"
+        "try: main(['--help'])\n"
+        "finally: print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    text, _, modules = done.stdout.rpartition("\n[")
+    for command in BUILTIN:
+        assert f"\n    {command.name}" in text
+    assert not HEAVY & set(modules.strip(" ]\n").replace("'", "").split(", "))
+
+
+@pytest.mark.parametrize("name", find_commands())
+def test_every_command_explains_itself(name, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([name, "--help"])
+    assert end.value.code == 0
+    assert f"person-search {name}" in capsys.readouterr().out
+
+
+@pytest.fixture
+def one_command(tmp_path, monkeypatch):
+    """Install a package whose command ``fly`` runs a given body."""
+
+    def make(body):
+        source = (
+            '"""``person-search fly``: leave the ground."""\n'
+            "def add_arguments(parser): parser.add_argument('--high', action='store_true')\n"
+            f"def run(args):\n    {body}\n"
+        )
+        (tmp_path / "flying.py").write_text(source)
+        info = tmp_path / "flying-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: flying\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(
+            "[person_search.commands]\nfly = flying\nindex = flying\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "flying", raising=False)
+
+    return make
+
+
+def test_an_installed_package_adds_a_command(one_command, capsys):
+    one_command("print('up', args.high); return 5")
+    assert main(["fly", "--high"]) == 5
+    assert capsys.readouterr().out == "up True\n"
+
+
+def test_a_package_s_command_is_listed_without_running_it(one_command):
+    one_command("pass")
+    found = find_commands()
+    assert found["fly"] == Command("fly", "leave the ground", "flying")
+    assert found["index"].module == "person_search.commands.index"
+    assert "flying" not in sys.modules
+
+
+def test_a_missing_extra_is_named(one_command, capsys, monkeypatch):
+    monkeypatch.setitem(registry.EXTRAS, "gradio_that_is_not_there", "demo")
+    one_command("import gradio_that_is_not_there.components")
+    assert main(["fly"]) == 2
+    message = capsys.readouterr().err
+    assert "pip install 'person-search[demo]'" in message and "Traceback" not in message
+
+
+def test_a_missing_module_that_no_extra_brings_is_a_bug_and_shows(one_command):
+    one_command("import nothing_of_this_name")
+    with pytest.raises(ModuleNotFoundError):
+        main(["fly"])
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ("raise KeyError('MODEL.NO_KEY is unknown')", 2, "fly: MODEL.NO_KEY is unknown\n"),
+        ("raise KeyboardInterrupt", cli.STOPPED, "fly: stopped\n"),
+        ("return None", 0, ""),
+    ],
+)
+def test_statuses(one_command, capsys, body, status, message):
+    one_command(body)
+    assert main(["fly"]) == status
+    assert capsys.readouterr().err.endswith(message)
+
+
+@pytest.mark.parametrize("num_lines", [1, 100_000])
+def test_a_reader_that_goes_away_is_no_error(one_command, tmp_path, num_lines):
+    """``search --json | head`` must not complain of a broken pipe."""
+    one_command(f"print('line\\n' * {num_lines})")
+    done = subprocess.run(
+        f"{sys.executable} -m person_search.cli fly | true",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.stderr == ""

@@ -3,13 +3,14 @@ import argparse
 import pytest
 from helpers_layouts import make_cuhk_sysu, make_prw, write_coco_person
 
+from person_search.commands import info as command
 from person_search.data import info
 
 
 def _run(*arguments):
     parser = argparse.ArgumentParser()
-    info.add_arguments(parser)
-    return info.run(parser.parse_args(arguments))
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(arguments))
 
 
 def _cells(text):

@@ -5,9 +5,11 @@ file. Whoever can log in to this machine can reach the port.
 """
 
 import argparse
+import fcntl
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 import warnings
@@ -15,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from person_search.gallery.engine import (
     GalleryError,
@@ -34,13 +35,15 @@ LOOK_EVERY = 0.2
 """Seconds between looks whether the engine still runs."""
 
 # Starts the engine so that it dies with this process, even one killed by SIGKILL: 1 is
-# PR_SET_PDEATHSIG. In a session of its own, so that a terminal's Ctrl-C reaches only us.
+# PR_SET_PDEATHSIG. In a session of its own, so that a terminal's Ctrl-C reaches only us. The
+# engine's libraries would break this interpreter, so their folder is named only now.
 _LAUNCHER = """
 import ctypes, os, signal, sys
 parent, program = int(sys.argv[1]), sys.argv[2:]
 os.setsid()
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+os.environ["LD_LIBRARY_PATH"] = os.path.dirname(program[0])
 if os.getppid() == parent:
     os.execv(program[0], program)
 """
@@ -82,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def serve(path: Path, port: int) -> Iterator[tuple[str, Any]]:
+def serve(path: Path, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run the engine of a gallery file on a port of this machine.
 
     The file is locked against other processes meanwhile. The engine ends with the context, and with
@@ -101,49 +104,56 @@ def serve(path: Path, port: int) -> Iterator[tuple[str, Any]]:
     """
     check_file(path, must_exist=False)
     port = _claim_port(port)
-    server = _make_server(path, port)
-    check_lock(path)
-    wait_for_orphan(path)
-    try:
-        if not server.init() or not server.start():
-            raise GalleryError(f"the engine of {path} did not start on port {port}; try another")
+    with _lock(path), _run_engine(path, port) as engine:
         address = f"http://{HOST}:{port}"
-        _wait_until_ready(server.process, address)
-        yield address, server.process
-    finally:
-        server.stop()
+        _wait_until_ready(engine, address)
+        yield address, engine
 
 
-def _make_server(path: Path, port: int) -> Any:
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Keep out other processes, by the lock of those that open the file themselves.
+
+    Raises:
+        GalleryError: One of them has it open, or the folder is read-only.
+    """
+    check_lock(path)
+    lock = path.with_name(f".{path.name}.lock")
+    with lock.open("a") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            # The engine of a killed process, which held the lock before, may still be writing.
+            wait_for_orphan(path)
+            yield
+        finally:
+            # While it is locked: afterwards it may be somebody else's.
+            lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def _run_engine(path: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # milvus_lite's pkg_resources, not ours to change
-        from milvus_lite.server import Server
+        import milvus_lite
 
-    class EngineServer(Server):  # type: ignore[misc]
-        """The engine as a server that leaves no orphan."""
-
-        @property
-        def args(self) -> list[str]:
-            program = [str(word) for word in super().args]
-            return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *program]
-
-        @property
-        def process(self) -> Any:
-            return self._p
-
-        def stop(self) -> None:
-            # A server never started holds no lock, and must not remove another one's file of it.
-            if self._p is None:
-                if self._lock_fd is not None:
-                    self._lock_fd.close()
-                    self._lock_fd = None
-                return
-            # Served by a port the engine does not notice that the lock is gone.
-            self._p.terminate()
-            self._p.wait(STOP_TIMEOUT)
-            super().stop()
-
-    return EngineServer(str(path), f"{HOST}:{port}")
+    # What milvus_lite.server.Server runs, which neither ends with its parent nor is ended gently.
+    program = Path(milvus_lite.__file__).parent / "lib" / "milvus"
+    engine = subprocess.Popen(
+        [
+            *(sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())),
+            *(str(program), str(path), f"{HOST}:{port}", "ERROR"),
+        ],
+        cwd=path.parent,
+    )
+    try:
+        yield engine
+    finally:
+        engine.terminate()
+        try:
+            engine.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            engine.kill()
+            engine.wait()
 
 
 def _claim_port(port: int) -> int:
@@ -167,12 +177,12 @@ def _claim_port(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_until_ready(process: Any, address: str) -> None:
+def _wait_until_ready(engine: subprocess.Popen[bytes], address: str) -> None:
     from pymilvus import MilvusClient
     from pymilvus.exceptions import MilvusException
 
     deadline = time.monotonic() + START_TIMEOUT
-    while process.poll() is None:
+    while engine.poll() is None:
         try:
             client = MilvusClient(uri=address, timeout=2)
         except MilvusException as error:
@@ -184,7 +194,7 @@ def _wait_until_ready(process: Any, address: str) -> None:
         finally:
             client.close()
         return
-    raise GalleryError(f"the engine ended while it started (status {process.poll()})")
+    raise GalleryError(f"the engine ended while it started (status {engine.poll()})")
 
 
 @contextmanager

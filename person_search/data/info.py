@@ -1,4 +1,4 @@
-"""``person-search info``: count a data set and compare it with the published numbers."""
+"""``person-search info --dataset``: count a data set and compare it with the published numbers."""
 
 import argparse
 import math
@@ -26,26 +26,11 @@ PUBLISHED: dict[str, dict[str, Counts]] = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``person-search info``."""
-    parser.add_argument(
-        "--dataset",
-        required=True,
-        help=f"one of {', '.join(BUILTIN_DATASETS)}, or a COCO JSON file with person ids",
-    )
-    parser.add_argument(
-        "--root",
-        type=Path,
-        help="the data set's own folder; default: below $DETECTRON2_DATASETS or ./datasets. "
-        "For a JSON file: the folder of its images; default: the file's own folder",
-    )
-
-
 def run(args: argparse.Namespace) -> int:
     """Print a data set's counts beside the published ones, its long tails, and what differs.
 
     Args:
-        args: with ``dataset`` and ``root``, as `add_arguments` gives them.
+        args: with ``dataset`` and ``root``.
 
     Returns:
         The exit status: 0, also where the numbers differ.
