@@ -19,9 +19,9 @@ import numpy as np
 
 from person_search.gallery.images import ImageError, check_file
 
-SEEK_BACK = (1.0, 8.0, 64.0)
-"""Seconds before the wanted frame at which decoding starts, tried in turn: a seek lands on a key
-frame near there, now and then on a later one than asked for."""
+SEEK_BACK = (0.0, 1.0, 8.0, 64.0)
+"""Seconds before the wanted frame that are sought, tried in turn. OpenCV decodes from a key frame
+some way before that, but reckons with a constant frame rate and may come out too late."""
 
 # Damaged files make FFmpeg write pages to the terminal; what matters of it is in our errors. OpenCV
 # looks at this once, when FFmpeg is first used. A user's own setting stands.
