@@ -52,7 +52,7 @@ def list_galleries(uri: str | Path) -> list[str]:
 
 
 class GalleryIndex:
-    """A gallery that frames are put into and people searched in. Safe to use from several threads.
+    """A gallery that frames are put into and people searched in; threads may share it.
 
     Make one with `create`, `open` or `open_or_create`; `close` it, or use it in a ``with``.
     """
@@ -114,8 +114,7 @@ class GalleryIndex:
         """Open a gallery of this model, or make it; arguments and errors as of `create`.
 
         Raises:
-            GalleryError: Also if the gallery is of another model. An existing gallery keeps its
-                kind of index.
+            GalleryError: Also if it is of another model. A gallery keeps its kind of index.
         """
         options = IndexOptions.parse(approximate)
 
@@ -125,6 +124,11 @@ class GalleryIndex:
                     return Store.create(engine, name, fingerprint, embedding_dim, options)
             store = Store(engine, name)
             _check_model(store, fingerprint)
+            if embedding_dim != store.embedding_dim:
+                raise GalleryError(
+                    f"the gallery holds embeddings of {store.embedding_dim} numbers, the model "
+                    f"makes {embedding_dim}; make another gallery"
+                )
             return store
 
         return cls._connect(uri, name, open_store)
@@ -295,8 +299,7 @@ class GalleryIndex:
             GalleryError: If the models differ.
         """
         _check_model(self._open_store(), other.fingerprint)
-        copied = 0
-        frames = other.frames()
+        copied, frames = 0, other.frames()
         while batch := list(islice(frames, MERGE_FRAMES)):
             known = self.known_frames([frame.name for frame in batch])
             new = [frame for frame in batch if known.get(frame.name) != frame.content_hash]

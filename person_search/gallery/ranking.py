@@ -12,7 +12,7 @@ from person_search.gallery.rows import StoredPerson
 
 # How far from 1 the norm of an embedding may be; half precision gives 5e-4.
 NORM_TOLERANCE = 2e-3
-# Context matching: published for PRW, whose galleries are the larger ones (SeqNet, section 4.4).
+# Context matching: published for PRW, whose galleries are the larger ones.
 CONTEXT_K1 = 30
 CONTEXT_K2 = 4
 
