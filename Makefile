@@ -38,7 +38,7 @@ demo: $(READY)
 	@$(BIN)/python -m demo.search_drawn_gallery
 
 app: $(READY)
-	@$(BIN)/python -m person_search.cli serve
+	@$(BIN)/person-search serve
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n auto

@@ -13,7 +13,13 @@ from PIL import Image
 
 from demo.inputs import Box, check_box
 from person_search.gallery.footage import BrokenFile, FootageOptions, list_footage
-from person_search.gallery.images import ImageSource, decode_image, read_bytes, read_image
+from person_search.gallery.images import (
+    ImageError,
+    ImageSource,
+    decode_image,
+    read_bytes,
+    read_image,
+)
 from person_search.gallery.indexing import IndexReport, index_footage
 from person_search.gallery.match import Match
 from person_search.gallery.people import People
@@ -150,8 +156,11 @@ def read_upload(file: str | Path) -> np.ndarray:
     Raises:
         ImageError: it is no picture, or too large; names the file as its sender did.
     """
+    name = Path(file).name
     try:
-        return decode_image(read_bytes(file), Path(file).name)
+        return decode_image(read_bytes(file), name)
+    except ImageError as error:
+        raise ImageError(str(error).replace(str(file), name)) from None
     finally:
         Path(file).unlink(missing_ok=True)
 

@@ -3,9 +3,12 @@
 `build_app` makes it, `launch_app` serves it with the settings that keep it private.
 """
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +34,24 @@ QUIET = {"api_visibility": "private", "show_progress": "minimal"}
 ON_MODEL = {**QUIET, "concurrency_id": MODEL, "concurrency_limit": 1}
 
 
+@cache
+def upload_folder() -> str:
+    """Return this process's folder of uploads, which goes with the process.
+
+    Uploads lie in it until they are read and deleted.
+    """
+    folder = tempfile.mkdtemp(prefix="person-search-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def build_app(service: Service) -> gr.Blocks:
     """Make the page and its API.
 
     Args:
         service: the model and at least one gallery.
     """
+    os.environ["GRADIO_TEMP_DIR"] = upload_folder()
     handlers = Handlers(service)
     with gr.Blocks(
         title="Person search", delete_cache=(FORGET_AFTER, FORGET_AFTER), analytics_enabled=False
@@ -229,10 +244,6 @@ def launch_app(
     Raises:
         OSError: the port is taken.
     """
-    # Uploads lie in a folder of this process alone until they are read and deleted.
-    folder = tempfile.TemporaryDirectory(prefix="person-search-")
-    os.environ["GRADIO_TEMP_DIR"] = folder.name
-    app.person_search_uploads = folder
     _, url, _ = app.launch(
         server_name=host, server_port=port, auth=auth, max_file_size=max_upload,
         share=False, inbrowser=False, quiet=True, show_error=True, run_history=False,

@@ -6,6 +6,7 @@ Without --gallery a small drawn world is made and indexed at the first start.
 import argparse
 import ipaddress
 import os
+import signal
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"person search is ready: {url}  (Ctrl-C ends it)", flush=True)
         if not _is_local(args.host):
             print("the connection is not encrypted: put a proxy with TLS before it", flush=True)
+        # Ended by a service manager, too, the uploads' folder goes and the galleries are closed.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         app.block_thread()
     finally:
         for gallery in galleries:

@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from person_search.synthetic.output_folder import staged_folder
-from person_search.synthetic.world import FramePlan, World
+from person_search.synthetic.world import UNLABELLED, DrawnPerson, World
 from person_search.synthetic.world_spec import PRESETS
 
 BEGIN = datetime(2025, 6, 2, 8, 0, tzinfo=UTC)
@@ -25,7 +25,9 @@ NUM_FRAMES = 160
 NUM_EXAMPLES = 6
 RECORD = "drawn.json"
 CAMERAS = ("entrance", "hall", "platform", "stairs", "street", "parking")
-FORMAT = 1
+MIN_SEEN, MIN_HEIGHT, MIN_VISIBLE = 3, 110, 0.85
+"""Of people who make a frame a good example: frames with them, pixels, share not hidden."""
+FORMAT = 2
 """Raise it whenever something else would be drawn."""
 
 
@@ -78,38 +80,52 @@ def _draw(
 ) -> None:
     world = World(PRESETS["drawn-cuhk"])
     plans = [plan for plan in world.plans if plan.split == "test"]
-    examples = choose_examples(plans[: num_frames + num_examples], num_examples)
     first_camera = min(plan.camera for plan in plans)
-    for done, plan in enumerate(plans[: num_frames + num_examples]):
+    total = num_frames + num_examples
+    files, people = [], []
+    for done, plan in enumerate(plans[:total]):
         camera = CAMERAS[(plan.camera - first_camera) % len(CAMERAS)]
-        place = folder / ("examples" if plan.index in examples else f"footage/{camera}")
-        place.mkdir(parents=True, exist_ok=True)
-        taken = BEGIN + timedelta(minutes=MINUTES_APART * done)
-        _write(world.draw(plan.index).image, place / f"{camera}-{plan.index:05d}.jpg", taken)
+        file = folder / "footage" / camera / f"{camera}-{plan.index:05d}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        frame = world.draw(plan.index)
+        _write(frame.image, file, BEGIN + timedelta(minutes=MINUTES_APART * done))
+        files.append(file)
+        people.append(frame.people)
         if on_progress is not None:
-            on_progress(done + 1, num_frames + num_examples)
+            on_progress(done + 1, total)
+    (folder / "examples").mkdir()
+    for place, row in enumerate(choose_examples(people, num_examples)):
+        files[row].rename(folder / "examples" / f"{place + 1}-{files[row].name}")
 
 
-def choose_examples(plans: Sequence[FramePlan], count: int) -> set[int]:
-    """Choose frames whose people are seen often in the others; return their indices.
+def choose_examples(frames: Sequence[Sequence[DrawnPerson]], count: int) -> list[int]:
+    """Choose frames with people who are well visible there and seen often elsewhere.
 
     Args:
-        plans: who is in which frame.
+        frames: who is in each frame.
         count: how many to choose.
+
+    Returns:
+        Their places in ``frames``, the best first; people of earlier ones count no more.
     """
-    seen = Counter(i for plan in plans for i in plan.people if i >= 0)
-    chosen: list[FramePlan] = []
-    shown: set[int] = set()
-    while len(chosen) < count:
-        rest = [plan for plan in plans if plan not in chosen]
-        # Somebody new and seen elsewhere counts, so that the examples do not repeat themselves.
-        best = max(
-            rest,
-            key=lambda p: sum(1 for i in p.people if i >= 0 and seen[i] > 3 and i not in shown),
+    seen = Counter(person.identity for people in frames for person in people)
+    chosen: list[int] = []
+    shown = {UNLABELLED}
+
+    def worth(row: int) -> int:
+        return sum(
+            person.identity not in shown
+            and seen[person.identity] > MIN_SEEN
+            and person.box[3] >= MIN_HEIGHT
+            and person.visible > MIN_VISIBLE
+            for person in frames[row]
         )
+
+    while len(chosen) < min(count, len(frames)):
+        best = max((row for row in range(len(frames)) if row not in chosen), key=worth)
         chosen.append(best)
-        shown.update(best.people)
-    return {plan.index for plan in chosen}
+        shown.update(person.identity for person in frames[best])
+    return chosen
 
 
 def _write(image_bgr: np.ndarray, path: Path, taken: datetime) -> None:

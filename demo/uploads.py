@@ -1,12 +1,32 @@
 """What may come in as a file: only what was uploaded, never an address to fetch."""
 
+import secrets
 from typing import Any
 
 import gradio as gr
+from gradio import route_utils
+from gradio.data_classes import ListFiles
 from starlette.responses import PlainTextResponse
 
 MODEL = "model"
 """Events that run the model queue under this name, one at a time."""
+
+
+class _OwnUpload(route_utils.GradioUploadFile):
+    """An upload with a place of its own.
+
+    Gradio names the place by the content: a picture that two visitors send at once would be one
+    file, which the first one's reading deletes.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.sha.update(secrets.token_bytes(16))
+
+
+# The parser of uploads takes the class from its module; there is no other way in (gradio is
+# pinned, and a test sends the same picture fifty times at once).
+route_utils.GradioUploadFile = _OwnUpload
 
 
 def uploaded_file(**options: Any) -> gr.File:
@@ -26,8 +46,15 @@ def uploaded_file(**options: Any) -> gr.File:
             )
         return await take(url_or_file_path)
 
+    def take_paths(payload: Any) -> Any:
+        # As Gradio does it, but for the empty file that it leaves behind for each upload.
+        if isinstance(payload, ListFiles):
+            return [file.path for file in payload]
+        return None if payload is None else payload.path
+
     # Not a subclass: Gradio writes a stub file beside the module of each.
     field.async_move_resource_to_block_cache = take_upload
+    field.preprocess = take_paths
     return field
 
 

@@ -1,0 +1,407 @@
+"""What the page does, without the page: pictures, boxes, searches, uploads, logins."""
+
+import argparse
+import asyncio
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers_demo import FINGERPRINT, ColorSearcher, draw_colors
+from PIL import Image
+from PIL.ExifTags import Base as Tag
+
+from demo import actions, login, markup, pictures, serve
+from demo.actions import Answer, Gallery, Query, SearchSettings, Service
+from demo.inputs import check_box, parse_box
+from demo.start_gallery import choose_examples, draw_footage
+from person_search.gallery.footage import FootageOptions
+from person_search.gallery.images import ImageError
+from person_search.gallery.indexing import IndexReport
+from person_search.gallery.match import Match
+from person_search.synthetic.world import DrawnPerson
+
+
+class MemoryIndex:
+    """Frames in a dictionary, for what needs no database."""
+
+    fingerprint = FINGERPRINT
+
+    def __init__(self):
+        self.entries = {}
+        self.asked = None
+
+    def known_frames(self, names):
+        return {n: self.entries[n][0].content_hash for n in names if n in self.entries}
+
+    def put(self, entries):
+        self.entries.update({frame.name: (frame, people) for frame, people in entries})
+
+    def people_of(self, name):
+        return self.entries[name][1]
+
+    def search(self, embeddings, **asked):
+        self.asked = {"embeddings": embeddings, **asked}
+        query = embeddings.mean(axis=0) / np.linalg.norm(embeddings.mean(axis=0))
+        found = [
+            Match(f.name, tuple(map(float, p.boxes[i])), 0.9, float(p.embeddings[i] @ query))
+            for f, p in self.entries.values()
+            for i in range(len(p))
+        ]
+        return sorted(found, key=lambda match: -match.similarity)[: asked["top"]]
+
+
+@pytest.fixture
+def service(tmp_path):
+    gallery = Gallery("toy", MemoryIndex(), tmp_path / "kept")
+    return Service(ColorSearcher(), {"toy": gallery})
+
+
+def make_query(names=("red", "green", "blue")):
+    image = draw_colors(names)
+    return Query(image, actions.find_people(ColorSearcher(), image))
+
+
+def test_people_are_numbered_from_left_to_right():
+    boxes = make_query().people.boxes
+    assert (np.diff(boxes[:, 0]) > 0).all()
+    assert actions.box_of_number(make_query(), 1)[0] == boxes[0, 0]
+    with pytest.raises(ValueError, match="no person 4; the picture has 3"):
+        actions.box_of_number(make_query(), 4)
+
+
+def test_a_found_person_keeps_the_found_embedding_and_another_box_is_embedded():
+    query, searcher = make_query(), ColorSearcher()
+    found = actions.choose_person(searcher, query, actions.box_of_number(query, 2))
+    assert (found.embeddings == query.people.embeddings[1:2]).all()
+    assert found.number_of(found.box) == 2
+    x1, y1, x2, y2 = actions.box_of_number(query, 3)
+    drawn = actions.choose_person(searcher, query, (x1 + 2, y1 + 2, x2 - 2, y2 - 2))
+    assert drawn.number_of(drawn.box) is None
+    assert drawn.embeddings[0] @ query.people.embeddings[2] > 0.999
+
+
+@pytest.mark.parametrize(
+    ("names", "person", "box", "expected"),
+    [
+        (["red"], None, None, 0),
+        (["red", "blue"], 2, None, 1),
+        (["red", "blue"], None, "first", 0),
+    ],
+)
+def test_who_is_meant_without_a_click(names, person, box, expected):
+    query = make_query(names)
+    given = None if box is None else query.people.boxes[0].tolist()
+    chosen = actions.choose_by_default(ColorSearcher(), query.image, person, given)
+    assert chosen.embeddings[0] @ query.people.embeddings[expected] > 0.999
+
+
+def test_a_crop_without_people_is_searched_whole():
+    crop = np.full((80, 40, 3), (90, 150, 120), np.uint8)
+    chosen = actions.choose_by_default(ColorSearcher(), crop, None, None)
+    assert chosen.box == (0.0, 0.0, 40.0, 80.0)
+
+
+def test_several_people_need_a_choice():
+    image = draw_colors(["red", "blue"])
+    with pytest.raises(ValueError, match=r"found 2 people.*a number from 1 to 2"):
+        actions.choose_by_default(ColorSearcher(), image, None, None)
+
+
+@pytest.mark.parametrize("text", ["10, 20, 40, 90", "(10 20 40 90)", "[40,90; 10 20]"])
+def test_typed_boxes(text):
+    assert parse_box(text, 100, 100) == (10, 20, 40, 90)
+
+
+def test_boxes_are_cut_at_the_border_and_refused_outside():
+    assert check_box([-5, -5, 50, 500], 100, 80) == (0, 0, 50, 80)
+    with pytest.raises(ValueError, match="outside the picture or empty; the picture is 100 x 80"):
+        check_box([120, 10, 150, 40], 100, 80)
+    with pytest.raises(ValueError, match="outside"):
+        check_box([10, 10, 10, 40], 100, 80)
+
+
+@pytest.mark.parametrize("bad", [[1, 2, 3], [1, 2, 3, float("nan")], ["1", 2, 3, 4], [True] * 4])
+def test_what_is_no_box(bad):
+    with pytest.raises(ValueError, match="expected four numbers"):
+        check_box(bad, 100, 100)
+    with pytest.raises(ValueError, match="expected four numbers"):
+        parse_box("left, top", 100, 100)
+
+
+def test_large_pictures_are_reduced_and_the_shape_stays(monkeypatch):
+    monkeypatch.setattr(actions, "MAX_SIDE", 100)
+    assert actions.open_picture(np.zeros((50, 400, 3), np.uint8)).shape == (12, 100, 3)
+    small = np.zeros((50, 90, 3), np.uint8)
+    assert actions.open_picture(small).shape == (50, 90, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", None])
+def test_an_uploaded_picture_is_deleted_readable_or_not(tmp_path, content):
+    file = tmp_path / "holiday.png"
+    if content is None:
+        Image.new("RGB", (30, 20)).save(file)
+        assert actions.read_upload(file).shape == (20, 30, 3)
+    else:
+        file.write_bytes(content)
+        with pytest.raises(ImageError, match=r"holiday\.png") as error:
+            actions.read_upload(file)
+        assert str(tmp_path) not in str(error.value)
+    assert not file.exists()
+
+
+def test_searching_hands_the_filters_and_the_fingerprint_on(service):
+    settings = SearchSettings(top=3, cameras=("a",), since=1.0, until=2.0, threshold=0.7)
+    gallery = service.gallery("toy")
+    answer = actions.search_gallery(service, gallery, np.eye(3, dtype=np.float32)[:1], settings)
+    asked = gallery.index.asked
+    assert (asked["top"], asked["cameras"], asked["since"], asked["until"]) == (3, ["a"], 1.0, 2.0)
+    assert asked["fingerprint"] == FINGERPRINT and answer.threshold == 0.7
+    assert answer.is_probably_absent
+    actions.search_gallery(service, gallery, np.eye(3, dtype=np.float32)[:1], SearchSettings())
+    assert gallery.index.asked["cameras"] is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (SearchSettings(top=0), "top must be within 1..100, got 0"),
+        (SearchSettings(top=101), "got 101"),
+        (SearchSettings(since=5.0, until=4.0), "ends before it begins"),
+    ],
+)
+def test_searches_that_make_no_sense(service, settings, message):
+    with pytest.raises(ValueError, match=message):
+        actions.search_gallery(service, service.gallery(None), np.eye(3)[:1], settings)
+    with pytest.raises(ValueError, match=r"no gallery 'x'; expected one of \['toy'\]"):
+        service.gallery("x")
+
+
+def test_a_model_without_calibration_starts_at_a_half(service):
+    assert service.threshold == 0.95
+    service.searcher.threshold = None
+    assert service.threshold == actions.NO_CALIBRATION
+
+
+def save_upload(folder, name, names, **options):
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(draw_colors(names)).save(folder / name, **options)
+    return folder / name
+
+
+def test_uploads_are_kept_once_and_found_unchanged(service, tmp_path):
+    gallery, uploads = service.gallery("toy"), tmp_path / "up"
+    for expected in ((1, 2, 0), (0, 0, 1)):
+        # Where the name tries to leave the folder, its dots and slashes are only letters.
+        file = save_upload(uploads, "my ..%2F photo.png", ["red", "blue"])
+        seen: list = []
+        report = actions.index_uploads(
+            service, gallery, [file], FootageOptions(), lambda *d, s=seen: s.append(d)
+        )
+        assert (report.frames_added, report.people_added, report.frames_unchanged) == expected
+        assert not file.exists() and seen[-1] == (1, 1)
+    (kept,) = gallery.footage.iterdir()
+    assert kept.name.endswith("-my_.._2F_photo.png") and kept.parent == gallery.footage
+    assert list(gallery.index.entries) == [str(kept.resolve())]
+
+
+def test_broken_uploads_are_listed_by_their_senders_name_and_not_kept(service, tmp_path):
+    good = save_upload(tmp_path / "up", "good.png", ["red"])
+    bad = tmp_path / "up" / "bad.jpg"
+    bad.write_bytes(b"\xff\xd8 cut off")
+    report = actions.index_uploads(service, service.gallery(None), [good, bad], FootageOptions())
+    (broken,) = report.broken
+    assert broken.name == "bad.jpg" and broken.reason.startswith("bad.jpg")
+    assert report.frames_added == 1
+    assert [p.name.partition("-")[2] for p in (tmp_path / "kept").iterdir()] == ["good.png"]
+    shown = markup.index_report(report, "toy")
+    assert "Added 1 frame with 1 person" in shown and "Skipped 1 file" in shown
+
+
+def test_other_files_are_refused_and_nothing_is_kept(service, tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(ValueError, match=r"notes\.txt"):
+        actions.index_uploads(
+            service, service.gallery(None), [tmp_path / "notes.txt"], FootageOptions()
+        )
+    with pytest.raises(ValueError, match="choose images or a video first"):
+        actions.index_uploads(service, service.gallery(None), [], FootageOptions())
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_confirmed_match_joins_the_query(service, tmp_path):
+    gallery = service.gallery(None)
+    file = save_upload(tmp_path / "up", "a.png", ["green", "blue"])
+    actions.index_uploads(service, gallery, [file], FootageOptions())
+    query = make_query(["red"])
+    query = actions.choose_person(service.searcher, query, actions.box_of_number(query, 1))
+    (match, *_) = gallery.index.search(query.embeddings * [[0, 1, 0]] + [[0, 0.1, 0]], top=1)
+    more = actions.with_match(gallery, query, match)
+    assert more.embeddings.shape == (2, 3)
+    people = gallery.index.people_of(match.image)
+    assert (more.embeddings[1] == people.embeddings[0]).all()
+    with pytest.raises(ValueError, match="search again"):
+        actions.with_match(gallery, query, replace(match, box_xyxy=(0, 0, 5, 5)))
+
+
+def make_answer(similarities, threshold=0.5, name="/gone/a.jpg"):
+    matches = [
+        Match(name, (1, 2, 30, 60), 0.9, s, camera="<b>door</b>", timestamp=None)
+        for s in similarities
+    ]
+    return Answer(matches, threshold)
+
+
+@pytest.mark.parametrize(
+    ("similarities", "is_empty", "expected"),
+    [
+        ([0.9, 0.8, 0.2], False, "2 matches in “toy”, best similarity 0.90"),
+        ([0.41], False, "Probably not in this gallery: the best match has similarity 0.41"),
+        ([], False, "Nobody in this gallery passes the filters"),
+        ([], True, "The gallery “toy” is empty"),
+    ],
+)
+def test_the_verdict(similarities, is_empty, expected):
+    assert expected in markup.verdict(make_answer(similarities), "toy", is_empty)
+
+
+def test_matches_below_the_threshold_stand_apart_and_names_are_escaped(tmp_path):
+    file = tmp_path / "<i>x.png"
+    Image.fromarray(draw_colors(["red"])).save(file)
+    query = make_query(["red"])
+    answer = make_answer([0.9, 0.3], name=str(file))
+    query = replace(query, box=actions.box_of_number(query, 1), answer=answer)
+    page = markup.results(query, "<u>toy</u>")
+    assert page.count('class="ps-card"') == 2 and 'start="2"' in page
+    assert page.index("probably other people") < page.index('data-place="1"')
+    dialog = markup.frame_dialog(answer.matches[0], 0, 7)
+    assert 'data-serial="7"' in dialog and "data:image/jpeg" in dialog
+    for text in (page, dialog):
+        assert "<b>door" not in text and "<i>x" not in text and "<u>" not in text
+        assert str(tmp_path) not in text
+
+
+def test_a_frame_that_is_gone_still_has_a_card_but_no_dialog():
+    assert pictures.show_match(make_answer([0.9]).matches[0]) == (pictures.MISSING,) * 2
+    with pytest.raises(OSError, match=r"a\.jpg"):
+        markup.frame_dialog(make_answer([0.9]).matches[0], 0, 0)
+
+
+def test_a_changed_frame_is_cut_again(tmp_path):
+    file = tmp_path / "a.png"
+    match = make_answer([0.9], name=str(file)).matches[0]
+    Image.new("RGB", (80, 90), "red").save(file)
+    first = pictures.show_match(match)
+    Image.new("RGB", (80, 90), "blue").save(file)
+    os.utime(file, ns=(1, 1))
+    assert pictures.show_match(match) != first
+
+
+def test_the_stage_has_a_button_for_each_person_and_says_when_there_is_nobody():
+    stage = markup.stage(make_query())
+    assert stage.count('class="ps-chip"') == 3 and "3 people found" in stage
+    nobody = Query(np.full((40, 60, 3), 128, np.uint8), make_query([]).people)
+    assert "Nobody was found" in markup.stage(nobody)
+
+
+def test_reports_and_counts():
+    report = IndexReport(frames_added=1, people_added=2, frames_unchanged=3, seconds=0.25)
+    assert "Added 1 frame with 2 people to “toy” in 0.2 s. 3 frames were there already." in (
+        markup.index_report(report, "toy")
+    )
+    assert markup.count(1204, "match") == "1,204 matches"
+
+
+def try_login(check, user, password):
+    return asyncio.run(check(user, password))
+
+
+def test_a_login_needs_both_and_repeated_failures_are_slow(monkeypatch):
+    monkeypatch.setattr(login, "LONGEST_DELAY", 0.05)
+    check = login.make_check("ann", "sécret")
+    assert try_login(check, "ann", "sécret")
+    assert not try_login(check, "bob", "sécret")
+    assert not any(try_login(check, "ann", f"guess{i}") for i in range(login.FREE_TRIES))
+
+    async def many():
+        return await asyncio.gather(*(check("ann", f"x{i}") for i in range(8)))
+
+    started = time.perf_counter()
+    assert not any(asyncio.run(many()))
+    # One after the other, however many come at once.
+    assert time.perf_counter() - started > 8 * 0.05 * 0.9
+    assert try_login(check, "ann", "sécret")
+
+
+def test_passwords_come_from_the_environment_or_a_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("PAGE_PASSWORD", "one")
+    (tmp_path / "password").write_text("two\n")
+    (tmp_path / "empty").write_text("\n")
+    assert login.read_password("PAGE_PASSWORD", None) == "one"
+    assert login.read_password(None, tmp_path / "password") == "two"
+    assert login.read_password(None, None) is None
+    with pytest.raises(ValueError, match=r"the password is empty.*NOT_SET"):
+        login.read_password("NOT_SET", None)
+    with pytest.raises(ValueError, match="empty"):
+        login.read_password(None, tmp_path / "empty")
+    with pytest.raises(ValueError, match="expected one of them"):
+        login.read_password("PAGE_PASSWORD", tmp_path / "password")
+    with pytest.raises(FileNotFoundError):
+        login.read_password(None, tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--host", "0.0.0.0"], "others can reach the page"),
+        (["--host", "example.org"], "others can reach the page"),
+        (["--user", "ann"], "got only --user"),
+        (["--password-env", "HOME"], "got only a password"),
+        (["--config-file", "x.yaml"], "belong together"),
+    ],
+)
+def test_serving_refuses_before_anything_is_loaded(arguments, message):
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser)
+    with pytest.raises(ValueError, match=message):
+        serve.run(parser.parse_args(arguments))
+
+
+def test_drawn_footage_has_cameras_and_times_and_is_drawn_once(tmp_path):
+    seen = []
+    arguments = {"num_frames": 4, "num_examples": 2}
+    footage, examples = draw_footage(
+        tmp_path / "drawn", **arguments, on_progress=lambda *done: seen.append(done)
+    )
+    frames = sorted(footage.rglob("*.jpg"))
+    assert len(frames) == 4 and len(examples) == 2 and seen[-1] == (6, 6)
+    assert all(frame.name.startswith(frame.parent.name) for frame in frames)
+    tags = Image.open(frames[0]).getexif().get_ifd(Tag.ExifOffset)
+    assert tags[Tag.DateTimeOriginal].startswith("2025:06:02 ")
+    assert tags[Tag.OffsetTimeOriginal] == "+00:00"
+    before = frames[0].stat().st_mtime_ns
+    assert draw_footage(tmp_path / "drawn", **arguments) == (footage, examples)
+    assert frames[0].stat().st_mtime_ns == before
+    with pytest.raises(FileExistsError, match="remove it"):
+        draw_footage(tmp_path / "drawn", num_frames=5)
+
+
+def test_examples_show_people_that_other_frames_show_too():
+    def person(identity, height=150):
+        return DrawnPerson(identity, (0, 0, 50, height), 1.0)
+
+    often = [[person(1), person(2, height=60)] for _ in range(4)]
+    frames = [[person(9), person(8)], *often, [person(-1), person(-1)], [person(1), person(2)]]
+    assert choose_examples(frames, 1) == [6]
+    assert sorted(choose_examples(frames, 7)) == list(range(7))
+    assert choose_examples([], 2) == []
+
+
+def test_labels_of_galleries_are_unique():
+    taken = [Gallery("town", None, Path("x"))]
+    assert serve._label("a/town.db", "gallery", []) == "town"
+    assert serve._label("a/town.db", "east", []) == "town: east"
+    assert serve._label("b/town.db", "gallery", taken) == "town (b/town.db)"
+    assert serve._beside("http://h:1", "g").name == "g"
