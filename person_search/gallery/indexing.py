@@ -77,8 +77,9 @@ def index_footage(
 
     Raises:
         ValueError: if the gallery was made with another model, nothing is to index (see
-            `list_footage`), or the batch size is not positive.
-        OSError: if a path does not exist, or the gallery's disk is full.
+            `list_footage`), or the batch size is not positive; as a `GalleryError` if the store is
+            lost or its disk full: what was put before stays.
+        OSError: if a path does not exist.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected at least 1")
