@@ -25,6 +25,7 @@ from person_search.gallery.people import People
 FINGERPRINT = "0" * 64
 PEOPLE_PER_FRAME = 4
 FRAMES_A_PUT = 200
+SMALL_PUTS = 20
 QUERIES = 20
 ROUNDS = 5
 WARM_UP = 3
@@ -119,14 +120,32 @@ def fill(options: dict) -> dict:
             gallery.put(some)
             last = time.perf_counter() - begin
             seconds += last
-    disk = Path(options["path"]).stat().st_size
-    return {"rows_per_second": size / seconds, "last_rows_per_second": step / last, "disk": disk}
+        disk = Path(options["path"]).stat().st_size
+        small = time_small_puts(gallery, size, dim)
+    return {
+        "rows_per_second": size / seconds,
+        "last_rows_per_second": step / last,
+        "small_put_ms": small,
+        "disk": disk,
+    }
 
 
-def make_entries(size: int, dim: int) -> Any:
-    """Yield frames with four made-up people each."""
-    for first in range(0, size, 1000):
-        rows = make_rows(first, min(1000, size - first))
+def time_small_puts(gallery: GalleryIndex, size: int, dim: int) -> float:
+    """Return the median ms of putting four new frames, as indexing does, and remove them again."""
+    entries = list(make_entries(4 * PEOPLE_PER_FRAME * SMALL_PUTS, dim, size))
+    times = []
+    for first in range(0, len(entries), 4):
+        begin = time.perf_counter()
+        gallery.put(entries[first : first + 4])
+        times.append(time.perf_counter() - begin)
+    gallery.remove(names=[frame.name for frame, _ in entries])
+    return 1000 * float(np.median(times))
+
+
+def make_entries(size: int, dim: int, start: int = 0) -> Any:
+    """Yield frames with four made-up people each, from person `start` on."""
+    for first in range(start, start + size, 1000):
+        rows = make_rows(first, min(1000, start + size - first))
         vectors = normalise(rows.vectors[:, :dim])
         for row in range(0, len(vectors), PEOPLE_PER_FRAME):
             part = slice(row, row + PEOPLE_PER_FRAME)

@@ -103,7 +103,7 @@ class Bench:
 
     def speed(self, size: int, work: Path) -> dict:
         """Fill, reopen in a new process, and query."""
-        truth = work / f"truth-{size}.json"
+        truth = work / f"truth-{size}-{QUERIES[size]}.json"
         if not truth.exists():
             truth.write_text(json.dumps(true_answers(size, QUERIES[size])))
         folder = self.empty("speed")
