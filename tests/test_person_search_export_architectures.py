@@ -1,0 +1,190 @@
+"""Every architecture of the configs can be exported, whatever it finds while it is traced."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from conftest import CONFIGS, draw_scene
+from detectron2.layers import FrozenBatchNorm2d
+from detectron2.modeling import build_model
+from torch import nn
+
+from person_search.export import exporter, formats
+from person_search.export.comparison import check, compare
+from person_search.export.exporter import FORMATS, export_searcher
+from person_search.export.formats import to_onnx
+from person_search.export.graph import SearchGraph
+from person_search.gallery.onnx_network import OnnxNetwork
+from person_search.gallery.searcher import PersonSearcher
+from person_search.gallery.torch_network import TorchNetwork
+from person_search.train_net import load_config
+
+NORM_AWARE = {"MODEL__REID_HEAD__NAME": "NormAwareHead"}
+# Head, levels and body of the repository's methods.
+METHODS = {
+    "oim": {},
+    "oim c4": {"kind": "c4"},
+    "seqnet": {"MODEL__ROI_HEADS__NAME": "SequentialROIHeads", **NORM_AWARE},
+    "nae": {"MODEL__ROI_HEADS__NAME": "NormAwareROIHeads", **NORM_AWARE},
+    "stl": {
+        "MODEL__PERSON_SEARCH__IDENTITY_BRANCH__IN_FEATURES": "['res2','res3','res4']",
+        "MODEL__PERSON_SEARCH__IDENTITY_BRANCH__BODY": "res3+res4+res5",
+        "MODEL__PERSON_SEARCH__IDENTITY_BRANCH__FUSION": "attention",
+        "MODEL__PERSON_SEARCH__IDENTITY_BRANCH__FUSION_GATE": "0.5",
+        "MODEL__REID_HEAD__NAME": "BNNeckHead",
+    },
+}
+SIZES = [(96, 160), (83, 61), (130, 75)]
+
+
+@pytest.fixture
+def make_searcher(tiny_cfg):
+    """A searcher with an untrained model, which finds people everywhere."""
+
+    def make(kind="fpn", **overrides):
+        cfg = tiny_cfg(kind, INPUT__MIN_SIZE_TEST=0, **overrides)
+        torch.manual_seed(1)
+        model = build_model(cfg)
+        if kind == "c4":
+            calm(model)
+        return PersonSearcher(TorchNetwork(cfg, model, device="cpu"), min_score=0.0)
+
+    return make
+
+
+def calm(model):
+    """Keep the values of an untrained net small.
+
+    Its frozen BatchNorms do not normalise, so that each residual block would double the values, and
+    rounding with them; a trained net does not.
+    """
+    for block in model.modules():
+        if isinstance(getattr(block, "conv3", getattr(block, "conv2", None)), nn.Module):
+            norm = getattr(block, "conv3", block.conv2).norm
+            if isinstance(norm, FrozenBatchNorm2d):
+                norm.weight.mul_(0.2)
+
+
+def scenes():
+    return [draw_scene([1, 2], size, seed)[0] for seed, size in enumerate(SIZES)]
+
+
+def slow_but(quick, *names):
+    """Every combination as a parameter; all but some are slow."""
+    return [
+        pytest.param(*pair, marks=() if pair in quick else pytest.mark.slow)
+        for pair in itertools.product(*names)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "format"),
+    slow_but({("seqnet", "onnx"), ("stl", "onnx"), ("nae", "torchscript")}, METHODS, FORMATS),
+)
+def test_a_method_can_be_exported(method, format, make_searcher, tmp_path):
+    searcher = make_searcher(**METHODS[method])
+    export = export_searcher(searcher, tmp_path / "model", format, scenes())
+    assert export.differences.people > 20
+    assert export.differences.given == 3 * export.differences.pictures == 18
+    assert not any(part.training for part in searcher.network.model.modules())
+
+
+FEW = {
+    "nobody": ({"MODEL__ROI_HEADS__SCORE_THRESH_TEST": 1.0}, 0),
+    "one person": ({"TEST__DETECTIONS_PER_IMAGE": 1}, 1),
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "few"),
+    slow_but({("seqnet", "nobody")}, ["oim", "seqnet", "nae"], FEW),
+)
+def test_few_people_are_no_special_case(method, few, make_searcher):
+    overrides, count = FEW[few]
+    searcher = make_searcher(**METHODS[method], **overrides)
+    network = searcher.network
+    for write, load in FORMATS.values():
+        runner = load(write(SearchGraph(network.model), describe(searcher)))
+        for scene in scenes():
+            assert [len(people) for people in runner.run([scene])] == [count]
+        differences = compare(network, runner, network.settings, scenes())
+        assert differences.people == count * len(SIZES)
+        check(differences)
+
+
+def test_a_model_that_finds_nobody_while_it_is_traced_finds_people_later(
+    make_searcher, monkeypatch
+):
+    """No branch for "no boxes" is recorded."""
+    searcher = make_searcher()
+    predictor = searcher.network.model.roi_heads.box_predictor
+    # The picture of the trace is all black; so is its class: background.
+    original = formats.example_inputs
+    monkeypatch.setattr(formats, "example_inputs", lambda: (original()[0] * 0, original()[1][:0]))
+    black = np.zeros((150, 203, 3), np.uint8)
+    scores = searcher.network.run([black])[0].scores
+    predictor.test_score_thresh = float(scores.max()) + 1e-3
+    assert len(searcher.network.run([black])[0]) == 0
+    for write, load in FORMATS.values():
+        runner = load(write(SearchGraph(searcher.network.model), describe(searcher)))
+        differences = compare(searcher.network, runner, searcher.network.settings, scenes())
+        assert differences.people > 0
+        check(differences)
+
+
+def test_norm_aware_scores_order_the_people(make_searcher):
+    """Also where two of them are equal: the detector's order decides."""
+    searcher = make_searcher(**METHODS["nae"])
+    searcher.network.model.roi_heads.identity_branch.head.rescale.weight.data.zero_()
+    runner = OnnxNetwork(to_onnx(SearchGraph(searcher.network.model), describe(searcher)))
+    for scene in scenes():
+        (expected,), (actual,) = searcher.network.run([scene]), runner.run([scene])
+        assert len(set(actual.scores.tolist())) == 1
+        np.testing.assert_allclose(actual.boxes, expected.boxes, rtol=0, atol=0.05)
+
+
+def describe(searcher):
+    network, settings = searcher.network, searcher.network.settings
+    return exporter.ExportInfo(
+        fingerprint=network.fingerprint,
+        embedding_dim=network.embedding_dim,
+        image_format=settings.image_format,
+        min_size=settings.min_size,
+        max_size=settings.max_size,
+        min_score=network.min_score,
+    )
+
+
+def test_a_head_that_onnx_does_not_know_is_refused(make_searcher):
+    searcher = make_searcher()
+
+    class Unknown(nn.Module):
+        def forward(self, features):
+            return torch.special.bessel_j0(features)
+
+    branch = searcher.network.model.roi_heads.identity_branch
+    branch.body = nn.Sequential(branch.body, Unknown())
+    with pytest.raises(
+        ValueError, match=r"PersonSearchROIHeads cannot be written as ONNX: .*bessel"
+    ):
+        to_onnx(SearchGraph(searcher.network.model), describe(searcher))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", list(FORMATS))
+@pytest.mark.parametrize("name", ["oim_r50", "stl_r50", "nae_r50", "seqnet_r50"])
+def test_a_full_size_model_can_be_exported(name, format, tmp_path, monkeypatch):
+    """Of ResNet-50 with random weights; smaller pictures than it is made for."""
+    monkeypatch.setattr(exporter, "make_pictures", list)
+    cfg = load_config(
+        str(CONFIGS / "cuhk_sysu" / f"{name}.yaml"),
+        ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "INPUT.MIN_SIZE_TEST", "0"],
+    )
+    torch.manual_seed(1)
+    model = build_model(cfg)
+    calm(model)
+    searcher = PersonSearcher(TorchNetwork(cfg, model, device="cpu"))
+    pictures = [draw_scene([1, 2, 3], size)[0] for size in ((190, 333), (240, 160))]
+    export = export_searcher(searcher, tmp_path / "model", format, pictures)
+    assert export.differences.people > 0 and export.size > 100e6
