@@ -16,10 +16,10 @@ from demo import actions
 from demo.actions import Gallery, SearchSettings, Service
 from demo.pictures import show_match
 from demo.uploads import MODEL, uploaded_file
-from person_search.commands.times import format_time, parse_time
 from person_search.gallery.footage import FootageOptions
 from person_search.gallery.indexing import IndexReport
 from person_search.gallery.match import Match
+from person_search.gallery.times import format_time, parse_time
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryInfo

@@ -11,8 +11,8 @@ import gradio as gr
 from demo import actions, markup
 from demo.actions import Query, SearchSettings, Service
 from demo.inputs import parse_box
-from person_search.commands.times import parse_time
 from person_search.gallery.footage import FootageOptions
+from person_search.gallery.times import parse_time
 
 _serials = itertools.count()
 

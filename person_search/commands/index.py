@@ -15,8 +15,8 @@ from person_search.commands.model_arguments import (
     check_model_arguments,
     load_searcher,
 )
-from person_search.commands.times import parse_time
 from person_search.commands.workers import Workers
+from person_search.gallery.times import parse_time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

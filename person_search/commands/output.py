@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from person_search.commands.query import ChosenQuery, OpenQuery
-from person_search.commands.times import format_time
+from person_search.gallery.times import format_time
 
 if TYPE_CHECKING:
     from person_search.gallery.match import Match

@@ -35,7 +35,7 @@ from person_search.commands.query import (
     parse_query,
     read_query_image,
 )
-from person_search.commands.times import FORMS, parse_time
+from person_search.gallery.times import FORMS, parse_time
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex

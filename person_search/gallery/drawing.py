@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from person_search.commands.times import format_time
 from person_search.gallery.images import ImageError, read_frame
 from person_search.gallery.match import Match
 from person_search.gallery.people_drawing import draw_people
+from person_search.gallery.times import format_time
 
 __all__ = ["Ranking", "crop_around", "draw_people", "draw_rankings"]
 

@@ -1,0 +1,180 @@
+"""What ``person-search search`` prints and asks of the gallery, without a gallery or a model."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from person_search.cli import main
+from person_search.commands import search as command
+from person_search.commands.output import SearchAnswer, answer_to_json, format_answer
+from person_search.commands.query import ChosenQuery
+from person_search.gallery.match import Match
+from person_search.gallery.people import People
+from person_search.gallery.times import parse_time
+
+MATCH = Match("/a/1.jpg", (1.0, 2.0, 30.0, 40.0), 0.9, 0.75, "north", 60.0, "id_0")
+
+
+def _answer(matches=(MATCH,), threshold=0.5, least=None):
+    query = ChosenQuery("q.jpg", (0.0, 0.0, 5.0, 9.0), np.ones(1), np.zeros((0, 1)))
+    return SearchAnswer("/g.db", "gallery", [query], list(matches), threshold, least)
+
+
+@pytest.mark.parametrize(
+    ("matches", "threshold", "least", "expected"),
+    [
+        ([MATCH], 0.75, None, True),
+        ([MATCH], 0.76, None, False),
+        ([MATCH], None, None, None),
+        ([], 0.5, None, False),
+        ([], 0.5, 0.4, False),  # somebody in between would have been shown
+        ([], 0.5, 0.6, None),
+        ([], None, None, None),
+    ],
+)
+def test_whether_somebody_is_in_the_gallery(matches, threshold, least, expected):
+    answer = _answer(matches, threshold, least)
+    assert answer.is_in_gallery is expected
+    assert ("probably not in this gallery" in format_answer(answer)) is (expected is False)
+
+
+def test_the_best_similarity_counts_wherever_it_is_ranked():
+    """Context and re-ranking may put another match first."""
+    other = Match("/a/2.jpg", (1.0, 2.0, 3.0, 4.0), 0.9, 0.3)
+    assert _answer([other, MATCH]).is_in_gallery is True
+
+
+def test_a_table_shows_place_time_and_source():
+    lines = format_answer(_answer()).splitlines()
+    assert " ".join(lines[1].split()) == "1 0.750 0.90 north 0:01:00.0 1 2 30 40 /a/1.jpg"
+    unknown = Match("/a/2.jpg", (1.0, 2.0, 3.0, 4.0), 0.9, 0.3)
+    assert format_answer(_answer([unknown])).splitlines()[1].split()[3:5] == ["-", "-"]
+    assert "no match with a similarity of at least 0.9" in format_answer(_answer([], least=0.9))
+
+
+def test_the_json_object():
+    assert json.loads(answer_to_json(_answer())) == {
+        "gallery": "/g.db",
+        "name": "gallery",
+        "queries": [{"image": "q.jpg", "box": [0, 0, 5, 9]}],
+        "threshold": 0.5,
+        "in_gallery": True,
+        "matches": [
+            {
+                "rank": 1,
+                "image": "/a/1.jpg",
+                "box": [1, 2, 30, 40],
+                "score": 0.9,
+                "similarity": 0.75,
+                "camera": "north",
+                "timestamp": 60.0,
+            }
+        ],
+    }
+
+
+class FakeIndex:
+    """Records what it is asked."""
+
+    uri = "/g.db"
+
+    def search(self, embeddings, **options):
+        self.embeddings, self.options = embeddings, options
+        return [MATCH]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+class FakeSearcher:
+    """Sees two people, at the left and at the right."""
+
+    fingerprint, embedding_dim, threshold = "f" * 64, 2, 0.5
+
+    def find(self, images, batch_size=4):
+        boxes = np.float32([[10, 10, 40, 90], [110, 10, 140, 90]])
+        return [People(boxes, np.float32([0.9, 0.8]), np.eye(2, dtype=np.float32))] * len(images)
+
+    def embed(self, image, boxes):
+        return np.float32([[0.6, 0.8]] * len(boxes))
+
+
+@pytest.fixture
+def index(monkeypatch, tmp_path):
+    fake = FakeIndex()
+    opened = SimpleNamespace(open=lambda uri, name: fake)
+    monkeypatch.setattr("person_search.gallery.index.GalleryIndex", opened)
+    monkeypatch.setattr(command, "load_searcher", lambda args: FakeSearcher())
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (200, 100)).save("street.png")
+    return fake
+
+
+def _search(*arguments):
+    return main(["search", "--gallery", "g.db", *arguments])
+
+
+def test_every_option_reaches_the_gallery(index):
+    options = ["--camera", "north", "--camera", "south", "--top", "3", "--min-similarity", "0.2"]
+    times = ["--since", "0:01:00", "--until", "2024-05-31", "--all", "--rerank"]
+    assert _search("--query", "street.png#1", *options, *times) == 0
+    assert index.options == {
+        "top": 3,
+        "cameras": ["north", "south"],
+        "since": 60.0,
+        "until": parse_time("2024-05-31", end=True),
+        "min_similarity": 0.2,
+        "one_per_frame": False,
+        "fingerprint": "f" * 64,
+        "context_embeddings": None,
+        "rerank": True,
+    }
+
+
+def test_several_pictures_are_one_person(index):
+    queries = ["--query", "street.png#1", "--query", "street.png:0,0,9,9"]
+    assert _search(*queries) == 0
+    np.testing.assert_allclose(index.embeddings, [[1, 0], [0.6, 0.8]])
+
+
+def test_context_is_who_stands_beside(index):
+    assert _search("--query", "street.png#1", "--context") == 0
+    assert index.options["context_embeddings"].tolist() == [[0, 1]]
+
+
+def test_one_of_several_pictures_without_a_choice_stops_the_search(index, capsys):
+    assert _search("--query", "street.png#1", "--query", "street.png") == command.MUST_CHOOSE
+    assert "street.png shows 2 people" in capsys.readouterr().out
+    assert not hasattr(index, "embeddings")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--query", "gone.png"], "there is no picture gone.png"),
+        (["--query", "street.png#3"], "there is no person 3"),
+        (["--query", "street.png:9,9,1,1"], "the box has no area"),
+        (["--query", "street.png#1", "--since", "soon"], "'soon' is no time"),
+        (["--query", "street.png#1", "--since", "90", "--until", "60"], "swap them"),
+        (["--query", "street.png#1", "--save", "out.doc"], "expected a picture file"),
+        (["--query", "street.png#1", "--save", "nowhere/o.png"], "there is no folder nowhere"),
+        (["--query", "street.png#1", "--weights", "w.pth"], "belong together"),
+        (["--query", "street.png#1", "--export", "a", "--config-file", "c", "--weights", "w"],
+         "expected one of them"),
+    ],
+)  # fmt: skip
+def test_mistakes_end_with_a_message(index, capsys, arguments, message):
+    assert _search(*arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_picture_that_is_none_is_named(index, capsys, tmp_path):
+    (tmp_path / "text.png").write_bytes(b"not a picture")
+    assert _search("--query", "text.png") == 2
+    assert "text.png is not a picture" in capsys.readouterr().err
