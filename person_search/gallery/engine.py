@@ -13,7 +13,8 @@ import sqlite3
 import threading
 import time
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,13 +60,19 @@ class Engine:
         Raises:
             GalleryError: If it fails; ``doing`` says what was tried.
         """
-        from pymilvus.exceptions import MilvusException
-
         if not self.users:
             raise GalleryError(f"the gallery {self.uri} is closed; open it again")
         kwargs.setdefault("timeout", CALL_TIMEOUT)
-        try:
+        with self.explaining(doing):
             return getattr(self.client, method)(*args, **kwargs)
+
+    @contextmanager
+    def explaining(self, doing: str) -> Iterator[None]:
+        """Turn errors of the client into GalleryErrors that say what to do."""
+        from pymilvus.exceptions import MilvusException
+
+        try:
+            yield
         except MilvusException as error:
             raise GalleryError(f"{self._explain(error)} (while {doing})") from error
 

@@ -64,7 +64,7 @@ class StoredPerson:
 
 def frame_id(name: str) -> str:
     """Return the id of a frame: the first 128 bits of its name's SHA-256, in hex."""
-    return hashlib.sha256(name.encode()).hexdigest()[:32]
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def text_literal(text: str) -> str:

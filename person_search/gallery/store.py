@@ -100,6 +100,12 @@ class Store:
             raise GalleryError(
                 f"gallery name {name!r}: expected at most 100 letters, digits and _, no digit first"
             )
+        if engine.path and options.index_type != "FLAT":
+            raise GalleryError(
+                f"a gallery in a file is always searched exactly, without {options.index_type} "
+                "(its engine takes IVF_FLAT but does not use it); leave approximate out, or give "
+                "the address of a Milvus server"
+            )
         if _describe(engine, name) is not None:
             raise GalleryError(
                 f"there is a gallery named {name!r} in {engine.uri} already; open it, or choose "
@@ -132,11 +138,6 @@ class Store:
         """Yield the frames that fit a filter, in no particular order."""
         for row in self._iterate(self._frames, expression, FRAME_FIELDS):
             yield to_frame(row)
-
-    def count_frames(self) -> int:
-        """Return how many frames there are."""
-        rows = self._call("query", "counting", self._frames, filter="", output_fields=["count(*)"])
-        return int(rows[0]["count(*)"])
 
     def people_of(self, frames: Sequence[str]) -> list[StoredPerson]:
         """Return the people of frames with their embeddings, by frame as given, then in order."""
@@ -224,7 +225,11 @@ class Store:
             batch_size=WRITE_ROWS,
         )
         try:
-            while batch := iterator.next():
+            while True:
+                with self._engine.explaining("reading"):
+                    batch = iterator.next()
+                if not batch:
+                    return
                 yield from batch
         finally:
             iterator.close()
