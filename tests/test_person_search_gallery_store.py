@@ -166,6 +166,18 @@ def test_without_the_packages_their_extra_is_named(tmp_path, monkeypatch):
         GalleryIndex.create(tmp_path / "gallery.db", **MODEL)
 
 
+def test_an_engine_that_cannot_read_its_file_leaves_nothing_running(tmp_path):
+    """A damaged file, which begins as it should."""
+    path = tmp_path / "gallery.db"
+    GalleryIndex.create(path, **MODEL).close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200] + b"\xff" * (len(whole) - 200))
+    with pytest.raises(GalleryError, match=r"the engine cannot open .* bring back a copy"):
+        GalleryIndex.open(path)
+    assert not _engine_processes(path)
+    assert path.read_bytes()[200:] == b"\xff" * (len(whole) - 200)
+
+
 def test_one_engine_serves_a_file_until_its_last_user_leaves(tmp_path, monkeypatch):
     path = tmp_path / "gallery.db"
     entries = make_entries(np.random.default_rng(0), 9)
@@ -253,7 +265,7 @@ def _small_disk(folder, size):
     try:
         yield folder
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("notices", ["we", "the engine"])

@@ -257,6 +257,8 @@ def _open_file(client_class: Any, path: Path) -> Any:
         client = client_class(uri=str(path), timeout=OPEN_TIMEOUT)
         client.list_collections(timeout=OPEN_TIMEOUT)
     except (MilvusException, RuntimeError, OSError) as error:
+        if str(path) in server_manager_instance._servers:
+            server_manager_instance.release_server(str(path))
         text = " ".join(str(getattr(error, "message", error)).split())
         raise GalleryError(
             f"the engine cannot open {path} ({text}); check that the disk has space and that the "
