@@ -296,6 +296,12 @@ def keep_uploads(files: Sequence[str | Path], folder: Path) -> list[Path]:
     return kept
 
 
+def discard(files: Sequence[str | Path]) -> None:
+    """Delete what is left of uploaded files, after a mistake for one."""
+    for file in files:
+        Path(file).unlink(missing_ok=True)
+
+
 def index_uploads(
     service: Service,
     gallery: Gallery,

@@ -121,6 +121,8 @@ class _Endpoints:
     ) -> dict[str, Any]:
         """Search a gallery for one person of a picture; best match first."""
         service = self.service
+        # First: whatever else is wrong, the upload is deleted.
+        pixels = actions.read_upload(_given(image, "image"))
         settings = SearchSettings(
             top=top,
             cameras=cameras or (),
@@ -129,7 +131,6 @@ class _Endpoints:
             threshold=service.threshold if threshold is None else float(threshold),
             one_per_frame=one_per_frame,
         )
-        pixels = actions.read_upload(_given(image, "image"))
         query = actions.choose_by_default(service.searcher, pixels, person, box)
         answer = actions.search_gallery(
             service, service.gallery(gallery), query.embeddings, settings
@@ -153,10 +154,14 @@ class _Endpoints:
         start: str | float | None = None,
     ) -> dict[str, Any]:
         """Add images and videos to a gallery; they are kept on the server."""
-        options = FootageOptions(camera, every=every, start=_time(start), time_from="exif")
-        report = actions.index_uploads(
-            self.service, self.service.gallery(gallery), files or [], options
-        )
+        files = files or []
+        try:
+            options = FootageOptions(camera, every=every, start=_time(start), time_from="exif")
+            report = actions.index_uploads(
+                self.service, self.service.gallery(gallery), files, options
+            )
+        finally:
+            actions.discard(files)
         return report_to_json(report)
 
 

@@ -180,7 +180,9 @@ class Handlers:
                 lambda done, total: progress((done, total), desc="frames", unit="frames"),
             )  # fmt: skip
         except (ValueError, OSError) as error:
-            return markup.note(str(error), "error"), gr.skip()
+            return markup.note(str(error), "error"), None
+        finally:
+            actions.discard(files or [])
         return markup.index_report(report, label), None
 
 

@@ -197,6 +197,21 @@ def test_mistakes_are_told(client, picture, asked, message):
     assert_no_uploads()
 
 
+@pytest.mark.parametrize(
+    ("name", "asked", "message"),
+    [
+        ("a.png", {"every": 0}, "expected more than 0"),
+        ("a.png", {"gallery": "attic"}, "no gallery 'attic'"),
+        ("a.txt", {}, r"a\.txt"),
+    ],
+)
+def test_mistakes_in_adding_are_told_and_nothing_stays(client, tmp_path, name, asked, message):
+    (tmp_path / name).write_bytes(save(tmp_path, "x.png", ["red"]).read_bytes())
+    with pytest.raises(Exception, match=message):
+        client.predict(files=[handle_file(str(tmp_path / name))], **asked, api_name="/index")
+    assert_no_uploads()
+
+
 def test_files_of_the_server_cannot_be_named(client, served):
     _, url, folder = served
     for path in ("/etc/passwd", folder / "g.db", Path(__file__), folder / "town"):
