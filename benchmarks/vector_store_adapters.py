@@ -45,14 +45,14 @@ class MilvusStore(Store):
         return self.client, DataType
 
     def insert(self, rows: Rows) -> None:
-        """Upsert by primary key."""
+        """Insert, as the gallery does: an upsert looks through all rows for the keys."""
         columns = zip(
             rows.ids.tolist(), rows.vectors, rows.frames, rows.cameras, rows.timestamps.tolist(),
             *rows.boxes.T.tolist(), rows.scores.tolist(), strict=True,
         )  # fmt: skip
         names = ("id", "embedding", *PAYLOAD)
         data = [dict(zip(names, row, strict=True)) for row in columns]
-        self.client.upsert("people", data, timeout=600)
+        self.client.insert("people", data, timeout=600)
 
     def finish(self) -> None:
         """Seal what is in memory."""

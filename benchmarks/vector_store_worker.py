@@ -7,6 +7,7 @@ step's options as JSON; the result is the last line of the output, as JSON.
 import json
 import os
 import re
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -90,17 +91,20 @@ def ask(store: Store, questions: list[Question], truth: list[dict]) -> dict:
     """Time questions, and compare the answers with the true ones."""
     for question in questions[:WARM_UP]:
         store.search(question)
-    times, recalls, wrong = [], [], 0
+    pids = find_engine_pids(store)
+    times, recalls, wrong, cpu = [], [], 0, 0.0
     for question, best in zip(questions, truth, strict=True):
-        begin = time.perf_counter()
+        begin, cpu_begin = time.perf_counter(), read_cpu_seconds(pids)
         answer = store.search(question)
         times.append(1000 * (time.perf_counter() - begin))
+        cpu += read_cpu_seconds(pids) - cpu_begin
         known = {int(row): similarity for row, similarity in best.items()}
         recalls.append(recall([row for row, _, _ in answer], known))
         wrong += sum(not is_payload(row, payload) for row, _, payload in answer)
     return {
         "p50_ms": float(np.percentile(times, 50)),
         "p95_ms": float(np.percentile(times, 95)),
+        "cpu_ms": 1000 * cpu / len(times),
         "recall": float(np.mean(recalls)),
         "wrong_payloads": wrong,
     }
@@ -112,6 +116,7 @@ def choose_round(rounds: list[dict]) -> dict:
     return {
         "p50_ms": best["p50_ms"],
         "p95_ms": best["p95_ms"],
+        "cpu_ms": statistics.median(part["cpu_ms"] for part in rounds),
         "p50_ms_of_rounds": [part["p50_ms"] for part in rounds],
         "recall": min(part["recall"] for part in rounds),
         "wrong_payloads": sum(part["wrong_payloads"] for part in rounds),
@@ -206,11 +211,25 @@ def make_payload(row: int) -> dict:
 
 def read_memory(store: Store) -> dict:
     """Return MB of this process and of its engine's processes, shared pages counted once."""
+    engine = sum(read_resident(pid) for pid in find_engine_pids(store))
+    return {"client": read_resident(os.getpid()), "engine": engine}
+
+
+def find_engine_pids(store: Store) -> list[int]:
+    """Return all processes of a store but this one."""
     pids = {*find_children(os.getpid())}
     for pid in store.engine_pids():
         pids |= {pid, *find_children(pid)}
-    own = read_resident(os.getpid())
-    return {"client": own, "engine": sum(read_resident(pid) for pid in pids)}
+    return sorted(pids)
+
+
+def read_cpu_seconds(pids: list[int]) -> float:
+    """Return the CPU time of this process and of others so far, all threads together."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def read_resident(pid: int) -> float:

@@ -35,7 +35,7 @@ from vector_store_worker import find_children
 KEPT = Path("output/vector_stores")
 WORKER = Path(__file__).with_name("vector_store_worker.py")
 THREADS = 2
-QUERIES = {100_000: 100, 1_000_000: 20}
+QUERIES = {100_000: 50, 1_000_000: 20}
 # Of each kind: of the client alone, and with its engine where that is another process.
 CRASH_TRIALS = 8
 CRASH_BATCH = 1000

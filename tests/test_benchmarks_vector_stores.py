@@ -70,13 +70,14 @@ def test_recall_counts_ties_with_the_last_row(load):
 
 def test_the_quietest_round_counts_for_times_and_the_worst_for_answers(load):
     rounds = [
-        {"p50_ms": 3.0, "p95_ms": 4.0, "recall": 1.0, "wrong_payloads": 0},
-        {"p50_ms": 2.0, "p95_ms": 9.0, "recall": 0.9, "wrong_payloads": 1},
-        {"p50_ms": 5.0, "p95_ms": 5.0, "recall": 1.0, "wrong_payloads": 2},
+        {"p50_ms": 3.0, "p95_ms": 4.0, "cpu_ms": 1.0, "recall": 1.0, "wrong_payloads": 0},
+        {"p50_ms": 2.0, "p95_ms": 9.0, "cpu_ms": 7.0, "recall": 0.9, "wrong_payloads": 1},
+        {"p50_ms": 5.0, "p95_ms": 5.0, "cpu_ms": 2.0, "recall": 1.0, "wrong_payloads": 2},
     ]
     assert load("vector_store_worker").choose_round(rounds) == {
         "p50_ms": 2.0,
         "p95_ms": 9.0,
+        "cpu_ms": 2.0,
         "p50_ms_of_rounds": [3.0, 2.0, 5.0],
         "recall": 0.9,
         "wrong_payloads": 3,
