@@ -13,6 +13,7 @@ from person_search.cli import main
 from person_search.export import comparison, exporter
 from person_search.export.exporter import TorchScriptRunner, export_searcher
 from person_search.export.graph import SearchGraph, example_inputs
+from person_search.gallery import onnx_network
 from person_search.gallery.export_info import KEY, ExportInfo
 from person_search.gallery.onnx_network import OnnxNetwork
 from person_search.gallery.people import People
@@ -118,6 +119,27 @@ def test_both_outputs_come_from_one_run(searcher, onnx_export, pictures):
         "embeddings": ["people", searcher.embedding_dim],
         "given_embeddings": ["given", searcher.embedding_dim],
     }
+
+
+def test_the_detector_does_not_run_for_given_boxes(onnx_export):
+    whole = onnx.load(onnx_export.path)
+    part = onnx.load_from_string(onnx_network._without_detector(whole.SerializeToString()))
+    onnx.checker.check_model(part)
+    # The detector's best proposals.
+    assert "TopK" in {node.op_type for node in whole.graph.node}
+    assert "TopK" not in {node.op_type for node in part.graph.node}
+    assert part.ByteSize() < 0.5 * whole.ByteSize()
+    assert [output.name for output in part.graph.output] == ["given_embeddings"]
+
+
+def test_what_a_condition_reads_inside_is_kept():
+    """Branches read values of the graph around them without naming them as inputs."""
+    helper = onnx.helper
+    inner = helper.make_node("Add", ["weight", "image"], ["sum"])
+    empty = helper.make_graph([inner], "then", [], [helper.make_empty_tensor_value_info("sum")])
+    outside = helper.make_graph([], "else", [], [helper.make_empty_tensor_value_info("other")])
+    node = helper.make_node("If", ["any"], ["out"], then_branch=empty, else_branch=outside)
+    assert {"any", "weight", "image", "other"} <= onnx_network._names_read(node)
 
 
 def test_the_torchscript_file_does_the_same(searcher, torchscript_export, pictures):
@@ -232,8 +254,9 @@ def test_what_is_no_onnx_file_is_refused(torchscript_export, onnx_export, tmp_pa
 def test_a_missing_package_is_named(missing, searcher, onnx_export, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ModuleNotFoundError, match=r"person-search\[export\]") as caught:
-        if missing == "onnx":
-            export_searcher(searcher, tmp_path / "m.onnx")
+        export_searcher(searcher, tmp_path / "m.onnx")
+    assert caught.value.name == missing
+    with pytest.raises(ModuleNotFoundError, match=r"person-search\[export\]") as caught:
         PersonSearcher.from_export(onnx_export.path)
     assert caught.value.name == missing
 

@@ -179,7 +179,11 @@ def test_a_full_size_model_can_be_exported(name, format, tmp_path, monkeypatch):
     monkeypatch.setattr(exporter, "make_pictures", list)
     cfg = load_config(
         str(CONFIGS / "cuhk_sysu" / f"{name}.yaml"),
-        ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "INPUT.MIN_SIZE_TEST", "0"],
+        [
+            *("MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "INPUT.MIN_SIZE_TEST", "0"),
+            # Each goes through a res5.
+            *("MODEL.RPN.POST_NMS_TOPK_TEST", "40"),
+        ],
     )
     torch.manual_seed(1)
     model = build_model(cfg)

@@ -35,7 +35,8 @@ def to_onnx(graph: SearchGraph, info: ExportInfo) -> bytes:
 
     One graph has inputs ``image`` (3, h, w) uint8 and ``given_boxes`` (M, 4) float32 and outputs
     ``boxes`` (N, 4), ``scores`` (N,), ``embeddings`` (N, D) and ``given_embeddings`` (M, D). Two
-    graphs would double the file; onnxruntime can skip what a caller does not fetch.
+    graphs would double the file. Zero given boxes cost next to nothing; who has no use for the
+    detections can cut the detector off, as ``OnnxNetwork`` does when it loads the file.
 
     It is made by tracing, torch's ``dynamo=False``: its newer exporter stops at detectron2's
     ``find_top_rpn_proposals``, where Python branches on the values of a tensor.

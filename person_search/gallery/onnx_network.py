@@ -3,6 +3,7 @@
 Letters: h, w height and width in resized pixels, N people of one image.
 """
 
+import importlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from person_search.gallery.export_info import KEY, ExportInfo
 from person_search.gallery.people import People
 
 _NO_BOXES = np.zeros((0, 4), np.float32)
+_GIVEN_EMBEDDINGS = "given_embeddings"
 
 
 class OnnxNetwork:
@@ -34,13 +36,20 @@ class OnnxNetwork:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ModuleNotFoundError: without the package ``onnxruntime``.
+            ModuleNotFoundError: without the packages ``onnx`` and ``onnxruntime``.
             ValueError: if the file is no ONNX model, or none that ``person-search export`` wrote.
         """
-        self._session, self._path_only = _open_session(source, threads)
         name = "the exported model" if isinstance(source, bytes) else str(source)
-        text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        if not isinstance(source, bytes) and not Path(source).is_file():
+            raise FileNotFoundError(
+                f"there is no exported model {source}; make one with `person-search export`"
+            )
+        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        count = _thread_count() if threads is None else threads
+        self._whole = _open_session(content, name, count)
+        text = self._whole.get_modelmeta().custom_metadata_map.get(KEY)
         info = ExportInfo.from_json(text, name)
+        self._embedding = _open_session(_without_detector(content), name, count)
         self.fingerprint = info.fingerprint
         self.embedding_dim = info.embedding_dim
         self.settings = info.settings
@@ -56,49 +65,77 @@ class OnnxNetwork:
         return [self._embed(image, known) for image, known in zip(images, boxes, strict=True)]
 
     def _find(self, image: np.ndarray) -> People:
-        return People(*self._compute(["boxes", "scores", "embeddings"], image, _NO_BOXES))
+        inputs = {"image": _channels_first(image), "given_boxes": _NO_BOXES}
+        return People(*self._whole.run(["boxes", "scores", "embeddings"], inputs))
 
     def _embed(self, image: np.ndarray, boxes: np.ndarray) -> People:
         known = np.asarray(boxes, np.float32).reshape(-1, 4)
-        (embeddings,) = self._compute(["given_embeddings"], image, known)
+        inputs = {"image": _channels_first(image), "given_boxes": known}
+        (embeddings,) = self._embedding.run([_GIVEN_EMBEDDINGS], inputs)
         return People(known, np.ones(len(known), np.float32), embeddings)
 
-    def _compute(self, outputs: list[str], image: np.ndarray, boxes: np.ndarray) -> Any:
-        inputs = {"image": np.ascontiguousarray(image.transpose(2, 0, 1)), "given_boxes": boxes}
-        return self._session.run(outputs, inputs, self._path_only)
+
+def _channels_first(image: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(image.transpose(2, 0, 1))
 
 
-def _open_session(source: str | Path | bytes, threads: int | None) -> tuple[Any, Any]:
-    """Return the session, and the options to run only what leads to the outputs asked for."""
-    try:
-        import onnxruntime  # type: ignore[import-untyped]
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "an exported model needs onnxruntime; install it with: "
-            "pip install 'person-search[export]'",
-            name="onnxruntime",
-        ) from error
-    if not isinstance(source, bytes) and not Path(source).is_file():
-        raise FileNotFoundError(
-            f"there is no exported model {source}; make one with `person-search export`"
-        )
+def _open_session(content: bytes, name: str, threads: int) -> Any:
+    """Load a model; ``name`` is for messages."""
+    onnxruntime = _import("onnxruntime")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _thread_count() if threads is None else threads
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors only
-    run_options = onnxruntime.RunOptions()
-    run_options.log_severity_level = 3
-    run_options.only_execute_path_to_fetches = True
-    content = source if isinstance(source, bytes) else str(source)
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     # Its many exceptions have nothing but Exception in common.
     except Exception as error:
         raise ValueError(
-            f"{'the content' if isinstance(source, bytes) else source} is no ONNX model that "
-            f"onnxruntime {onnxruntime.__version__} can load: {error}. Expected a file of "
-            "`person-search export --format onnx`"
+            f"{name} is no ONNX model that onnxruntime {onnxruntime.__version__} can load: "
+            f"{error}. Expected a file of `person-search export --format onnx`"
         ) from error
-    return session, run_options
+
+
+def _without_detector(content: bytes) -> bytes:
+    """Return the part of an exported model that leads to the given boxes' embeddings.
+
+    onnxruntime computes the whole graph whatever outputs are asked for.
+    """
+    model = _import("onnx").load_from_string(content)
+    graph = model.graph
+    needed = {_GIVEN_EMBEDDINGS}
+    kept = []
+    # Nodes are in an order of computation.
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed |= _names_read(node)
+    weights = [weight for weight in graph.initializer if weight.name in needed]
+    outputs = [output for output in graph.output if output.name == _GIVEN_EMBEDDINGS]
+    parts = ((graph.node, kept[::-1]), (graph.initializer, weights), (graph.output, outputs))
+    for field, items in parts:
+        del field[:]
+        field.extend(items)
+    return bytes(model.SerializeToString())
+
+
+def _names_read(node: Any) -> set[str]:
+    """Return what a node reads, also inside the branches of a condition."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for branch in (attribute.g, *attribute.graphs):
+            names |= {output.name for output in branch.output}
+            names = names.union(*(_names_read(inner) for inner in branch.node))
+    return names
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"an exported model needs {name}; install it with: pip install 'person-search[export]'",
+            name=name,
+        ) from error
 
 
 def _thread_count() -> int:
