@@ -112,12 +112,12 @@ def _picture_steps(service: Service) -> tuple:
         visible=bool(thumbnails),
     )  # fmt: skip
     upload = uploaded_file(
-        file_types=["image"], label="Upload a picture (deleted as soon as it is read)", height=120,
+        file_types=["image"], label="Upload a picture (deleted as soon as it is read)", height=100,
         elem_id="upload",
     )  # fmt: skip
     _html(markup.step(2, "Person", "click one, or draw a box"))
     stage = _html(
-        markup.NO_PICTURE, js_on_load=_script("stage.js"), elem_id="stage", min_height=120
+        markup.NO_PICTURE, js_on_load=_script("stage.js"), elem_id="stage", min_height=100
     )
     with gr.Accordion("Type a box", open=False), gr.Row():
         text = gr.Textbox(

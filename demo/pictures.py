@@ -19,7 +19,7 @@ from person_search.gallery.match import Match
 
 logger = logging.getLogger(__name__)
 
-PERSON_SIZE = (180, 300)
+PERSON_SIZE = (216, 288)
 """Width and height of the picture of a person, pixels: twice what the page shows."""
 CARD_FRAME_WIDTH = 360
 LARGE_SIDE = 1600
@@ -28,8 +28,8 @@ STAGE_SIDE = 1400
 """Longest side of the visitor's own picture, pixels."""
 JPEG_QUALITY = 82
 MISSING = "data:image/svg+xml;base64," + base64.b64encode(
-    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 180 300" width="180" height="300">'
-    b'<rect width="180" height="300" fill="#8884"/><path d="M60 120l60 60m0-60l-60 60" '
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 216 288" width="216" height="288">'
+    b'<rect width="216" height="288" fill="#8884"/><path d="M78 114l60 60m0-60l-60 60" '
     b'stroke="#888" stroke-width="6"/></svg>'
 ).decode("ascii")
 """What is shown for a frame that cannot be read any more."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from person_search.gallery.searcher import PersonSearcher
 
 DRAWN = Path("output/app")
+DRAWN_FILE = "drawn-city.db"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     searcher = load_searcher(args)
     uris, examples = args.gallery, []
     if uris is None:
-        uris, examples = [str(DRAWN / "gallery.db")], prepare_drawn_gallery(DRAWN, searcher)
+        uris, examples = [str(DRAWN / DRAWN_FILE)], prepare_drawn_gallery(DRAWN, searcher)
     galleries = open_galleries(uris, searcher, args.footage)
     try:
         app = build_app(Service(searcher, {g.label: g for g in galleries}, examples))
@@ -137,7 +138,7 @@ def prepare_drawn_gallery(root: Path, searcher: "PersonSearcher") -> list[Path]:
     """Draw the world and index it, as far as that is not done; return the example pictures.
 
     Args:
-        root: folder of the drawn frames and of ``gallery.db``.
+        root: folder of the drawn frames and of `DRAWN_FILE`.
         searcher: the model.
 
     Raises:
@@ -158,7 +159,7 @@ def prepare_drawn_gallery(root: Path, searcher: "PersonSearcher") -> list[Path]:
 
         footage, examples = draw_footage(root / "drawn", on_progress=show)
     with GalleryIndex.open_or_create(
-        str(root / "gallery.db"),
+        str(root / DRAWN_FILE),
         fingerprint=searcher.fingerprint,
         embedding_dim=searcher.embedding_dim,
     ) as index:

@@ -77,6 +77,7 @@ MAY_PRINT = {
     "info.py",
     "command.py",
     "search_drawn_gallery.py",
+    "serve.py",
     "shrink_weights.py",
 }
 MAX_LINES = 350

@@ -1,0 +1,108 @@
+"""Starting the page: logins, arguments, the drawn gallery."""
+
+import argparse
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PIL.ExifTags import Base as Tag
+
+from demo import login, serve
+from demo.actions import Gallery
+from demo.start_gallery import choose_examples, draw_footage
+from person_search.synthetic.world import DrawnPerson
+
+
+def try_login(check, user, password):
+    return asyncio.run(check(user, password))
+
+
+def test_a_login_needs_both_and_repeated_failures_are_slow(monkeypatch):
+    monkeypatch.setattr(login, "LONGEST_DELAY", 0.05)
+    check = login.make_check("ann", "sécret")
+    assert try_login(check, "ann", "sécret")
+    assert not try_login(check, "bob", "sécret")
+    assert not any(try_login(check, "ann", f"guess{i}") for i in range(login.FREE_TRIES))
+
+    async def many():
+        return await asyncio.gather(*(check("ann", f"x{i}") for i in range(8)))
+
+    started = time.perf_counter()
+    assert not any(asyncio.run(many()))
+    # One after the other, however many come at once.
+    assert time.perf_counter() - started > 8 * 0.05 * 0.9
+    assert try_login(check, "ann", "sécret")
+
+
+def test_passwords_come_from_the_environment_or_a_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("PAGE_PASSWORD", "one")
+    (tmp_path / "password").write_text("two\n")
+    (tmp_path / "empty").write_text("\n")
+    assert login.read_password("PAGE_PASSWORD", None) == "one"
+    assert login.read_password(None, tmp_path / "password") == "two"
+    assert login.read_password(None, None) is None
+    with pytest.raises(ValueError, match=r"the password is empty.*NOT_SET"):
+        login.read_password("NOT_SET", None)
+    with pytest.raises(ValueError, match="empty"):
+        login.read_password(None, tmp_path / "empty")
+    with pytest.raises(ValueError, match="expected one of them"):
+        login.read_password("PAGE_PASSWORD", tmp_path / "password")
+    with pytest.raises(FileNotFoundError):
+        login.read_password(None, tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--host", "0.0.0.0"], "others can reach the page"),
+        (["--host", "example.org"], "others can reach the page"),
+        (["--user", "ann"], "got only --user"),
+        (["--password-env", "HOME"], "got only a password"),
+        (["--config-file", "x.yaml"], "belong together"),
+    ],
+)
+def test_serving_refuses_before_anything_is_loaded(arguments, message):
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser)
+    with pytest.raises(ValueError, match=message):
+        serve.run(parser.parse_args(arguments))
+
+
+def test_drawn_footage_has_cameras_and_times_and_is_drawn_once(tmp_path):
+    seen = []
+    arguments = {"num_frames": 4, "num_examples": 2}
+    footage, examples = draw_footage(
+        tmp_path / "drawn", **arguments, on_progress=lambda *done: seen.append(done)
+    )
+    frames = sorted(footage.rglob("*.jpg"))
+    assert len(frames) == 4 and len(examples) == 2 and seen[-1] == (6, 6)
+    assert all(frame.name.startswith(frame.parent.name) for frame in frames)
+    tags = Image.open(frames[0]).getexif().get_ifd(Tag.ExifOffset)
+    assert tags[Tag.DateTimeOriginal].startswith("2025:06:02 ")
+    assert tags[Tag.OffsetTimeOriginal] == "+00:00"
+    before = frames[0].stat().st_mtime_ns
+    assert draw_footage(tmp_path / "drawn", **arguments) == (footage, examples)
+    assert frames[0].stat().st_mtime_ns == before
+    with pytest.raises(FileExistsError, match="remove it"):
+        draw_footage(tmp_path / "drawn", num_frames=5)
+
+
+def test_examples_show_people_that_other_frames_show_too():
+    def person(identity, height=150):
+        return DrawnPerson(identity, (0, 0, 50, height), 1.0)
+
+    often = [[person(1), person(2, height=60)] for _ in range(4)]
+    frames = [[person(9), person(8)], *often, [person(-1), person(-1)], [person(1), person(2)]]
+    assert choose_examples(frames, 1) == [6]
+    assert sorted(choose_examples(frames, 7)) == list(range(7))
+    assert choose_examples([], 2) == []
+
+
+def test_labels_of_galleries_are_unique():
+    taken = [Gallery("town", None, Path("x"))]
+    assert serve._label("a/town.db", "gallery", []) == "town"
+    assert serve._label("a/town.db", "east", []) == "town: east"
+    assert serve._label("b/town.db", "gallery", taken) == "town (b/town.db)"
+    assert serve._beside("http://h:1", "g").name == "g"
