@@ -183,6 +183,8 @@ def test_a_full_size_model_can_be_exported(name, format, tmp_path, monkeypatch):
             *("MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "INPUT.MIN_SIZE_TEST", "0"),
             # Each goes through a res5.
             *("MODEL.RPN.POST_NMS_TOPK_TEST", "40"),
+            # An untrained detector is sure of nobody.
+            *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.05"),
         ],
     )
     torch.manual_seed(1)
