@@ -1,7 +1,7 @@
 """How search results are written: a table to read, or one JSON object for programs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +72,7 @@ def answer_to_json(answer: SearchAnswer) -> str:
     content = {
         "gallery": answer.gallery,
         "name": answer.name,
-        "queries": [{"image": q.image, "box": list(q.box)} for q in answer.queries],
+        "queries": [{"image": q.image, "box": _round_box(q.box)} for q in answer.queries],
         "threshold": answer.threshold,
         "in_gallery": answer.is_in_gallery,
         "matches": [
@@ -85,12 +85,17 @@ def answer_to_json(answer: SearchAnswer) -> str:
 def _match_to_dict(match: "Match") -> dict[str, Any]:
     return {
         "image": match.image,
-        "box": [round(float(v), 2) for v in match.box_xyxy],
+        "box": _round_box(match.box_xyxy),
         "score": round(float(match.score), 6),
         "similarity": round(float(match.similarity), 6),
         "camera": match.camera,
         "timestamp": match.timestamp,
     }
+
+
+def _round_box(box: Iterable[float]) -> list[float]:
+    """Return a box in hundredths of a pixel."""
+    return [round(float(v), 2) for v in box]
 
 
 def format_choice(query: OpenQuery) -> str:
@@ -122,7 +127,7 @@ def choices_to_json(gallery: str, name: str, queries: Sequence[OpenQuery]) -> st
                 "people": [
                     {
                         "number": number,
-                        "box": [round(float(v), 2) for v in box],
+                        "box": _round_box(box),
                         "score": round(float(score), 6),
                     }
                     for number, (box, score) in enumerate(

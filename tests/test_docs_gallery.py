@@ -1,0 +1,95 @@
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from person_search.cli import main
+from person_search.synthetic.world import World
+from person_search.synthetic.world_spec import PRESETS
+
+ROOT = Path(__file__).resolve().parent.parent
+GUIDE = (ROOT / "docs/gallery.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line
+    for block in re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL)
+    for line in block.split("\n")
+]
+
+
+def test_every_option_named_in_the_guide_exists(capsys):
+    names = set(re.findall(r"person-search (\w+)", "\n".join(COMMANDS)))
+    assert {"index", "search", "info", "remove", "merge", "store", "calibrate"} <= names
+    for line in COMMANDS:
+        found = re.search(r"(?:person-search|person_search\.cli) (\w+)", line)
+        if found is None:
+            continue
+        with pytest.raises(SystemExit):
+            main([found[1], "--help"])
+        text = capsys.readouterr().out
+        for option in re.findall(r"(?<= )--[\w-]+", line[found.end() :]):
+            assert option in text, f"{found[1]} {option}"
+
+
+def _write_clip(path):
+    """Ten seconds of drawn frames, one a second."""
+    world = World(PRESETS["drawn-cuhk"])
+    frames = [world.draw(2200 + number).image for number in range(10)]
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 1, (width, height))
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+
+
+@pytest.mark.slow
+def test_every_command_of_the_guide_runs(tmp_path):
+    """In the order of the guide, in one folder; the store in the background."""
+    _write_clip(tmp_path / "clip.mp4")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "REPOSITORY": str(ROOT), "PYTHONPATH": str(ROOT)}
+    stores = []
+    try:
+        for line in filter(None, COMMANDS):
+            command = line.replace("19530", port)
+            log = (tmp_path / "log.txt").open("w+")
+            process = subprocess.Popen(
+                ["bash", "-ec", f"exec {command}" if " store " in command else command],
+                cwd=tmp_path,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+            if " store " in command:
+                stores.append(process)
+                while "Ctrl-C" not in (tmp_path / "log.txt").read_text():
+                    assert process.poll() is None, (tmp_path / "log.txt").read_text()
+            else:
+                status = process.wait(600)
+                text = (tmp_path / "log.txt").read_text()
+                print(f"$ {line}\n{text.rpartition(chr(13))[2]}")
+                assert status == 0, f"{line}\n{text}"
+            log.close()
+    finally:
+        for process in stores:
+            process.terminate()
+            process.wait(30)
+    (example,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", example],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.count(".jpg") == 3, done.stderr
+    assert stores
+    for name in ("people.png", "matches.png", "model.onnx", "threshold.json"):
+        assert (tmp_path / name).stat().st_size
