@@ -24,6 +24,19 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     assert "tensor" in capsys.readouterr().out
 
 
+def test_the_gallery_example_runs(tmp_path, monkeypatch, capsys):
+    (example,) = re.findall(r"```python\n(from person_search.gallery.*?)```", README, re.DOTALL)
+    world = World(PRESETS["tiny-cuhk"])
+    (tmp_path / "footage").mkdir()
+    for index, name in enumerate(("footage/a.jpg", "footage/b.jpg")):
+        cv2.imwrite(str(tmp_path / name), world.draw(index).image)
+    (tmp_path / "someone.jpg").write_bytes((tmp_path / "footage/a.jpg").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    first = capsys.readouterr().out.splitlines()[0].split()
+    assert float(first[0]) > 0.999 and first[1] == str(tmp_path / "footage/a.jpg")
+
+
 def test_the_losses_example_runs():
     (example,) = re.findall(r"```python\n(import torch\n.*?)```", README, re.DOTALL)
     names: dict = {}
