@@ -27,6 +27,10 @@ from person_search.gallery.people import People
 MODEL = {"fingerprint": FINGERPRINT, "embedding_dim": DIM}
 
 
+def _queries(seed, count=5):
+    return unit(np.random.default_rng(seed).normal(size=(count, DIM)))
+
+
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     return tmp_path_factory.mktemp("galleries") / "gallery.db"
@@ -52,10 +56,6 @@ def gallery(shared):
     """An empty gallery."""
     shared.remove(missing=True)  # no frame of these tests is a file
     return shared
-
-
-def _queries(seed, count=5):
-    return unit(np.random.default_rng(seed).normal(size=(count, DIM)))
 
 
 @pytest.mark.parametrize("one_per_frame", [True, False])
@@ -98,6 +98,29 @@ def test_least_similarity(filled):
     assert 0 < len(expected) < 50
     assert_matches(index.search(query, top=50, min_similarity=0.4), expected, entries)
     assert index.search(query, min_similarity=1.0) == []
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [{}, {"one_per_frame": False}, {"rerank": True}, {"context_embeddings": _queries(5)}],
+    ids=["best", "all", "rerank", "context"],
+)
+def test_frames_are_left_out(filled, wish):
+    """As the frame that a query was taken from is."""
+    index, entries = filled
+    own, people = next(entry for entry in entries if len(entry[1].boxes) > 1)
+    query = people.embeddings[0]
+    assert own.name in [m.image for m in index.search(query, **wish)]
+    found = index.search(query, top=30, without=[own.name, "/nowhere/else.jpg"], **wish)
+    assert len(found) == 30
+    assert own.name not in [m.image for m in found]
+
+
+def test_frames_left_out_change_nothing_else(filled):
+    index, entries = filled
+    names = [frame.name for frame, _ in entries[::2]]
+    expected = search_by_numpy(entries[1::2], _queries(6)[0], 40)
+    assert_matches(index.search(_queries(6)[0], top=40, without=names), expected, entries)
 
 
 def test_several_pictures_of_one_person_are_fused(filled):

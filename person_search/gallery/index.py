@@ -13,20 +13,10 @@ from typing import Any
 import numpy as np
 
 from person_search.gallery.approximate import IndexOptions
-from person_search.gallery.engine import (
-    Engine,
-    GalleryError,
-    connect,
-    disconnect,
-    hide_password,
-)
+from person_search.gallery.engine import Engine, GalleryError, connect, disconnect, hide_password
 from person_search.gallery.match import Match
 from person_search.gallery.people import People
-from person_search.gallery.ranking import (
-    best_per_frame,
-    check_embeddings,
-    fuse_embeddings,
-)
+from person_search.gallery.ranking import best_per_frame, check_embeddings, fuse_embeddings
 from person_search.gallery.rows import StoredFrame, StoredPerson, frame_id, to_match, to_people
 from person_search.gallery.searching import check_range, find_nearest, find_refined, make_filter
 from person_search.gallery.store import Store, list_names
@@ -215,6 +205,7 @@ class GalleryIndex:
         fingerprint: str | None = None,
         context_embeddings: np.ndarray | None = None,
         rerank: bool = False,
+        without: Sequence[str] = (),
     ) -> list[Match]:
         """Find the people most similar to one person.
 
@@ -232,6 +223,8 @@ class GalleryIndex:
             context_embeddings: (K, D) people beside the query, by falling score: the best frames
                 are sorted anew by whether these are there too (`match_with_context`).
             rerank: Sort the best frames anew by k-reciprocal neighbours (`rerank_candidates`).
+            without: Names of frames to leave out, such as the one that the query was taken from,
+                as the protocols do.
 
         Returns:
             Best first; ties by name of the frame, then by place in it. Exact, unless the gallery
@@ -247,13 +240,14 @@ class GalleryIndex:
         query = fuse_embeddings(rows)
         check_range(top, min_similarity)
         expression = make_filter(cameras, since, until)
+        left_out = [frame_id(name) for name in without]
         if context_embeddings is None and not rerank:
-            people = find_nearest(store, query, expression, top, one_per_frame)
+            people = find_nearest(store, query, expression, top, one_per_frame, left_out)
         else:
             beside = None
             if context_embeddings is not None:
                 beside = check_embeddings(context_embeddings, store.embedding_dim, "context")
-            people = find_refined(store, query, expression, top, beside, rerank)
+            people = find_refined(store, query, expression, top, beside, rerank, left_out)
             people = best_per_frame(people) if one_per_frame else people
         least = -math.inf if min_similarity is None else min_similarity
         return [to_match(p) for p in people if p.similarity >= least][:top]

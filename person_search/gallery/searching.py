@@ -1,7 +1,7 @@
 """Asking a gallery's database for the people most similar to a query."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -57,7 +57,12 @@ def check_range(top: int, min_similarity: float | None) -> None:
 
 
 def find_nearest(
-    store: Store, query: np.ndarray, expression: str, top: int, one_per_frame: bool
+    store: Store,
+    query: np.ndarray,
+    expression: str,
+    top: int,
+    one_per_frame: bool,
+    without: Collection[str] = (),
 ) -> list[StoredPerson]:
     """Return the most similar people of complete frames, best first, without embeddings.
 
@@ -71,9 +76,10 @@ def find_nearest(
         expression: A filter, or "".
         top: At most so many.
         one_per_frame: Only the best of each frame.
+        without: Ids of frames to leave out.
     """
     found: list[StoredPerson] = []
-    seen: set[str] = set()
+    seen: set[str] = set(without)
     limit = min(MAX_ROWS, max(_FIRST_SHARE * top, _FIRST_LEAST))
     while True:
         people = store.nearest(query, limit, expression, sorted(seen))
@@ -99,6 +105,7 @@ def find_refined(
     top: int,
     context: np.ndarray | None,
     rerank: bool,
+    without: Collection[str] = (),
 ) -> list[StoredPerson]:
     """Find the best frames and sort all their people anew, by their context or by neighbours.
 
@@ -109,13 +116,15 @@ def find_refined(
         top: Frames wanted; CANDIDATE_FRAMES are looked at, if more.
         context: (K, D) people beside the query, or None.
         rerank: Whether neighbours decide.
+        without: Ids of frames to leave out.
 
     Raises:
         GalleryError: If both are asked for.
     """
     if context is not None and rerank:
         raise GalleryError("context matching and re-ranking exclude each other; choose one")
-    best = find_nearest(store, query, expression, max(top, CANDIDATE_FRAMES), one_per_frame=True)
+    wanted = max(top, CANDIDATE_FRAMES)
+    best = find_nearest(store, query, expression, wanted, one_per_frame=True, without=without)
     people = [
         replace(p, similarity=float(p.embedding @ query))
         for p in store.people_of([p.frame for p in best])
