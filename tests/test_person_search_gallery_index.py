@@ -538,3 +538,19 @@ def test_nobody_is_found_in_frames_without_people(gallery):
     assert gallery.search(_queries(21)[0]) == []
     assert (gallery.info().frames, gallery.info().people) == (1, 0)
     assert len(gallery.people_of("/empty.jpg")) == 0
+
+
+def test_similarities_are_cosines_of_embeddings_that_half_precision_left_off_one(gallery):
+    """The engine multiplies without dividing by norms: 1.001 would rank before what is nearer."""
+    query = unit(np.eye(DIM)[0])
+    near = unit(np.stack([query + 0.010 * np.eye(DIM)[1], query + 0.011 * np.eye(DIM)[2]]))
+    frames = [make_frame("/near.jpg"), make_frame("/nearly.jpg")]
+    for frame, embedding, norm in zip(frames, near, (0.9985, 1.0015), strict=True):
+        people = replace(
+            make_people(np.random.default_rng(0), 1),
+            embeddings=(norm * embedding[None]).astype(np.float32),
+        )
+        gallery.put([(frame, people)])
+    matches = gallery.search(query)
+    assert [match.image for match in matches] == ["/near.jpg", "/nearly.jpg"]
+    np.testing.assert_allclose([m.similarity for m in matches], near @ query, atol=1e-6)

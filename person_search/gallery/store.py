@@ -32,6 +32,9 @@ from person_search.gallery.rows import (
 )
 
 VERSION = 1
+# The inner product, which is the cosine of vectors of unit norm as all here are. The engine takes
+# half the time for it: for COSINE it computes the norm of every row in every search.
+METRIC = "IP"
 MARK = "person_search_gallery"
 # The database returns no more rows to one question.
 MAX_ROWS = 16_384
@@ -170,7 +173,7 @@ class Store:
             filter=" and ".join(parts),
             limit=limit,
             output_fields=PERSON_FIELDS,
-            search_params={"metric_type": "COSINE", "params": self.options.search_params(limit)},
+            search_params={"metric_type": METRIC, "params": self.options.search_params(limit)},
         )[0]
         return [to_person(hit["entity"], hit["distance"]) for hit in hits]
 
@@ -276,12 +279,12 @@ def _create_collection(
             schema.add_field(field, DataType.FLOAT)
         schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=embedding_dim)
         build: dict[str, Any] = {"index_type": options.index_type, "params": options.build_params()}
-        indexes.add_index("embedding", metric_type="COSINE", **build)
+        indexes.add_index("embedding", metric_type=METRIC, **build)
     else:
         schema.add_field("num_people", DataType.INT64)
         # The engine wants a vector in every collection.
         schema.add_field("unused", DataType.FLOAT_VECTOR, dim=2)
-        indexes.add_index("unused", index_type="FLAT", metric_type="COSINE")
+        indexes.add_index("unused", index_type="FLAT", metric_type=METRIC)
     engine.call(
         "create_collection",
         "making the gallery",

@@ -183,6 +183,9 @@ def _person_rows(frame: FrameLike, people: People) -> Iterator[dict[str, Any]]:
     boxes = np.asarray(people.boxes, np.float32).tolist()
     scores = np.asarray(people.scores, np.float32).tolist()
     embeddings = np.asarray(people.embeddings, np.float32)
+    # Half precision may have left a norm a little off one, which the search takes it to be.
+    norms = np.linalg.norm(embeddings, axis=-1, keepdims=True)
+    embeddings = np.where(abs(norms - 1) > 1e-6, embeddings / norms, embeddings)
     for number, box in enumerate(boxes):
         yield {
             "id": f"{own_id}_{number}",
