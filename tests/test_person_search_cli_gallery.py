@@ -156,7 +156,8 @@ def test_people_are_listed_and_numbered_to_choose_from(run, world, tmp_path):
     assert lefts == sorted(lefts) and len(lefts) > 1
     # Each number finds its own box, in the same frame.
     number = len(lefts)
-    _, text, _ = run(*search, f"{query_frame}#{number}", "--json")
+    assert json.loads(run(*search, f"{query_frame}#{number}", "--json")[1])["matches"] == []
+    _, text, _ = run(*search, f"{query_frame}#{number}", "--own-frame", "--json")
     (match,) = json.loads(text)["matches"]
     assert match["box"] == choice["people"][-1]["box"] and match["similarity"] > 0.999
 

@@ -1,6 +1,7 @@
 """What ``person-search search`` prints and asks of the gallery, without a gallery or a model."""
 
 import json
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from person_search.cli import main
 from person_search.commands import search as command
 from person_search.commands.output import SearchAnswer, answer_to_json, format_answer
-from person_search.commands.query import ChosenQuery
+from person_search.commands.query import ChosenQuery, absolute_name
 from person_search.gallery.match import Match
 from person_search.gallery.people import People
 from person_search.gallery.times import parse_time
@@ -134,7 +135,20 @@ def test_every_option_reaches_the_gallery(index):
         "fingerprint": "f" * 64,
         "context_embeddings": None,
         "rerank": True,
+        "without": [os.path.abspath("street.png")],
     }
+
+
+def test_the_querys_own_frame_is_left_out_unless_asked_for(index):
+    assert _search("--query", "./street.png#1", "--query", "street.png#2") == 0
+    assert index.options["without"] == [os.path.abspath("street.png")] * 2
+    assert _search("--query", "street.png#1", "--own-frame") == 0
+    assert index.options["without"] == []
+
+
+def test_names_of_queries_are_those_of_the_gallery():
+    assert absolute_name("/a/../b.jpg") == "/b.jpg"
+    assert absolute_name("c.mp4#frame=7") == os.path.abspath("c.mp4") + "#frame=7"
 
 
 def test_several_pictures_are_one_person(index):

@@ -3,6 +3,7 @@
 Letters: N people found in a picture, D embedding size.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,6 +152,12 @@ def is_crop(boxes: np.ndarray, width: int, height: int) -> bool:
         return height > width
     x1, y1, x2, y2 = boxes[0].tolist()
     return len(boxes) == 1 and (x2 - x1) * (y2 - y1) >= CROP_SHARE * width * height
+
+
+def absolute_name(image: str) -> str:
+    """Return the name that a picture or video frame has in a gallery."""
+    file, number = split_frame_name(image)
+    return os.path.abspath(file) + ("" if number is None else f"#frame={number}")
 
 
 def read_query_image(name: str) -> np.ndarray:

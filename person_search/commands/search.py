@@ -31,6 +31,7 @@ from person_search.commands.query import (
     ChosenQuery,
     OpenQuery,
     QueryText,
+    absolute_name,
     choose_person,
     parse_query,
     read_query_image,
@@ -58,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_filters(parser)
     parser.add_argument(
         "--all", action="store_true", help="show everybody, not only the best match of each frame"
+    )
+    parser.add_argument(
+        "--own-frame",
+        action="store_true",
+        help="show the query's own frame too, where it is in the gallery",
     )
     order = parser.add_mutually_exclusive_group()
     order.add_argument(
@@ -151,6 +157,7 @@ def search(
         # Nobody beside the query: there is no context to prefer.
         context_embeddings=beside if len(beside) else None,
         rerank=args.rerank,
+        without=[] if args.own_frame else [absolute_name(query.image) for query in queries],
     )
     return SearchAnswer(
         index.uri, args.name, queries, matches, searcher.threshold, args.min_similarity
