@@ -81,20 +81,22 @@ def test_queries_without_sense_are_refused(text):
 
 
 @pytest.mark.parametrize(
-    ("boxes", "size", "expected"),
+    ("boxes", "size", "is_nobody", "expected"),
     [
-        ([], (60, 120), True),
-        ([], (120, 60), False),
-        ([], (60, 60), False),
-        ([[5, 5, 55, 115]], (60, 120), True),
-        ([[0, 0, 60, 60]], (60, 120), True),  # exactly half of it
-        ([[0, 0, 60, 59]], (60, 120), False),
-        ([[10, 0, 110, 50]], (120, 50), True),
-        ([[5, 5, 55, 115], [0, 0, 20, 20]], (60, 120), False),
+        ([], (60, 120), True, True),
+        ([], (60, 120), False, False),
+        ([], (120, 60), True, False),
+        ([], (60, 60), True, False),
+        ([[5, 5, 55, 115]], (60, 120), True, True),
+        ([[0, 0, 60, 60]], (60, 120), False, True),  # exactly half of it
+        ([[0, 0, 60, 59]], (60, 120), False, False),
+        ([[-20, -20, 60, 59]], (60, 120), False, False),  # half of it only with what is outside
+        ([[10, 0, 110, 50]], (120, 50), False, True),
+        ([[0, 0, 20, 20], [5, 5, 55, 115]], (60, 120), False, True),  # somebody behind
     ],
 )
-def test_what_is_a_crop(boxes, size, expected):
-    assert is_crop(np.float32(boxes).reshape(-1, 4), *size) is expected
+def test_what_is_a_crop(boxes, size, is_nobody, expected):
+    assert is_crop(np.float32(boxes).reshape(-1, 4), *size, is_nobody=is_nobody) is expected
 
 
 def test_a_box_is_taken_as_it_is(picture):
@@ -123,10 +125,12 @@ def test_several_people_must_be_chosen_from(picture):
     assert found.people.boxes[:, 0].tolist() == [10, 80, 150] and found.size == (WIDTH, HEIGHT)
 
 
-def test_a_crop_is_meant_whole(picture):
+def test_a_crop_is_meant_whole_and_looked_at_with_room(picture):
+    """The room is three times the height: 390 x 693 pixels about 60 x 130."""
     searcher = FakeSearcher([], [])
     chosen = choose_person(searcher, QueryText(picture((60, 130))))
-    assert chosen.box == (0, 0, 60, 130) == searcher.asked[0]
+    assert chosen.box == (0, 0, 60, 130)
+    assert searcher.asked == [(316, 130, 376, 260)]
 
 
 def test_nobody_to_choose_from_is_said(picture):

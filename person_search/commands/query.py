@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from person_search.gallery.crops import embed_person, fills_picture, surround
 from person_search.gallery.images import read_frame, split_frame_name
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]
 
 FORMS = "IMG, IMG:x1,y1,x2,y2 or IMG#NUMBER"
-CROP_SHARE = 0.5
-"""Share of the picture that its only person must fill for the picture to be a crop of a person."""
 SAME_PERSON_IOU = 0.5
 """Overlap from which on a person found in the picture is the one asked for."""
 
@@ -105,7 +104,7 @@ def choose_person(
     """Find out who is meant, and embed them.
 
     Without a box or number the whole picture is meant if it `is_crop`; else the people found in it
-    must be chosen from.
+    must be chosen from. Somebody who fills the picture is given room, see `embed_person`.
 
     Args:
         searcher: the model.
@@ -117,47 +116,62 @@ def choose_person(
             person of this number, or nobody to choose from.
     """
     image = read_query_image(query.image)
-    height, width = image.shape[:2]
-    whole = (0.0, 0.0, float(width), float(height))
     if query.box is not None and not want_context:
         return _embed_box(searcher, query.image, image, query.box)
+    if query.box is None and query.person is None:
+        return _choose_alone(searcher, query.image, image)
     (people,) = searcher.find([image])
-    people = people.select(np.argsort(people.boxes[:, ::2].sum(axis=1), kind="stable"))
+    people = _from_left_to_right(people)
     if query.box is not None:
         return _embed_box(searcher, query.image, image, query.box, people)
-    if query.person is not None:
-        return _take_number(query, people, want_context)
-    if is_crop(people.boxes, width, height):
-        return _embed_box(searcher, query.image, image, whole)
-    if len(people.boxes) == 0:
+    return _take_number(query, people, want_context)
+
+
+def _choose_alone(
+    searcher: "PersonSearcher", name: str, image: np.ndarray
+) -> ChosenQuery | OpenQuery:
+    """Decide what a picture without a box or number means."""
+    height, width = image.shape[:2]
+    with_room = surround(image)
+    people, seen_with_room = searcher.find([image, with_room.image])
+    boxes = with_room.to_picture(seen_with_room.boxes)
+    is_nobody = len(people.boxes) == 0
+    if is_crop(boxes, width, height, is_nobody=is_nobody):
+        return _embed_box(searcher, name, image, (0.0, 0.0, float(width), float(height)))
+    if is_nobody:
         raise ValueError(
-            f"nobody was found in {query.image} ({width} x {height} pixels); give a box: "
-            f"{query.image}:x1,y1,x2,y2"
+            f"nobody was found in {name} ({width} x {height} pixels); give a box: "
+            f"{name}:x1,y1,x2,y2"
         )
-    return OpenQuery(query.image, people, (width, height))
+    return OpenQuery(name, _from_left_to_right(people), (width, height))
 
 
-def is_crop(boxes: np.ndarray, width: int, height: int) -> bool:
+def is_crop(boxes: np.ndarray, width: int, height: int, *, is_nobody: bool) -> bool:
     """Say whether a picture shows one person and little else.
 
-    That is so if exactly one person is found and fills at least `CROP_SHARE` of the picture, or
-    nobody is found and the picture is taller than wide.
+    That is so if somebody found in it fills at least half of it, or if nobody is found and it is
+    taller than wide.
 
     Args:
-        boxes: (N, 4) people found, (x1, y1, x2, y2) in original pixels.
+        boxes: (N, 4) people found when the picture has room around it, without which the detector
+            misses most people who fill a picture: (x1, y1, x2, y2) in original pixels.
         width: of the picture, pixels.
         height: likewise.
+        is_nobody: whether nobody is found in the picture as it is.
     """
-    if len(boxes) == 0:
-        return height > width
-    x1, y1, x2, y2 = boxes[0].tolist()
-    return len(boxes) == 1 and (x2 - x1) * (y2 - y1) >= CROP_SHARE * width * height
+    if any(fills_picture(box, width, height) for box in boxes):
+        return True
+    return is_nobody and height > width
 
 
 def absolute_name(image: str) -> str:
     """Return the name that a picture or video frame has in a gallery."""
     file, number = split_frame_name(image)
     return os.path.abspath(file) + ("" if number is None else f"#frame={number}")
+
+
+def _from_left_to_right(people: "People") -> "People":
+    return people.select(np.argsort(people.boxes[:, ::2].sum(axis=1), kind="stable"))
 
 
 def read_query_image(name: str) -> np.ndarray:
@@ -179,7 +193,7 @@ def _embed_box(
     box: Box,
     people: "People | None" = None,
 ) -> ChosenQuery:
-    (embedding,) = searcher.embed(image, np.array([box], np.float32))
+    embedding = embed_person(searcher, image, box)
     beside = np.zeros((0, searcher.embedding_dim), np.float32)
     if people is not None:
         beside = _by_score(people, _overlaps(box, people.boxes) < SAME_PERSON_IOU)
