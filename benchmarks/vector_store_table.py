@@ -23,7 +23,8 @@ seriously, p95 with a grain of salt: single queries that had to wait for other j
 brackets is the CPU time of a query, of client and engine together, which others hardly change: the
 wall time on a quiet machine is near it, or less where a query uses both cores. A store with an
 engine process of its own (Milvus Lite 2.5, PostgreSQL) suffers most from busy cores, since every
-step from one process or thread to the next waits for its turn.
+step from one process or thread to the next waits for its turn. The search threads of Milvus Lite
+2.5 also lower their priority to nice 10; for these numbers they were put back to their client's.
 """
 CRASH_INTRO = """A process inserts batches of {batch:,} rows and writes down every batch that
 the store has acknowledged, until `kill -9` at a random moment. A new process opens what is there,

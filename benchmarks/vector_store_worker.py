@@ -71,9 +71,11 @@ def query(store: Store, options: dict) -> dict:
     store.open()
     opened = time.perf_counter()
     store.search(questions[KINDS[0]][0])
+    answered = time.perf_counter()
+    even_priorities(find_engine_pids(store))
     result: dict = {
         "open_seconds": opened - begin,
-        "open_and_first_query_seconds": time.perf_counter() - begin,
+        "open_and_first_query_seconds": answered - begin,
         "rows": store.count(),
         "queries": count,
     }
@@ -223,12 +225,24 @@ def find_engine_pids(store: Store) -> list[int]:
     return sorted(pids)
 
 
+def even_priorities(pids: list[int]) -> None:
+    """Give all threads of an engine this process's priority.
+
+    The search threads of Milvus Lite 2.5 lower theirs to nice 10, and would hardly get their turn
+    beside the jobs that run on this machine.
+    """
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), os.getpriority(os.PRIO_PROCESS, 0))
+
+
 def read_cpu_seconds(pids: list[int]) -> float:
     """Return the CPU time of this process and of others so far, all threads together."""
     ticks = 0
     for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
+        # Also of children that have ended: PostgreSQL starts processes for a single query.
+        ticks += sum(map(int, fields[11:15]))
     return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
