@@ -19,6 +19,8 @@ from person_search.gallery.store import MAX_ROWS, Store
 # People asked for at first, for each frame wanted; frames hold several, who look alike.
 _FIRST_SHARE = 4
 _FIRST_LEAST = 64
+# Where everybody counts: for ties with the last one, and people of frames that a kill left half.
+_SPARE = 16
 _GROWTH = 4
 # Context matching and re-ranking look at this many of the best frames, or at ``top`` if more.
 CANDIDATE_FRAMES = 100
@@ -80,10 +82,11 @@ def find_nearest(
     """
     found: list[StoredPerson] = []
     seen: set[str] = set(without)
-    limit = min(MAX_ROWS, max(_FIRST_SHARE * top, _FIRST_LEAST))
+    wanted = max(_FIRST_SHARE * top, _FIRST_LEAST) if one_per_frame else top + _SPARE
+    limit = min(MAX_ROWS, wanted)
     while True:
         people = store.nearest(query, limit, expression, sorted(seen))
-        complete = store.frames(list(dict.fromkeys(p.frame for p in people)))
+        complete = store.present_frames(list(dict.fromkeys(p.frame for p in people)))
         fresh = [p for p in people if p.frame in complete]
         if one_per_frame:
             found = sort_by_similarity([*found, *best_per_frame(sort_by_similarity(fresh))])
