@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from demo.inputs import Box, check_box
+from person_search.gallery.crops import embed_person, find_filling
 from person_search.gallery.footage import BrokenFile, FootageOptions, list_footage
 from person_search.gallery.images import (
     ImageError,
@@ -166,8 +167,13 @@ def read_upload(file: str | Path) -> np.ndarray:
 
 
 def find_people(searcher: "PersonSearcher", image: np.ndarray) -> People:
-    """Find the people of a picture, from left to right: what their numbers follow."""
+    """Find the people of a picture, from left to right: what their numbers follow.
+
+    Somebody who fills the picture, a crop, is looked for again with room around it.
+    """
     (people,) = searcher.find([image])
+    if len(people) <= 1:
+        people = find_filling(searcher, image) or people
     order = np.argsort(people.boxes[:, ::2].sum(axis=1), kind="stable")
     return people.select(order)
 
@@ -180,7 +186,7 @@ def choose_person(searcher: "PersonSearcher", query: Query, box: Box) -> Query:
     """
     number = query.number_of(box)
     if number is None:
-        embeddings = searcher.embed(query.image, np.array([box], np.float32))
+        embeddings = embed_person(searcher, query.image, box)[None]
     else:
         embeddings = query.people.embeddings[number - 1 : number]
     return Query(query.image, query.people, tuple(box), embeddings)

@@ -97,6 +97,25 @@ def test_a_crop_without_people_is_searched_whole():
     assert chosen.box == (0.0, 0.0, 40.0, 80.0)
 
 
+def test_the_person_who_fills_a_picture_is_looked_for_with_room():
+    class NeedsRoom(ColorSearcher):
+        """Sees nobody who touches the border, as detectors often do."""
+
+        def _find(self, image):
+            people = super()._find(image)
+            return people.select((people.boxes[:, :2] > 0).all(axis=1))
+
+    crop = np.full((80, 40, 3), (90, 150, 120), np.uint8)
+    crop[4:, 4:] = (220, 30, 30)
+    assert len(NeedsRoom().find([crop])[0]) == 1
+    tight = crop[4:, 4:].copy()
+    tight[0] = tight[:, 0] = tight[:, -1] = (90, 150, 120)
+    tight[1:, 0] = (220, 30, 30)
+    assert len(NeedsRoom().find([tight])[0]) == 0
+    people = actions.find_people(NeedsRoom(), tight)
+    assert len(people) == 1 and people.boxes[0].tolist() == [0, 0, 36, 76]
+
+
 def test_several_people_need_a_choice():
     image = draw_colors(["red", "blue"])
     with pytest.raises(ValueError, match=r"found 2 people.*a number from 1 to 2"):

@@ -7,7 +7,6 @@ from person_search.commands.query import (
     OpenQuery,
     QueryText,
     choose_person,
-    is_crop,
     parse_query,
 )
 from person_search.gallery.people import People
@@ -80,23 +79,40 @@ def test_queries_without_sense_are_refused(text):
         parse_query(text)
 
 
+class FindsWithRoom(FakeSearcher):
+    """Finds one person, in a box of the picture's pixels, but only where that has room."""
+
+    def __init__(self, box, size):
+        super().__init__([], [])
+        self.box, self.size = np.float32([box]), size
+
+    def find(self, images, batch_size=4):
+        (image,) = images
+        width, height = self.size
+        if image.shape[:2] == (height, width):
+            return [self.people]
+        corner = [(image.shape[1] - width) // 2, (image.shape[0] - height) // 2]
+        return [People(self.box + np.float32(corner * 2), SCORES[:1], np.eye(4)[:1])]
+
+
 @pytest.mark.parametrize(
-    ("boxes", "size", "is_nobody", "expected"),
+    ("box", "expected"),
     [
-        ([], (60, 120), True, True),
-        ([], (60, 120), False, False),
-        ([], (120, 60), True, False),
-        ([], (60, 60), True, False),
-        ([[5, 5, 55, 115]], (60, 120), True, True),
-        ([[0, 0, 60, 60]], (60, 120), False, True),  # exactly half of it
-        ([[0, 0, 60, 59]], (60, 120), False, False),
-        ([[-20, -20, 60, 59]], (60, 120), False, False),  # half of it only with what is outside
-        ([[10, 0, 110, 50]], (120, 50), False, True),
-        ([[0, 0, 20, 20], [5, 5, 55, 115]], (60, 120), False, True),  # somebody behind
+        ((0, 0, 60, 60), (0, 0, 60, 60)),  # exactly half of it
+        ((-20, 5, 45, 110), (0, 5, 45, 110)),
+        ((1, 1, 59, 119), (0, 0, 60, 120)),  # as good as all of it
     ],
 )
-def test_what_is_a_crop(boxes, size, is_nobody, expected):
-    assert is_crop(np.float32(boxes).reshape(-1, 4), *size, is_nobody=is_nobody) is expected
+def test_who_fills_the_picture_is_meant(picture, box, expected):
+    chosen = choose_person(FindsWithRoom(box, (60, 120)), QueryText(picture((60, 120))))
+    assert isinstance(chosen, ChosenQuery)
+    assert chosen.box == expected
+
+
+@pytest.mark.parametrize("box", [(0, 0, 120, 29), (-60, 0, 50, 60)])
+def test_who_fills_less_of_a_wide_picture_is_not_meant(picture, box):
+    with pytest.raises(ValueError, match="nobody was found"):
+        choose_person(FindsWithRoom(box, (120, 60)), QueryText(picture((120, 60))))
 
 
 def test_a_box_is_taken_as_it_is(picture):

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from person_search.gallery.crops import MAX_HEIGHT, embed_person, fills_picture, surround
+from person_search.gallery.crops import (
+    MAX_HEIGHT,
+    embed_person,
+    fills_picture,
+    find_filling,
+    surround,
+)
 from person_search.gallery.searcher import PersonSearcher, default_model
 from person_search.synthetic.world import World
 from person_search.synthetic.world_spec import PRESETS
@@ -50,8 +56,13 @@ def test_a_crop_is_recognised_by_the_shipped_model():
         alone = searcher.embed(crop, [whole])[0] @ people.embeddings[row]
         with_room = embed_person(searcher, crop, whole) @ people.embeddings[row]
         assert with_room > 0.8 and with_room > alone + 0.2
+        found = find_filling(searcher, crop)
+        assert len(found) == 1 and fills_picture(found.boxes[0], *crop.shape[1::-1])
+        assert (found.boxes >= 0).all() and (found.boxes[0, 2:] <= crop.shape[1::-1]).all()
+        assert found.embeddings[0] @ people.embeddings[row] > 0.8
         # In its frame the person is taken as the searcher takes it.
         box = tuple(people.boxes[row].tolist())
         np.testing.assert_array_equal(
             embed_person(searcher, frame, box), searcher.embed(frame, [box])[0]
         )
+    assert find_filling(searcher, frame) is None, "nobody fills a panorama"

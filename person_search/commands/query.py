@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from person_search.gallery.crops import embed_person, fills_picture, surround
+from person_search.gallery.crops import embed_person, find_filling
 from person_search.gallery.images import read_frame, split_frame_name
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ def choose_person(
 ) -> ChosenQuery | OpenQuery:
     """Find out who is meant, and embed them.
 
-    Without a box or number the whole picture is meant if it `is_crop`; else the people found in it
-    must be chosen from. Somebody who fills the picture is given room, see `embed_person`.
+    Without a box or number the person who fills the picture is meant (`find_filling`), or all of it
+    where nobody is found and it is taller than wide; else the people found must be chosen from.
 
     Args:
         searcher: the model.
@@ -132,36 +132,19 @@ def _choose_alone(
 ) -> ChosenQuery | OpenQuery:
     """Decide what a picture without a box or number means."""
     height, width = image.shape[:2]
-    with_room = surround(image)
-    people, seen_with_room = searcher.find([image, with_room.image])
-    boxes = with_room.to_picture(seen_with_room.boxes)
-    is_nobody = len(people.boxes) == 0
-    if is_crop(boxes, width, height, is_nobody=is_nobody):
+    alone = find_filling(searcher, image)
+    if alone is not None:
+        x1, y1, x2, y2 = (float(v) for v in alone.boxes[0])
+        return ChosenQuery(name, (x1, y1, x2, y2), alone.embeddings[0], alone.embeddings[:0])
+    (people,) = searcher.find([image])
+    if len(people) == 0 and height > width:
         return _embed_box(searcher, name, image, (0.0, 0.0, float(width), float(height)))
-    if is_nobody:
+    if len(people) == 0:
         raise ValueError(
             f"nobody was found in {name} ({width} x {height} pixels); give a box: "
             f"{name}:x1,y1,x2,y2"
         )
     return OpenQuery(name, _from_left_to_right(people), (width, height))
-
-
-def is_crop(boxes: np.ndarray, width: int, height: int, *, is_nobody: bool) -> bool:
-    """Say whether a picture shows one person and little else.
-
-    That is so if somebody found in it fills at least half of it, or if nobody is found and it is
-    taller than wide.
-
-    Args:
-        boxes: (N, 4) people found when the picture has room around it, without which the detector
-            misses most people who fill a picture: (x1, y1, x2, y2) in original pixels.
-        width: of the picture, pixels.
-        height: likewise.
-        is_nobody: whether nobody is found in the picture as it is.
-    """
-    if any(fills_picture(box, width, height) for box in boxes):
-        return True
-    return is_nobody and height > width
 
 
 def absolute_name(image: str) -> str:

@@ -5,19 +5,24 @@ times as large as anybody in training. Of 32 people of the drawn world, a tight 
 gives an embedding of similarity 0.38 to the person's own in the frame; with room around it 0.95.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
+    from person_search.gallery.people import People
     from person_search.gallery.searcher import PersonSearcher
 
 Box = tuple[float, float, float, float]
 
 CROP_SHARE = 0.5
 """Share of a picture that a person must fill for the picture to be a crop of that person."""
+TIGHT_SHARE = 0.72
+"""Share from which the picture's own border is the better box. Of 42 drawn people cut at their box,
+the whole crop has similarity 0.96 to them on average, with a tenth of margin each side 0.91, with
+a fifth 0.82; with this rule it is 0.94, 0.93 and 0.94."""
 ROOM = 3.0
 """Height of the picture with room, relative to the crop's. Twice gives 0.90, 4.5 times 0.95."""
 ASPECT = 16 / 9
@@ -77,16 +82,49 @@ def surround(image: np.ndarray) -> Surrounded:
     return Surrounded(outer, left, top, (inner_width / width, inner_height / height))
 
 
-def fills_picture(box: np.ndarray | Box, width: int, height: int) -> bool:
-    """Say whether a box, as far as it is inside, takes at least `CROP_SHARE` of a picture.
+def fills_picture(
+    box: np.ndarray | Box, width: int, height: int, share: float = CROP_SHARE
+) -> bool:
+    """Say whether a box, as far as it is inside, takes at least a share of a picture.
 
     Args:
         box: (x1, y1, x2, y2) in original pixels.
         width: of the picture, pixels.
         height: likewise.
+        share: 0..1.
     """
     x1, y1, x2, y2 = np.clip(np.asarray(box, np.float64), 0, [width, height] * 2)
-    return bool((x2 - x1) * (y2 - y1) >= CROP_SHARE * width * height)
+    return bool((x2 - x1) * (y2 - y1) >= share * width * height)
+
+
+def find_filling(searcher: "PersonSearcher", image: np.ndarray) -> "People | None":
+    """Find the person who fills a picture, whom the detector often misses without room.
+
+    Args:
+        searcher: the model.
+        image: (H, W, 3) uint8 RGB.
+
+    Returns:
+        One person, embedded with room, and boxed in the picture's pixels, by the whole picture
+        from `TIGHT_SHARE` on; None if nobody takes at least `CROP_SHARE` of it.
+    """
+    height, width = image.shape[:2]
+    with_room = surround(image)
+    (people,) = searcher.find([with_room.image])
+    boxes = with_room.to_picture(people.boxes).clip(0, np.array([width, height] * 2, np.float32))
+    filling = [row for row, box in enumerate(boxes) if fills_picture(box, width, height)]
+    if not filling:
+        return None
+    best = [max(filling, key=lambda row: float(people.scores[row]))]
+    found = replace(people.select(np.array(best)), boxes=boxes[best])
+    if not fills_picture(found.boxes[0], width, height, TIGHT_SHARE):
+        return found
+    whole = (0.0, 0.0, float(width), float(height))
+    return replace(
+        found,
+        boxes=np.array([whole], np.float32),
+        embeddings=embed_person(searcher, image, whole)[None],
+    )
 
 
 def embed_person(searcher: "PersonSearcher", image: np.ndarray, box: Box) -> np.ndarray:
