@@ -12,7 +12,7 @@ import gradio as gr
 from gradio.components.api_component import Api
 from gradio_client.utils import python_type_to_json_schema
 
-from demo import actions
+from demo import actions, additions
 from demo.actions import Gallery, SearchSettings, Service
 from demo.pictures import show_match
 from demo.uploads import MODEL, uploaded_file
@@ -157,11 +157,11 @@ class _Endpoints:
         files = files or []
         try:
             options = FootageOptions(camera, every=every, start=_time(start), time_from="exif")
-            report = actions.index_uploads(
+            report = additions.index_uploads(
                 self.service, self.service.gallery(gallery), files, options
             )
         finally:
-            actions.discard(files)
+            additions.discard(files)
         return report_to_json(report)
 
 

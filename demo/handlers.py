@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo import actions, markup
+from demo import actions, additions, markup
 from demo.actions import Query, SearchSettings, Service
 from demo.inputs import parse_box
 from person_search.gallery.footage import FootageOptions
@@ -175,14 +175,14 @@ class Handlers:
                 start=_time(begins),
                 time_from="exif",
             )
-            report = actions.index_uploads(
+            report = additions.index_uploads(
                 self.service, self.service.gallery(label), files or [], options,
                 lambda done, total: progress((done, total), desc="frames", unit="frames"),
             )  # fmt: skip
         except (ValueError, OSError) as error:
             return markup.note(str(error), "error"), None
         finally:
-            actions.discard(files or [])
+            additions.discard(files or [])
         return markup.index_report(report, label), None
 
 

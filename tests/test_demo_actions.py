@@ -8,7 +8,7 @@ import pytest
 from helpers_demo import FINGERPRINT, ColorSearcher, draw_colors
 from PIL import Image
 
-from demo import actions, markup, pictures
+from demo import actions, additions, markup, pictures
 from demo.actions import Answer, Gallery, Query, SearchSettings, Service
 from demo.inputs import check_box, parse_box
 from person_search.gallery.footage import FootageOptions
@@ -209,7 +209,7 @@ def test_uploads_are_kept_once_and_found_unchanged(service, tmp_path):
         # Where the name tries to leave the folder, its dots and slashes are only letters.
         file = save_upload(uploads, "my ..%2F photo.png", ["red", "blue"])
         seen: list = []
-        report = actions.index_uploads(
+        report = additions.index_uploads(
             service, gallery, [file], FootageOptions(), lambda *d, s=seen: s.append(d)
         )
         assert (report.frames_added, report.people_added, report.frames_unchanged) == expected
@@ -223,7 +223,7 @@ def test_broken_uploads_are_listed_by_their_senders_name_and_not_kept(service, t
     good = save_upload(tmp_path / "up", "good.png", ["red"])
     bad = tmp_path / "up" / "bad.jpg"
     bad.write_bytes(b"\xff\xd8 cut off")
-    report = actions.index_uploads(service, service.gallery(None), [good, bad], FootageOptions())
+    report = additions.index_uploads(service, service.gallery(None), [good, bad], FootageOptions())
     (broken,) = report.broken
     assert broken.name == "bad.jpg" and broken.reason.startswith("bad.jpg")
     assert report.frames_added == 1
@@ -235,18 +235,18 @@ def test_broken_uploads_are_listed_by_their_senders_name_and_not_kept(service, t
 def test_other_files_are_refused_and_nothing_is_kept(service, tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(ValueError, match=r"notes\.txt"):
-        actions.index_uploads(
+        additions.index_uploads(
             service, service.gallery(None), [tmp_path / "notes.txt"], FootageOptions()
         )
     with pytest.raises(ValueError, match="choose images or a video first"):
-        actions.index_uploads(service, service.gallery(None), [], FootageOptions())
+        additions.index_uploads(service, service.gallery(None), [], FootageOptions())
     assert not (tmp_path / "kept").exists()
 
 
 def test_a_confirmed_match_joins_the_query(service, tmp_path):
     gallery = service.gallery(None)
     file = save_upload(tmp_path / "up", "a.png", ["green", "blue"])
-    actions.index_uploads(service, gallery, [file], FootageOptions())
+    additions.index_uploads(service, gallery, [file], FootageOptions())
     query = make_query(["red"])
     query = actions.choose_person(service.searcher, query, actions.box_of_number(query, 1))
     (match, *_) = gallery.index.search(query.embeddings * [[0, 1, 0]] + [[0, 0.1, 0]], top=1)

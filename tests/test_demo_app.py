@@ -17,7 +17,8 @@ pytest.importorskip("pymilvus", reason="needs the extra gallery")
 
 from gradio_client import Client, handle_file
 
-from demo.actions import Gallery, Service, index_uploads
+from demo.actions import Gallery, Service
+from demo.additions import index_uploads
 from demo.app import build_app, launch_app, upload_folder
 from demo.login import make_check
 from person_search.gallery.footage import FootageOptions

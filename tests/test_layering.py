@@ -10,6 +10,12 @@ PACKAGES = ("reid_heads", "person_search", "demo")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 CROP_PIPELINE = ("reid_heads.data", "reid_heads.evaluation", "reid_heads.train_net")
+MODEL_CODE = "person_search.modeling"
+GALLERY_WITHOUT_TORCH = (
+    *("approximate", "crops", "drawing", "engine", "footage", "images", "index", "indexing"),
+    *("match", "onnx_network", "people", "people_drawing", "ranking", "read_ahead", "rows"),
+    *("searching", "store", "summary", "threshold_file", "times", "video", "writing"),
+)
 # For the modules under each prefix: prefixes that they must not import.
 FORBIDDEN = {
     "reid_heads": ("person_search", "demo"),
@@ -56,6 +62,11 @@ FORBIDDEN = {
         "torchvision",
         "detectron2.modeling",
     ),
+    # What keeps, reads and draws galleries works with an exported model, without PyTorch.
+    **{
+        f"person_search.gallery.{name}": ("torch", "torchvision", "detectron2", MODEL_CODE)
+        for name in GALLERY_WITHOUT_TORCH
+    },
     "person_search.synthetic": (
         "person_search.modeling",
         "person_search.evaluation",

@@ -1,0 +1,81 @@
+"""Footage that visitors add to a gallery."""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from demo.actions import Gallery, Service
+from person_search.gallery.footage import BrokenFile, FootageOptions, list_footage
+from person_search.gallery.indexing import IndexReport, index_footage
+
+
+def keep_uploads(files: Sequence[str | Path], folder: Path) -> list[Path]:
+    """Move uploaded files to where the gallery keeps them, under names of their content.
+
+    The same file twice is one file, so that indexing it again finds it unchanged.
+
+    Args:
+        files: images and videos in a temporary folder; gone afterwards.
+        folder: of the gallery; made if missing.
+
+    Returns:
+        Where they are now, absolute.
+
+    Raises:
+        ValueError: a file is neither an image nor a video by its name.
+        OSError: the folder cannot be written to.
+    """
+    uploads = list_footage([Path(file) for file in files], FootageOptions())
+    kept = []
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    for upload in uploads:
+        with open(upload, "rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()[:12]
+        name = re.sub(r"[^\w.-]+", "_", upload.name)[-80:]
+        target = folder / f"{digest}-{name}"
+        # First beside it: a name of the gallery always means a whole file.
+        arriving = target.with_name(f".{target.name}.part")
+        shutil.move(upload, arriving)
+        arriving.replace(target)
+        kept.append(target)
+    return kept
+
+
+def discard(files: Sequence[str | Path]) -> None:
+    """Delete what is left of uploaded files, after a mistake for one."""
+    for file in files:
+        Path(file).unlink(missing_ok=True)
+
+
+def index_uploads(
+    service: Service,
+    gallery: Gallery,
+    files: Sequence[str | Path],
+    options: FootageOptions,
+    on_progress: Callable[[int, int | None], None] | None = None,
+) -> IndexReport:
+    """Add uploaded images and videos to a gallery; broken ones are listed and not kept.
+
+    Raises:
+        ValueError: nothing was uploaded, or a file is neither an image nor a video.
+        GalleryError: the gallery cannot be written.
+    """
+    if not files:
+        raise ValueError("no files given; choose images or a video first")
+    kept = keep_uploads(files, gallery.footage)
+    report = index_footage(
+        gallery.index, service.searcher, kept, options, progress=False, on_progress=on_progress
+    )
+    # A sender knows the file's name, not the one under which it was kept.
+    senders = {str(path): path.name.partition("-")[2] for path in kept}
+    broken = []
+    for file in report.broken:
+        name = senders.get(file.name, file.name)
+        broken.append(BrokenFile(name, file.reason.replace(file.name, name)))
+        if file.name in senders:
+            Path(file.name).unlink(missing_ok=True)
+    return replace(report, broken=broken)
