@@ -1,7 +1,7 @@
 """Measure how fast footage is indexed, where the time goes, and how fast a gallery answers.
 
 Run:  nice -n -5 python benchmarks/gallery_speed.py [--parts indexing queries] [--frames 400]
-          [--sizes 10000 100000 1000000] [--dims 128 256] [--approximate]
+          [--sizes 10000 100000 1000000] [--dims 128 256]
 
 Indexing takes the drawn frames of `datasets/drawn-cuhk` (`person-search draw`) and the model that
 comes with the code. Galleries to ask are filled with made-up people, four to a frame, and asked
@@ -26,8 +26,6 @@ WORKER = Path(__file__).with_name("gallery_speed_worker.py")
 WORK = Path("output/gallery_speed")
 THREADS = 2
 FOOTAGE = Path("datasets/drawn-cuhk/Image/SSM")
-# As many as there are cells in which 1,000 rows are each.
-IVF_ROWS_PER_LIST = 1000
 
 
 def run_step(step: str, options: dict) -> dict:
@@ -51,18 +49,16 @@ def describe_run() -> dict:
     }
 
 
-def measure_queries(size: int, dim: int, approximate: bool, work: Path) -> dict:
+def measure_queries(size: int, dim: int, work: Path) -> dict:
     """Fill a gallery in one process, ask it in another."""
     path = work / f"people{size}_{dim}.db"
     path.unlink(missing_ok=True)
-    options: dict = {"path": str(path), "size": size, "dim": dim, "approximate": None}
-    if approximate:
-        lists = max(size // IVF_ROWS_PER_LIST, 16)
-        options["approximate"] = {"index_type": "IVF_FLAT", "nlist": lists, "nprobe": lists // 8}
+    options = {"path": str(path), "size": size, "dim": dim}
     run = describe_run()
     try:
         return {
-            **options,
+            "size": size,
+            "dim": dim,
             "fill": run_step("fill", options),
             **run_step("ask", options),
             "run": run,
@@ -87,7 +83,6 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=400, help="to index (default 400)")
     parser.add_argument("--sizes", nargs="+", type=int, default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--dims", nargs="+", type=int, default=[128, 256], help="at most 256")
-    parser.add_argument("--approximate", action="store_true", help="ask approximate indexes, too")
     parser.add_argument("--work", type=Path, default=WORK, help="3 GB free for a million people")
     args = parser.parse_args()
     work = args.work.resolve()
@@ -99,9 +94,7 @@ def main() -> None:
         save(content, "indexing", {**run_step("index", options), "run": run})
     for size in args.sizes if "queries" in args.parts else []:
         for dim in args.dims:
-            for approximate in (False, True) if args.approximate else (False,):
-                key = f"queries_{size}_{dim}" + ("_approximate" if approximate else "")
-                save(content, key, measure_queries(size, dim, approximate, work))
+            save(content, f"queries_{size}_{dim}", measure_queries(size, dim, work))
     print(write_table(content, RESULTS))
 
 

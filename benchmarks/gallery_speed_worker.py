@@ -113,10 +113,7 @@ def fill(options: dict) -> dict:
     size, dim = options["size"], options["dim"]
     seconds, last = 0.0, 0.0
     step = PEOPLE_PER_FRAME * FRAMES_A_PUT
-    gallery = GalleryIndex.create(
-        options["path"], fingerprint=FINGERPRINT, embedding_dim=dim,
-        approximate=options["approximate"],
-    )  # fmt: skip
+    gallery = GalleryIndex.create(options["path"], fingerprint=FINGERPRINT, embedding_dim=dim)
     with gallery:
         entries = make_entries(size, dim)
         for first in range(0, size // PEOPLE_PER_FRAME, FRAMES_A_PUT):

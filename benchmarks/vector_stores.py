@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -80,6 +81,8 @@ class Bench:
     def life(self) -> dict:
         """Ask PyPI for the releases of the store's packages."""
         result = {}
+        pinned = dict(package.split("==") for package in self.candidate.packages if "==" in package)
+        used = {name.split("[")[0]: version for name, version in pinned.items()}
         for package in self.candidate.tracked:
             with urllib.request.urlopen(
                 f"https://pypi.org/pypi/{package}/json", timeout=60
@@ -94,6 +97,8 @@ class Bench:
             year_ago = f"{datetime.now(UTC).year - 1}{datetime.now(UTC):-%m-%d}"
             result[package] = {
                 "first": min(dates.values()),
+                "used": used[package],
+                "used_date": dates[used[package]],
                 "newest": newest,
                 "newest_date": dates[newest],
                 "releases": len(dates),
@@ -265,7 +270,10 @@ def read_licence(distribution: importlib.metadata.Distribution) -> str:
         if fields.get(name):
             return fields[name].splitlines()[0]
     kinds = [c for c in fields.get_all("Classifier", []) if c.startswith("License ::")]
-    return kinds[0].rpartition(":: ")[2] if kinds else "none named in the wheel"
+    if kinds:
+        return kinds[0].rpartition(":: ")[2]
+    said = re.search(r"under the ([\w. -]{1,30}) licen[sc]e", fields.get_payload() or "")
+    return f"{said[1]}, by its description" if said else "none named in the wheel"
 
 
 def describe_run() -> dict:
