@@ -164,11 +164,12 @@ def read_upload(file: str | Path) -> np.ndarray:
 def find_people(searcher: "PersonSearcher", image: np.ndarray) -> People:
     """Find the people of a picture, from left to right: what their numbers follow.
 
-    Somebody who fills the picture, a crop, is looked for again with room around it.
+    Where somebody fills the picture, it is a crop of that one person: what else the detector sees
+    in it, without room around it, are parts.
     """
-    (people,) = searcher.find([image])
-    if len(people) <= 1:
-        people = find_filling(searcher, image) or people
+    people = find_filling(searcher, image)
+    if people is None:
+        (people,) = searcher.find([image])
     order = np.argsort(people.boxes[:, ::2].sum(axis=1), kind="stable")
     return people.select(order)
 

@@ -84,7 +84,9 @@ def stage(query: Query) -> str:
     if query.box is not None and chosen is None:
         outlines.append(_outline(0, query.box, width, height, True, "data-own"))
     return (
-        f'<div class="ps-stage" data-width="{width}" data-height="{height}">'
+        f'<div class="ps-stage" data-width="{width}" data-height="{height}" '
+        # An upright picture, such as a crop, must not fill several screens.
+        f'style="max-width:max(10rem,{65 * width / height:.1f}vh)">'
         f'<img src="{show_whole(query.image)}" alt="Your picture, {width} by {height} pixels" '
         f'draggable="false">{"".join(outlines)}<div class="ps-band" hidden></div></div>'
         f"{_stage_note(query)}"
