@@ -82,49 +82,23 @@ def find_nearest(
     """
     found: list[StoredPerson] = []
     seen: set[str] = set(without)
-    is_complete: dict[str, bool] = {}
     wanted = max(_FIRST_SHARE * top, _FIRST_LEAST) if one_per_frame else top + _SPARE
     limit = min(MAX_ROWS, wanted)
     while True:
         people = store.nearest(query, limit, expression, sorted(seen))
-        candidates = sort_by_similarity(people)
+        complete = store.present_frames(list(dict.fromkeys(p.frame for p in people)))
+        fresh = [p for p in people if p.frame in complete]
         if one_per_frame:
-            candidates = sort_by_similarity([*found, *best_per_frame(candidates)])
+            found = sort_by_similarity([*found, *best_per_frame(sort_by_similarity(fresh))])
             seen.update(p.frame for p in people)
-        found = _first_complete(store, candidates, top, is_complete)
+        else:
+            found = sort_by_similarity(fresh)
         if len(people) < limit:
-            return found
-        has_all = len(found) == top and people[-1].similarity < found[-1].similarity
-        if has_all or (limit == MAX_ROWS and (len(found) == top or not one_per_frame)):
-            return found
+            return found[:top]
+        has_all = len(found) >= top and people[-1].similarity < found[top - 1].similarity
+        if has_all or (limit == MAX_ROWS and (len(found) >= top or not one_per_frame)):
+            return found[:top]
         limit = min(MAX_ROWS, _GROWTH * limit)
-
-
-def _first_complete(
-    store: Store, people: Sequence[StoredPerson], top: int, is_complete: dict[str, bool]
-) -> list[StoredPerson]:
-    """Return the first ``top`` people of complete frames, asking for no more frames than needed.
-
-    The engine compares each id asked for with each frame: 64 ids among 250,000 frames take it as
-    long as the search itself.
-
-    Args:
-        store: Where.
-        people: In the order wanted.
-        top: At most so many.
-        is_complete: What is known already of frames, by id; is added to.
-    """
-    found: list[StoredPerson] = []
-    start = 0
-    while len(found) < top and start < len(people):
-        some = people[start : start + top - len(found)]
-        start += len(some)
-        unknown = [f for f in dict.fromkeys(p.frame for p in some) if f not in is_complete]
-        if unknown:
-            present = store.present_frames(unknown)
-            is_complete.update((frame, frame in present) for frame in unknown)
-        found += [p for p in some if is_complete[p.frame]]
-    return found
 
 
 def find_refined(

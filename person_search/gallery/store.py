@@ -138,12 +138,23 @@ class Store:
         return {row["id"]: to_frame(row) for row in rows}
 
     def present_frames(self, ids: Sequence[str]) -> set[str]:
-        """Return those of the frames that are there; much faster than `frames`."""
+        """Return those of the frames that are there; much faster than `frames`.
+
+        Of 250,000 frames the engine counts some in 1 ms, but takes 30 ms to return their ids.
+        Mostly all are there, and the number says so.
+
+        Args:
+            ids: Each once.
+        """
         found: set[str] = set()
         for start in range(0, len(ids), QUESTION_IDS):
             some = list(ids[start : start + QUESTION_IDS])
-            rows = self._call("get", "reading", self._frames, ids=some, output_fields=["id"])
-            found.update(row["id"] for row in rows)
+            expression = any_of("id", some)
+            rows = self._call("query", "counting", self._frames, expression, ["count(*)"])
+            if rows[0]["count(*)"] < len(some):
+                rows = self._call("query", "reading", self._frames, expression, ["id"])
+                some = [row["id"] for row in rows]
+            found.update(some)
         return found
 
     def all_frames(self, expression: str = "") -> Iterator[StoredFrame]:
