@@ -28,16 +28,16 @@ step from one process or thread to the next waits for its turn. The search threa
 """
 CHOICE = """The gallery uses Milvus Lite 2.5.1 with pymilvus 2.6: of the stores that lost nothing
 to `kill -9`, it is the only one that is embedded, answers in tens of milliseconds, and whose very
-client speaks, by the URI alone, to an open-source server and cluster. By speed alone Qdrant
-Edge is the better engine at every size: it answers faster, with filters several times, opens
-faster, and is a third of the install. But it is in beta, and a Qdrant server needs another client.
-LanceDB and PostgreSQL let a second process read beside the writer, for which the gallery needs
-`person-search store`. LanceDB answers several times slower, and its cluster is commercial;
-PostgreSQL wants a server process of a user that is not root, and takes several times as long where
-no filter helps it. Milvus Lite 3 is a rewrite that takes several times as long for a query; the last
-release of the 2.5 line is of June 2025, which is the choice's main risk. Every store is asked by its cosine
-here; the gallery asks Milvus for the inner product of its unit vectors, the same numbers for about
-half of the engine's CPU time (`gallery_speed.md`)."""
+client speaks, by the URI alone, to an open-source server and cluster. By speed alone Qdrant Edge is
+the better engine at every size: it answers faster, with filters several times, opens faster, and is
+a third of the install. But it is in beta, and a Qdrant server needs another client. LanceDB and
+PostgreSQL let a second process read beside the writer, for which the gallery needs `person-search
+store`. LanceDB answers several times slower, and its cluster is commercial; PostgreSQL wants a
+server process of a user that is not root, and takes several times as long where no filter helps it.
+Milvus Lite 3 is a rewrite that takes several times as long for a query; the last release of the 2.5
+line is of June 2025, which is the choice's main risk. Every store is asked by its cosine here; the
+gallery asks Milvus for the inner product of its unit vectors, the same numbers for about half of
+the engine's CPU time."""
 CRASH_INTRO = """A process inserts batches of {batch:,} rows and writes down every batch that
 the store has acknowledged, until `kill -9` at a random moment. A new process opens what is there,
 compares rows with what they should be (the first ten and last twenty acknowledged batches value by
