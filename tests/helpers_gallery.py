@@ -1,6 +1,8 @@
 """Random galleries, and what a search of them must return, by plain numpy."""
 
 import hashlib
+import time
+from pathlib import Path
 
 import numpy as np
 
@@ -90,3 +92,23 @@ def assert_holds(index, entries):
         "query", "test", f"{index.name}_people", filter="", output_fields=["count(*)"]
     )
     assert rows[0]["count(*)"] == sum(len(people) for _, people in entries)
+
+
+def engine_processes(path):
+    """Ids of the engine processes that hold a gallery file."""
+    found = []
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = command.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[0].endswith(b"lib/milvus") and str(path).encode() in words:
+            found.append(int(command.parent.name))
+    return found
+
+
+def wait_until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)

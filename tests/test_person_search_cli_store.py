@@ -3,35 +3,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_gallery import DIM, FINGERPRINT, make_entries
+from helpers_gallery import DIM, FINGERPRINT, engine_processes, make_entries, wait_until
 
 from person_search.cli import main
 from person_search.gallery.index import GalleryError, GalleryIndex
-
-
-def _engines(path):
-    """Ids of the engine processes that hold a gallery file."""
-    found = []
-    for command in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = command.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if words[0].endswith(b"lib/milvus") and str(path).encode() in words:
-            found.append(int(command.parent.name))
-    return found
-
-
-def _wait_for(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -48,7 +26,7 @@ def start_store(tmp_path):
                 stderr=subprocess.STDOUT,
             )
         started.append(process)
-        _wait_for(lambda: "Ctrl-C" in log.read_text() or process.poll() is not None, 60)
+        wait_until(lambda: "Ctrl-C" in log.read_text() or process.poll() is not None, 60)
         assert process.poll() is None, log.read_text()
         return process, log.read_text().partition("--gallery ")[2].split()[0]
 
@@ -72,7 +50,9 @@ def test_a_store_shares_a_gallery_and_leaves_nothing_behind(start_store, tmp_pat
 
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
-    assert not _engines(path) and sorted(p.name for p in tmp_path.glob("*g.db*")) == ["g.db"]
+    assert not engine_processes(path) and sorted(p.name for p in tmp_path.glob("*g.db*")) == [
+        "g.db"
+    ]
     with GalleryIndex.open(path) as index:
         assert index.info().frames == 6
 
@@ -81,10 +61,10 @@ def test_a_store_shares_a_gallery_and_leaves_nothing_behind(start_store, tmp_pat
 def test_a_killed_store_takes_its_engine_along(start_store, tmp_path):
     path = tmp_path / "g.db"
     process, _ = start_store(path)
-    assert len(_engines(path)) == 1
+    assert len(engine_processes(path)) == 1
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    _wait_for(lambda: not _engines(path))
+    wait_until(lambda: not engine_processes(path))
     # And the lock of the killed one keeps nobody out.
     with GalleryIndex.create(path, fingerprint=FINGERPRINT, embedding_dim=DIM) as index:
         assert index.info().frames == 0

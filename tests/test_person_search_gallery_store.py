@@ -17,11 +17,13 @@ from helpers_gallery import (
     FINGERPRINT,
     assert_holds,
     assert_matches,
+    engine_processes,
     make_entries,
     make_frame,
     make_people,
     search_by_numpy,
     unit,
+    wait_until,
 )
 
 pytest.importorskip("pymilvus")
@@ -33,26 +35,6 @@ from person_search.gallery.index import GalleryIndex, list_galleries
 
 MODEL = {"fingerprint": FINGERPRINT, "embedding_dim": DIM}
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def _engine_processes(path):
-    """Process ids of the engines of a file."""
-    found = []
-    for command in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = command.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if words[0].endswith(b"lib/milvus") and str(path).encode() in words:
-            found.append(int(command.parent.name))
-    return found
-
-
-def _wait_until(condition, timeout=20):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +156,7 @@ def test_an_engine_that_cannot_read_its_file_leaves_nothing_running(tmp_path):
     path.write_bytes(whole[:200] + b"\xff" * (len(whole) - 200))
     with pytest.raises(GalleryError, match=r"the engine cannot open .* bring back a copy"):
         GalleryIndex.open(path)
-    assert not _engine_processes(path)
+    assert not engine_processes(path)
     assert path.read_bytes()[200:] == b"\xff" * (len(whole) - 200)
 
 
@@ -184,14 +166,14 @@ def test_one_engine_serves_a_file_until_its_last_user_leaves(tmp_path, monkeypat
     first = GalleryIndex.create(path, **MODEL)
     monkeypatch.chdir(tmp_path)
     second = GalleryIndex.open("gallery.db")  # the same file
-    assert len(_engine_processes(path)) == 1
+    assert len(engine_processes(path)) == 1
     first.put(entries)
     assert_holds(second, entries)
     first.close()
     first.close()
     assert_holds(second, entries)
     second.close()
-    assert not _engine_processes(path)
+    assert not engine_processes(path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["gallery.db"]
 
 
@@ -200,7 +182,7 @@ def test_an_engine_that_dies_is_reported_at_once_and_can_be_opened_again(tmp_pat
     entries = make_entries(np.random.default_rng(1), 9)
     with GalleryIndex.create(path, **MODEL) as index:
         index.put(entries)
-        (engine,) = _engine_processes(path)
+        (engine,) = engine_processes(path)
         os.kill(engine, 9)
         started = time.monotonic()
         with pytest.raises(GalleryError, match="has ended or does not answer; open the gallery"):
@@ -234,7 +216,7 @@ def test_what_a_kill_while_creating_leaves_is_made_anew(tmp_path, monkeypatch):
         patch.setattr(Engine, "call", stop_at_frames)
         with pytest.raises(KeyboardInterrupt):
             GalleryIndex.create(path, **MODEL)
-    assert not _engine_processes(path)
+    assert not engine_processes(path)
     entries = make_entries(np.random.default_rng(2), 3)
     with GalleryIndex.open_or_create(path, **MODEL) as index:
         assert list_galleries(path) == ["gallery"]
@@ -418,7 +400,7 @@ def test_every_frame_is_there_once_after_kills(tmp_path, kills):
     )
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.split() == ["killed"] * kills
-    _wait_until(lambda: not _engine_processes(path))  # it ended with the process
+    wait_until(lambda: not engine_processes(path))  # it ended with the process
     entries = make_entries(np.random.default_rng(seed), 20 * kills + 20)
     with GalleryIndex.open(path) as index:
         assert_holds(index, entries)
