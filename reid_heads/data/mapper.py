@@ -17,7 +17,7 @@ from reid_heads.data.samplers import DRAW_KEY
 from reid_heads.data.seeding import seeded
 
 # Passed on as they are where a dataset dict has them.
-_LABELS = ("person_id", "cam_id", "image_id", "split", "domain")
+_LABELS = ("person_id", "cam_id", "image_id", "split", "domain", "modality")
 
 
 class CropMapper:
@@ -74,9 +74,9 @@ class CropMapper:
 
         Args:
             dataset_dict: ``file_name``, ``person_id``, ``cam_id``, ``image_id``, and optionally
-                ``split``, ``domain``, ``attributes``: one class number per group, (A,). With
-                ``bbox``, (x1, y1, x2, y2) in original pixels, the file is a frame that the crop is
-                cut from.
+                ``split``, ``domain``, ``modality``, ``attributes``: one class number per group,
+                (A,). With ``bbox``, (x1, y1, x2, y2) in original pixels, the file is a frame that
+                the crop is cut from.
 
         Returns:
             ``image``, (3, H, W) uint8 in the configured channel order, the labels, and at training
