@@ -6,9 +6,10 @@
 The rows: the OIM baseline, the SeqNet-like network, and ours with one level or several, without
 stage 1 or with it (STL), with each loss; and with more of the backbone shared. The headline rows
 take every seed, the others the first.
-Draws the sets first where they are missing. Started again, it resumes: finished runs are kept, an
-interrupted one continues from its last checkpoint. Writes a table and the numbers behind it to
-benchmarks/results/person_search_methods.*.
+Draws the sets first where they are missing. Started again, it resumes: runs whose numbers stand in
+benchmarks/results/person_search_methods.json, from this machine or another, are kept unless
+``--anew`` is given, and an interrupted one continues from its last checkpoint. Writes the table and
+the numbers behind it after each run.
 """
 
 import argparse
@@ -106,32 +107,62 @@ def main() -> None:
     for name in args.sets:
         draw = [sys.executable, "-m", "person_search.cli", "draw", "--set", name.replace("_", "-")]
         run_quietly(draw, threads=1)
-    first = args.seeds[0]
-    jobs = [(s, r, seed) for s in args.sets for seed in args.seeds for r in args.rows]
-    jobs = [(s, r, seed) for s, r, seed in jobs if seed == first or ROWS[r].is_headline]
-    # Headline rows first: an interrupted benchmark has the most of it then.
-    jobs.sort(key=lambda job: not ROWS[job[1]].is_headline)
+    # With overrides it is another benchmark.
+    runs = [] if args.anew or args.overrides else read_record()
+    jobs = list_jobs(args, {(run["set"], run["row"], run["seed"]) for run in runs})
     with concurrent.futures.ThreadPoolExecutor(args.processes) as pool:
         wanted = dict.fromkeys((s, seed) for s, r, seed in jobs if ROWS[r].stage1)
         stages = {key: pool.submit(train_stage1, *key, args.overrides) for key in wanted}
         futures = [pool.submit(train_row, *job, stages, args.overrides) for job in jobs]
         done = concurrent.futures.as_completed(futures)
         for future in tqdm(done, total=len(futures), desc="runs", disable=None):
-            future.result()
+            runs.append(future.result())
+            write_report(args, runs)
+    print(write_report(args, runs))
+
+
+def list_jobs(args: argparse.Namespace, finished: set[tuple[str, str, int]]) -> list[tuple]:
+    """Return the set, row and seed of each run that is asked for and not finished."""
+    first = args.seeds[0]
+    jobs = [(s, r, seed) for s in args.sets for seed in args.seeds for r in args.rows]
+    jobs = [(s, r, seed) for s, r, seed in jobs if seed == first or ROWS[r].is_headline]
+    # Headline rows first: an interrupted benchmark has the most of it then.
+    jobs.sort(key=lambda job: not ROWS[job[1]].is_headline)
+    return [job for job in jobs if job not in finished]
+
+
+def read_record() -> list[dict]:
+    """Return the runs of the results file, with the date and machine of each."""
+    path = RESULTS.with_suffix(".json")
+    if not path.is_file():
+        return []
+    report = json.loads(path.read_text())
+    if report["iterations"] != ITERATIONS:
+        raise ValueError(
+            f"{path} has runs of {report['iterations']} iterations, not {ITERATIONS}; --anew "
+            "replaces them"
+        )
+    return [{"date": report["date"], **run} for run in report["runs"]]
+
+
+def write_report(args: argparse.Namespace, runs: list[dict]) -> str:
+    """Write the numbers and the table of all runs so far; return the table."""
+    order = list(ROWS)
+    runs = sorted(runs, key=lambda r: (SETS.index(r["set"]), order.index(r["row"]), r["seed"]))
     report = {
         "date": datetime.date.today().isoformat(),
         "command": " ".join(["python", *sys.argv]),
         "machine": describe_machine(),
         "processes": args.processes,
         "iterations": ITERATIONS,
-        "seeds": args.seeds,
-        "runs": [future.result() for future in futures],
+        "seeds": sorted({run["seed"] for run in runs}),
+        "runs": runs,
     }
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
     table = format_tables(report)
     RESULTS.with_suffix(".md").write_text(table)
-    print(table)
+    return table
 
 
 def _parse() -> argparse.Namespace:
@@ -140,6 +171,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, a thread each")
+    parser.add_argument("--anew", action="store_true", help="keep no run of an earlier record")
     parser.add_argument("overrides", nargs="*", help="KEY VALUE pairs for every run")
     return parser.parse_args()
 
@@ -182,7 +214,8 @@ def train_row(
     config_file = f"configs/{dataset}/{row.config}.yaml"
     run = train("person_search", config_file, folder, settings, threads=1)
     minutes = stage1["minutes"] if stage1 else 0.0
-    return {**run, "set": dataset, "row": name, "seed": seed, "stage1_minutes": minutes}
+    facts = {"set": dataset, "row": name, "seed": seed, "stage1_minutes": minutes}
+    return {**run, **facts, "date": datetime.date.today().isoformat()}
 
 
 def format_tables(report: dict) -> str:
@@ -190,9 +223,9 @@ def format_tables(report: dict) -> str:
     lines = [
         "# Person search on the drawn sets",
         "",
-        f"{report['date']}, {report['machine']}, seeds {report['seeds']}; mean ± standard deviation"
-        " over the seeds where there are several, percent; batches of 4 frames, iterations: "
-        f"{report['iterations']}; {report['processes']} runs at a time with a thread each. Tail: "
+        f"{_describe_dates(report['runs'])}, {report['machine']}, seeds {report['seeds']}; mean ± "
+        "standard deviation over the seeds where there are several, percent; batches of 4 frames, "
+        f"iterations: {report['iterations']}; a thread a run, other runs beside it. Tail: "
         "the third of the test people who are seen least. Minutes: stage 1 + training and "
         f"evaluation. Command: `{report['command']}`",
     ]
@@ -201,6 +234,11 @@ def format_tables(report: dict) -> str:
         if runs:
             lines += ["", f"## {name}", "", *_format_table(runs)]
     return "\n".join(lines) + "\n"
+
+
+def _describe_dates(runs: list[dict]) -> str:
+    dates = sorted({run["date"] for run in runs})
+    return dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
 
 
 def _format_table(runs: list[dict]) -> list[str]:
