@@ -52,6 +52,9 @@ def _add_loss_keys(head: CfgNode) -> None:
             "TRIPLET": 0.0,
             "CENTER": 0.0,
             "ATTRIBUTES": 0.0,
+            "HETERO_CENTER_TRIPLET": 0.0,
+            "MMD_ID": 0.0,
+            "MMD": 0.0,
         }
     )
 
@@ -96,6 +99,12 @@ def _add_loss_keys(head: CfgNode) -> None:
     # Number of classes of each attribute group; the trainer checks it against the data.
     head.ATTRIBUTES = CfgNode({"CLASSES": ()})
 
+    # Visible-thermal: margin of the triplet loss on the centers of each identity in each modality;
+    # margin on the squared discrepancy (0..10) of an identity's two modalities, below which it is
+    # left alone. MMD, of the whole batch, has no setting.
+    head.HETERO_CENTER_TRIPLET = CfgNode({"MARGIN": 0.3})
+    head.MMD_ID = CfgNode({"MARGIN": 1.4})
+
 
 def add_crop_reid_config(cfg: CfgNode) -> None:
     """Add every key of crop ReID to a detectron2 config, ``MODEL.REID_HEAD`` among them."""
@@ -129,6 +138,10 @@ def add_crop_backbone_config(cfg: CfgNode) -> None:
 
 
 def _add_model_keys(cfg: CfgNode) -> None:
+    # MODEL.BACKBONE.NAME "build_two_stream_backbone": the ResNet whose stem and first stages are
+    # doubled, one set for visible and one for thermal images, and how many of its last stages both
+    # share: 2 is MMD-ReID's, 4 doubles the stem alone.
+    cfg.MODEL.TWO_STREAM = CfgNode({"BACKBONE": "build_reid_resnet_backbone", "SHARED_STAGES": 2})
     node = cfg.MODEL.CROP_REID
     # Embed each test crop and its mirror image, and take the mean.
     node.FLIP_TEST = False
@@ -168,9 +181,11 @@ def _add_input_keys(cfg: CfgNode) -> None:
 
     loader = cfg.DATALOADER.REID = CfgNode()
     # "random_identity": the classic pass over chunks of K images of an identity, where identities
-    # with more images come more often; "identity_uniform": each identity equally often.
+    # with more images come more often; "identity_uniform": each identity equally often;
+    # "cross_modality": the same, K images of each of the two modalities.
     loader.SAMPLER = "random_identity"
-    # K, images of each identity in a batch; SOLVER.IMS_PER_BATCH is P x K.
+    # K, images of each identity in a batch; SOLVER.IMS_PER_BATCH is P x K, and P x 2K with
+    # "cross_modality".
     loader.IMAGES_PER_IDENTITY = 4
     # Data of your own to register: (name, folder or CSV, "train" or "test") each; the names can
     # then stand in DATASETS.TRAIN and DATASETS.TEST.
@@ -181,6 +196,9 @@ def _add_solver_keys(cfg: CfgNode) -> None:
     # "SGD" (detectron2's), "Adam" or "AdamW".
     cfg.SOLVER.OPTIMIZER = "SGD"
     node = cfg.SOLVER.REID = CfgNode()
+    # Factor of the learning rate of the backbone's parameters: MMD-ReID trains it at a tenth of
+    # the rate of neck and classifiers.
+    node.BACKBONE_LR_FACTOR = 1.0
     # Length of training in epochs; MAX_ITER, STEPS and the periods then follow from the data. 0:
     # SOLVER and TEST are in iterations, as in detectron2.
     node.EPOCHS = 0

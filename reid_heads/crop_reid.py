@@ -14,7 +14,9 @@ import reid_heads.backbone
 import reid_heads.slim_resnet  # noqa: F401  (both register backbones)
 from reid_heads.heads import build_reid_head
 from reid_heads.heads.features import HeadFeatures
+from reid_heads.labels import VISIBLE
 from reid_heads.losses import ReIDLosses
+from reid_heads.two_stream import TwoStreamBackbone
 
 
 @META_ARCH_REGISTRY.register()
@@ -101,7 +103,7 @@ class CropReID(nn.Module):
         Args:
             batched_inputs: B dicts with ``image`` (3, H, W), values 0..255, all of one size; for
                 training also ``person_id`` and, where the config has an attribute loss,
-                ``attributes`` (A,) int64.
+                ``attributes`` (A,) int64. ``modality`` is ``VISIBLE`` where it is missing.
 
         Returns:
             In training named losses, else B dicts with ``embedding`` (D,) float32 of unit norm.
@@ -110,13 +112,16 @@ class CropReID(nn.Module):
             ValueError: if the crops differ in size.
         """
         images = self.preprocess(batched_inputs)
+        modalities = torch.tensor(
+            [d.get("modality", VISIBLE) for d in batched_inputs], device=self.device
+        )
         if not self.training:
-            return [{"embedding": row} for row in self.embed(images)]
+            return [{"embedding": row} for row in self.embed(images, modalities)]
         pids = torch.tensor([d["person_id"] for d in batched_inputs], device=self.device)
         attributes = None
         if all("attributes" in d for d in batched_inputs):
             attributes = torch.stack([d["attributes"] for d in batched_inputs]).to(self.device)
-        return self.losses(self.features(images), pids, attributes)
+        return self.losses(self.features(images, modalities), pids, attributes, modalities)
 
     def preprocess(self, batched_inputs: list[dict]) -> Tensor:
         """Stack and normalise the images; returns (B, 3, H, W)."""
@@ -130,14 +135,24 @@ class CropReID(nn.Module):
         # Convolutions keep this layout: a training step of a small ResNet on a CPU takes 15 % less.
         return images.contiguous(memory_format=torch.channels_last)
 
-    def features(self, images: Tensor) -> HeadFeatures:
-        """Return the head's features of normalised images (B, 3, H, W)."""
-        return self.head(self.backbone(images)[self.in_feature])
+    def features(self, images: Tensor, modalities: Tensor | None = None) -> HeadFeatures:
+        """Return the head's features of normalised images (B, 3, H, W).
 
-    def embed(self, images: Tensor) -> Tensor:
+        ``modalities`` (B,) are for a two-stream backbone; None: all visible.
+        """
+        if isinstance(self.backbone, TwoStreamBackbone):
+            if modalities is None:
+                modalities = torch.full((len(images),), VISIBLE, device=images.device)
+            maps = self.backbone(images, modalities)
+        else:
+            maps = self.backbone(images)
+        return self.head(maps[self.in_feature])
+
+    def embed(self, images: Tensor, modalities: Tensor | None = None) -> Tensor:
         """Embed normalised images (B, 3, H, W); returns (B, D) float32 of unit norm."""
         if not self.flip_test:
-            return self.features(images).unit_embeddings
+            return self.features(images, modalities).unit_embeddings
         # As MGN (Wang et al., ACM MM 2018) does: the features are added as they are.
-        both = self.features(torch.cat([images, images.flip(-1)])).embeddings.float()
+        twice = None if modalities is None else modalities.repeat(2)
+        both = self.features(torch.cat([images, images.flip(-1)]), twice).embeddings.float()
         return F.normalize(both[: len(images)] + both[len(images) :])

@@ -14,8 +14,12 @@ from fvcore.common.param_scheduler import ParamScheduler
 OPTIMIZERS = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
 
 
-def build_optimizer(cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(
+    cfg: CfgNode, model: torch.nn.Module, backbone_lr_factor: float = 1.0
+) -> torch.optim.Optimizer:
     """Build ``cfg.SOLVER.OPTIMIZER`` with detectron2's parameter groups.
+
+    The parameters below ``model.backbone`` have ``backbone_lr_factor`` times the learning rate.
 
     ``SOLVER.CLIP_GRADIENTS.CLIP_TYPE`` may be detectron2's "value" or "norm", which treat each
     parameter alone, or "full_model": the norm of the whole gradient, as SeqNet clips.
@@ -32,6 +36,7 @@ def build_optimizer(cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimiz
         weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
         bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
         weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
+        lr_factor_func=lambda name: backbone_lr_factor if name.startswith("backbone.") else 1.0,
     )
     options = {"lr": cfg.SOLVER.BASE_LR, "weight_decay": cfg.SOLVER.WEIGHT_DECAY}
     if name == "SGD":

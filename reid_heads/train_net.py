@@ -5,6 +5,7 @@ python -m reid_heads.train_net --config-file configs/drawn_market/bag_of_tricks.
 
 from collections import OrderedDict
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.solver import LRMultiplier
@@ -21,7 +22,7 @@ from reid_heads.data.loaders import (
 )
 from reid_heads.evaluation.evaluator import ReIDEvaluator
 from reid_heads.launch import parse_and_launch, read_config, set_up_output, use_available_device
-from reid_heads.solver import build_lr_scheduler, set_epochs
+from reid_heads.solver import build_lr_scheduler, build_optimizer, set_epochs
 from reid_heads.trainer import ResumableTrainer
 
 
@@ -33,6 +34,11 @@ class CropReIDTrainer(ResumableTrainer):
     def weight_average_decay(self) -> float:
         """Return the decay of the weights' moving average, 0 for none."""
         return self.cfg.MODEL.CROP_REID.EMA_DECAY
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> Optimizer:
+        """Build the optimizer, the backbone's rate scaled by ``SOLVER.REID.BACKBONE_LR_FACTOR``."""
+        return build_optimizer(cfg, model, cfg.SOLVER.REID.BACKBONE_LR_FACTOR)
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):

@@ -16,6 +16,7 @@ from detectron2.data.build import trivial_batch_collator, worker_init_reset_seed
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
+from reid_heads.data.cross_modality import CrossModalitySampler
 from reid_heads.data.mapper import CropMapper
 from reid_heads.data.samplers import (
     IdentitySampler,
@@ -24,21 +25,24 @@ from reid_heads.data.samplers import (
     ResumableSampler,
     SeededDicts,
 )
-from reid_heads.labels import UNKNOWN_ATTRIBUTE
+from reid_heads.labels import UNKNOWN_ATTRIBUTE, VISIBLE
 
 Crop = dict[str, Any]
 """A dataset dict, or what the mapper makes of it."""
 
-SAMPLERS = {
+CropSampler = IdentitySampler | CrossModalitySampler
+
+SAMPLERS: dict[str, type[CropSampler]] = {
     "random_identity": RandomIdentitySampler,
     "identity_uniform": IdentityUniformSampler,
+    "cross_modality": CrossModalitySampler,
 }
 
 TEST_BATCH_SIZE = 64
 """Crops per step and process at test. It changes the speed only, hence no config key."""
 
 
-def build_train_loader(cfg: CfgNode) -> tuple[DataLoader[Crop], IdentitySampler]:
+def build_train_loader(cfg: CfgNode) -> tuple[DataLoader[Crop], CropSampler]:
     """Build the training loader and its sampler for ``cfg.DATASETS.TRAIN``.
 
     Returns:
@@ -207,17 +211,19 @@ def _load_crops(dataset_name: str) -> list[Crop]:
     return crops
 
 
-def _build_sampler(
-    cfg: CfgNode, crops: list[Crop], rank: int, num_processes: int
-) -> IdentitySampler:
+def _build_sampler(cfg: CfgNode, crops: list[Crop], rank: int, num_processes: int) -> CropSampler:
     name = cfg.DATALOADER.REID.SAMPLER
     if name not in SAMPLERS:
         raise ValueError(f"DATALOADER.REID.SAMPLER is {name!r}; expected one of {sorted(SAMPLERS)}")
-    return SAMPLERS[name](
-        [crop["person_id"] for crop in crops],
-        cfg.SOLVER.IMS_PER_BATCH,
-        cfg.DATALOADER.REID.IMAGES_PER_IDENTITY,
-        seed=max(cfg.SEED, 0),
-        rank=rank,
-        num_processes=num_processes,
-    )
+    sampler = SAMPLERS[name]
+    settings: dict[str, Any] = {
+        "pids": [crop["person_id"] for crop in crops],
+        "batch_size": cfg.SOLVER.IMS_PER_BATCH,
+        "images_per_identity": cfg.DATALOADER.REID.IMAGES_PER_IDENTITY,
+        "seed": max(cfg.SEED, 0),
+        "rank": rank,
+        "num_processes": num_processes,
+    }
+    if sampler is CrossModalitySampler:
+        settings["modalities"] = [crop.get("modality", VISIBLE) for crop in crops]
+    return sampler(**settings)

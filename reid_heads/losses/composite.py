@@ -14,10 +14,12 @@ from reid_heads.heads.features import HeadFeatures
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses.attributes import AttributeLoss
 from reid_heads.losses.center import CenterLoss
+from reid_heads.losses.hetero_center import HeteroCenterTripletLoss
 from reid_heads.losses.identity_memory import OIMLoss
 from reid_heads.losses.logit_adjustment import LogitAdjustment
 from reid_heads.losses.margin_softmax import CosineSoftmaxLoss
 from reid_heads.losses.margins import AdditiveAngularMargin, AdditiveCosineMargin
+from reid_heads.losses.mmd import MarginalMMDLoss, MarginMMDLoss
 from reid_heads.losses.softmax import SoftmaxLoss
 from reid_heads.losses.triplet import TripletLoss
 
@@ -38,6 +40,8 @@ class _Batch(NamedTuple):
     """(R, A)"""
     logit_offsets: Tensor | None
     """(P,)"""
+    modalities: Tensor | None
+    """(R,)"""
 
 
 class _Kind(NamedTuple):
@@ -111,6 +115,16 @@ def _apply_attributes(loss: nn.Module, batch: _Batch) -> Tensor:
     return result
 
 
+def _apply_cross_modal(loss: nn.Module, batch: _Batch) -> Tensor:
+    if batch.modalities is None:
+        raise ValueError(
+            f"{type(loss).__name__} compares visible with thermal images, but the people of this "
+            "batch have no modality; it is for crops of a visible-thermal data set"
+        )
+    result: Tensor = loss(batch.features.metric, batch.pids, batch.modalities)
+    return result
+
+
 _KINDS: dict[str, _Kind] = {
     "OIM": _Kind(
         _build_oim, lambda loss, x: loss(x.features.unit_embeddings, x.pids, x.logit_offsets)
@@ -129,6 +143,12 @@ _KINDS: dict[str, _Kind] = {
         lambda cfg, head: AttributeLoss(head.metric_dims[0], cfg.ATTRIBUTES.CLASSES),
         _apply_attributes,
     ),
+    "HETERO_CENTER_TRIPLET": _Kind(
+        lambda cfg, head: HeteroCenterTripletLoss(cfg.HETERO_CENTER_TRIPLET.MARGIN),
+        _apply_cross_modal,
+    ),
+    "MMD_ID": _Kind(lambda cfg, head: MarginMMDLoss(cfg.MMD_ID.MARGIN), _apply_cross_modal),
+    "MMD": _Kind(lambda cfg, head: MarginalMMDLoss(), _apply_cross_modal),
 }
 
 
@@ -139,6 +159,7 @@ class ReIDLosses(nn.Module):
     the features to classify; TRIPLET and CENTER the metric features, the mean over them; ATTRIBUTES
     the first metric feature. Unlabelled people are ignored by all but OIM, where they are
     negatives. Logit adjustment, where it is on, is for the losses of the first two groups.
+    HETERO_CENTER_TRIPLET, MMD_ID and MMD compare the modalities of the metric features.
     """
 
     def __init__(
@@ -195,7 +216,11 @@ class ReIDLosses(nn.Module):
             self.logit_adjustment.set_identity_counts(counts)
 
     def forward(
-        self, features: HeadFeatures, pids: Tensor, attributes: Tensor | None = None
+        self,
+        features: HeadFeatures,
+        pids: Tensor,
+        attributes: Tensor | None = None,
+        modalities: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return ``{"loss_reid_<name>": weighted loss}``.
 
@@ -203,10 +228,12 @@ class ReIDLosses(nn.Module):
             features: of R people; R may be 0.
             pids: (R,) int64, 0..P-1 or ``UNLABELED_PID``.
             attributes: (R, A) int64 class numbers, -1 for unknown; only ATTRIBUTES needs them.
+            modalities: (R,) int64, ``VISIBLE`` or ``THERMAL``; only the cross-modal losses need
+                them.
 
         Raises:
             ValueError: for an id that is not below ``MODEL.REID_HEAD.NUM_IDENTITIES``, or without
-                the attributes that a loss needs.
+                the attributes or modalities that a loss needs.
             FloatingPointError: for features that are not finite, before any memory takes them up.
             RuntimeError: in training with logit adjustment, if ``set_identity_counts`` was not
                 called.
@@ -215,7 +242,7 @@ class ReIDLosses(nn.Module):
         offsets = None
         if self.logit_adjustment is not None and self.training:
             offsets = self.logit_adjustment()
-        batch = _Batch(features, pids, attributes, offsets)
+        batch = _Batch(features, pids, attributes, offsets, modalities)
         return {
             f"loss_reid_{name.lower()}": self.weights[name] * _KINDS[name].apply(loss, batch)
             for name, loss in self.losses.items()
