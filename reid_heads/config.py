@@ -190,6 +190,9 @@ def _add_input_keys(cfg: CfgNode) -> None:
     # Data of your own to register: (name, folder or CSV, "train" or "test") each; the names can
     # then stand in DATASETS.TRAIN and DATASETS.TEST.
     cfg.DATASETS.CROPS = ()
+    # Numbers that "{trial}" stands for in the names of DATASETS.TRAIN (a training each) or of
+    # DATASETS.TEST alone (one training, tested on each); results are averaged. () for neither.
+    cfg.DATASETS.TRIALS = ()
 
 
 def _add_solver_keys(cfg: CfgNode) -> None:

@@ -4,6 +4,7 @@ python -m reid_heads.train_net --config-file configs/drawn_market/bag_of_tricks.
 """
 
 from collections import OrderedDict
+from functools import partial
 
 import torch
 from detectron2.config import CfgNode
@@ -24,6 +25,7 @@ from reid_heads.evaluation.evaluator import ReIDEvaluator
 from reid_heads.launch import parse_and_launch, read_config, set_up_output, use_available_device
 from reid_heads.solver import build_lr_scheduler, build_optimizer, set_epochs
 from reid_heads.trainer import ResumableTrainer
+from reid_heads.trial_runs import average_trials, check_trials, run_each_trial, trains_each_trial
 
 
 class CropReIDTrainer(ResumableTrainer):
@@ -59,6 +61,12 @@ class CropReIDTrainer(ResumableTrainer):
     def build_lr_scheduler(cls, cfg: CfgNode, optimizer: Optimizer) -> LRMultiplier:
         """Build the schedule, by epoch or by iteration."""
         return build_lr_scheduler(cfg, optimizer)
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: torch.nn.Module, evaluators=None) -> OrderedDict:
+        """Test on each set of ``cfg.DATASETS.TEST``, the mean over its trials where it has some."""
+        test = partial(super().test, model=model, evaluators=evaluators)
+        return average_trials(cfg, test) if cfg.DATASETS.TRIALS else test(cfg)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> ReIDEvaluator:
@@ -135,6 +143,10 @@ def register_own_data(cfg: CfgNode) -> None:
 def setup(args) -> CfgNode:
     """Read the config, choose the device, set logging up, count epochs in iterations."""
     cfg = load_config(args.config_file, args.opts)
+    check_trials(cfg)
+    if trains_each_trial(cfg):
+        cfg.freeze()
+        return cfg
     use_available_device(cfg, is_training=not args.eval_only)
     register_own_data(cfg)
     if cfg.SOLVER.REID.EPOCHS and not args.eval_only:
@@ -146,7 +158,10 @@ def setup(args) -> CfgNode:
 
 def main(args) -> OrderedDict | None:
     """Train, or evaluate with ``--eval-only``; return the results on the main process."""
-    return CropReIDTrainer.run(setup(args), args)
+    cfg = setup(args)
+    if trains_each_trial(cfg):
+        return run_each_trial(cfg, args, main)
+    return CropReIDTrainer.run(cfg, args)
 
 
 if __name__ == "__main__":

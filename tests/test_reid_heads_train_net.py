@@ -14,6 +14,7 @@ from PIL import Image
 import person_search.data  # noqa: F401  (registers crops of its training sets)
 from reid_heads.data.builtin import register_all_crops
 from reid_heads.train_net import CropReIDTrainer, load_config, main, register_own_data
+from reid_heads.trial_runs import check_trials, fill_in
 
 YAMLS = [p for p in sorted(CONFIGS.rglob("*.yaml")) if root_config(p) == "Base-CropReID"]
 LEAVES = [path for path in YAMLS if not path.name.startswith("Base-")]
@@ -36,10 +37,12 @@ def test_config_loads(path):
 def test_config_agrees_with_its_data_set_and_itself(path):
     cfg = load_config(str(path))
     register_all_crops()
-    assert set(cfg.DATASETS.TRAIN) | set(cfg.DATASETS.TEST) <= set(DatasetCatalog.list())
-    (train,) = cfg.DATASETS.TRAIN
-    published = MetadataCatalog.get(train).get("num_identities")
-    assert published in (None, cfg.MODEL.REID_HEAD.NUM_IDENTITIES)
+    check_trials(cfg)
+    names = fill_in([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST], cfg.DATASETS.TRIALS)
+    assert set(names) <= set(DatasetCatalog.list())
+    training_sets = fill_in(cfg.DATASETS.TRAIN, cfg.DATASETS.TRIALS[:1])
+    published = [MetadataCatalog.get(name).get("num_identities") for name in training_sets]
+    assert None in published or sum(published) == cfg.MODEL.REID_HEAD.NUM_IDENTITIES
     epochs = cfg.SOLVER.REID
     if epochs.EPOCHS:
         assert max(epochs.STEP_EPOCHS) <= epochs.EPOCHS
