@@ -9,18 +9,22 @@ interrupted one continues from its last checkpoint. Writes a table and the numbe
 benchmarks/results/drawn_market.*.
 """
 
-import argparse
-import concurrent.futures
-import datetime
-import json
-import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
-from training_runs import describe_machine, spread, train
+from training_runs import (
+    describe_conditions,
+    describe_report,
+    mean_minutes,
+    parse_rows,
+    spread,
+    train,
+    train_all,
+    write_report,
+)
 
 from person_search.synthetic.market_writer import write_market1501
 from person_search.synthetic.world_spec import PRESETS
@@ -56,40 +60,19 @@ ROWS = {
 
 def main() -> None:
     """Train what is missing, score naive embeddings beside it, write the table."""
-    args = _parse()
+    args = parse_rows(__doc__, ROWS).parse_args()
     root = get_datasets_root() / "drawn-market"
     write_market1501(PRESETS["drawn-market"], root, processes=args.processes)
+    naive = score_naive_embeddings(root)
+
+    def report(runs: list[dict]) -> None:
+        content = {**describe_report(args), "runs": runs, "naive": naive}
+        write_report(RESULTS, content, format_table(content))
+
     jobs = [(row, seed) for seed in args.seeds for row in args.rows]
-    # Threads only wait for the training processes.
-    with concurrent.futures.ThreadPoolExecutor(args.processes) as pool:
-        futures = [pool.submit(train_row, row, seed, args.overrides) for row, seed in jobs]
-        done = concurrent.futures.as_completed(futures)
-        for future in tqdm(done, total=len(futures), desc="runs", disable=None):
-            future.result()
-    runs = [future.result() for future in futures]
-    report = {
-        "date": datetime.date.today().isoformat(),
-        "command": " ".join(["python", *sys.argv]),
-        "machine": describe_machine(),
-        "processes": args.processes,
-        "seeds": args.seeds,
-        "runs": runs,
-        "naive": score_naive_embeddings(root),
-    }
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
-    table = format_table(report)
-    RESULTS.with_suffix(".md").write_text(table)
-    print(table)
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--processes", type=int, default=2, help="runs at a time, a thread each")
-    parser.add_argument("overrides", nargs="*", help="KEY VALUE pairs for every run")
-    return parser.parse_args()
+    trainings = [partial(train_row, row, seed, args.overrides) for row, seed in jobs]
+    train_all(trainings, args.processes, report)
+    print(RESULTS.with_suffix(".md").read_text())
 
 
 def train_row(row: str, seed: int, overrides: list[str]) -> dict:
@@ -158,9 +141,7 @@ def format_table(report: dict) -> str:
     lines = [
         "# Crop ReID on drawn-market",
         "",
-        f"{report['date']}, {report['machine']}, seeds {report['seeds']}; mean ± standard "
-        f"deviation over the seeds, percent; {report['processes']} runs at a time with a thread "
-        f"each. Command: `{report['command']}`",
+        describe_conditions(report),
         "",
         "| method | config | mAP | mINP | top-1 | top-5 | minutes a run |",
         "|---|---|---|---|---|---|---|",
@@ -170,8 +151,7 @@ def format_table(report: dict) -> str:
         if not runs:
             continue
         cells = [spread([run["results"]["reid"][m] for run in runs]) for m in METRICS]
-        minutes = [run["minutes"] for run in runs if run["minutes"] is not None]
-        cells.append(f"{np.mean(minutes):.1f}" if minutes else "interrupted")
+        cells.append(mean_minutes(runs))
         lines.append(f"| {title} | {row} | {' | '.join(cells)} |")
     for name, scores in report["naive"].items():
         cells = [f"{scores[m]:.1f}" for m in METRICS]

@@ -1,5 +1,8 @@
 """What the accuracy benchmarks share: trainings in processes of their own, and tables."""
 
+import argparse
+import concurrent.futures
+import datetime
 import json
 import os
 import platform
@@ -7,10 +10,12 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 
 def train(module: str, config_file: str, folder: Path, overrides: list[str], threads: int) -> dict:
@@ -71,8 +76,67 @@ def describe_machine() -> str:
     return f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}"
 
 
-def spread(values: list[float]) -> str:
+def spread(values: list[float], digits: int = 1) -> str:
     """Return mean ± standard deviation; of a single value, the value."""
     if len(values) == 1:
-        return f"{values[0]:.1f}"
-    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
+        return f"{values[0]:.{digits}f}"
+    return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
+
+
+def parse_rows(description: str, rows: Iterable[str]) -> argparse.ArgumentParser:
+    """Return the command line that the comparisons of crop ReID share."""
+    rows = list(rows)
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
+    parser.add_argument("--rows", nargs="+", choices=rows, default=rows)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--processes", type=int, default=2, help="runs at a time, a thread each")
+    parser.add_argument("overrides", nargs="*", help="KEY VALUE pairs for every run")
+    return parser
+
+
+def train_all(
+    trainings: Sequence[Callable[[], dict]], processes: int, done: Callable[[list[dict]], None]
+) -> list[dict]:
+    """Run trainings, several at a time; ``done`` gets the runs so far after each of them."""
+    runs: list[dict] = []
+    # Threads only wait for the training processes.
+    with concurrent.futures.ThreadPoolExecutor(processes) as pool:
+        futures = [pool.submit(training) for training in trainings]
+        finished = concurrent.futures.as_completed(futures)
+        for future in tqdm(finished, total=len(futures), desc="runs", disable=None):
+            runs.append(future.result())
+            done(runs)
+    return runs
+
+
+def describe_report(args: argparse.Namespace) -> dict:
+    """Return what belongs to the numbers of a comparison."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "command": " ".join(["python", *sys.argv]),
+        "machine": describe_machine(),
+        "processes": args.processes,
+        "seeds": args.seeds,
+    }
+
+
+def write_report(results: Path, report: dict, table: str) -> None:
+    """Write the numbers to ``results``.json and the table to ``results``.md."""
+    results.parent.mkdir(parents=True, exist_ok=True)
+    results.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    results.with_suffix(".md").write_text(table)
+
+
+def describe_conditions(report: dict) -> str:
+    """Say in a line when, where and how a comparison was run."""
+    return (
+        f"{report['date']}, {report['machine']}, seeds {report['seeds']}; mean ± standard "
+        f"deviation over the seeds, percent; {report['processes']} runs at a time with a thread "
+        f"each. Command: `{report['command']}`"
+    )
+
+
+def mean_minutes(runs: list[dict]) -> str:
+    """Return the mean time of the runs that were not interrupted."""
+    known = [run["minutes"] for run in runs if run["minutes"] is not None]
+    return f"{np.mean(known):.1f}" if known else "interrupted"

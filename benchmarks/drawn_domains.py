@@ -1,0 +1,111 @@
+"""Compare the parts of SVIL on the four drawn domains, each left out in turn.
+
+    python benchmarks/drawn_domains.py                    # every row and domain, 3 seeds
+    python benchmarks/drawn_domains.py --rows svil --targets drawn_vhs --seeds 1
+
+Each row adds to the one before it. Draws the sets first where they are missing. Started again, it
+resumes: finished runs are kept, an interrupted one continues from its last checkpoint. Writes a
+table and the numbers behind it to benchmarks/results/drawn_domains.*.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from person_search.synthetic.world_presets import PRESETS
+from training_runs import (
+    describe_conditions,
+    describe_report,
+    mean_minutes,
+    parse_rows,
+    spread,
+    train,
+    train_all,
+    write_report,
+)
+
+from person_search.synthetic.market_writer import write_market1501
+from reid_heads.data.builtin import get_datasets_root
+
+CONFIGS = Path("configs/drawn_domains")
+OUTPUT = Path("output/drawn_domains")
+RESULTS = Path("benchmarks/results/drawn_domains")
+DOMAINS = ("drawn_noon", "drawn_dusk", "drawn_mall", "drawn_vhs")
+ROWS = {
+    "baseline": "softmax + triplet on the joined sets",
+    "style_jitter": "+ style jitter",
+    "svil": "+ meta-learning, a classifier a domain = SVIL",
+}
+METRICS = ("mAP", "top1")
+
+
+def main() -> None:
+    """Train what is missing, write the table."""
+    parser = parse_rows(__doc__, ROWS)
+    parser.add_argument("--targets", nargs="+", choices=DOMAINS, default=list(DOMAINS))
+    args = parser.parse_args()
+    for domain in DOMAINS:
+        name = domain.replace("_", "-")
+        write_market1501(PRESETS[name], get_datasets_root() / name, processes=args.processes)
+
+    def report(runs: list[dict]) -> None:
+        content = {**describe_report(args), "runs": runs}
+        write_report(RESULTS, content, format_table(content))
+
+    jobs = [(row, t, seed) for seed in args.seeds for t in args.targets for row in args.rows]
+    trainings = [partial(train_row, *job, args.overrides) for job in jobs]
+    train_all(trainings, args.processes, report)
+    print(RESULTS.with_suffix(".md").read_text())
+
+
+def train_row(row: str, target: str, seed: int, overrides: list[str]) -> dict:
+    """Train one row on all domains but one and test on that, or read what is there."""
+    sources = tuple(f"{domain}_train" for domain in DOMAINS if domain != target)
+    settings = ["DATASETS.TRAIN", str(sources), "DATASETS.TEST", str((f"{target}_test",))]
+    settings += ["SEED", str(seed), *overrides]
+    folder = OUTPUT / f"{row}_{target}_seed{seed}"
+    run = train("reid_heads", str(CONFIGS / f"{row}.yaml"), folder, settings, threads=1)
+    return {**run, "row": row, "target": target, "seed": seed}
+
+
+def format_table(report: dict) -> str:
+    """Write mean and standard deviation over the seeds as Markdown."""
+    lines = [
+        "# Domain generalization on the drawn domains",
+        "",
+        describe_conditions(report),
+        "",
+        "Trained on three domains, tested on the fourth, mAP / top-1. The mean is over the four "
+        "targets within a seed, so that its deviation is one over seeds too.",
+        "",
+        f"| method | {' | '.join('to ' + d.removeprefix('drawn_') for d in DOMAINS)} | "
+        "mean mAP | mean top-1 | minutes a run |",
+        "|---" * (len(DOMAINS) + 4) + "|",
+    ]
+    for row, title in ROWS.items():
+        runs = [run for run in report["runs"] if run["row"] == row]
+        if not runs:
+            continue
+        cells = [_of_target(runs, domain) for domain in DOMAINS]
+        cells += [_of_all_targets(runs, metric) for metric in METRICS]
+        cells.append(mean_minutes(runs))
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _of_target(runs: list[dict], target: str) -> str:
+    own = [run["results"]["reid"] for run in runs if run["target"] == target]
+    return " / ".join(spread([r[m] for r in own]) for m in METRICS) if own else "not run"
+
+
+def _of_all_targets(runs: list[dict], metric: str) -> str:
+    """Average the targets within each seed that has all of them."""
+    by_seed: dict[int, list[float]] = {}
+    for run in runs:
+        by_seed.setdefault(run["seed"], []).append(run["results"]["reid"][metric])
+    means = [float(np.mean(values)) for values in by_seed.values() if len(values) == len(DOMAINS)]
+    return spread(means) if means else "not run"
+
+
+if __name__ == "__main__":
+    main()
