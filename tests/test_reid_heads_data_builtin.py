@@ -9,6 +9,7 @@ from helpers_crop_layouts import (
     write_crops,
     write_market_attributes,
 )
+from helpers_cross_modality import make_regdb, make_sysu
 
 from reid_heads.data import register_all_crops, register_own_crops
 
@@ -31,6 +32,16 @@ NAMES = {
     "cuhk03_classic_detected_test": ("cuhk03_classic", None),
     "drawn_market_train": ("market1501", None),
     "drawn_market_test": ("market1501", None),
+    "sysu_mm01_train": ("sysu_mm01", 296),
+    "sysu_mm01_trainval": ("sysu_mm01", 395),
+    "sysu_mm01_test": ("sysu_mm01", None),
+    "drawn_sysu_train": ("sysu_mm01", None),
+    "drawn_sysu_trainval": ("sysu_mm01", None),
+    "drawn_sysu_test": ("sysu_mm01", None),
+    **{f"regdb_{trial}_train": ("regdb", 206) for trial in range(1, 11)},
+    **{f"regdb_{trial}_test": ("regdb", None) for trial in range(1, 11)},
+    **{f"drawn_regdb_{trial}_train": ("regdb", None) for trial in range(1, 11)},
+    **{f"drawn_regdb_{trial}_test": ("regdb", None) for trial in range(1, 11)},
 }
 
 
@@ -68,6 +79,10 @@ def test_every_name_reads_its_own_folder(root):
     make_msmt17(root / "MSMT17_V1")
     make_cuhk03_np(root / "cuhk03-np")
     make_cuhk03_release(root / "cuhk03_release")
+    for folder in ("SYSU-MM01", "drawn-sysu"):
+        make_sysu(root / folder)
+    for folder in ("RegDB", "drawn-regdb"):
+        make_regdb(root / folder, trials=range(1, 11))
     counts = {name: len(DatasetCatalog.get(name)) for name in NAMES}
     assert counts == {
         "market1501_train": 5,
@@ -89,6 +104,11 @@ def test_every_name_reads_its_own_folder(root):
         "cuhk03_classic_detected_test": 4 + 4,
         "drawn_market_train": 5,
         "drawn_market_test": 2 + 4,
+        **{f"{name}_train": 9 for name in ("sysu_mm01", "drawn_sysu")},
+        **{f"{name}_trainval": 12 for name in ("sysu_mm01", "drawn_sysu")},
+        **{f"{name}_test": 4 + 10 for name in ("sysu_mm01", "drawn_sysu")},
+        **{f"{prefix}regdb_{n}_train": 8 for prefix in ("", "drawn_") for n in range(1, 11)},
+        **{f"{prefix}regdb_{n}_test": 6 + 6 for prefix in ("", "drawn_") for n in range(1, 11)},
     }
 
 
@@ -121,6 +141,26 @@ def test_msmt17_says_its_version_and_prefers_the_first(root):
     make_msmt17(root / "msmt17" / "MSMT17_V1")
     assert describe() == "MSMT17 V1, trainval"
     assert MetadataCatalog.get("market1501_test").describe() == "Market-1501, query + gallery"
+
+
+def test_every_split_of_regdb_is_its_own(root):
+    make_regdb(root / "regdb" / "RegDB", trials=range(1, 11))
+    first = {
+        (name, DatasetCatalog.get(f"regdb_{trial}_{name}")[0]["image_id"])
+        for trial in (1, 2, 3)
+        for name in ("train", "test")
+    }
+    assert len(first) == 2 + 3
+    assert MetadataCatalog.get("regdb_10_test").describe() == "RegDB, split 10, query + gallery"
+
+
+def test_permutations_are_read_when_asked_for(root):
+    load = MetadataCatalog.get("sysu_mm01_test").load_permutations
+    folder = make_sysu(root / "sysu-mm01" / "SYSU-MM01")
+    assert load()[1, 3].shape == (10, 3)
+    (folder / "exp" / "rand_perm_cam.mat").unlink()
+    assert load() is None
+    assert "load_permutations" not in MetadataCatalog.get("regdb_1_test").as_dict()
 
 
 def test_another_root_replaces_the_first_and_the_same_root_does_nothing(root, tmp_path):

@@ -7,12 +7,17 @@ is in each::
     DukeMTMC-reID/              also in dukemtmc-reid/
     MSMT17_V1/ or MSMT17_V2/    V1 if both are there; also in msmt17/
     cuhk03-np/ or cuhk03_release/    CUHK03-NP if both are there; also in cuhk03/
+    SYSU-MM01/                  also in sysu-mm01/
+    RegDB/                      also in regdb/; each of its ten splits has a name of its own
     drawn-market/               in Market-1501's layout
+    drawn-sysu/, drawn-regdb/   in the layouts of SYSU-MM01 and RegDB
 
 The metadata of each name, besides detectron2's ``evaluator_type`` ("reid"):
 
 - ``protocol``: how the test set is scored: "market1501", "dukemtmc", "msmt17" and "cuhk03" (the
-  new protocol) by Market-1501's rules, "cuhk03_classic" by its own.
+  new protocol) by Market-1501's rules, "cuhk03_classic", "sysu_mm01" and "regdb" by their own.
+- ``load_permutations()``: of SYSU-MM01, the galleries that its authors have drawn; None where the
+  file is not there.
 - ``load_attribute_groups()``: the name and the class names of each attribute group, in the order of
   the dicts' ``attributes``; () for a set without attributes.
 - ``describe()``: data set, version (MSMT17's V1 or V2) and splits, for the record.
@@ -20,7 +25,7 @@ The metadata of each name, besides detectron2's ``evaluator_type`` ("reid"):
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +39,9 @@ from reid_heads.data.dukemtmc import load_dukemtmc, load_dukemtmc_attribute_grou
 from reid_heads.data.market1501 import load_market1501, load_market1501_attribute_groups
 from reid_heads.data.msmt17 import find_msmt17_version, load_msmt17
 from reid_heads.data.own_crops import load_own_crops
+from reid_heads.data.regdb import NUM_TRIALS, load_regdb
+from reid_heads.data.sysu_mm01 import load_permutations, load_sysu_mm01
+from reid_heads.sysu_protocol import Permutations
 
 TEST_SPLITS = ("query", "gallery")
 
@@ -50,10 +58,17 @@ class CropDataset:
     """How its test split is scored."""
     train_splits: tuple[str, ...] = ("train",)
     """The splits for training; each is registered under its own name."""
-    num_identities: int | None = None
-    """Published number of training identities."""
+    num_identities: int | Mapping[str, int] | None = None
+    """Published number of training identities; by split where they differ."""
     load_attribute_groups: Callable[[Path], AttributeGroups] | None = None
     find_version: Callable[[Path], str] | None = None
+    load_permutations: Callable[[Path], Permutations | None] | None = None
+
+    def published_identities(self, split: str) -> int | None:
+        """Return the published number of identities of a training split, None if unknown."""
+        if isinstance(self.num_identities, Mapping):
+            return self.num_identities[split]
+        return self.num_identities
 
 
 def _market(title: str, folders: tuple[str, ...], **options: Any) -> CropDataset:
@@ -81,9 +96,30 @@ def _cuhk03(boxes: str, is_classic: bool = False) -> CropDataset:
     )
 
 
+def _sysu(title: str, folders: tuple[str, ...], **options: Any) -> CropDataset:
+    return CropDataset(
+        title,
+        folders,
+        load_sysu_mm01,
+        "sysu_mm01",
+        train_splits=("train", "trainval"),
+        load_permutations=load_permutations,
+        **options,
+    )
+
+
+def _regdb(name: str, title: str, folders: tuple[str, ...], **options: Any) -> dict[str, Any]:
+    return {
+        f"{name}_{trial}": CropDataset(
+            f"{title}, split {trial}", folders, partial(load_regdb, trial=trial), "regdb", **options
+        )
+        for trial in range(1, NUM_TRIALS + 1)
+    }
+
+
 _MARKET_FOLDERS = ("Market-1501-v15.09.15", "market1501/Market-1501-v15.09.15")
 
-CROP_DATASETS = {
+CROP_DATASETS: dict[str, CropDataset] = {
     "market1501": _market("Market-1501", _MARKET_FOLDERS, num_identities=751),
     "market1501_500k": _market(
         "Market-1501 + 500k",
@@ -112,7 +148,15 @@ CROP_DATASETS = {
     "cuhk03_detected": _cuhk03("detected"),
     "cuhk03_classic_labeled": _cuhk03("labeled", is_classic=True),
     "cuhk03_classic_detected": _cuhk03("detected", is_classic=True),
+    "sysu_mm01": _sysu(
+        "SYSU-MM01",
+        ("SYSU-MM01", "sysu-mm01/SYSU-MM01"),
+        num_identities={"train": 296, "trainval": 395},
+    ),
+    **_regdb("regdb", "RegDB", ("RegDB", "regdb/RegDB"), num_identities=206),
     "drawn_market": _market("drawn-market", ("drawn-market",)),
+    "drawn_sysu": _sysu("drawn-sysu", ("drawn-sysu",)),
+    **_regdb("drawn_regdb", "drawn-regdb", ("drawn-regdb",)),
 }
 
 
@@ -203,8 +247,10 @@ def _register(name: str, dataset: CropDataset, root: Path, splits: tuple[str, ..
         load_attribute_groups=partial(_load_attribute_groups, dataset, root),
         describe=partial(_describe, dataset, root, splits),
     )
+    if dataset.load_permutations is not None:
+        metadata.set(load_permutations=partial(_load_permutations, dataset, root))
     if dataset.num_identities is not None and splits != TEST_SPLITS:
-        metadata.set(num_identities=dataset.num_identities)
+        metadata.set(num_identities=dataset.published_identities(splits[0]))
 
 
 def _load(dataset: CropDataset, root: Path, splits: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -216,6 +262,11 @@ def _load_attribute_groups(dataset: CropDataset, root: Path) -> AttributeGroups:
     if dataset.load_attribute_groups is None:
         return ()
     return dataset.load_attribute_groups(find_folder(dataset, root))
+
+
+def _load_permutations(dataset: CropDataset, root: Path) -> Permutations | None:
+    load = dataset.load_permutations
+    return None if load is None else load(find_folder(dataset, root))
 
 
 def _describe(dataset: CropDataset, root: Path, splits: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from reid_heads.data.builtin import CROP_DATASETS, TEST_SPLITS, find_folder, get_datasets_root
 from reid_heads.data.counts import Counts, find_differences, format_counts
 from reid_heads.data.own_crops import list_own_splits, load_own_crops
+from reid_heads.data.regdb import NUM_TRIALS
 
 Load = Callable[[str], list[dict[str, Any]]]
 
@@ -25,6 +26,13 @@ _CLASSIC = {
     "train": {"identities": 1367, "cameras": 2},
     "query": {"identities": 100, "cameras": 2},
     "gallery": {"identities": 100, "cameras": 2},
+}
+# The images of SYSU-MM01 are those that its authors' permutation file counts: 22,258 visible and
+# 11,909 infrared ones in trainval.
+_REGDB = {
+    "train": _counts(4120, 206, 2),
+    "query": _counts(2060, 206, 1),
+    "gallery": _counts(2060, 206, 1),
 }
 PUBLISHED: dict[str, dict[str, Counts]] = {
     "market1501": {
@@ -56,6 +64,13 @@ PUBLISHED: dict[str, dict[str, Counts]] = {
     },
     "cuhk03_classic_labeled": _CLASSIC,
     "cuhk03_classic_detected": _CLASSIC,
+    "sysu_mm01": {
+        "train": _counts(30213, 296, 6),
+        "trainval": _counts(34167, 395, 6),
+        "query": _counts(3803, 96, 2),
+        "gallery": _counts(6775, 96, 4),
+    },
+    **{f"regdb_{trial}": _REGDB for trial in range(1, NUM_TRIALS + 1)},
 }
 
 
