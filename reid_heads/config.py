@@ -224,3 +224,7 @@ def _add_test_keys(cfg: CfgNode) -> None:
     node.QUERY_EXPANSION = CfgNode({"ENABLED": False, "NEIGHBOURS": 5, "ALPHA": 3.0})
     # CUHK03 classic protocol: random single-shot galleries that are averaged.
     node.SINGLE_SHOT_REPEATS = 10
+    # SYSU-MM01: drawn galleries that are averaged, and crops of each person in each camera in the
+    # multi-shot ones.
+    node.GALLERY_TRIALS = 10
+    node.MULTI_SHOTS = 10

@@ -8,12 +8,20 @@ from pathlib import Path
 from reid_heads.atomic_file import save_json
 from reid_heads.evaluation.features import load_features
 from reid_heads.evaluation.ranking import RankingResult
-from reid_heads.evaluation.scoring import PROTOCOLS, score_features
+from reid_heads.evaluation.scoring import PROTOCOLS, describe_settings, score_features
+from reid_heads.sysu_protocol import Permutations
 
 _TITLES = {
     "reid": "cosine similarity",
     "reid_expanded": "query expansion",
     "reid_reranked": "k-reciprocal re-ranking",
+}
+
+_OPTIONS_OF = {
+    "repeats": "cuhk03_classic",
+    "permutations": "sysu_mm01",
+    "trials": "sysu_mm01",
+    "shots": "sysu_mm01",
 }
 
 
@@ -29,8 +37,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--protocol",
         required=True,
         choices=PROTOCOLS,
-        help="all but cuhk03_classic are scored by the rules of Market-1501; cuhk03 is the new "
-        "protocol (767/700 people), cuhk03_classic draws galleries of one crop a person",
+        help="market1501, dukemtmc, msmt17 and cuhk03 are scored by the rules of Market-1501; "
+        "cuhk03 is the new protocol (767/700 people), cuhk03_classic draws galleries of one crop a "
+        "person; sysu_mm01 is all and indoor search, single and multi-shot; regdb searches from "
+        "visible to thermal and back",
     )
     add("--features", required=True, type=Path, metavar="F", help="features.npz")
     add("--rerank", action="store_true", help="score k-reciprocal re-ranking as well")
@@ -48,11 +58,26 @@ def build_parser() -> argparse.ArgumentParser:
     add("--alpha", type=float, metavar="A", help="expansion: exponent (default 3; 0 averages)")
     add("--repeats", type=int, metavar="R", help="cuhk03_classic: random galleries (default 10)")
     add(
+        "--permutations",
+        type=Path,
+        metavar="MAT",
+        help="sysu_mm01: its authors' rand_perm_cam.mat; without it, galleries are drawn by "
+        "random.seed(trial) only, as in later papers",
+    )
+    add("--trials", type=int, metavar="N", help="sysu_mm01: drawn galleries (default 10)")
+    add(
+        "--shots",
+        type=int,
+        metavar="N",
+        help="sysu_mm01: crops of a person in a camera in multi-shot galleries (default 10)",
+    )
+    add(
         "--json",
         type=Path,
         metavar="OUT",
         help="write mAP, mINP, top1, top5 and top10 to this file; those of re-ranking and "
-        "expansion under reid_reranked and reid_expanded",
+        "expansion under reid_reranked and reid_expanded, further rankings of a protocol under "
+        "their names; what each is of under rankings",
     )
     return parser
 
@@ -70,8 +95,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     reranking = _read_group(parser, args, "rerank", ("k1", "k2", "lambda_value"))
     expansion = _read_group(parser, args, "expand", ("neighbours", "alpha"))
-    if args.repeats is not None and args.protocol != "cuhk03_classic":
-        parser.error("--repeats belongs to --protocol cuhk03_classic")
+    for option, protocol in _OPTIONS_OF.items():
+        if getattr(args, option) is not None and args.protocol != protocol:
+            parser.error(f"--{option} belongs to --protocol {protocol}")
     try:
         features = load_features(args.features)
         results = score_features(
@@ -80,10 +106,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             reranking=reranking,
             query_expansion=expansion,
             single_shot_repeats=10 if args.repeats is None else args.repeats,
+            permutations=_read_permutations(args.permutations),
+            gallery_trials=10 if args.trials is None else args.trials,
+            multi_shots=10 if args.shots is None else args.shots,
         )
         if args.json is not None:
             metrics = {name: result.metrics() for name, result in results.items()}
-            save_json(args.json, {**metrics.pop("reid"), **metrics})
+            save_json(args.json, {**metrics.pop("reid"), **metrics, **describe_settings(results)})
     except (ValueError, OSError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -92,17 +121,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"gallery crops; scored by {args.protocol}"
     )
     print(f"{results['reid'].num_skipped} queries skipped: no match in another camera")
+    if results["reid"].setting:
+        print("the first line of the table is what 'reid' stands for elsewhere")
     print(format_table(results))
     return 0
 
 
 def format_table(results: Mapping[str, RankingResult]) -> str:
-    """Lay the results out for reading, one line a ranking."""
-    rows = {_TITLES[name]: result.metrics() for name, result in results.items()}
+    """Lay the results out for reading, one line a ranking.
+
+    Where a protocol has several ways, each names its own with the number of queries that count.
+    """
+    rows = {}
+    for name, result in results.items():
+        if not result.setting:
+            rows[_TITLES[name]] = result.metrics()
+        elif name != "reid":
+            title = name.removeprefix("reid_").replace("_", " ")
+            rows[f"{title} ({len(result.queries)})"] = result.metrics()
     columns = list(next(iter(rows.values())))
-    lines = [f"\n{'':<26}" + "".join(f"{column:>8}" for column in columns)]
+    width = max(26, *(len(title) for title in rows))
+    lines = [f"\n{'':<{width}}" + "".join(f"{column:>8}" for column in columns)]
     lines += [
-        f"{title:<26}" + "".join(f"{row[column]:8.2f}" for column in columns)
+        f"{title:<{width}}" + "".join(f"{row[column]:8.2f}" for column in columns)
         for title, row in rows.items()
     ]
     return "\n".join(lines)
@@ -120,6 +161,15 @@ def _read_group(
         option = next(iter(given)).removesuffix("_value")
         parser.error(f"--{option} needs --{switch}")
     return given if getattr(args, switch) else None
+
+
+def _read_permutations(path: Path | None) -> Permutations | None:
+    if path is None:
+        return None
+    # The data package brings torch, which scoring otherwise does without.
+    from reid_heads.data.sysu_mm01 import read_permutations
+
+    return read_permutations(path)
 
 
 if __name__ == "__main__":

@@ -95,12 +95,16 @@ def build_evaluator(cfg: CfgNode, dataset_name: str) -> ReIDEvaluator:
         }
     # Several test sets must not write over each other.
     folder = "inference" if len(cfg.DATASETS.TEST) == 1 else f"inference/{dataset_name}"
+    metadata = MetadataCatalog.get(dataset_name)
     return ReIDEvaluator(
-        protocol=MetadataCatalog.get(dataset_name).protocol,
+        protocol=metadata.protocol,
         output_dir=f"{cfg.OUTPUT_DIR}/{folder}",
         reranking=reranking,
         query_expansion=expansion,
         single_shot_repeats=test.SINGLE_SHOT_REPEATS,
+        gallery_trials=test.GALLERY_TRIALS,
+        multi_shots=test.MULTI_SHOTS,
+        load_permutations=metadata.get("load_permutations"),
         record={
             "test_set": _describe(dataset_name),
             "training_sets": [_describe(name) for name in cfg.DATASETS.TRAIN],

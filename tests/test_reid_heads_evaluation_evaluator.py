@@ -80,6 +80,42 @@ def test_plain_and_classic_without_files(tmp_path, monkeypatch):
     assert not os.listdir(tmp_path)
 
 
+def test_sysu_mm01_uses_the_permutations_of_its_data_set(tmp_path):
+    rows = [(split, p, c) for split, c in (("query", 3), ("gallery", 1)) for p in (1, 2)]
+    rows += [("gallery", p, 4) for p in (1, 2) for _ in range(3)]
+    permutations = {(1, p): np.zeros((10, 1), int) for p in (1, 2)}
+    permutations |= {(4, p): np.tile([2, 0, 1], (10, 1)) for p in (1, 2)}
+    rng = np.random.default_rng(0)
+    inputs, outputs = [], []
+    for number, (split, person, camera) in enumerate(rows):
+        inputs.append(
+            {"image_id": f"{number}.jpg", "person_id": person, "cam_id": camera, "split": split}
+        )
+        outputs.append({"embedding": torch.from_numpy(rng.standard_normal(4))})
+    evaluator = ReIDEvaluator(
+        "sysu_mm01", tmp_path, multi_shots=2, load_permutations=lambda: permutations
+    )
+    feed(evaluator, inputs, outputs)
+    results = evaluator.evaluate()
+    scored = score_features(
+        load_features(tmp_path / "features.npz"),
+        "sysu_mm01",
+        permutations=permutations,
+        multi_shots=2,
+    )
+    assert results == {name: result.metrics() for name, result in scored.items()}
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written["rankings"]["reid"]["gallery_sampling"] == "official"
+    assert written["rankings"]["reid_all_multi_agw"]["shots"] == written["multi_shots"] == 2
+    assert written["rankings"]["reid"]["num_valid_queries"] == 2
+
+    alone = ReIDEvaluator("sysu_mm01", load_permutations=lambda: None)
+    feed(alone, inputs, outputs)
+    assert alone.evaluate()["reid"] == alone.evaluate()["reid_all_single_agw"]
+    with pytest.raises(ValueError, match="leave both out"):
+        ReIDEvaluator("sysu_mm01", reranking={})
+
+
 def test_a_crop_seen_twice_counts_once_and_reset_forgets():
     inputs, outputs = make_crops()
     evaluator = ReIDEvaluator("market1501")

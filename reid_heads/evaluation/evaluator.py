@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from detectron2.utils import comm
 
 from reid_heads.atomic_file import save_json
 from reid_heads.evaluation.features import ReIDFeatures, save_features
-from reid_heads.evaluation.scoring import check_protocol, score_features
+from reid_heads.evaluation.scoring import check_protocol, describe_settings, score_features
+from reid_heads.sysu_protocol import Permutations
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,9 @@ class ReIDEvaluator(DatasetEvaluator):
         reranking: Mapping[str, Any] | None = None,
         query_expansion: Mapping[str, Any] | None = None,
         single_shot_repeats: int = 10,
+        gallery_trials: int = 10,
+        multi_shots: int = 10,
+        load_permutations: Callable[[], Permutations | None] | None = None,
         record: Mapping[str, Any] | None = None,
         distributed: bool = True,
     ) -> None:
@@ -68,21 +72,27 @@ class ReIDEvaluator(DatasetEvaluator):
                 besides; None leaves it out.
             query_expansion: ``{"neighbours": .., "alpha": ..}`` to score query expansion besides.
             single_shot_repeats: Random galleries of ``cuhk03_classic``.
+            gallery_trials: Drawn galleries of ``sysu_mm01``.
+            multi_shots: Crops of each person in each camera in its multi-shot galleries.
+            load_permutations: Gives its official draws; called when they are needed.
             record: Facts that belong to the numbers, such as the training sets and the config
                 file; written to ``results.json`` as they are.
             distributed: Gather from all processes; False scores what this process alone has seen.
 
         Raises:
-            ValueError: If the protocol is unknown.
+            ValueError: If the protocol is unknown, or allows no re-ranking or expansion.
         """
-        check_protocol(protocol)
+        check_protocol(protocol, reorders=reranking is not None or query_expansion is not None)
         self._protocol = protocol
         self._output_dir = None if output_dir is None else Path(output_dir)
         self._options: dict[str, Any] = {
             "reranking": reranking,
             "query_expansion": query_expansion,
             "single_shot_repeats": single_shot_repeats,
+            "gallery_trials": gallery_trials,
+            "multi_shots": multi_shots,
         }
+        self._load_permutations = load_permutations
         self._record = dict(record or {})
         self._distributed = distributed
         self.reset()
@@ -122,7 +132,7 @@ class ReIDEvaluator(DatasetEvaluator):
 
         Returns:
             On the main process ``{"reid": {"mAP", "mINP", "top1", "top5", "top10"}}`` in percent,
-            and where asked for ``reid_expanded`` and ``reid_reranked``; on the others nothing.
+            and whatever else ``score_features`` gives; on the others nothing.
 
         Raises:
             ValueError: If there are no queries or no gallery, or no query has a match. The features
@@ -151,7 +161,11 @@ class ReIDEvaluator(DatasetEvaluator):
 
     def _score(self, features: ReIDFeatures) -> OrderedDict[str, dict[str, float]]:
         """Score, and write the results with what belongs to them."""
-        scored = score_features(features, self._protocol, **self._options)
+        load = self._load_permutations
+        permutations = None if load is None else load()
+        scored = score_features(
+            features, self._protocol, permutations=permutations, **self._options
+        )
         results = OrderedDict((name, result.metrics()) for name, result in scored.items())
         for name, metrics in results.items():
             numbers = ", ".join(f"{metric} {value:.2f}" for metric, value in metrics.items())
@@ -163,6 +177,7 @@ class ReIDEvaluator(DatasetEvaluator):
                 "num_skipped_queries": scored["reid"].num_skipped,
                 "num_gallery": len(features.gallery_pids),
                 **self._options,
+                **describe_settings(scored),
             }
             save_json(self._output_dir / RESULTS_FILE, {**results, **facts, "record": self._record})
         return results

@@ -10,8 +10,8 @@ Letters: Q queries, V queries with a match, G gallery crops, B queries of a bloc
 query, R repeats.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -38,17 +38,23 @@ class RankingResult:
     num_skipped: int
     """Queries without a match, which count nowhere."""
 
+    cmc_ranks: tuple[int, ...] = CMC_RANKS
+    """Ranks k that ``metrics`` gives top-k for."""
+
+    setting: Mapping[str, str | int] = field(default_factory=dict)
+    """What was ranked, where the protocol knows several ways; for the record."""
+
     def cmc(self, rank: int) -> float:
         """Return the share of queries, 0..1, with a match among the first ``rank``."""
         return float(np.mean(self.first_ranks <= rank))
 
     def metrics(self) -> dict[str, float]:
-        """Return ``mAP``, ``mINP``, ``top1``, ``top5`` and ``top10`` in percent."""
+        """Return ``mAP``, ``mINP`` and, of ``cmc_ranks``, ``top1``, ``top5`` .. in percent."""
         metrics = {
             "mAP": 100 * float(np.mean(self.average_precisions)),
             "mINP": 100 * float(np.mean(self.inverse_penalties)),
         }
-        return metrics | {f"top{rank}": 100 * self.cmc(rank) for rank in CMC_RANKS}
+        return metrics | {f"top{rank}": 100 * self.cmc(rank) for rank in self.cmc_ranks}
 
 
 def evaluate_market(
@@ -146,7 +152,15 @@ class PersonIndex:
 def iterate_rows(
     similarities: Iterable[np.ndarray], num_queries: int, num_gallery: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield each query and its similarities (G,), and check the blocks on the way.
+    """Yield each query and its similarities (G,); see ``iterate_blocks``."""
+    for start, block in iterate_blocks(similarities, num_queries, num_gallery):
+        yield from enumerate(block, start=start)
+
+
+def iterate_blocks(
+    similarities: Iterable[np.ndarray], num_queries: int, num_gallery: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the first query of each block and the block (B, G), and check it on the way.
 
     Raises:
         ValueError: If a block is not (B, G), holds a NaN, or the blocks have not Q rows in all.
@@ -162,7 +176,7 @@ def iterate_rows(
         if block.size and np.isnan(block.min()):
             row = int(np.argmax(np.isnan(block).any(axis=1)))
             raise ValueError(f"similarities: NaN in the row of query {done + row}")
-        yield from enumerate(block, start=done)
+        yield done, block
         done += len(block)
     if done != num_queries:
         raise ValueError(f"similarities: got {done} rows, expected {num_queries}, one a query")

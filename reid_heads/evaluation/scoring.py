@@ -2,28 +2,41 @@
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from reid_heads.evaluation.cross_modality import CMC_RANKS, evaluate_sysu
 from reid_heads.evaluation.features import ReIDFeatures
 from reid_heads.evaluation.query_expansion import QueryExpansion, expand_queries
 from reid_heads.evaluation.ranking import RankingResult, evaluate_market
 from reid_heads.evaluation.similarity import iterate_similarities, normalize_rows
 from reid_heads.evaluation.single_shot import evaluate_single_shot
+from reid_heads.sysu_protocol import Permutations
 
 logger = logging.getLogger(__name__)
 
 MARKET_PROTOCOLS = ("market1501", "dukemtmc", "msmt17", "cuhk03")
 """Data sets scored by the rules of Market-1501; ``cuhk03`` is the new protocol of CUHK03."""
 
-PROTOCOLS = (*MARKET_PROTOCOLS, "cuhk03_classic")
+PROTOCOLS = (*MARKET_PROTOCOLS, "cuhk03_classic", "sysu_mm01", "regdb")
 
 
-def check_protocol(protocol: str) -> None:
-    """Raise a ValueError for an unknown protocol."""
+def check_protocol(protocol: str, *, reorders: bool = False) -> None:
+    """Raise a ValueError for an unknown protocol, and for one that does not allow what is asked.
+
+    Args:
+        protocol: One of ``PROTOCOLS``.
+        reorders: Whether queries are to be expanded or the gallery to be re-ranked.
+    """
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol: got {protocol!r}, expected one of {', '.join(PROTOCOLS)}")
+    if protocol == "sysu_mm01" and reorders:
+        raise ValueError(
+            "sysu_mm01 is scored on drawn galleries, a few crops of each person; re-ranking and "
+            "query expansion would use crops outside them: leave both out"
+        )
 
 
 def score_features(
@@ -33,25 +46,44 @@ def score_features(
     reranking: Mapping[str, Any] | None = None,
     query_expansion: Mapping[str, Any] | None = None,
     single_shot_repeats: int = 10,
+    permutations: Permutations | None = None,
+    gallery_trials: int = 10,
+    multi_shots: int = 10,
 ) -> dict[str, RankingResult]:
     """Rank the gallery for each query by cosine similarity.
 
     Args:
-        features: Of any norm; unchanged.
+        features: Of any norm; unchanged. Of ``regdb``, the queries are visible (camera 1), the
+            gallery is thermal (camera 2).
         protocol: One of ``PROTOCOLS``.
         reranking: ``k1``, ``k2`` and ``lambda_value`` to rank by k-reciprocal re-ranking as well;
             missing ones are the paper's. None leaves it out.
         query_expansion: ``neighbours`` and ``alpha`` to rank with expanded queries as well.
         single_shot_repeats: Random galleries of ``cuhk03_classic``.
+        permutations: The galleries that the authors of SYSU-MM01 have drawn, if at hand.
+        gallery_trials: Drawn galleries of ``sysu_mm01``.
+        multi_shots: Crops of each person in each camera in its multi-shot galleries.
 
     Returns:
         ``reid``, and where asked for ``reid_expanded`` and ``reid_reranked``.
 
+        ``sysu_mm01``: ``reid_{all,indoor}_{single,multi}_{official,agw}``, the official ones only
+        with permutations; ``reid`` is all search, single shot, official if it is there, else agw.
+
+        ``regdb``: ``reid_visible_to_thermal``, which ``reid`` is too, and
+        ``reid_thermal_to_visible``; expanded and re-ranked of each where asked for.
+
     Raises:
         ValueError: If the protocol or an option is unknown or out of its range, a feature is all
-            zeros, or no query has a match.
+            zeros, no query has a match, or SYSU-MM01 shall be expanded or re-ranked.
     """
-    check_protocol(protocol)
+    check_protocol(protocol, reorders=reranking is not None or query_expansion is not None)
+    if protocol == "sysu_mm01":
+        return _score_sysu(
+            features, permutations=permutations, trials=gallery_trials, multi_shots=multi_shots
+        )
+    if protocol == "regdb":
+        return _score_regdb(features, reranking=reranking, query_expansion=query_expansion)
     expansion = None if query_expansion is None else QueryExpansion(**query_expansion)
     queries = normalize_rows(features.query_features, "query_features")
     gallery = normalize_rows(features.gallery_features, "gallery_features")
@@ -84,3 +116,68 @@ def score_features(
             len(queries),
         )
     return results
+
+
+def describe_settings(results: Mapping[str, RankingResult]) -> dict[str, Any]:
+    """Name what each result is of and how many queries count, where a protocol has several ways.
+
+    Returns:
+        ``{"rankings": {name: {.., "num_valid_queries", "num_skipped_queries"}}}``; {} for
+        protocols with one way.
+    """
+    rankings = {
+        name: {
+            **result.setting,
+            "num_valid_queries": len(result.queries),
+            "num_skipped_queries": result.num_skipped,
+        }
+        for name, result in results.items()
+        if result.setting
+    }
+    return {"rankings": rankings} if rankings else {}
+
+
+def _score_sysu(features: ReIDFeatures, **options: Any) -> dict[str, RankingResult]:
+    scored = evaluate_sysu(
+        iterate_similarities(
+            normalize_rows(features.query_features, "query_features"),
+            normalize_rows(features.gallery_features, "gallery_features"),
+        ),
+        features.query_pids,
+        features.query_camids,
+        features.gallery_pids,
+        features.gallery_camids,
+        **options,
+    )
+    # The first is all search, single shot.
+    results = {"reid": next(iter(scored.values()))}
+    return results | {f"reid_{name}": result for name, result in scored.items()}
+
+
+def _score_regdb(features: ReIDFeatures, **options: Any) -> dict[str, RankingResult]:
+    """Search both ways by Market-1501's rules, under which the two cameras never exclude crops."""
+    for name, cam_ids, camera in (
+        ("query_camids", features.query_camids, 1),
+        ("gallery_camids", features.gallery_camids, 2),
+    ):
+        if (cam_ids != camera).any():
+            raise ValueError(
+                f"{name}: got camera {cam_ids[cam_ids != camera][0]}, expected {camera} only: "
+                "regdb's queries are visible crops (camera 1), its gallery is thermal (camera 2)"
+            )
+    swapped = ReIDFeatures(
+        query_features=features.gallery_features,
+        query_pids=features.gallery_pids,
+        query_camids=features.gallery_camids,
+        gallery_features=features.query_features,
+        gallery_pids=features.query_pids,
+        gallery_camids=features.query_camids,
+    )
+    results = {}
+    for direction, side in (("visible_to_thermal", features), ("thermal_to_visible", swapped)):
+        for name, result in score_features(side, "market1501", **options).items():
+            kind = name.removeprefix("reid")
+            results[f"reid_{direction}{kind}"] = replace(
+                result, cmc_ranks=CMC_RANKS, setting={"direction": direction}
+            )
+    return {"reid": results["reid_visible_to_thermal"], **results}
