@@ -9,7 +9,7 @@ from reid_heads.atomic_file import save_json
 from reid_heads.evaluation.features import load_features
 from reid_heads.evaluation.ranking import RankingResult
 from reid_heads.evaluation.scoring import PROTOCOLS, describe_settings, score_features
-from reid_heads.sysu_protocol import Permutations
+from reid_heads.sysu_protocol import read_permutations
 
 _TITLES = {
     "reid": "cosine similarity",
@@ -98,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for option, protocol in _OPTIONS_OF.items():
         if getattr(args, option) is not None and args.protocol != protocol:
             parser.error(f"--{option} belongs to --protocol {protocol}")
+    path = args.permutations
     try:
         features = load_features(args.features)
         results = score_features(
@@ -106,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             reranking=reranking,
             query_expansion=expansion,
             single_shot_repeats=10 if args.repeats is None else args.repeats,
-            permutations=_read_permutations(args.permutations),
+            permutations=None if path is None else read_permutations(path),
             gallery_trials=10 if args.trials is None else args.trials,
             multi_shots=10 if args.shots is None else args.shots,
         )
@@ -161,15 +162,6 @@ def _read_group(
         option = next(iter(given)).removesuffix("_value")
         parser.error(f"--{option} needs --{switch}")
     return given if getattr(args, switch) else None
-
-
-def _read_permutations(path: Path | None) -> Permutations | None:
-    if path is None:
-        return None
-    # The data package brings torch, which scoring otherwise does without.
-    from reid_heads.data.sysu_mm01 import read_permutations
-
-    return read_permutations(path)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from reid_heads.data.sysu_mm01 import (
     find_permutations,
     load_permutations,
     load_sysu_mm01,
-    read_permutations,
 )
 from reid_heads.labels import THERMAL, VISIBLE
+from reid_heads.sysu_protocol import read_permutations
 
 
 @pytest.fixture
@@ -95,15 +95,6 @@ def test_permutations_are_found_in_both_places_and_count_from_0(root):
     assert len(load_sysu_mm01(root, "gallery")) == 10
 
 
-def test_one_trial_of_one_image_and_one_person(tmp_path):
-    """MATLAB's singleton dimensions say which is which."""
-    write_permutations(tmp_path / "one.mat", {(1, 1): 1, (3, 1): 2}, trials=1)
-    shapes = {key: p.shape for key, p in read_permutations(tmp_path / "one.mat").items()}
-    assert shapes == {(1, 1): (1, 1), (3, 1): (1, 2)}
-    write_permutations(tmp_path / "ten.mat", {(1, 1): 1})
-    assert read_permutations(tmp_path / "ten.mat")[1, 1].shape == (10, 1)
-
-
 def test_permutations_of_other_folders(root):
     write_crops(root / "cam5" / "0005", ["0002.jpg"])
     with pytest.raises(
@@ -120,46 +111,6 @@ def test_permutations_of_other_folders(root):
     with pytest.raises(ValueError, match="0 images of identity 5 in camera 4, but the gallery 1"):
         load_sysu_mm01(root, "gallery")
     load_sysu_mm01(root, "query")
-
-
-def cell(value, people=5):
-    cells = np.empty((people, 1), dtype=object)
-    for row in range(people):
-        cells[row, 0] = np.zeros((10, 0), dtype=np.uint8)
-    cells[1, 0] = np.array(value)
-    return cells
-
-
-@pytest.mark.parametrize(
-    ("camera", "message"),
-    [
-        (cell([[1, 1]] * 10), "camera 2, identity 2: expected a permutation"),
-        (cell([[0, 1]] * 10), "camera 2, identity 2: expected a permutation"),
-        (cell([["a", "b"]] * 10), "camera 2, identity 2: expected a permutation"),
-        (cell([[1, 2]] * 9), r"same number of trials .*\[9, 10\]"),
-    ],
-)
-def test_broken_permutations_are_named(root, camera, message):
-    write_permutations(root / "exp" / "rand_perm_cam.mat", cam2=camera)
-    with pytest.raises(ValueError, match=f"rand_perm_cam.mat: .*{message}|{message}"):
-        read_permutations(root / "exp" / "rand_perm_cam.mat")
-
-
-def test_files_that_are_no_permutations(tmp_path):
-    path = tmp_path / "rand_perm_cam.mat"
-    scipy.io.savemat(path, {"rand_perm_cam": np.arange(6)})
-    with pytest.raises(ValueError, match="expected 6 cells"):
-        read_permutations(path)
-    cells = np.empty((5, 1), dtype=object)
-    cells[:, 0] = [np.zeros((0, 0))] * 5
-    scipy.io.savemat(path, {"rand_perm_cam": cells})
-    with pytest.raises(ValueError, match=r"expected 6 cells .*, got 5"):
-        read_permutations(path)
-    scipy.io.savemat(path, {"id": 1})
-    with pytest.raises(ValueError, match="none of the expected"):
-        read_permutations(path)
-    with pytest.raises(FileNotFoundError, match="is missing"):
-        read_permutations(tmp_path / "gone.mat")
 
 
 def test_missing_parts_are_named(root):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from helpers_cross_modality import SYSU_IMAGES, write_permutations
 
-from reid_heads.data.sysu_mm01 import read_permutations
 from reid_heads.evaluate import main
 from reid_heads.evaluation.features import ReIDFeatures, save_features
 from reid_heads.evaluation.scoring import MARKET_PROTOCOLS, score_features
+from reid_heads.sysu_protocol import read_permutations
 
 
 @pytest.fixture
@@ -195,6 +195,16 @@ def test_options_that_mean_nothing(tmp_path, options, message, capsys):
         run(tmp_path, *options)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_permutations_are_read_without_torch(tmp_path, sysu):
+    arguments = ["--features", str(tmp_path / "features.npz"), "--protocol", "sysu_mm01"]
+    arguments += ["--permutations", str(tmp_path / "rand_perm_cam.mat")]
+    code = (
+        f"import sys; from reid_heads.evaluate import main; assert main({arguments}) == 0; "
+        "assert not {'torch', 'detectron2'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_starts_without_torch(tmp_path, features):

@@ -9,6 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
 from detectron2.modeling import build_model
+from helpers_cross_modality import make_regdb, make_sysu
 from PIL import Image
 
 import person_search.data  # noqa: F401  (registers crops of its training sets)
@@ -253,6 +254,29 @@ def test_reranking_and_expansion_are_scored_on_request(launch):
     settings = ["TEST.REID.RERANKING.ENABLED", "True", "TEST.REID.QUERY_EXPANSION.ENABLED", "True"]
     _, results = launch("out", *settings, "TEST.REID.RERANKING.K1", "3")
     assert {"reid", "reid_reranked", "reid_expanded"} <= set(results)
+
+
+def test_visible_thermal_sets_are_scored_by_their_protocols(launch, tmp_path):
+    make_sysu(tmp_path / "sets" / "SYSU-MM01")
+    make_regdb(tmp_path / "sets" / "RegDB")
+    register_all_crops(tmp_path / "sets")
+    try:
+        sets = ["DATASETS.TEST", "('sysu_mm01_test','regdb_2_test')", "SOLVER.MAX_ITER", "1"]
+        output, results = launch("out", *sets, "TEST.REID.MULTI_SHOTS", "2")
+    finally:
+        register_all_crops()
+    written = {
+        name: json.loads((output / f"inference/{name}/results.json").read_text())
+        for name in ("sysu_mm01_test", "regdb_2_test")
+    }
+    rankings = written["sysu_mm01_test"]["rankings"]
+    assert rankings["reid"]["gallery_sampling"] == "official"
+    assert rankings["reid_indoor_multi_official"]["shots"] == 2
+    assert rankings["reid_indoor_multi_official"]["num_valid_queries"] == 3
+    assert set(results["regdb_2_test"]) == {
+        *("reid", "reid_visible_to_thermal", "reid_thermal_to_visible")
+    }
+    assert results["regdb_2_test"]["reid"] == written["regdb_2_test"]["reid"]
 
 
 def test_wrong_number_of_identities_stops_before_training(launch):

@@ -11,16 +11,16 @@ import numpy as np
 from scipy.io import loadmat, whosmat
 
 
-def read_mat(path: Path, *keys: str, squeeze: bool = True) -> Any:
+def read_mat(path: Path, *keys: str) -> Any:
     """Read one variable of a MATLAB file.
 
     Args:
         path: the .mat file.
         *keys: names that the variable may have, the preferred one first.
-        squeeze: remove singleton dimensions, from the contents of cells too.
 
     Returns:
-        The variable under the first of the keys that the file has.
+        The variable under the first of the keys that the file has, with singleton dimensions
+        removed.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -29,7 +29,7 @@ def read_mat(path: Path, *keys: str, squeeze: bool = True) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: is the data set unpacked completely?")
     try:
-        content = loadmat(str(path), appendmat=False, squeeze_me=squeeze, variable_names=list(keys))
+        content = loadmat(str(path), appendmat=False, squeeze_me=True, variable_names=list(keys))
         found = [key for key in keys if key in content]
         # Only for the message: listing the keys takes as long as reading a small file.
         names = [] if found else [name for name, _, _ in whosmat(str(path), appendmat=False)]

@@ -22,6 +22,7 @@ from reid_heads.sysu_protocol import (
     VISIBLE_CAMERAS,
     Permutations,
     check_permutations,
+    read_permutations,
 )
 
 _CAMERAS = tuple(sorted((*VISIBLE_CAMERAS, *INFRARED_CAMERAS)))
@@ -93,48 +94,6 @@ def load_permutations(root: str | Path) -> Permutations | None:
     """
     path = find_permutations(root)
     return None if path is None else read_permutations(path)
-
-
-def read_permutations(path: str | Path) -> Permutations:
-    """Read ``rand_perm_cam.mat``: a cell a camera, in it a cell a person, in it (trials, images).
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no such file; names the camera and the person where one is to blame.
-    """
-    path = Path(path)
-    # Squeezed, the cell of a person with one image would look like that of one trial.
-    cameras = np.ravel(read_mat(path, "rand_perm_cam", squeeze=False))
-    if cameras.dtype != object or len(cameras) != len(_CAMERAS):
-        raise ValueError(
-            f"{path}: expected {len(_CAMERAS)} cells in 'rand_perm_cam', one a camera, got "
-            f"{len(cameras)} of type {cameras.dtype}"
-        )
-    permutations = {}
-    for camera, people in enumerate(cameras, start=1):
-        for person, cell in enumerate(np.ravel(people), start=1):
-            if np.size(cell):
-                where = f"{path}: camera {camera}, identity {person}"
-                permutations[camera, person] = _check_cell(cell, where)
-    if len({len(cell) for cell in permutations.values()}) != 1:
-        raise ValueError(
-            f"{path}: expected the same number of trials for every camera and identity, got "
-            f"{sorted({len(cell) for cell in permutations.values()})}"
-        )
-    return permutations
-
-
-def _check_cell(cell: Any, where: str) -> np.ndarray:
-    """Return a person's permutations, (trials, images), counted from 0."""
-    numbers = np.atleast_1d(cell)
-    expected = np.arange(1, numbers.shape[-1] + 1)
-    if (
-        numbers.ndim != 2
-        or numbers.dtype.kind not in "iuf"
-        or not (np.sort(numbers, axis=1) == expected).all()
-    ):
-        raise ValueError(f"{where}: expected a permutation of 1..images a row, one row a trial")
-    return numbers.astype(np.int64) - 1
 
 
 def _read_ids(root: Path, name: str) -> list[int]:
