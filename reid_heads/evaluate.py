@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     print(f"{results['reid'].num_skipped} queries skipped: no match in another camera")
     if results["reid"].setting:
-        print("the first line of the table is what 'reid' stands for elsewhere")
+        print("the first ranking of the table is the main one, called 'reid'")
     print(format_table(results))
     return 0
 

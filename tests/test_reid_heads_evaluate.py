@@ -110,7 +110,7 @@ def test_sysu_mm01_with_and_without_permutations(tmp_path, sysu, capsys):
     assert written["rankings"]["reid_indoor_multi_agw"]["num_skipped_queries"] == 1
     printed = capsys.readouterr().out
     lines = printed.splitlines()
-    assert "first line of the table is what 'reid' stands for" in printed
+    assert "first ranking of the table is the main one" in printed
     assert [line.split(" (")[0] for line in lines[-8:]] == [
         name.removeprefix("reid_").replace("_", " ") for name in expected if name != "reid"
     ]

@@ -56,7 +56,7 @@ class Search:
     """Crops drawn of each person in each camera."""
 
     sampling: str
-    """"official" or "agw"."""
+    """``official`` or ``agw``."""
 
 
 def evaluate_sysu(
