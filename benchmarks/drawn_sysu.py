@@ -116,7 +116,7 @@ def format_table(report: dict) -> str:
         "between the test features of the two modalities, of everybody together and mean over "
         "each person's own (0 to 10, not percent).",
         "",
-        "| method | all: mAP | top-1 | indoor: mAP | top-1 | gap | gap by identity | minutes a run |",
+        "| method | all: mAP | top-1 | indoor: mAP | top-1 | gap | gap by identity | minutes |",
         "|---" * 8 + "|",
     ]
     for row, title in ROWS.items():
