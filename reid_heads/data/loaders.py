@@ -16,6 +16,7 @@ from detectron2.data.build import trivial_batch_collator, worker_init_reset_seed
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
+from reid_heads.data.domain_sampler import MultiDomainSampler
 from reid_heads.data.mapper import CropMapper
 from reid_heads.data.samplers import (
     IdentitySampler,
@@ -38,7 +39,9 @@ TEST_BATCH_SIZE = 64
 """Crops per step and process at test. It changes the speed only, hence no config key."""
 
 
-def build_train_loader(cfg: CfgNode) -> tuple[DataLoader[Crop], IdentitySampler]:
+def build_train_loader(
+    cfg: CfgNode,
+) -> tuple[DataLoader[Crop], IdentitySampler | MultiDomainSampler]:
     """Build the training loader and its sampler for ``cfg.DATASETS.TRAIN``.
 
     Returns:
@@ -50,6 +53,7 @@ def build_train_loader(cfg: CfgNode) -> tuple[DataLoader[Crop], IdentitySampler]
     """
     crops = load_train_crops(cfg)
     check_num_identities(cfg, max(crop["person_id"] for crop in crops) + 1)
+    check_domain_identities(cfg, crops)
     if cfg.MODEL.REID_HEAD.LOSSES.ATTRIBUTES != 0:
         check_attributes(cfg, crops)
     sampler = _build_sampler(cfg, crops, comm.get_rank(), comm.get_world_size())
@@ -96,8 +100,12 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader[Crop]:
 def iterations_per_epoch(cfg: CfgNode) -> int:
     """Return the nominal iterations of an epoch for schedules, ``epoch_length`` of the sampler.
 
-    It is the same for any number of processes. Reads the list of the training set.
+    It is the same for any number of processes. Reads the list of the training set, unless
+    ``SOLVER.REID.ITERATIONS_PER_EPOCH`` gives the number.
     """
+    given: int = cfg.SOLVER.REID.ITERATIONS_PER_EPOCH
+    if given > 0:
+        return given
     return _build_sampler(cfg, load_train_crops(cfg), rank=0, num_processes=1).epoch_length
 
 
@@ -142,6 +150,30 @@ def check_num_identities(cfg: CfgNode, found: int) -> None:
         raise ValueError(
             f"the training set {names} has {found} identities, but "
             f"MODEL.REID_HEAD.NUM_IDENTITIES is {expected}; set it to {found}"
+        )
+
+
+def check_domain_identities(cfg: CfgNode, crops: list[Crop]) -> None:
+    """Compare the identities of each training set with the config, where it gives them.
+
+    Args:
+        cfg: with ``MODEL.REID_HEAD.DOMAIN_IDENTITIES``.
+        crops: as `load_train_crops` gives them.
+
+    Raises:
+        ValueError: if they are other numbers.
+    """
+    expected = tuple(cfg.MODEL.REID_HEAD.DOMAIN_IDENTITIES)
+    if not expected:
+        return
+    people: list[set[int]] = [set() for _ in cfg.DATASETS.TRAIN]
+    for crop in crops:
+        people[crop["domain"]].add(crop["person_id"])
+    found = tuple(len(ids) for ids in people)
+    if found != expected:
+        raise ValueError(
+            f"the training sets {' + '.join(cfg.DATASETS.TRAIN)} have {found} identities, but "
+            f"MODEL.REID_HEAD.DOMAIN_IDENTITIES is {expected}; set it to {found}"
         )
 
 
@@ -209,15 +241,20 @@ def _load_crops(dataset_name: str) -> list[Crop]:
 
 def _build_sampler(
     cfg: CfgNode, crops: list[Crop], rank: int, num_processes: int
-) -> IdentitySampler:
-    name = cfg.DATALOADER.REID.SAMPLER
+) -> IdentitySampler | MultiDomainSampler:
+    loader = cfg.DATALOADER.REID
+    name = loader.SAMPLER
     if name not in SAMPLERS:
         raise ValueError(f"DATALOADER.REID.SAMPLER is {name!r}; expected one of {sorted(SAMPLERS)}")
-    return SAMPLERS[name](
-        [crop["person_id"] for crop in crops],
-        cfg.SOLVER.IMS_PER_BATCH,
-        cfg.DATALOADER.REID.IMAGES_PER_IDENTITY,
-        seed=max(cfg.SEED, 0),
-        rank=rank,
-        num_processes=num_processes,
-    )
+    pids = [crop["person_id"] for crop in crops]
+    settings = {
+        "batch_size": cfg.SOLVER.IMS_PER_BATCH,
+        "images_per_identity": loader.IMAGES_PER_IDENTITY,
+        "seed": max(cfg.SEED, 0),
+        "rank": rank,
+        "num_processes": num_processes,
+    }
+    if loader.DOMAIN_BALANCED:
+        domains = [crop["domain"] for crop in crops]
+        return MultiDomainSampler(SAMPLERS[name], pids, domains, **settings)
+    return SAMPLERS[name](pids, **settings)
