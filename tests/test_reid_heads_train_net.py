@@ -37,9 +37,8 @@ def test_config_agrees_with_its_data_set_and_itself(path):
     cfg = load_config(str(path))
     register_all_crops()
     assert set(cfg.DATASETS.TRAIN) | set(cfg.DATASETS.TEST) <= set(DatasetCatalog.list())
-    (train,) = cfg.DATASETS.TRAIN
-    published = MetadataCatalog.get(train).get("num_identities")
-    assert published in (None, cfg.MODEL.REID_HEAD.NUM_IDENTITIES)
+    published = [MetadataCatalog.get(name).get("num_identities") for name in cfg.DATASETS.TRAIN]
+    assert None in published or sum(published) == cfg.MODEL.REID_HEAD.NUM_IDENTITIES
     epochs = cfg.SOLVER.REID
     if epochs.EPOCHS:
         assert max(epochs.STEP_EPOCHS) <= epochs.EPOCHS
