@@ -24,6 +24,9 @@ def add_reid_head_config(cfg: CfgNode) -> None:
     head.BATCH_NORM = True
     # Identities of the training set; the trainer checks it against the data.
     head.NUM_IDENTITIES = 0
+    # DOMAIN_SOFTMAX, DOMAIN_TRIPLET: identities of each training set, in the order of
+    # DATASETS.TRAIN; their sum is NUM_IDENTITIES.
+    head.DOMAIN_IDENTITIES = ()
 
     mgn = head.MGN = CfgNode()
     # MGNHead: length of each of the eight reduced features.
@@ -55,6 +58,10 @@ def _add_loss_keys(head: CfgNode) -> None:
             "HETERO_CENTER_TRIPLET": 0.0,
             "MMD_ID": 0.0,
             "MMD": 0.0,
+            # SOFTMAX and TRIPLET within each training set, the mean over the sets of the batch,
+            # with the settings of SOFTMAX and TRIPLET.
+            "DOMAIN_SOFTMAX": 0.0,
+            "DOMAIN_TRIPLET": 0.0,
         }
     )
 
@@ -149,6 +156,20 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # evaluated; 0: no average.
     node.EMA_DECAY = 0.0
 
+    jitter = node.STYLE_JITTER = CfgNode()
+    # Stages after which feature maps take over the style of other crops of the batch, in training
+    # (SVIL, arXiv 2209.05235): some of "stem", "res2", ...; (): nowhere.
+    jitter.PLACES = ()
+    # The mixing weight of each crop is drawn from here: 0 is its own style, 1 its donor's alone.
+    # Published: (1.0, 1.0).
+    jitter.MIX_RANGE = (1.0, 1.0)
+    # Horizontal stripes that take the style of the donor's same stripe; 1: the whole map.
+    jitter.STRIPES = 1
+    # Probability that a batch is restyled at a place.
+    jitter.PROBABILITY = 1.0
+    # Whether gradients flow into the donor's style, as in the authors' code.
+    jitter.STYLE_GRADIENT = True
+
 
 def _add_input_keys(cfg: CfgNode) -> None:
     node = cfg.INPUT.REID = CfgNode()
@@ -187,6 +208,9 @@ def _add_input_keys(cfg: CfgNode) -> None:
     # K, images of each identity in a batch; SOLVER.IMS_PER_BATCH is P x K, and P x 2K with
     # "cross_modality".
     loader.IMAGES_PER_IDENTITY = 4
+    # Whether each batch holds the same number of crops of every training set, each drawn by a
+    # sampler of its own; SOLVER.IMS_PER_BATCH is then sets x P x K.
+    loader.DOMAIN_BALANCED = False
     # Data of your own to register: (name, folder or CSV, "train" or "test") each; the names can
     # then stand in DATASETS.TRAIN and DATASETS.TEST.
     cfg.DATASETS.CROPS = ()
@@ -205,6 +229,8 @@ def _add_solver_keys(cfg: CfgNode) -> None:
     # Length of training in epochs; MAX_ITER, STEPS and the periods then follow from the data. 0:
     # SOLVER and TEST are in iterations, as in detectron2.
     node.EPOCHS = 0
+    # Iterations that count as an epoch; 0: as the sampler says, about a pass over the data.
+    node.ITERATIONS_PER_EPOCH = 0
     # Epochs, counted from 1, at whose start the rate is multiplied by SOLVER.GAMMA.
     node.STEP_EPOCHS = (40, 70)
     # Epochs of linear warm-up from SOLVER.WARMUP_FACTOR to 1; the rate is constant within an epoch.
@@ -214,6 +240,16 @@ def _add_solver_keys(cfg: CfgNode) -> None:
     # Epochs between evaluations and between checkpoints; 0: only at the end.
     node.EVAL_EPOCHS = 0
     node.CHECKPOINT_EPOCHS = 10
+
+    meta = cfg.SOLVER.META_LEARNING = CfgNode()
+    # First-order meta-learning over the training sets (SVIL): in each iteration the loss on one of
+    # them is taken after a step on the others.
+    meta.ENABLED = False
+    # Weight of the gradient of that loss. Published: 0.5.
+    meta.BETA = 0.5
+    # The step's optimizer, fresh each time, at the present rate: "SGD", "Adam" (published) or
+    # "AdamW".
+    meta.INNER_OPTIMIZER = "Adam"
 
 
 def _add_test_keys(cfg: CfgNode) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import reid_heads.backbone
 import reid_heads.slim_resnet  # noqa: F401  (both register backbones)
+from reid_heads.augmentation.style_jitter import add_style_jitter
 from reid_heads.heads import build_reid_head
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.labels import VISIBLE
@@ -67,7 +68,8 @@ class CropReID(nn.Module):
         """Translate the config.
 
         Raises:
-            ValueError: if the backbone has several outputs.
+            ValueError: if the backbone has several outputs, or for a setting of style jitter that
+                is out of range or not of this backbone.
         """
         backbone = build_backbone(cfg)
         shapes = backbone.output_shape()
@@ -76,6 +78,15 @@ class CropReID(nn.Module):
                 f"MODEL.RESNETS.OUT_FEATURES is {sorted(shapes)}; a crop net reads exactly one map"
             )
         ((in_feature, shape),) = shapes.items()
+        jitter = cfg.MODEL.CROP_REID.STYLE_JITTER
+        add_style_jitter(
+            backbone,
+            jitter.PLACES,
+            mix_range=jitter.MIX_RANGE,
+            stripes=jitter.STRIPES,
+            probability=jitter.PROBABILITY,
+            has_style_gradient=jitter.STYLE_GRADIENT,
+        )
         head = build_reid_head(cfg, shape)
         return {
             "backbone": backbone,

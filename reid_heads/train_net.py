@@ -23,6 +23,7 @@ from reid_heads.data.loaders import (
 )
 from reid_heads.evaluation.evaluator import ReIDEvaluator
 from reid_heads.launch import parse_and_launch, read_config, set_up_output, use_available_device
+from reid_heads.meta_learning import MetaLearningTrainer, check_meta_learning
 from reid_heads.solver import build_lr_scheduler, build_optimizer, set_epochs
 from reid_heads.trainer import ResumableTrainer
 from reid_heads.trial_runs import average_trials, check_trials, run_each_trial, trains_each_trial
@@ -32,6 +33,26 @@ class CropReIDTrainer(ResumableTrainer):
     """The resumable trainer with the data and the scorer of crop ReID."""
 
     main_metric = "reid/mAP"
+
+    def __init__(self, cfg: CfgNode):
+        """Build everything; the loop is that of meta-learning where the config says so.
+
+        Raises:
+            ValueError: if the config cannot be meta-learned.
+        """
+        check_meta_learning(cfg)
+        super().__init__(cfg)
+        meta = cfg.SOLVER.META_LEARNING
+        if meta.ENABLED:
+            # Hooks and checkpoints reach the loop through this one attribute.
+            self._trainer = MetaLearningTrainer(
+                self.model,
+                self.data_loader,
+                self.optimizer,
+                beta=meta.BETA,
+                inner_optimizer=meta.INNER_OPTIMIZER,
+                seed=cfg.SEED,
+            )
 
     def weight_average_decay(self) -> float:
         """Return the decay of the weights' moving average, 0 for none."""

@@ -21,8 +21,10 @@ FORBIDDEN = {
     "reid_heads": ("person_search", "demo"),
     "reid_heads.heads": CROP_PIPELINE,
     "reid_heads.losses": CROP_PIPELINE,
+    "reid_heads.augmentation": CROP_PIPELINE,
     "reid_heads.backbone": CROP_PIPELINE,
     "reid_heads.crop_reid": CROP_PIPELINE,
+    "reid_heads.meta_learning": CROP_PIPELINE,
     "reid_heads.data": (
         "reid_heads.heads",
         "reid_heads.losses",

@@ -17,6 +17,7 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
 from reid_heads.data.cross_modality import CrossModalitySampler
+from reid_heads.data.domain_sampler import MultiDomainSampler
 from reid_heads.data.mapper import CropMapper
 from reid_heads.data.samplers import (
     IdentitySampler,
@@ -30,9 +31,9 @@ from reid_heads.labels import UNKNOWN_ATTRIBUTE, VISIBLE
 Crop = dict[str, Any]
 """A dataset dict, or what the mapper makes of it."""
 
-CropSampler = IdentitySampler | CrossModalitySampler
+CropSampler = IdentitySampler | CrossModalitySampler | MultiDomainSampler
 
-SAMPLERS: dict[str, type[CropSampler]] = {
+SAMPLERS: dict[str, type[IdentitySampler] | type[CrossModalitySampler]] = {
     "random_identity": RandomIdentitySampler,
     "identity_uniform": IdentityUniformSampler,
     "cross_modality": CrossModalitySampler,
@@ -54,6 +55,7 @@ def build_train_loader(cfg: CfgNode) -> tuple[DataLoader[Crop], CropSampler]:
     """
     crops = load_train_crops(cfg)
     check_num_identities(cfg, max(crop["person_id"] for crop in crops) + 1)
+    check_domain_identities(cfg, crops)
     if cfg.MODEL.REID_HEAD.LOSSES.ATTRIBUTES != 0:
         check_attributes(cfg, crops)
     sampler = _build_sampler(cfg, crops, comm.get_rank(), comm.get_world_size())
@@ -100,8 +102,12 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader[Crop]:
 def iterations_per_epoch(cfg: CfgNode) -> int:
     """Return the nominal iterations of an epoch for schedules, ``epoch_length`` of the sampler.
 
-    It is the same for any number of processes. Reads the list of the training set.
+    It is the same for any number of processes. Reads the list of the training set, unless
+    ``SOLVER.REID.ITERATIONS_PER_EPOCH`` gives the number.
     """
+    given: int = cfg.SOLVER.REID.ITERATIONS_PER_EPOCH
+    if given > 0:
+        return given
     return _build_sampler(cfg, load_train_crops(cfg), rank=0, num_processes=1).epoch_length
 
 
@@ -146,6 +152,30 @@ def check_num_identities(cfg: CfgNode, found: int) -> None:
         raise ValueError(
             f"the training set {names} has {found} identities, but "
             f"MODEL.REID_HEAD.NUM_IDENTITIES is {expected}; set it to {found}"
+        )
+
+
+def check_domain_identities(cfg: CfgNode, crops: list[Crop]) -> None:
+    """Compare the identities of each training set with the config, where it gives them.
+
+    Args:
+        cfg: with ``MODEL.REID_HEAD.DOMAIN_IDENTITIES``.
+        crops: as `load_train_crops` gives them.
+
+    Raises:
+        ValueError: if they are other numbers.
+    """
+    expected = tuple(cfg.MODEL.REID_HEAD.DOMAIN_IDENTITIES)
+    if not expected:
+        return
+    people: list[set[int]] = [set() for _ in cfg.DATASETS.TRAIN]
+    for crop in crops:
+        people[crop["domain"]].add(crop["person_id"])
+    found = tuple(len(ids) for ids in people)
+    if found != expected:
+        raise ValueError(
+            f"the training sets {' + '.join(cfg.DATASETS.TRAIN)} have {found} identities, but "
+            f"MODEL.REID_HEAD.DOMAIN_IDENTITIES is {expected}; set it to {found}"
         )
 
 
@@ -212,18 +242,28 @@ def _load_crops(dataset_name: str) -> list[Crop]:
 
 
 def _build_sampler(cfg: CfgNode, crops: list[Crop], rank: int, num_processes: int) -> CropSampler:
-    name = cfg.DATALOADER.REID.SAMPLER
-    if name not in SAMPLERS:
-        raise ValueError(f"DATALOADER.REID.SAMPLER is {name!r}; expected one of {sorted(SAMPLERS)}")
-    sampler = SAMPLERS[name]
+    loader = cfg.DATALOADER.REID
+    if loader.SAMPLER not in SAMPLERS:
+        raise ValueError(
+            f"DATALOADER.REID.SAMPLER is {loader.SAMPLER!r}; expected one of {sorted(SAMPLERS)}"
+        )
+    sampler = SAMPLERS[loader.SAMPLER]
+    pids = [crop["person_id"] for crop in crops]
     settings: dict[str, Any] = {
-        "pids": [crop["person_id"] for crop in crops],
         "batch_size": cfg.SOLVER.IMS_PER_BATCH,
-        "images_per_identity": cfg.DATALOADER.REID.IMAGES_PER_IDENTITY,
+        "images_per_identity": loader.IMAGES_PER_IDENTITY,
         "seed": max(cfg.SEED, 0),
         "rank": rank,
         "num_processes": num_processes,
     }
-    if sampler is CrossModalitySampler:
-        settings["modalities"] = [crop.get("modality", VISIBLE) for crop in crops]
-    return sampler(**settings)
+    if issubclass(sampler, IdentitySampler):
+        if not loader.DOMAIN_BALANCED:
+            return sampler(pids, **settings)
+        domains = [crop["domain"] for crop in crops]
+        return MultiDomainSampler(sampler, pids, domains, **settings)
+    if loader.DOMAIN_BALANCED:
+        raise ValueError(
+            "DATALOADER.REID.DOMAIN_BALANCED is True, but DATALOADER.REID.SAMPLER 'cross_modality' "
+            "draws from all training sets at once; set it to False"
+        )
+    return sampler(pids, [crop.get("modality", VISIBLE) for crop in crops], **settings)

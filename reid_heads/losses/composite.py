@@ -14,6 +14,11 @@ from reid_heads.heads.features import HeadFeatures
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses.attributes import AttributeLoss
 from reid_heads.losses.center import CenterLoss
+from reid_heads.losses.domains import (
+    DomainSoftmaxLoss,
+    DomainTripletLoss,
+    check_domain_identities,
+)
 from reid_heads.losses.hetero_center import HeteroCenterTripletLoss
 from reid_heads.losses.identity_memory import OIMLoss
 from reid_heads.losses.logit_adjustment import LogitAdjustment
@@ -92,6 +97,21 @@ def _apply_classifier(loss: nn.Module, batch: _Batch) -> Tensor:
     return result
 
 
+def _build_domain_softmax(cfg: CfgNode, head: HeadSizes) -> nn.Module:
+    check_domain_identities(cfg.DOMAIN_IDENTITIES, cfg.NUM_IDENTITIES)
+    return DomainSoftmaxLoss(
+        head.classified_dims,
+        cfg.DOMAIN_IDENTITIES,
+        label_smoothing=cfg.SOFTMAX.LABEL_SMOOTHING,
+        smoothing_over=cfg.SOFTMAX.SMOOTHING_OVER,
+    )
+
+
+def _build_domain_triplet(cfg: CfgNode, head: HeadSizes) -> nn.Module:
+    check_domain_identities(cfg.DOMAIN_IDENTITIES, cfg.NUM_IDENTITIES)
+    return DomainTripletLoss(cfg.DOMAIN_IDENTITIES, cfg.TRIPLET.MARGIN)
+
+
 def _build_centers(cfg: CfgNode, head: HeadSizes) -> nn.Module:
     return nn.ModuleList(
         CenterLoss(cfg.NUM_IDENTITIES, dim, cfg.CENTER.LEARNING_RATE) for dim in head.metric_dims
@@ -149,6 +169,10 @@ _KINDS: dict[str, _Kind] = {
     ),
     "MMD_ID": _Kind(lambda cfg, head: MarginMMDLoss(cfg.MMD_ID.MARGIN), _apply_cross_modal),
     "MMD": _Kind(lambda cfg, head: MarginalMMDLoss(), _apply_cross_modal),
+    "DOMAIN_SOFTMAX": _Kind(
+        _build_domain_softmax, lambda loss, x: loss(x.features.classified, x.pids)
+    ),
+    "DOMAIN_TRIPLET": _Kind(_build_domain_triplet, lambda loss, x: loss(x.features.metric, x.pids)),
 }
 
 
@@ -157,9 +181,10 @@ class ReIDLosses(nn.Module):
 
     OIM sees the unit embeddings; SOFTMAX, COSINE_SOFTMAX, ARCFACE, COSFACE and SUBCENTER_ARCFACE
     the features to classify; TRIPLET and CENTER the metric features, the mean over them; ATTRIBUTES
-    the first metric feature. Unlabelled people are ignored by all but OIM, where they are
-    negatives. Logit adjustment, where it is on, is for the losses of the first two groups.
-    HETERO_CENTER_TRIPLET, MMD_ID and MMD compare the modalities of the metric features.
+    the first metric feature; DOMAIN_SOFTMAX and DOMAIN_TRIPLET what SOFTMAX and TRIPLET see.
+    HETERO_CENTER_TRIPLET, MMD_ID and MMD compare the modalities of the metric features. Unlabelled
+    people are ignored by all but OIM, where they are negatives. Logit adjustment, where it is on,
+    is for the losses of the first two groups.
     """
 
     def __init__(

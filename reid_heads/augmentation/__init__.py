@@ -1,0 +1,1 @@
+"""Augmentations of feature maps, inside the network."""
