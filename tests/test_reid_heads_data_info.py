@@ -89,8 +89,7 @@ def test_published_numbers_are_of_sets_and_splits_that_exist():
             assert info.PUBLISHED[name][split]["identities"] == expected
 
 
-def test_all_images_are_the_published_sums():
-    """The counts of domain generalization's sources: its papers' tables have these very sums."""
+def test_all_images_are_the_sum_of_the_parts():
     for name, splits in info.PUBLISHED.items():
         if {"all", "query", "gallery"} <= set(splits):
             parts = info.CROP_DATASETS[name].combined
