@@ -147,7 +147,7 @@ def test_each_trial_is_a_test_set_of_its_own(root):
         for trial in range(1, 11)
     }
     assert len(drawn) == 10
-    assert MetadataCatalog.get("viper_10_test").describe() == "VIPeR split 10, query + gallery"
+    assert MetadataCatalog.get("viper_10_test").describe() == "VIPeR, split 10, query + gallery"
     for name in ("viper_test", "viper_0_test", "viper_11_test", "cuhk02_test"):
         assert name not in DatasetCatalog.list()
 

@@ -32,7 +32,7 @@ The metadata of each name, besides detectron2's ``evaluator_type`` ("reid"):
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -57,7 +57,7 @@ from reid_heads.data.market1501 import (
 from reid_heads.data.msmt17 import find_msmt17_version, load_msmt17
 from reid_heads.data.own_crops import load_own_crops
 from reid_heads.data.prid import load_prid
-from reid_heads.data.trials import NUM_TRIALS
+from reid_heads.data.trials import SMALL_SET_TRIALS
 from reid_heads.data.viper import load_viper
 
 ALL_SPLIT = "all"
@@ -77,10 +77,8 @@ class CropDataset:
     """How its test split is scored."""
     train_splits: tuple[str, ...] = ("train",)
     """The splits for training; each is registered under its own name."""
-    num_identities: int | None = None
-    """Published number of training identities, of each training split but ``all``."""
-    num_all_identities: int | None = None
-    """Published number of identities in ``all``."""
+    num_identities: int | Mapping[str, int] | None = None
+    """Published number of training identities; by split where they differ."""
     combined: tuple[str, ...] = ()
     """The splits that ``all`` joins, where the loader has no such split itself."""
     distractor_pids: tuple[int, ...] = ()
@@ -92,6 +90,12 @@ class CropDataset:
     load_attribute_groups: Callable[[Path], AttributeGroups] | None = None
     find_version: Callable[[Path], str] | None = None
 
+    def published_identities(self, split: str) -> int | None:
+        """Return the published number of identities of a training split, None if unknown."""
+        if isinstance(self.num_identities, Mapping):
+            return self.num_identities[split]
+        return self.num_identities
+
     def load_split(self, folder: Path, split: str, **options: Any) -> list[dict[str, Any]]:
         """Load any of the splits from the data set's own folder."""
         if split == ALL_SPLIT and self.combined:
@@ -101,7 +105,7 @@ class CropDataset:
     def select_trial(self, trial: int) -> "CropDataset":
         """Return the data set with one of its test sets only."""
         load = partial(self.load, trial=trial)
-        return replace(self, title=f"{self.title} split {trial}", load=load, trials=0)
+        return replace(self, title=f"{self.title}, split {trial}", load=load, trials=0)
 
 
 def _market(title: str, folders: tuple[str, ...], **options: Any) -> CropDataset:
@@ -130,13 +134,12 @@ def _cuhk03(boxes: str, is_classic: bool = False) -> CropDataset:
         "cuhk03",
         train_splits=("train", ALL_SPLIT),
         combined=SPLITS,
-        num_identities=767,
-        num_all_identities=1467,
+        num_identities={"train": 767, ALL_SPLIT: 1467},
     )
 
 
 def _small(title: str, folders: tuple[str, ...], load: Callable[..., Any]) -> CropDataset:
-    return CropDataset(title, folders, load, "market1501", train_splits=(), trials=NUM_TRIALS)
+    return CropDataset(title, folders, load, "market1501", train_splits=(), trials=SMALL_SET_TRIALS)
 
 
 def _whole(
@@ -148,7 +151,7 @@ def _whole(
         load,
         "market1501",
         train_splits=(ALL_SPLIT,),
-        num_all_identities=num_identities,
+        num_identities=num_identities,
         test_splits=(),
     )
 
@@ -157,7 +160,7 @@ _MARKET_FOLDERS = ("Market-1501-v15.09.15", "market1501/Market-1501-v15.09.15")
 
 CROP_DATASETS = {
     "market1501": _market(
-        "Market-1501", _MARKET_FOLDERS, num_identities=751, num_all_identities=1501
+        "Market-1501", _MARKET_FOLDERS, num_identities={"train": 751, ALL_SPLIT: 1501}
     ),
     "market1501_500k": _market(
         "Market-1501 + 500k",
@@ -172,8 +175,7 @@ CROP_DATASETS = {
         "dukemtmc",
         train_splits=("train", ALL_SPLIT),
         combined=SPLITS,
-        num_identities=702,
-        num_all_identities=1812,
+        num_identities={"train": 702, ALL_SPLIT: 1812},
         load_attribute_groups=load_dukemtmc_attribute_groups,
     ),
     "msmt17": CropDataset(
@@ -183,8 +185,7 @@ CROP_DATASETS = {
         "msmt17",
         train_splits=("train", "trainval", ALL_SPLIT),
         combined=("trainval", *TEST_SPLITS),
-        num_identities=1041,
-        num_all_identities=4101,
+        num_identities={"train": 1041, "trainval": 1041, ALL_SPLIT: 4101},
         find_version=find_msmt17_version,
     ),
     "cuhk03_labeled": _cuhk03("labeled"),
@@ -303,9 +304,8 @@ def _register(name: str, dataset: CropDataset, root: Path, splits: tuple[str, ..
         load_attribute_groups=partial(_load_attribute_groups, dataset, root),
         describe=partial(_describe, dataset, root, splits),
     )
-    published = dataset.num_all_identities if splits == (ALL_SPLIT,) else dataset.num_identities
-    if published is not None and splits != TEST_SPLITS:
-        metadata.set(num_identities=published)
+    if dataset.num_identities is not None and splits != TEST_SPLITS:
+        metadata.set(num_identities=dataset.published_identities(splits[0]))
 
 
 def _load(dataset: CropDataset, root: Path, splits: tuple[str, ...]) -> list[dict[str, Any]]:

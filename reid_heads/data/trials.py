@@ -13,7 +13,7 @@ import numpy as np
 
 from reid_heads.data.crop_files import list_images
 
-NUM_TRIALS = 10
+SMALL_SET_TRIALS = 10
 """Splits of a set, numbered from 1."""
 
 
@@ -31,8 +31,8 @@ def trial_generator(trial: int) -> np.random.RandomState:
 
 def check_trial(trial: int) -> None:
     """Raise ValueError if there is no such split."""
-    if trial not in range(1, NUM_TRIALS + 1):
-        raise ValueError(f"the trial is {trial!r}, expected 1 to {NUM_TRIALS}")
+    if trial not in range(1, SMALL_SET_TRIALS + 1):
+        raise ValueError(f"the trial is {trial!r}, expected 1 to {SMALL_SET_TRIALS}")
 
 
 def draw_half(people: Iterable[int], generator: np.random.RandomState) -> set[int]:
