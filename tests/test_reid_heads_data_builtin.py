@@ -1,6 +1,7 @@
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from helpers_crop_layouts import (
+    MARKET_FILES,
     make_cuhk03_np,
     make_cuhk03_release,
     make_duke,
@@ -10,28 +11,39 @@ from helpers_crop_layouts import (
     write_market_attributes,
 )
 from helpers_cross_modality import make_regdb, make_sysu
+from helpers_small_sets import (
+    make_cuhk02,
+    make_grid,
+    make_ilids,
+    make_prid,
+    make_viper,
+    touch,
+)
 
 from reid_heads.data import register_all_crops, register_own_crops
 
 NAMES = {
     "market1501_train": ("market1501", 751),
+    "market1501_all": ("market1501", 1501),
     "market1501_test": ("market1501", None),
     "market1501_500k_test": ("market1501", None),
     "dukemtmc_train": ("dukemtmc", 702),
+    "dukemtmc_all": ("dukemtmc", 1812),
     "dukemtmc_test": ("dukemtmc", None),
     "msmt17_train": ("msmt17", 1041),
     "msmt17_trainval": ("msmt17", 1041),
+    "msmt17_all": ("msmt17", 4101),
     "msmt17_test": ("msmt17", None),
     "cuhk03_labeled_train": ("cuhk03", 767),
+    "cuhk03_labeled_all": ("cuhk03", 1467),
     "cuhk03_labeled_test": ("cuhk03", None),
     "cuhk03_detected_train": ("cuhk03", 767),
+    "cuhk03_detected_all": ("cuhk03", 1467),
     "cuhk03_detected_test": ("cuhk03", None),
     "cuhk03_classic_labeled_train": ("cuhk03_classic", 1367),
     "cuhk03_classic_labeled_test": ("cuhk03_classic", None),
     "cuhk03_classic_detected_train": ("cuhk03_classic", 1367),
     "cuhk03_classic_detected_test": ("cuhk03_classic", None),
-    "drawn_market_train": ("market1501", None),
-    "drawn_market_test": ("market1501", None),
     "sysu_mm01_train": ("sysu_mm01", 296),
     "sysu_mm01_trainval": ("sysu_mm01", 395),
     "sysu_mm01_test": ("sysu_mm01", None),
@@ -42,6 +54,18 @@ NAMES = {
     **{f"regdb_{trial}_test": ("regdb", None) for trial in range(1, 11)},
     **{f"drawn_regdb_{trial}_train": ("regdb", None) for trial in range(1, 11)},
     **{f"drawn_regdb_{trial}_test": ("regdb", None) for trial in range(1, 11)},
+    "cuhk02_all": ("market1501", 1816),
+    "cuhk_sysu_crops_all": ("market1501", 11934),
+    **{
+        f"{name}_{trial}_test": ("market1501", None)
+        for name in ("viper", "grid", "prid", "ilids")
+        for trial in range(1, 11)
+    },
+    **{
+        f"drawn_{name}_{split}": ("market1501", None)
+        for name in ("market", "noon", "dusk", "mall", "vhs")
+        for split in ("train", "all", "test")
+    },
 }
 
 
@@ -74,6 +98,10 @@ def test_all_names_are_registered_and_nothing_is_read(root):
 def test_every_name_reads_its_own_folder(root):
     for folder in ("Market-1501-v15.09.15", "drawn-market"):
         make_market(root / folder)
+    for number, name in enumerate(("noon", "dusk", "mall", "vhs"), start=1):
+        make_market(root / f"drawn-{name}")
+        extra = [f"0002_c1s1_00000{row}_00.jpg" for row in range(number)]
+        touch(root / f"drawn-{name}" / "bounding_box_train", extra)
     write_crops(root / "Market-1501-v15.09.15" / "images", ["1.jpg", "2.jpg"])
     make_duke(root / "DukeMTMC-reID")
     make_msmt17(root / "MSMT17_V1")
@@ -83,33 +111,88 @@ def test_every_name_reads_its_own_folder(root):
         make_sysu(root / folder)
     for folder in ("RegDB", "drawn-regdb"):
         make_regdb(root / folder, trials=range(1, 11))
+    make_cuhk02(root / "cuhk02" / "Dataset")
+    touch(root / "cuhk_sysu" / "cropped_images", ["p1_s1_1.jpg", "p2_s1_1.jpg"])
+    make_viper(root / "VIPeR", people=7)
+    make_grid(root / "GRID")
+    make_prid(root / "prid2011" / "prid_2011")
+    make_ilids(root / "QMUL-iLIDS", "images", people=5)
     counts = {name: len(DatasetCatalog.get(name)) for name in NAMES}
     assert counts == {
         "market1501_train": 5,
+        "market1501_all": 5 + 2 + 3,
         "market1501_test": 2 + 4,
         "market1501_500k_test": 2 + 6,
         "dukemtmc_train": 2,
+        "dukemtmc_all": 2 + 1 + 2,
         "dukemtmc_test": 1 + 2,
         "msmt17_train": 2,
         "msmt17_trainval": 3,
+        "msmt17_all": 3 + 1 + 2,
         "msmt17_test": 1 + 2,
         "cuhk03_labeled_train": 3,
+        "cuhk03_labeled_all": 3 + 2 + 2,
         "cuhk03_labeled_test": 2 + 2,
         "cuhk03_detected_train": 4,
+        "cuhk03_detected_all": 4 + 2 + 2,
         "cuhk03_detected_test": 2 + 2,
         # Split 0 tests the one person with four images, as queries and as gallery.
         "cuhk03_classic_labeled_train": 6,
         "cuhk03_classic_labeled_test": 4 + 4,
         "cuhk03_classic_detected_train": 6,
         "cuhk03_classic_detected_test": 4 + 4,
-        "drawn_market_train": 5,
-        "drawn_market_test": 2 + 4,
         **{f"{name}_train": 9 for name in ("sysu_mm01", "drawn_sysu")},
         **{f"{name}_trainval": 12 for name in ("sysu_mm01", "drawn_sysu")},
         **{f"{name}_test": 4 + 10 for name in ("sysu_mm01", "drawn_sysu")},
         **{f"{prefix}regdb_{n}_train": 8 for prefix in ("", "drawn_") for n in range(1, 11)},
         **{f"{prefix}regdb_{n}_test": 6 + 6 for prefix in ("", "drawn_") for n in range(1, 11)},
+        "cuhk02_all": 60,
+        "cuhk_sysu_crops_all": 2,
+        **{f"viper_{trial}_test": 4 + 4 for trial in range(1, 11)},
+        **{f"grid_{trial}_test": 3 + 6 for trial in range(1, 11)},
+        **{f"prid_{trial}_test": 100 + 105 for trial in range(1, 11)},
+        **{f"ilids_{trial}_test": 3 + 3 for trial in range(1, 11)},
+        **{
+            f"drawn_{name}_{split}": count + (0 if split == "test" else number)
+            for number, name in enumerate(("market", "noon", "dusk", "mall", "vhs"))
+            for split, count in (("train", 5), ("all", 5 + 2 + 3), ("test", 2 + 4))
+        },
     }
+
+
+def test_each_trial_is_a_test_set_of_its_own(root):
+    make_viper(root / "viper" / "VIPeR", people=40)
+    drawn = {
+        tuple(d["person_id"] for d in DatasetCatalog.get(f"viper_{trial}_test"))
+        for trial in range(1, 11)
+    }
+    assert len(drawn) == 10
+    assert MetadataCatalog.get("viper_10_test").describe() == "VIPeR, split 10, query + gallery"
+    for name in ("viper_test", "viper_0_test", "viper_11_test", "cuhk02_test"):
+        assert name not in DatasetCatalog.list()
+
+
+def test_all_images_are_recorded_as_such(root):
+    make_msmt17(root / "MSMT17_V1")
+    described = {
+        "market1501_all": "Market-1501, all images (train + query + gallery)",
+        "msmt17_all": "MSMT17 V1, all images (trainval + query + gallery)",
+        "cuhk03_detected_all": "CUHK03 detected, all images (train + query + gallery)",
+        "cuhk02_all": "CUHK02, all images",
+        "cuhk_sysu_crops_all": "CUHK-SYSU crops, all images",
+    }
+    assert {name: MetadataCatalog.get(name).describe() for name in described} == described
+
+
+def test_all_images_of_drawn_domains_have_people_of_their_own(root):
+    make_market(root / "drawn-vhs")
+    dicts = DatasetCatalog.get("drawn_vhs_all")
+    # Neither junk nor the distractor of the gallery.
+    names = [name for files in MARKET_FILES.values() for name in files]
+    assert {d["image_id"].split("/")[1] for d in dicts} == {
+        name for name in names if not name.startswith(("-1", "0000"))
+    }
+    assert {d["person_id"] for d in dicts} == {0, 1, 2, 3, 4}
 
 
 def test_queries_come_first_and_images_are_unique_within_a_split(root):

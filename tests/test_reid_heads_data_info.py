@@ -3,6 +3,7 @@ import sys
 
 import pytest
 from helpers_crop_layouts import make_market, make_msmt17, write_crops
+from helpers_small_sets import make_cuhk02, make_grid, make_ilids, make_prid, make_viper, touch
 
 from reid_heads.data import info
 
@@ -19,11 +20,11 @@ def test_counts_stand_beside_the_published_numbers(tmp_path, capsys, folder):
     make_market(tmp_path / folder)
     assert info.main(["--dataset", "market1501", "--root", str(tmp_path)]) == 0
     cells = _cells(capsys.readouterr().out)
-    assert cells["images"] == ["5", "12,936", "2", "3,368", "4", "15,913"]
-    assert cells["identities"] == ["3", "751", "2", "750", "3", "751"]
-    assert cells["cameras"] == ["4", "6", "2", "6", "4", "6"]
+    assert cells["images"] == ["5", "12,936", "2", "3,368", "4", "15,913", "10", "29,419"]
+    assert cells["identities"] == ["3", "751", "2", "750", "3", "751", "5", "1,501"]
+    assert cells["cameras"] == ["4", "6", "2", "6", "4", "6", "5", "6"]
     assert "DIFFERS: gallery images: found 4, published 15,913" in cells
-    assert sum(line.startswith("DIFFERS") for line in cells) == 9
+    assert sum(line.startswith("DIFFERS") for line in cells) == 12
 
 
 def test_equal_numbers_are_said_to_be_equal(tmp_path, capsys, monkeypatch):
@@ -34,14 +35,14 @@ def test_equal_numbers_are_said_to_be_equal(tmp_path, capsys, monkeypatch):
     info.main(["--dataset", "msmt17"])
     text = capsys.readouterr().out
     assert text.endswith("All numbers are the published ones.\n")
-    assert _cells(text)["images"] == ["2", "2", "3", "3", "1", "-", "2", "-"]
+    assert _cells(text)["images"] == ["2", "2", "3", "3", "1", "-", "2", "-", "6", "-"]
 
 
 def test_drawn_sets_have_no_published_numbers(tmp_path, capsys):
     make_market(tmp_path / "drawn-market")
     info.main(["--dataset", "drawn_market", "--root", str(tmp_path)])
     text = capsys.readouterr().out
-    assert _cells(text)["images"] == ["5", "2", "4"]
+    assert _cells(text)["images"] == ["5", "2", "4", "10"]
     assert "published" not in text
 
 
@@ -78,7 +79,7 @@ def test_bad_input_is_one_line_and_a_status(tmp_path, capsys, dataset, root, mes
 def test_published_numbers_are_of_sets_and_splits_that_exist():
     for name, splits in info.PUBLISHED.items():
         dataset = info.CROP_DATASETS[name]
-        assert set(splits) == {*dataset.train_splits, *info.TEST_SPLITS}
+        assert set(splits) == {*dataset.train_splits, *dataset.test_splits}
         for numbers in splits.values():
             assert set(numbers) <= {"images", "identities", "cameras"}
     # The training sets' numbers of identities are those that the catalogs give.
@@ -86,6 +87,17 @@ def test_published_numbers_are_of_sets_and_splits_that_exist():
         for split in dataset.train_splits if name in info.PUBLISHED else ():
             published = dataset.published_identities(split)
             assert info.PUBLISHED[name][split]["identities"] == published
+
+
+def test_all_images_are_the_sum_of_the_parts():
+    for name, splits in info.PUBLISHED.items():
+        if {"all", "query", "gallery"} <= set(splits):
+            parts = info.CROP_DATASETS[name].combined
+            # Market-1501's gallery has 2,798 distractors, of one number.
+            images, identities = (2798, 1) if name == "market1501" else (0, 0)
+            assert splits["all"]["images"] == sum(splits[part]["images"] for part in parts) - images
+            people = splits[parts[0]]["identities"] + splits["gallery"]["identities"]
+            assert splits["all"]["identities"] == people - identities
 
 
 def test_the_module_is_a_program(tmp_path, capsys, monkeypatch):
@@ -96,3 +108,37 @@ def test_the_module_is_a_program(tmp_path, capsys, monkeypatch):
         runpy.run_module("reid_heads.data", run_name="__main__")
     assert status.value.code == 0
     assert "12,936" in capsys.readouterr().out
+
+
+SMALL_SETS = {"viper": make_viper, "prid": make_prid, "ilids": make_ilids, "grid": make_grid}
+
+
+@pytest.mark.parametrize("name", SMALL_SETS)
+def test_small_sets_are_counted_by_one_split(tmp_path, capsys, name):
+    SMALL_SETS[name](tmp_path)
+    assert info.main(["--dataset", name, "--root", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    published = info.PUBLISHED[name]
+    query, expected, *_ = _cells(text)["images"]
+    assert (query == expected) == (name == "prid")
+    assert expected == f"{published['query']['images']:,}"
+    last = "This is split 1 of 10; the others have as many images and identities."
+    assert text.splitlines()[-1] == last
+
+
+def test_a_split_with_other_counts_is_named():
+    counts = {"query": {"images": 4, "identities": 4, "cameras": 2}}
+    other = {"query": {"images": 4, "identities": 3, "cameras": 1}}
+    assert info.compare_trials([counts, other, counts]) == (
+        "DIFFERS: query identities of split 2: found 3, in split 1 4"
+    )
+
+
+def test_sets_for_training_only_have_one_split(tmp_path, capsys):
+    make_cuhk02(tmp_path / "cuhk02")
+    touch(tmp_path / "CUHK-SYSU" / "cropped_image", ["p1_n1_s1.png", "p2_n1_s1.png"])
+    info.main(["--dataset", "cuhk02", "--root", str(tmp_path)])
+    assert _cells(capsys.readouterr().out)["identities"] == ["15", "1,816"]
+    info.main(["--dataset", "cuhk_sysu_crops", "--root", str(tmp_path)])
+    text = capsys.readouterr().out
+    assert _cells(text)["images"] == ["2", "34,574"] and "split 1" not in text

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SPLITS = ("train", "query", "gallery")
+TEST_SPLITS = ("query", "gallery")
+SPLITS = ("train", *TEST_SPLITS)
 
 JUNK_PID = -1
 """Person of false detections, which no protocol counts."""

@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reid_heads.data.builtin import CROP_DATASETS, TEST_SPLITS, find_folder, get_datasets_root
+from reid_heads.data.builtin import get_datasets_root
+from reid_heads.data.catalog import ALL_SPLIT, CROP_DATASETS, find_folder
 from reid_heads.data.counts import Counts, find_differences, format_counts
 from reid_heads.data.own_crops import list_own_splits, load_own_crops
 from reid_heads.data.regdb import NUM_TRIALS
 
-Load = Callable[[str], list[dict[str, Any]]]
+Load = Callable[..., list[dict[str, Any]]]
 
 
 def _counts(images: int, identities: int, cameras: int) -> Counts:
@@ -21,6 +22,8 @@ def _counts(images: int, identities: int, cameras: int) -> Counts:
 
 # Market-1501's gallery counts the distractors' number 0 as an identity. The sums are those of the
 # authors, as torchreid prints them too; of the classic protocol only the identities are published.
+# "all" is the sum of the others without Market-1501's distractors. Of CUHK-SYSU the sum is
+# torchreid's. Of the small sets it is one split; GRID's gallery counts the number 0 as well.
 _MARKET_QUERY = _counts(3368, 750, 6)
 _CLASSIC = {
     "train": {"identities": 1367, "cameras": 2},
@@ -39,28 +42,33 @@ PUBLISHED: dict[str, dict[str, Counts]] = {
         "train": _counts(12936, 751, 6),
         "query": _MARKET_QUERY,
         "gallery": _counts(15913, 751, 6),
+        "all": _counts(29419, 1501, 6),
     },
     "market1501_500k": {"query": _MARKET_QUERY, "gallery": {"images": 515913, "identities": 751}},
     "dukemtmc": {
         "train": _counts(16522, 702, 8),
         "query": _counts(2228, 702, 8),
         "gallery": _counts(17661, 1110, 8),
+        "all": _counts(36411, 1812, 8),
     },
     "msmt17": {
         "train": _counts(30248, 1041, 15),
         "trainval": _counts(32621, 1041, 15),
         "query": _counts(11659, 3060, 15),
         "gallery": _counts(82161, 3060, 15),
+        "all": _counts(126441, 4101, 15),
     },
     "cuhk03_labeled": {
         "train": _counts(7368, 767, 2),
         "query": _counts(1400, 700, 2),
         "gallery": _counts(5328, 700, 2),
+        "all": _counts(14096, 1467, 2),
     },
     "cuhk03_detected": {
         "train": _counts(7365, 767, 2),
         "query": _counts(1400, 700, 2),
         "gallery": _counts(5332, 700, 2),
+        "all": _counts(14097, 1467, 2),
     },
     "cuhk03_classic_labeled": _CLASSIC,
     "cuhk03_classic_detected": _CLASSIC,
@@ -71,6 +79,18 @@ PUBLISHED: dict[str, dict[str, Counts]] = {
         "gallery": _counts(6775, 96, 4),
     },
     **{f"regdb_{trial}": _REGDB for trial in range(1, NUM_TRIALS + 1)},
+    "cuhk02": {"all": _counts(7264, 1816, 10)},
+    "cuhk_sysu_crops": {"all": {"images": 34574, "identities": 11934}},
+    "viper": {"query": _counts(316, 316, 1), "gallery": _counts(316, 316, 1)},
+    "grid": {
+        "query": {"images": 125, "identities": 125},
+        "gallery": {"images": 900, "identities": 126},
+    },
+    "prid": {"query": _counts(100, 100, 1), "gallery": _counts(649, 649, 1)},
+    "ilids": {
+        "query": {"images": 60, "identities": 60},
+        "gallery": {"images": 60, "identities": 60},
+    },
 }
 
 
@@ -103,6 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         splits, load = find_splits(args.dataset, args.root)
         counts = {split: count_dicts(load(split)) for split in splits}
+        trials = count_trials(args.dataset, load)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -111,6 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if published:
         differences = find_differences(counts, published)
         print("\n".join(differences) if differences else "All numbers are the published ones.")
+    if trials:
+        print(compare_trials(trials))
     return 0
 
 
@@ -123,7 +146,8 @@ def find_splits(dataset: str, root: Path | None) -> tuple[list[str], Load]:
             own crops: what their path is relative to.
 
     Returns:
-        The splits, and the function that loads one.
+        The splits, and the function that loads one; where there are several test sets, the first,
+        or another by the keyword ``trial``.
 
     Raises:
         FileNotFoundError: files of the data set are missing.
@@ -139,7 +163,10 @@ def find_splits(dataset: str, root: Path | None) -> tuple[list[str], Load]:
             folder = root
         else:
             raise FileNotFoundError(f"there is no folder {root}")
-        return [*builtin.train_splits, *TEST_SPLITS], partial(builtin.load, folder)
+        splits = [*builtin.train_splits, *builtin.test_splits]
+        # The sum stands behind its parts.
+        splits.sort(key=lambda split: split == ALL_SPLIT)
+        return splits, partial(builtin.load_split, folder)
     path = Path(dataset) if root is None else root / dataset
     if not path.exists():
         raise ValueError(
@@ -150,6 +177,42 @@ def find_splits(dataset: str, root: Path | None) -> tuple[list[str], Load]:
     if not splits:
         raise ValueError(f"{path} holds no crops, neither itself nor in query/ or gallery/")
     return splits, partial(load_own_crops, path)
+
+
+def count_trials(dataset: str, load: Load) -> list[dict[str, Counts]]:
+    """Count each of the test sets of a data set that has several; [] for any other.
+
+    Args:
+        dataset: as for `find_splits`.
+        load: what `find_splits` returned.
+
+    Returns:
+        For each test set, in order, the counts by split.
+    """
+    if dataset not in CROP_DATASETS:
+        return []
+    builtin = CROP_DATASETS[dataset]
+    return [
+        {split: count_dicts(load(split, trial=trial)) for split in builtin.test_splits}
+        for trial in range(1, builtin.trials + 1)
+    ]
+
+
+def compare_trials(trials: list[dict[str, Counts]]) -> str:
+    """Say that all test sets have the counts of the first, or name what differs, a line each.
+
+    Cameras are passed over: the crops of a random split may come from any of them.
+    """
+    differences = [
+        f"DIFFERS: {split} {row} of split {number}: found {counts[split][row]:,}, in split 1 "
+        f"{first[row]:,}"
+        for number, counts in enumerate(trials, start=1)
+        for split, first in trials[0].items()
+        for row in ("images", "identities")
+        if counts[split][row] != first[row]
+    ]
+    same = f"This is split 1 of {len(trials)}; the others have as many images and identities."
+    return "\n".join(differences) or same
 
 
 def count_dicts(dicts: list[dict[str, Any]]) -> Counts:
