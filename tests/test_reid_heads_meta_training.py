@@ -9,6 +9,8 @@ from conftest import CONFIGS, assert_same, overrides_of
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
 from PIL import Image
+from test_reid_heads_meta_learning import run as run_loop
+from test_reid_heads_meta_learning import step_by_hand
 from test_reid_heads_train_net import changes, interrupt
 
 from reid_heads.meta_learning import MetaLearningTrainer
@@ -100,6 +102,40 @@ def test_fifteen_and_fifteen_iterations_are_thirty(config, overrides, launch):
         for name, value in first["model"].items()
         if name.endswith("weight") and value.ndim > 1
     )
+
+
+@pytest.mark.parametrize("inner", ["SGD", "Adam"])
+def test_a_step_of_the_configured_model_equals_two_by_hand(inner):
+    """As in the tests of the loop, with every part that a config gives."""
+    words = [word.strip() for word in overrides_of(TINY)]
+    words += ["MODEL.REID_HEAD.DOMAIN_IDENTITIES", str(IDENTITIES)]
+    words += ["MODEL.CROP_REID.STYLE_JITTER.MIX_RANGE", "(0.3,0.9)"]
+    cfg = load_config(str(FOLDER / "svil.yaml"), words)
+    generator = torch.Generator().manual_seed(0)
+    batch = [
+        {
+            "image": torch.randint(0, 256, (3, 32, 16), generator=generator, dtype=torch.uint8),
+            "person_id": pid,
+            "domain": (pid > 2) + (pid > 6),
+        }
+        for pid in (0, 0, 2, 2, 3, 3, 6, 6, 7, 7, 9, 9)
+    ]
+    models, outers = [], []
+    for _ in range(2):
+        torch.manual_seed(0)
+        models.append(CropReIDTrainer.build_model(cfg).double().train())
+        outers.append(CropReIDTrainer.build_optimizer(cfg, models[-1]))
+    loop = MetaLearningTrainer(models[0], [batch] * 3, outers[0], inner_optimizer=inner)
+    run_loop(loop, 3)
+    for loop.iter in range(3):
+        torch.manual_seed(loop.iter)
+        drawn = loop.split(batch)[1][0]["domain"]
+        step_by_hand(models[1], outers[1], batch, drawn, inner, 0.5)
+    torch.manual_seed(0)
+    start = CropReIDTrainer.build_model(cfg).double().state_dict()
+    for name, value in models[1].state_dict().items():
+        torch.testing.assert_close(models[0].state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+        assert name == "head.neck.bias" or not torch.equal(value, start[name]), name
 
 
 def test_meta_training_learns(launch):

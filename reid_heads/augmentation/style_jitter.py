@@ -107,9 +107,9 @@ class StyleJitter(nn.Module):
             scale = mixed_deviation / deviation
             return (x * scale + (mixed_mean - mean * scale)).to(features.dtype)
 
-    def restyle_output(self, module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+    def restyle_output(self, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         """Act as a forward hook of a stage of a backbone."""
-        return self(output)
+        return self.forward(output)
 
     def extra_repr(self) -> str:
         """Show the settings where the model is printed."""
