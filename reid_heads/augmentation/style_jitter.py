@@ -109,7 +109,8 @@ class StyleJitter(nn.Module):
 
     def restyle_output(self, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         """Act as a forward hook of a stage of a backbone."""
-        return self.forward(output)
+        restyled: Tensor = self(output)
+        return restyled
 
     def extra_repr(self) -> str:
         """Show the settings where the model is printed."""
