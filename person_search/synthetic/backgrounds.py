@@ -19,6 +19,13 @@ from .backdrop import (
 )
 from .camera import Camera
 from .palette import Colour, scale, vary
+from .style_backgrounds import (
+    paint_atrium,
+    paint_night_park,
+    paint_night_street,
+    paint_plaza,
+    paint_shop_floor,
+)
 
 
 def paint_street(camera: Camera, rng: np.random.Generator) -> np.ndarray:
@@ -235,5 +242,7 @@ def paint_car_park(camera: Camera, rng: np.random.Generator) -> np.ndarray:
 PAINTERS: dict[str, Callable[[Camera, np.random.Generator], np.ndarray]] = {
     "street": paint_street, "park": paint_park, "hall": paint_hall, "campus": paint_campus,
     "corridor": paint_corridor, "car park": paint_car_park,
+    "plaza": paint_plaza, "night street": paint_night_street, "night park": paint_night_park,
+    "atrium": paint_atrium, "shop floor": paint_shop_floor,
 }  # fmt: skip
-"""Painter of each scene of ``camera.SCENES``; returns (H, W, 3) uint8 BGR."""
+"""Painter of each scene of ``camera.SCENES`` and of styled worlds; returns (H, W, 3) uint8 BGR."""

@@ -93,7 +93,7 @@ def make_camera(spec: WorldSpec, index: int) -> Camera:
 
 
 @lru_cache(maxsize=4)
-def _noise_tile(height: int, width: int) -> np.ndarray:
+def noise_tile(height: int, width: int) -> np.ndarray:
     """Return (h, w, 3) int16 noise of standard deviation 64, the same for every world."""
     rng = make_rng(0, Stream.CAMERA)
     total = np.zeros((height, width, 3), np.int16)
@@ -121,7 +121,7 @@ def spoil(
     if strength > 0:
         height, width = image.shape[:2]
         dy, dx = int(rng.integers(0, 64)), int(rng.integers(0, 64))
-        tile = _noise_tile(height + 64, width + 64)[dy : dy + height, dx : dx + width]
+        tile = noise_tile(height + 64, width + 64)[dy : dy + height, dx : dx + width]
         image = cv2.add(image, tile * np.int16(strength) >> 6, dtype=cv2.CV_8U)
     return image
 

@@ -5,12 +5,16 @@ import math
 import numpy as np
 
 from .palette import Stream, make_rng
+from .style_spec import StyleSpec
+from .style_world import StyledWorld
 from .world import UNLABELLED, FramePlan, World
 from .world_spec import MarketSpec
 
 
 def market_world(spec: MarketSpec) -> World:
-    """Return the world of a spec, planned by visits."""
+    """Return the world of a spec, planned by visits; a styled one where the spec says how."""
+    if isinstance(spec, StyleSpec):
+        return StyledWorld(spec, plan_visits(spec))
     return World(spec, plan_visits(spec))
 
 

@@ -12,6 +12,11 @@ OBJECTS_OF_SCENE: dict[str, tuple[str, ...]] = {
     "campus": ("lamp", "bench", "tree", "bollard", "statue", "sign"),
     "corridor": ("planter", "bin", "sign", "bench"),
     "car park": ("car", "bollard", "lamp", "sign", "car"),
+    "plaza": ("planter", "bench", "lamp", "bollard", "statue", "tree"),
+    "night street": ("lamp", "bin", "bollard", "sign", "car"),
+    "night park": ("tree", "bench", "lamp", "bush", "bin"),
+    "atrium": ("planter", "pillar", "mannequin", "bench"),
+    "shop floor": ("mannequin", "bin", "sign", "pillar"),
 }
 
 

@@ -57,6 +57,9 @@ class Stream(IntEnum):
     PROTOCOL = 5
     PREVIEW = 6
     CROP = 7
+    INFRARED = 8
+    SHOT = 9
+    WARDROBE = 10
 
 
 def make_rng(seed: int, stream: Stream, *index: int) -> np.random.Generator:

@@ -34,9 +34,10 @@ class Scene:
     """Things that stand among the people, from far to near."""
 
 
-def build_scene(spec: WorldSpec, index: int) -> Scene:
-    """Paint the scene of camera ``index``."""
-    camera = make_camera(spec, index)
+def build_scene(spec: WorldSpec, index: int, camera: Camera | None = None) -> Scene:
+    """Paint the scene of camera ``index``; ``camera`` stands in for the one that it has else."""
+    if camera is None:
+        camera = make_camera(spec, index)
     rng = make_rng(spec.seed, Stream.CAMERA, index, 1)
     background = PAINTERS[camera.scene](camera, rng)
     return Scene(camera, background, _place_objects(spec, camera, rng))

@@ -12,7 +12,7 @@ from .figure import paint_person
 from .identity import Identity, make_identity, sample_identity
 from .palette import Stream, make_rng
 from .paste import cast_shadow, clip_box, paste
-from .pose import sample_pose
+from .pose import Pose, sample_pose
 from .scene import PlacedObject, Scene, build_scene
 from .world_spec import WorldSpec
 
@@ -57,7 +57,7 @@ class DrawnFrame:
 
 
 @dataclass
-class _Placed:
+class Placed:
     """A person on the way into a frame."""
 
     identity: int
@@ -101,8 +101,11 @@ class World:
         if index not in self._scenes:
             if len(self._scenes) >= _SCENES_KEPT:
                 self._scenes.pop(next(iter(self._scenes)))
-            self._scenes[index] = build_scene(self.spec, index)
+            self._scenes[index] = self._build_scene(index)
         return self._scenes[index]
+
+    def _build_scene(self, index: int) -> Scene:
+        return build_scene(self.spec, index)
 
     def draw(self, index: int) -> DrawnFrame:
         """Draw frame ``index``."""
@@ -117,25 +120,36 @@ class World:
             DrawnPerson(p.identity, _xywh(p, spec), share)
             for p, share in zip(placed, shown, strict=True)
         )
-        return DrawnFrame(plan, spoil(image, scene.camera, spec, rng), people)
+        return DrawnFrame(plan, self._deliver(image, scene.camera, rng), people)
+
+    def _deliver(self, image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:
+        """Return what the camera makes of a clean picture."""
+        return spoil(image, camera, self.spec, rng)
+
+    def _person(self, identity: int, camera: int, rng: np.random.Generator) -> Identity:
+        """Return what that camera sees of an identity, or of a passer-by."""
+        return self.identity(identity) if identity >= 0 else sample_identity(rng)
+
+    def _pose(self, identity: int, rng: np.random.Generator) -> Pose:
+        return sample_pose(rng)
 
     def _place_people(
         self, plan: FramePlan, scene: Scene, rng: np.random.Generator
-    ) -> list[_Placed]:
-        placed: list[_Placed] = []
+    ) -> list[Placed]:
+        placed: list[Placed] = []
         for identity in plan.people:
-            person = self.identity(identity) if identity >= 0 else sample_identity(rng)
+            person = self._person(identity, plan.camera, rng)
             y, size = _choose_depth(self.spec, scene.camera, person.height_m, rng)
-            sprite = paint_person(person, sample_pose(rng), size, scene.camera.light)
+            sprite = paint_person(person, self._pose(identity, rng), size, scene.camera.light)
             for _ in range(_TRIES):
                 x = _choose_x(self.spec, scene, placed, y, rng)
-                candidate = _Placed(identity, sprite, x, y, size)
+                candidate = Placed(identity, sprite, x, y, size)
                 if self._is_acceptable(scene, [*placed, candidate]):
                     placed.append(candidate)
                     break
         return placed
 
-    def _is_acceptable(self, scene: Scene, placed: list[_Placed]) -> bool:
+    def _is_acceptable(self, scene: Scene, placed: list[Placed]) -> bool:
         _, _, w, h = _xywh(placed[-1], self.spec)
         if w < 8 or h < 18:
             return False
@@ -153,7 +167,7 @@ def _choose_depth(
 
 
 def _choose_x(
-    spec: WorldSpec, scene: Scene, placed: list[_Placed], y: int, rng: np.random.Generator
+    spec: WorldSpec, scene: Scene, placed: list[Placed], y: int, rng: np.random.Generator
 ) -> int:
     """Return a column: anywhere, or where a person or object overlaps it."""
     others = [(p.x, p.y) for p in placed] + [(o.x, o.y) for o in scene.objects]
@@ -166,18 +180,18 @@ def _choose_x(
     return round(left + (right - left) * rng.random())
 
 
-def _xywh(person: _Placed, spec: WorldSpec) -> tuple[int, int, int, int]:
+def _xywh(person: Placed, spec: WorldSpec) -> tuple[int, int, int, int]:
     x1, y1, x2, y2 = clip_box(person.sprite.box_at(person.x, person.y), spec.width, spec.height)
     return x1, y1, x2 - x1, y2 - y1
 
 
-def _painting_order(scene: Scene, placed: list[_Placed]) -> list[_Placed | PlacedObject]:
+def _painting_order(scene: Scene, placed: list[Placed]) -> list[Placed | PlacedObject]:
     """Return people and objects from far to near; people before objects on the same row."""
-    things: list[_Placed | PlacedObject] = [*placed, *scene.objects]
+    things: list[Placed | PlacedObject] = [*placed, *scene.objects]
     return sorted(things, key=lambda thing: thing.y)
 
 
-def _paint(image: np.ndarray, scene: Scene, placed: list[_Placed]) -> None:
+def _paint(image: np.ndarray, scene: Scene, placed: list[Placed]) -> None:
     light = scene.camera.light
     if not scene.camera.is_outdoors:
         light = Light(light.side, 0.1)
@@ -189,7 +203,7 @@ def _paint(image: np.ndarray, scene: Scene, placed: list[_Placed]) -> None:
         paste(image, thing.sprite, thing.x, thing.y)
 
 
-def _visible_shares(scene: Scene, placed: list[_Placed], spec: WorldSpec) -> list[float]:
+def _visible_shares(scene: Scene, placed: list[Placed], spec: WorldSpec) -> list[float]:
     """Return for each person the share of its pixels in the frame and not hidden."""
     owner = np.full(((spec.height + 1) // 2, (spec.width + 1) // 2), -1, np.int8)
     numbers = {id(person): k for k, person in enumerate(placed)}

@@ -1,0 +1,9 @@
+"""Every drawn set by its name, whatever its kind: worlds, styled worlds, worlds in two modalities.
+
+``world_spec.PRESETS`` holds the plain worlds alone.
+"""
+
+from .style_spec import STYLE_PRESETS
+from .world_spec import PRESETS, WorldSpec
+
+ALL_PRESETS: dict[str, WorldSpec] = {**PRESETS, **STYLE_PRESETS}

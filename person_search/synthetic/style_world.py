@@ -1,0 +1,118 @@
+"""Draw a world with a look of its own: its people, its cameras, its pictures."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from .camera import Camera, make_camera, spoil
+from .canvas import Light, shrink
+from .identity import Identity
+from .palette import Stream, make_rng
+from .scene import Scene, build_scene
+from .style_spec import StyleSpec
+from .wardrobe import make_dressed, sample_dressed, tone
+from .world import FramePlan, World
+
+INDOOR_SCENES = ("hall", "corridor", "atrium", "shop floor")
+
+
+class StyledWorld(World):
+    """A ``World`` whose spec also says how it looks."""
+
+    def __init__(self, spec: StyleSpec, plans: list[FramePlan]):
+        super().__init__(spec, plans)
+        self.style = spec
+
+    def identity(self, index: int) -> Identity:
+        """Return identity ``index``: training identities come first, then those of the test."""
+        if index not in self._identities:
+            style = self.style
+            start = 0 if index < style.train_identities else style.train_identities
+            person = make_dressed(
+                style.seed, index, style.near_duplicate_share, start, style.wardrobe
+            )
+            self._identities[index] = self._toned(person)
+        return self._identities[index]
+
+    def _toned(self, person: Identity) -> Identity:
+        return tone(person, self.style.clothes_saturation, self.style.clothes_levels)
+
+    def _person(self, identity: int, camera: int, rng: np.random.Generator) -> Identity:
+        if identity >= 0:
+            return self.identity(identity)
+        return self._toned(sample_dressed(rng, self.style.wardrobe))
+
+    def _build_scene(self, index: int) -> Scene:
+        return build_scene(self.spec, index, styled_camera(self.style, index))
+
+    def _deliver(self, image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:
+        style = self.style
+        if style.saturation != 1.0:
+            image = saturate(image, style.saturation)
+        image = spoil(image, camera, style, rng)
+        if style.chroma_bleed:
+            image = bleed_colours(image, style.chroma_bleed)
+        if style.coarseness > 1:
+            image = coarsen(image, style.coarseness)
+        return cv2.LUT(image, _levels_table(*style.picture_levels))
+
+
+def styled_camera(style: StyleSpec, index: int) -> Camera:
+    """Return camera ``index``: its geometry is that of any world, its place and light the
+    style's.
+    """  # fmt: skip
+    camera = make_camera(style, index)
+    rng = make_rng(style.seed, Stream.CAMERA, index, 2)
+    scene = style.scenes[index % len(style.scenes)]
+    soft, hard = style.light_contrast
+    blue, green, red = camera.gains
+    return dataclasses.replace(
+        camera,
+        scene=scene,
+        is_outdoors=scene not in INDOOR_SCENES,
+        half_way=style.width * (0.9 if scene == "corridor" else 40.0),
+        light=Light(camera.light.side, float(soft + (hard - soft) * rng.random())),
+        gains=(blue * (1 - style.warmth), green, red * (1 + style.warmth)),
+        brightness=camera.brightness * style.brightness,
+    )
+
+
+def saturate(image: np.ndarray, factor: float) -> np.ndarray:
+    """Move every pixel of (H, W, 3) uint8 BGR away from its grey (factor > 1) or towards it."""
+    grey = grey_of(image).astype(np.int32)[:, :, None]
+    strength = round(128 * factor)
+    moved = grey + ((image.astype(np.int32) - grey) * strength >> 7)
+    return np.clip(moved, 0, 255).astype(np.uint8)
+
+
+def grey_of(image: np.ndarray) -> np.ndarray:
+    """Return (H, W) uint8: the brightness of (H, W, 3) uint8 BGR, in integer arithmetic."""
+    b, g, r = (image[:, :, k].astype(np.uint16) for k in range(3))
+    return np.asarray((77 * r + 150 * g + 29 * b) >> 8, np.uint8)
+
+
+def bleed_colours(image: np.ndarray, reach: int) -> np.ndarray:
+    """Smear the colours of (H, W, 3) uint8 BGR along the rows, to the right; brightness stays."""
+    grey = grey_of(image).astype(np.int16)[:, :, None]
+    # Halved, so that differences of -255..255 fit into bytes, whose blur is exact.
+    chroma = (((image.astype(np.int16) - grey) >> 1) + 128).astype(np.uint8)
+    chroma = cv2.GaussianBlur(chroma, (2 * reach + 1, 1), 0)
+    chroma = np.roll(chroma, reach // 2, axis=1)
+    return np.clip(grey + (chroma.astype(np.int16) - 128) * 2, 0, 255).astype(np.uint8)
+
+
+def coarsen(image: np.ndarray, times: int) -> np.ndarray:
+    """Give (H, W, 3) uint8 ``times`` fewer pixels along each side, enlarged to the old size."""
+    height, width = image.shape[:2]
+    low, right = -height % times, -width % times
+    padded = cv2.copyMakeBorder(image, 0, low, 0, right, cv2.BORDER_REPLICATE)
+    small = shrink(padded, times)
+    full = (padded.shape[1], padded.shape[0])
+    return np.asarray(cv2.resize(small, full, interpolation=cv2.INTER_LINEAR_EXACT))[
+        :height, :width
+    ]
+
+
+def _levels_table(low: int, high: int) -> np.ndarray:
+    return np.array([low + (high - low) * k // 255 for k in range(256)], np.uint8)
