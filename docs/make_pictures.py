@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from demo import search_drawn_gallery
 from person_search.cli import main as person_search
+from person_search.synthetic.modality_sheet import modality_sheet, modality_world, style_sheet
+from person_search.synthetic.presets import ALL_PRESETS
 
 DOCS = Path(__file__).resolve().parent
 WIDTH = 1200
@@ -26,11 +29,27 @@ def main() -> None:
         (output / "drawn-market-crops.png", "crops.jpg"),
     ):
         with Image.open(picture) as image:
-            small = image.convert("RGB")
-        if small.width > WIDTH:
-            height = round(small.height * WIDTH / small.width)
-            small = small.resize((WIDTH, height), Image.Resampling.LANCZOS)
-        small.save(DOCS / name, quality=88, optimize=True)
+            save(image.convert("RGB"), name)
+    draw_modalities_and_domains()
+
+
+def draw_modalities_and_domains() -> None:
+    """Write ``modalities.jpg`` (near infrared above, heat below) and ``domains.jpg``."""
+    near, far = (
+        modality_sheet(modality_world(ALL_PRESETS[name]), 4, 7)
+        for name in ("drawn-sysu", "drawn-regdb")
+    )
+    save(Image.fromarray(np.vstack([near, far])[:, :, ::-1]), "modalities.jpg")
+    domains = [ALL_PRESETS[f"drawn-{name}"] for name in ("noon", "dusk", "mall", "vhs")]
+    save(Image.fromarray(style_sheet(domains)[:, :, ::-1]), "domains.jpg")
+
+
+def save(picture: Image.Image, name: str) -> None:
+    """Write a JPEG file of at most a page's width."""
+    if picture.width > WIDTH:
+        height = round(picture.height * WIDTH / picture.width)
+        picture = picture.resize((WIDTH, height), Image.Resampling.LANCZOS)
+    picture.save(DOCS / name, quality=88, optimize=True)
 
 
 if __name__ == "__main__":

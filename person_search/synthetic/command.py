@@ -8,13 +8,21 @@ from pathlib import Path
 from .contact_sheet import write_preview
 from .cuhk_writer import write_cuhk_sysu
 from .market_writer import write_market1501
+from .presets import ALL_PRESETS as PRESETS
 from .prw_writer import write_prw
-from .world_spec import PRESETS
+from .regdb_writer import write_regdb
+from .sysu_writer import write_sysu_mm01
 
 WRITERS: dict[str, Callable[..., Path]] = {
     "drawn-cuhk": write_cuhk_sysu,
+    "drawn-dusk": write_market1501,
+    "drawn-mall": write_market1501,
     "drawn-market": write_market1501,
+    "drawn-noon": write_market1501,
     "drawn-prw": write_prw,
+    "drawn-regdb": write_regdb,
+    "drawn-sysu": write_sysu_mm01,
+    "drawn-vhs": write_market1501,
 }
 
 
@@ -25,8 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=sorted(WRITERS),
         default="drawn-cuhk",
         help="which drawn world: drawn-cuhk is written in the layout of CUHK-SYSU, drawn-prw in "
-        "that of PRW, drawn-market as crops with attributes in that of Market-1501 "
-        "(default: %(default)s)",
+        "that of PRW, drawn-market as crops with attributes in that of Market-1501; drawn-noon, "
+        "drawn-dusk, drawn-mall and drawn-vhs likewise, each with a look of its own; drawn-sysu "
+        "has colour and near-infrared crops in the layout of SYSU-MM01, drawn-regdb colour and "
+        "thermal ones in that of RegDB (default: %(default)s)",
     )
     parser.add_argument(
         "--root",
@@ -57,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="write no data set but pictures into ROOT: N frames, N people from 8 sides, and of "
-        "drawn-market the crops of N people",
+        "sets of crops the crops of N people",
     )
 
 

@@ -9,6 +9,8 @@ from .canvas import Light
 from .figure import paint_person
 from .market_crops import CROP_HEIGHT, CROP_WIDTH, DISTRACTOR, HAND_DRAWN, JUNK, Crop, cut_crops
 from .market_plan import market_world
+from .modality_sheet import modality_sheet, modality_world
+from .modality_spec import ModalitySpec
 from .palette import Stream, make_rng
 from .paste import cast_shadow, paste
 from .pose import sample_pose
@@ -116,6 +118,20 @@ def _grid(images: list[np.ndarray], columns: int) -> np.ndarray:
     return np.vstack(rows)
 
 
+def _sheets(spec: WorldSpec, count: int) -> dict[str, np.ndarray]:
+    world: World
+    if isinstance(spec, ModalitySpec):
+        world = modality_world(spec)
+        crops = {"crops": modality_sheet(world, count)}
+    elif isinstance(spec, MarketSpec):
+        world = market_world(spec)
+        crops = {"crops": crop_sheet(world, count)}
+    else:
+        world, crops = World(spec), {}
+    frames, people = frame_sheet(world, count), identity_sheet(world, count)
+    return {"frames": frames, "people": people} | crops
+
+
 def write_preview(spec: WorldSpec, root: Path, count: int) -> list[Path]:
     """Write ``<name>-frames.png`` and ``<name>-people.png`` into ``root`` and return their paths.
 
@@ -128,10 +144,7 @@ def write_preview(spec: WorldSpec, root: Path, count: int) -> list[Path]:
     if not 1 <= count <= 60:
         raise ValueError(f"--preview must be within 1..60, got {count}")
     root.mkdir(parents=True, exist_ok=True)
-    world = market_world(spec) if isinstance(spec, MarketSpec) else World(spec)
-    sheets = {"frames": frame_sheet(world, count), "people": identity_sheet(world, count)}
-    if isinstance(spec, MarketSpec):
-        sheets["crops"] = crop_sheet(world, count)
+    sheets = _sheets(spec, count)
     paths = []
     for kind, sheet in sheets.items():
         path = root / f"{spec.name}-{kind}.png"

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .modality_spec import ModalitySpec
 from .palette import Stream, make_rng
 from .paste import clip_box
 from .prw_writer import frame_name
 from .world import UNLABELLED, DrawnFrame, World
-from .world_spec import MarketSpec
+from .world_spec import MarketSpec, WorldSpec
 
 Box = tuple[int, int, int, int]
 
@@ -100,7 +101,7 @@ def _cut(frame: DrawnFrame, number: int, cut: CutBox) -> Crop:
     return Crop(plan.index, plan.split, plan.camera, cut.identity, number, cut.visible, stem, image)
 
 
-def reference_box(spec: MarketSpec, xywh: tuple[int, int, int, int]) -> Box:
+def reference_box(spec: WorldSpec, xywh: tuple[int, int, int, int]) -> Box:
     """Return the box that a hand would draw: the person's, with room beside somebody narrow."""
     x, y, w, h = xywh
     spare = max(0, round(0.36 * h) - w)
@@ -118,7 +119,7 @@ def detect_people(spec: MarketSpec, frame: DrawnFrame, rng: np.random.Generator)
     return found
 
 
-def jitter_box(spec: MarketSpec, reference: Box, rng: np.random.Generator) -> Box:
+def jitter_box(spec: MarketSpec | ModalitySpec, reference: Box, rng: np.random.Generator) -> Box:
     """Return a detector's box of the person in ``reference``, at an IoU of at least 0.5."""
     for _ in range(_TRIES):
         box = _template(reference, spec.box_scale, spec.box_shift, rng)

@@ -3,7 +3,8 @@
 ``world_spec.PRESETS`` holds the plain worlds alone.
 """
 
+from .modality_spec import MODALITY_PRESETS
 from .style_spec import STYLE_PRESETS
 from .world_spec import PRESETS, WorldSpec
 
-ALL_PRESETS: dict[str, WorldSpec] = {**PRESETS, **STYLE_PRESETS}
+ALL_PRESETS: dict[str, WorldSpec] = {**PRESETS, **STYLE_PRESETS, **MODALITY_PRESETS}

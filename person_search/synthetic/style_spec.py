@@ -4,6 +4,7 @@ They are for domain generalisation: trained on some of them, a network meets the
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from .backgrounds import PAINTERS
 from .wardrobe import WARDROBES
@@ -74,7 +75,7 @@ class StyleSpec(MarketSpec):
             raise ValueError(f"StyleSpec.coarseness must be 1, 2 or 4, got {self.coarseness}")
 
 
-_SIZE = {
+_SIZE: dict[str, Any] = {
     "train_identities": 100, "test_identities": 60, "train_frames": 380, "test_frames": 170,
     "shares_cameras": True, "max_queries": 300, "people_per_frame": (4, 8),
     "unlabelled_share": 0.25, "zipf_exponent": 0.3, "near_duplicate_share": 0.3,

@@ -55,13 +55,11 @@ class StyledWorld(World):
             image = bleed_colours(image, style.chroma_bleed)
         if style.coarseness > 1:
             image = coarsen(image, style.coarseness)
-        return cv2.LUT(image, _levels_table(*style.picture_levels))
+        return np.asarray(cv2.LUT(image, _levels_table(*style.picture_levels)))
 
 
 def styled_camera(style: StyleSpec, index: int) -> Camera:
-    """Return camera ``index``: its geometry is that of any world, its place and light the
-    style's.
-    """  # fmt: skip
+    """Return camera ``index``: geometry as in any world, place and light as the style has it."""
     camera = make_camera(style, index)
     rng = make_rng(style.seed, Stream.CAMERA, index, 2)
     scene = style.scenes[index % len(style.scenes)]
@@ -83,7 +81,7 @@ def saturate(image: np.ndarray, factor: float) -> np.ndarray:
     grey = grey_of(image).astype(np.int32)[:, :, None]
     strength = round(128 * factor)
     moved = grey + ((image.astype(np.int32) - grey) * strength >> 7)
-    return np.clip(moved, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(moved, 0, 255), np.uint8)
 
 
 def grey_of(image: np.ndarray) -> np.ndarray:
@@ -99,7 +97,7 @@ def bleed_colours(image: np.ndarray, reach: int) -> np.ndarray:
     chroma = (((image.astype(np.int16) - grey) >> 1) + 128).astype(np.uint8)
     chroma = cv2.GaussianBlur(chroma, (2 * reach + 1, 1), 0)
     chroma = np.roll(chroma, reach // 2, axis=1)
-    return np.clip(grey + (chroma.astype(np.int16) - 128) * 2, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(grey + (chroma.astype(np.int16) - 128) * 2, 0, 255), np.uint8)
 
 
 def coarsen(image: np.ndarray, times: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Which clothes people of a styled world wear, and how strong their colours are."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,9 @@ def tone(identity: Identity, saturation: float, levels: tuple[int, int]) -> Iden
         saturation: Factor on the distance of a colour from its grey.
         levels: What black and white become, grey levels.
     """
-    changed = {n: _toned(getattr(identity, n), saturation, levels) for n in _COLOURED}
+    changed: dict[str, Any] = {
+        n: _toned(getattr(identity, n), saturation, levels) for n in _COLOURED
+    }
     return dataclasses.replace(identity, **changed)
 
 
