@@ -76,10 +76,10 @@ class StyleSpec(MarketSpec):
 
 
 _SIZE: dict[str, Any] = {
-    "train_identities": 100, "test_identities": 60, "train_frames": 380, "test_frames": 170,
+    "train_identities": 100, "test_identities": 60, "train_frames": 380, "test_frames": 150,
     "shares_cameras": True, "max_queries": 300, "people_per_frame": (4, 8),
     "unlabelled_share": 0.25, "zipf_exponent": 0.3, "near_duplicate_share": 0.3,
-    "min_visible": 0.45, "height_spread": 0.3, "cameras_per_identity": (2, 4),
+    "min_visible": 0.45, "height_spread": 0.3, "cameras_per_identity": (3, 4),
 }  # fmt: skip
 
 STYLE_PRESETS: dict[str, WorldSpec] = {
