@@ -177,7 +177,7 @@ def test_near_infrared_is_about_materials_not_dyes():
     assert seen == again
     assert min(seen) < 70
     assert max(seen) > 200
-    assert abs(np.corrcoef(shown, seen)[0, 1]) < 0.4
+    assert abs(np.corrcoef(shown, seen)[0, 1]) < 0.55
 
 
 def test_heat_shows_thin_clothes_brighter_and_no_prints():
@@ -209,7 +209,7 @@ def test_the_plan_of_the_full_set_gives_ten_shots_of_every_test_camera():
     shots = plan_sysu(ALL_PRESETS["drawn-sysu"])
     counts = Counter((s.identity, s.camera, s.split) for s in shots)
     assert {n for (_, _, split), n in counts.items() if split == "test"} == {10, 11, 12}
-    assert {n for (_, _, split), n in counts.items() if split == "train"} == {4, 5, 6}
+    assert {n for (_, _, split), n in counts.items() if split == "train"} == {3, 4}
     assert {s.index for s in shots} == set(range(len(shots)))
     assert {s.camera for s in shots} == set(range(6))
     per_person = Counter(identity for identity, camera, _ in counts if camera in NEAR_CAMERAS)
@@ -392,7 +392,7 @@ def test_the_command_draws_the_set_and_its_preview(name, tmp_path, monkeypatch):
 
 def test_the_presets_scale():
     assert isinstance(ALL_PRESETS["drawn-sysu"].scaled(0.1), SysuSpec)
-    assert ALL_PRESETS["drawn-sysu"].scaled(0.1).train_identities == 16
+    assert ALL_PRESETS["drawn-sysu"].scaled(0.1).train_identities == 30
     small = ALL_PRESETS["drawn-regdb"].scaled(0.1)
     assert isinstance(small, RegdbSpec)
     assert len(RegdbWorld(small).shots) == 12 * 20

@@ -19,8 +19,8 @@ from .palette import Colour
 from .scene import PlacedObject, Scene
 from .wardrobe import luma
 
-_DYE_SHARE = 0.15
-"""How much of a garment's visible brightness near infrared keeps: a few dyes do absorb it."""
+_DYE_SHARE = 0.3
+"""How much of a garment's visible brightness near infrared keeps: some dyes do absorb it."""
 _FAR_LIGHT, _NEAR_LIGHT = 0.30, 1.0
 """How bright the lamp is at the horizon and at the lower edge of the frame."""
 _TORSO = {"t-shirt": 178, "tank top": 190, "dress": 172, "shirt": 154, "hoodie": 122, "jacket": 108,
@@ -49,8 +49,8 @@ def near_infrared(person: Identity, rng: np.random.Generator) -> Identity:
         return float((1 - _DYE_SHARE) * own + _DYE_SHARE * luma(colour))
 
     def print_on(level: float) -> float:
-        # One print in three is in dyes that all reflect alike, and vanishes.
-        step = 0.0 if rng.random() < 0.34 else 34 + 60 * rng.random()
+        # One print in four is in dyes that all reflect alike, and vanishes.
+        step = 0.0 if rng.random() < 0.25 else 34 + 60 * rng.random()
         return float(level + step if level + step < 225 and rng.random() < 0.5 else level - step)
 
     upper, lower = cloth(person.upper_colour), cloth(person.lower_colour)

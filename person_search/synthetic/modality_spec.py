@@ -122,11 +122,12 @@ class RegdbSpec(ModalitySpec):
 
 MODALITY_PRESETS: dict[str, WorldSpec] = {
     "drawn-sysu": SysuSpec(
-        name="drawn-sysu", seed=20260404, width=420, height=330, train_identities=160,
+        name="drawn-sysu", seed=20260404, width=420, height=330, train_identities=300,
         test_identities=80, train_cameras=6, test_cameras=6, shares_cameras=True,
         near_duplicate_share=0.1, median_height_px=106.0, height_spread=0.16,
-        height_range_px=(76.0, 138.0), min_visible=0.6, occlusion=0.4, colour_cast=0.1,
-        exposure=0.2, blur=0.9, noise=6.0, jpeg_quality=(80, 95),
+        height_range_px=(76.0, 138.0), min_visible=0.65, occlusion=0.3, passer_by_share=0.2,
+        val_share=0.2, train_images=(3, 4), infrared_noise=7.0, infrared_blur=0.9,
+        colour_cast=0.1, exposure=0.2, blur=0.9, noise=6.0, jpeg_quality=(80, 95),
     ),
     "drawn-regdb": RegdbSpec(
         name="drawn-regdb", seed=20260505, width=420, height=330, train_identities=60,
