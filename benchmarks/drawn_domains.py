@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from person_search.synthetic.world_presets import PRESETS
 from training_runs import (
     describe_conditions,
     describe_report,
@@ -25,6 +24,7 @@ from training_runs import (
 )
 
 from person_search.synthetic.market_writer import write_market1501
+from person_search.synthetic.presets import ALL_PRESETS
 from reid_heads.data.builtin import get_datasets_root
 
 CONFIGS = Path("configs/drawn_domains")
@@ -46,7 +46,7 @@ def main() -> None:
     args = parser.parse_args()
     for domain in DOMAINS:
         name = domain.replace("_", "-")
-        write_market1501(PRESETS[name], get_datasets_root() / name, processes=args.processes)
+        write_market1501(ALL_PRESETS[name], get_datasets_root() / name, processes=args.processes)
 
     def report(runs: list[dict]) -> None:
         content = {**describe_report(args), "runs": runs}

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from person_search.synthetic.sysu_writer import write_sysu_mm01
-from person_search.synthetic.world_presets import PRESETS
 from training_runs import (
     describe_conditions,
     describe_report,
@@ -27,6 +25,8 @@ from training_runs import (
     write_report,
 )
 
+from person_search.synthetic.presets import ALL_PRESETS
+from person_search.synthetic.sysu_writer import write_sysu_mm01
 from reid_heads.data.builtin import get_datasets_root
 from reid_heads.evaluation.features import ReIDFeatures, load_features
 from reid_heads.evaluation.scoring import score_features
@@ -48,7 +48,7 @@ def main() -> None:
     """Train what is missing, measure the gap between the modalities, write the table."""
     args = parse_rows(__doc__, ROWS).parse_args()
     root = get_datasets_root() / "drawn-sysu"
-    write_sysu_mm01(PRESETS["drawn-sysu"], root, processes=args.processes)
+    write_sysu_mm01(ALL_PRESETS["drawn-sysu"], root, processes=args.processes)
 
     def report(runs: list[dict]) -> None:
         content = {**describe_report(args), "runs": runs}
