@@ -2,6 +2,7 @@ import pytest
 from helpers_crop_layouts import write_crops
 
 from reid_heads.data.own_crops import list_own_splits, load_own_crops
+from reid_heads.labels import THERMAL, VISIBLE
 
 ROWS = ["a/one.jpg,5,1", "a/two.jpg,5,2", "b/three.png,12,1"]
 
@@ -143,3 +144,16 @@ def test_missing_and_repeated_crops(write_csv):
 def test_a_single_identity(write_csv):
     with pytest.raises(ValueError, match="all 2 crops show person 5"):
         load_own_crops(write_csv(ROWS[:2]), "train")
+
+
+def test_a_column_for_the_modality(write_csv):
+    rows = ["a.jpg,5,1,visible", "b.jpg,5,2,thermal", "c.jpg,6,1,visible"]
+    path = write_csv(rows, header="path,person,camera,modality")
+    assert [d["modality"] for d in load_own_crops(path, "train")] == [VISIBLE, THERMAL, VISIBLE]
+    path = write_csv([*rows[:2], "c.jpg,6,1,infrared"], header="path,person,camera,modality")
+    with pytest.raises(ValueError, match="line 4: the modality is 'infrared', expected one of"):
+        load_own_crops(path, "train")
+
+
+def test_without_the_column_there_is_no_modality(write_csv):
+    assert all("modality" not in d for d in load_own_crops(write_csv(ROWS), "train"))

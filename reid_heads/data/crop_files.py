@@ -30,6 +30,8 @@ class CropFile:
     """Person, as numbered on disk."""
     cam_id: int
     """Camera, as numbered on disk."""
+    modality: int | None = None
+    """``VISIBLE`` or ``THERMAL``; None in sets that do not tell them apart."""
 
 
 def check_split(split: str, splits: Sequence[str] = SPLITS) -> None:
@@ -147,6 +149,8 @@ def build_dataset_dicts(
             "person_id": labels[crop.pid],
             "cam_id": crop.cam_id,
         }
+        if crop.modality is not None:
+            entry["modality"] = crop.modality
         if is_test:
             entry["split"] = split
         if attributes is not None:

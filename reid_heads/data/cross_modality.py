@@ -48,8 +48,8 @@ class CrossModalitySampler(ResumableSampler):
             num_processes: that share each batch, whole identities each.
 
         Raises:
-            ValueError: if a modality is missing, somebody is seen in one only, or the batch does
-                not suit the data.
+            ValueError: if somebody is seen in one modality only, or the batch does not suit the
+                data.
         """
         super().__init__(len(pids), batch_size, seed, rank, num_processes)
         rows = np.arange(len(pids))
@@ -59,7 +59,13 @@ class CrossModalitySampler(ResumableSampler):
             modality: [rows[(of_crop == pid) & (kind == modality)] for pid in ids]
             for modality in (VISIBLE, THERMAL)
         }
-        _check_modalities(ids, self.crops)
+        by_identity = zip(self.crops[VISIBLE], self.crops[THERMAL], strict=True)
+        lacking = ids[[not len(seen) or not len(felt) for seen, felt in by_identity]]
+        if len(lacking):
+            raise ValueError(
+                f"{len(lacking)} of {len(ids)} identities have crops of one modality only, first "
+                f"identity {lacking[0]}; cross-modal batches need both of everybody"
+            )
         _check_batch(len(ids), batch_size, images_per_identity, num_processes)
         self.images_per_identity = images_per_identity
         self.identities_per_batch = batch_size // (2 * images_per_identity)
@@ -93,24 +99,6 @@ class CrossModalitySampler(ResumableSampler):
             for own in (self.crops[VISIBLE][identity], self.crops[THERMAL][identity])
         ]
         return np.concatenate(drawn)
-
-
-def _check_modalities(ids: np.ndarray, crops: dict[int, list[np.ndarray]]) -> None:
-    names = {VISIBLE: "visible", THERMAL: "thermal"}
-    for modality, name in names.items():
-        lacking = [
-            pid for pid, own in zip(ids.tolist(), crops[modality], strict=True) if not len(own)
-        ]
-        if len(lacking) == len(ids):
-            raise ValueError(
-                f"the training set has no {name} image; DATALOADER.REID.SAMPLER 'cross_modality' "
-                "needs a visible-thermal data set"
-            )
-        if lacking:
-            raise ValueError(
-                f"{len(lacking)} of {len(ids)} identities of the training set have no {name} "
-                f"image, first identity {lacking[0]}; cross-modal training needs both of everybody"
-            )
 
 
 def _check_batch(num_identities: int, batch_size: int, k: int, num_processes: int) -> None:

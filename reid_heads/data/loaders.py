@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from reid_heads.data.cross_modality import CrossModalitySampler
 from reid_heads.data.domain_sampler import MultiDomainSampler
 from reid_heads.data.mapper import CropMapper
+from reid_heads.data.modalities import check_modalities
 from reid_heads.data.samplers import (
     IdentitySampler,
     IdentityUniformSampler,
@@ -266,4 +267,5 @@ def _build_sampler(cfg: CfgNode, crops: list[Crop], rank: int, num_processes: in
             "DATALOADER.REID.DOMAIN_BALANCED is True, but DATALOADER.REID.SAMPLER 'cross_modality' "
             "draws from all training sets at once; set it to False"
         )
+    check_modalities(crops)
     return sampler(pids, [crop.get("modality", VISIBLE) for crop in crops], **settings)

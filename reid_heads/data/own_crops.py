@@ -7,13 +7,15 @@ File names begin with person and camera, as ``12_c3_anything.jpg``; person -1 is
     FOLDER/gallery/             test; also bounding_box_test/
 
 A CSV file has the header ``path,person,camera`` and, to be used for tests, a column ``split`` of
-``train``, ``query`` and ``gallery``; without it all rows are for training. Paths are relative to
-the file's folder, persons and cameras are whole numbers.
+``train``, ``query`` and ``gallery``; without it all rows are for training. A column ``modality`` of
+``visible`` and ``thermal`` is for visible-thermal methods. Paths are relative to the file's folder,
+persons and cameras are whole numbers.
 """
 
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,9 @@ from reid_heads.data.crop_files import (
     is_image_name,
     read_market_folder,
 )
+from reid_heads.labels import THERMAL, VISIBLE
+
+MODALITIES = {"visible": VISIBLE, "thermal": THERMAL}
 
 _FOLDERS = {
     "train": ("bounding_box_train", "train"),
@@ -106,7 +111,7 @@ def _read_csv(path: Path) -> Iterator[tuple[str, CropFile]]:
     if not {"path", "person", "camera"} <= set(reader.fieldnames or ()):
         raise ValueError(
             f"{path}: the header is {reader.fieldnames}, expected path,person,camera and perhaps "
-            f"split"
+            f"split and modality"
         )
     for row in reader:
         place = f"{path}, line {reader.line_num}"
@@ -130,4 +135,11 @@ def _parse_row(row: dict[str, Any], place: str) -> tuple[str, CropFile]:
         ) from None
     if split not in SPLITS:
         raise ValueError(f"{place}: the split is {split!r}, expected one of {', '.join(SPLITS)}")
+    if "modality" in row:
+        if row["modality"] not in MODALITIES:
+            raise ValueError(
+                f"{place}: the modality is {row['modality']!r}, expected one of "
+                f"{', '.join(MODALITIES)}"
+            )
+        crop = replace(crop, modality=MODALITIES[row["modality"]])
     return split, crop

@@ -1,0 +1,111 @@
+"""MMD-ReID end to end on toy crops in colour and in grey, through detectron2's launcher."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import CONFIGS, assert_same, overrides_of
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.engine import default_argument_parser
+from PIL import Image
+from test_reid_heads_train_net import TINY, interrupt
+
+from reid_heads.train_net import main
+
+NAMES = ("toy_modalities_train", "toy_modalities_test")
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A CSV of six people to train on and four others, each with bands of an own brightness."""
+
+    def write(name, pid, number, is_thermal):
+        bands = np.random.default_rng(pid).integers(0, 255, 4)
+        noise = np.random.default_rng([pid, number, is_thermal]).integers(-15, 15, (32, 16, 3))
+        image = np.repeat(bands, 8)[:, None, None] + noise
+        if not is_thermal:
+            image = image * np.array([1.0, 0.7, 0.4])
+        Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(tmp_path / name)
+
+    rows = ["path,person,camera,split,modality"]
+    for pid in range(1, 11):
+        for number in range(4):
+            for camera, modality in ((1, "visible"), (2, "thermal")):
+                name = f"{pid}_{number}_{modality}.png"
+                write(name, pid, number, camera == 2)
+                split = "train" if pid <= 6 else "query" if camera == 2 else "gallery"
+                rows.append(f"{name},{pid},{camera},{split},{modality}")
+    path = tmp_path / "crops.csv"
+    path.write_text("\n".join(rows) + "\n")
+    yield path
+    for name in NAMES:
+        if name in DatasetCatalog.list():
+            DatasetCatalog.remove(name)
+            MetadataCatalog.remove(name)
+
+
+@pytest.fixture
+def launch(table, tmp_path):
+    def run(folder, *overrides, flags=()):
+        output = tmp_path / folder
+        sets = [[NAMES[0], str(table), "train"], [NAMES[1], str(table), "test"]]
+        data = ["DATASETS.CROPS", str(sets), "DATASETS.TRAIN", f"('{NAMES[0]}',)"]
+        data += ["DATASETS.TEST", f"('{NAMES[1]}',)", "OUTPUT_DIR", str(output)]
+        options = [word.strip() for word in overrides_of(TINY)] + data
+        options += ["SOLVER.WARMUP_FACTOR", "0.1", "SOLVER.BASE_LR", "0.01"]
+        arguments = ["--config-file", str(CONFIGS / "Base-MMD-ReID.yaml"), *flags]
+        parsed = default_argument_parser().parse_args([*arguments, *options, *overrides])
+        return output, main(parsed)
+
+    return run
+
+
+def test_interrupted_run_ends_as_a_straight_one(launch):
+    straight, _ = launch("straight")
+    halted, _ = launch("halted")
+    interrupt(halted, "model_0000002.pth")
+    launch("halted", flags=["--resume"])
+    first, second = (torch.load(folder / "model_final.pth") for folder in (straight, halted))
+    assert_same(first, second)
+    start = torch.load(straight / "model_0000002.pth")["model"]
+    for stream in ("visible", "thermal"):
+        name = f"backbone.{stream}.stem.conv1.weight"
+        assert not torch.equal(start[name], first["model"][name])
+
+
+def test_training_learns_across_modalities(launch):
+    settings = ["SOLVER.MAX_ITER", "60", "SOLVER.STEPS", "()", "SOLVER.BASE_LR", "0.1"]
+    settings += ["INPUT.REID.ERASING.PROBABILITY", "0.0", "INPUT.REID.PADDING", "0"]
+    output, results = launch("out", *settings)
+    rows = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
+    losses = [row["total_loss"] for row in rows if "total_loss" in row]
+    assert losses[-1] < 0.8 * losses[0]
+    assert {"loss_reid_hetero_center_triplet", "loss_reid_mmd_id", "loss_reid_softmax"} <= set(
+        rows[0]
+    )
+    assert results["reid"]["mAP"] > 60  # of 4 people chance is about 40
+
+
+def test_the_backbone_has_a_tenth_of_the_rate(launch):
+    output, _ = launch("out", "SOLVER.WARMUP_FACTOR", "1.0")
+    state = torch.load(output / "model_final.pth")["trainer"]["_trainer"]
+    groups = state["optimizer"]["param_groups"]
+    rates = sorted({round(group["initial_lr"], 8) for group in groups})
+    assert rates == [0.001, 0.01]
+
+
+def test_a_set_of_one_modality_is_refused(launch, table):
+    table.write_text(table.read_text().replace(",thermal", ",visible"))
+    with pytest.raises(ValueError, match="none of the 48 training crops is thermal"):
+        launch("out")
+
+
+def test_somebody_in_one_modality_is_refused(launch, table):
+    lines = table.read_text().splitlines()
+    kept = [line for line in lines if not line.startswith("3_") or "thermal" not in line]
+    table.write_text("\n".join(kept) + "\n")
+    with pytest.raises(
+        ValueError, match=r"no training crop of person 2 \(of .*3_0_visible.*\) is thermal"
+    ):
+        launch("out")
