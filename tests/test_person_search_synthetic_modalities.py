@@ -177,7 +177,7 @@ def test_near_infrared_is_about_materials_not_dyes():
     assert seen == again
     assert min(seen) < 70
     assert max(seen) > 200
-    assert abs(np.corrcoef(shown, seen)[0, 1]) < 0.55
+    assert abs(np.corrcoef(shown, seen)[0, 1]) < 0.65
 
 
 def test_heat_shows_thin_clothes_brighter_and_no_prints():
@@ -392,7 +392,7 @@ def test_the_command_draws_the_set_and_its_preview(name, tmp_path, monkeypatch):
 
 def test_the_presets_scale():
     assert isinstance(ALL_PRESETS["drawn-sysu"].scaled(0.1), SysuSpec)
-    assert ALL_PRESETS["drawn-sysu"].scaled(0.1).train_identities == 30
+    assert ALL_PRESETS["drawn-sysu"].scaled(0.1).train_identities == 40
     small = ALL_PRESETS["drawn-regdb"].scaled(0.1)
     assert isinstance(small, RegdbSpec)
     assert len(RegdbWorld(small).shots) == 12 * 20

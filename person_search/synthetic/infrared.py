@@ -19,7 +19,7 @@ from .palette import Colour
 from .scene import PlacedObject, Scene
 from .wardrobe import luma
 
-_DYE_SHARE = 0.3
+_DYE_SHARE = 0.4
 """How much of a garment's visible brightness near infrared keeps: some dyes do absorb it."""
 _FAR_LIGHT, _NEAR_LIGHT = 0.30, 1.0
 """How bright the lamp is at the horizon and at the lower edge of the frame."""

@@ -122,10 +122,11 @@ class RegdbSpec(ModalitySpec):
 
 MODALITY_PRESETS: dict[str, WorldSpec] = {
     "drawn-sysu": SysuSpec(
-        name="drawn-sysu", seed=20260404, width=420, height=330, train_identities=300,
+        name="drawn-sysu", seed=20260404, width=420, height=330, train_identities=400,
         test_identities=80, train_cameras=6, test_cameras=6, shares_cameras=True,
-        near_duplicate_share=0.1, median_height_px=106.0, height_spread=0.16,
-        height_range_px=(76.0, 138.0), min_visible=0.65, occlusion=0.3, passer_by_share=0.2,
+        near_duplicate_share=0.05, median_height_px=106.0, height_spread=0.16,
+        height_range_px=(76.0, 138.0), min_visible=0.7, occlusion=0.25, passer_by_share=0.15,
+        partial_share=0.02,
         val_share=0.2, train_images=(3, 4), infrared_noise=7.0, infrared_blur=0.9,
         colour_cast=0.1, exposure=0.2, blur=0.9, noise=6.0, jpeg_quality=(80, 95),
     ),
