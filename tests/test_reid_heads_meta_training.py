@@ -20,8 +20,9 @@ FOLDER = CONFIGS / "drawn_domains"
 DOMAINS = ("toy_red", "toy_green", "toy_blue")
 IDENTITIES = (3, 4, 3)
 TINY = """
-MODEL.RESNETS.STEM_OUT_CHANNELS 8
-MODEL.RESNETS.RES2_OUT_CHANNELS 8
+MODEL.SLIM_RESNET.STEM_CHANNELS 8
+MODEL.SLIM_RESNET.CHANNELS (8,12,16,24)
+MODEL.SLIM_RESNET.NUM_BLOCKS (1,1,1,1)
 MODEL.REID_HEAD.NUM_IDENTITIES 10
 INPUT.REID.SIZE (32,16)
 INPUT.REID.PADDING 2
@@ -196,18 +197,17 @@ def test_wrong_numbers_of_identities_are_refused(launch):
         launch("out", "MODEL.REID_HEAD.DOMAIN_IDENTITIES", "(4,3,3)")
 
 
-def test_the_three_configs_differ_by_what_they_add():
-    baseline, jitter, svil = (
-        load_config(str(FOLDER / f"{name}.yaml")) for name in ("baseline", "style_jitter", "svil")
-    )
+def test_the_configs_differ_by_what_they_add():
+    names = ("baseline", "style_jitter", "domain_losses", "svil")
+    baseline, jitter, losses, svil = (load_config(str(FOLDER / f"{name}.yaml")) for name in names)
     assert changes(baseline, jitter) == {"MODEL.CROP_REID.STYLE_JITTER.PLACES"}
     head = "MODEL.REID_HEAD."
-    assert changes(jitter, svil) == {
-        "SOLVER.META_LEARNING.ENABLED",
+    assert changes(jitter, losses) == {
         f"{head}DOMAIN_IDENTITIES",
         f"{head}LOSSES.DOMAIN_SOFTMAX",
         f"{head}LOSSES.DOMAIN_TRIPLET",
     }
+    assert changes(losses, svil) == {"SOLVER.META_LEARNING.ENABLED"}
 
 
 def test_settings_of_the_published_code():
