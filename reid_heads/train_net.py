@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 import reid_heads.crop_reid  # noqa: F401  (registers the model)
 from reid_heads.config import add_crop_reid_config
 from reid_heads.data import register_own_crops
+from reid_heads.data.builtin import check_people_are_new
 from reid_heads.data.loaders import (
     build_test_loader,
     build_train_loader,
@@ -26,7 +27,13 @@ from reid_heads.launch import parse_and_launch, read_config, set_up_output, use_
 from reid_heads.meta_learning import MetaLearningTrainer, check_meta_learning
 from reid_heads.solver import build_lr_scheduler, build_optimizer, set_epochs
 from reid_heads.trainer import ResumableTrainer
-from reid_heads.trial_runs import average_trials, check_trials, run_each_trial, trains_each_trial
+from reid_heads.trial_runs import (
+    average_trials,
+    check_trials,
+    fill_in,
+    run_each_trial,
+    trains_each_trial,
+)
 
 
 class CropReIDTrainer(ResumableTrainer):
@@ -174,6 +181,7 @@ def setup(args) -> CfgNode:
         return cfg
     use_available_device(cfg, is_training=not args.eval_only)
     register_own_data(cfg)
+    check_people_are_new(cfg.DATASETS.TRAIN, fill_in(cfg.DATASETS.TEST, cfg.DATASETS.TRIALS))
     if cfg.SOLVER.REID.EPOCHS and not args.eval_only:
         set_epochs(cfg, iterations_per_epoch(cfg))
     cfg.freeze()

@@ -21,6 +21,7 @@ from helpers_small_sets import (
 )
 
 from reid_heads.data import register_all_crops, register_own_crops
+from reid_heads.data.builtin import check_people_are_new
 
 NAMES = {
     "market1501_train": ("market1501", 751),
@@ -290,3 +291,24 @@ def test_own_crops_cannot_take_a_built_in_name_or_another_split(tmp_path, own_na
         register_own_crops("market1501_train", tmp_path, "train")
     with pytest.raises(ValueError, match="is 'gallery', expected 'train' or 'test'"):
         register_own_crops(own_name, tmp_path, "gallery")
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("market1501_all", "market1501_test"),
+        ("market1501_all", "market1501_500k_test"),
+        ("cuhk03_detected_all", "cuhk03_labeled_test"),
+        ("regdb_1_train", "regdb_2_test"),
+    ],
+)
+def test_a_test_set_that_is_trained_on_is_refused(root, train, test):
+    """RegDB's published test script scores the first split's model on all ten."""
+    with pytest.raises(ValueError, match=f"people of the test set {test} are in .* {train}"):
+        check_people_are_new(["dukemtmc_train", train], ["msmt17_test", test])
+
+
+def test_other_test_sets_are_fine(root):
+    train = ["market1501_train", "dukemtmc_all", "regdb_3_train", "drawn_regdb_1_train"]
+    check_people_are_new(train, ["market1501_test", "cuhk03_labeled_test", "regdb_3_test"])
+    check_people_are_new(["drawn_market_train"], ["viper_1_test", "drawn_regdb_2_test"])

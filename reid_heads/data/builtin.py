@@ -16,12 +16,14 @@ The metadata of each name, besides detectron2's ``evaluator_type`` ("reid"):
 - ``describe()``: data set, version (MSMT17's V1 or V2) and splits, or what ``all`` joins, for the
   record.
 - ``num_identities``: of training sets, where published.
+- ``people``: see `check_people_are_new`.
 """
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
@@ -30,6 +32,33 @@ from reid_heads.data.catalog import ALL_SPLIT, CROP_DATASETS, CropDataset, find_
 from reid_heads.data.crop_files import TEST_SPLITS
 from reid_heads.data.own_crops import load_own_crops
 from reid_heads.sysu_protocol import Permutations
+
+
+class People(NamedTuple):
+    """Whose people a name has: what tells a test set that was trained on."""
+
+    folders: tuple[str, ...]
+    trial: int
+    is_all: bool
+
+
+def check_people_are_new(train_names: Sequence[str], test_names: Sequence[str]) -> None:
+    """Find out whether people of a test set are trained on, by the names of built-in sets.
+
+    Raises:
+        ValueError: if a set is tested on of which all images are trained on, or RegDB on another
+            split than the one trained on, which has most of its people.
+    """
+    for train in train_names:
+        for test in test_names:
+            seen, asked = (MetadataCatalog.get(name).get("people") for name in (train, test))
+            if seen is None or asked is None or not set(seen.folders) & set(asked.folders):
+                continue
+            if seen.is_all or seen.trial != asked.trial:
+                raise ValueError(
+                    f"people of the test set {test} are in the training set {train}: the numbers "
+                    "would say nothing; train on another split or test on another set"
+                )
 
 
 def get_datasets_root() -> Path:
@@ -103,6 +132,7 @@ def _register(name: str, dataset: CropDataset, root: Path, splits: tuple[str, ..
         root=str(root),
         load_attribute_groups=partial(_load_attribute_groups, dataset, root),
         describe=partial(_describe, dataset, root, splits),
+        people=People(dataset.folders, dataset.trial, splits == (ALL_SPLIT,)),
     )
     if dataset.load_permutations is not None:
         metadata.set(load_permutations=partial(_load_permutations, dataset, root))

@@ -74,6 +74,8 @@ class CropDataset:
     """The splits of a test set; () for a set for training only."""
     trials: int = 0
     """Number of the test sets, where there are several."""
+    trial: int = 0
+    """Of a set whose people are divided anew in several trials: which of them this is."""
     load_attribute_groups: Callable[[Path], AttributeGroups] | None = None
     find_version: Callable[[Path], str] | None = None
     load_permutations: Callable[[Path], Permutations | None] | None = None
@@ -160,7 +162,12 @@ def _sysu(title: str, folders: tuple[str, ...], **options: Any) -> CropDataset:
 def _regdb(name: str, title: str, folders: tuple[str, ...], **options: Any) -> dict[str, Any]:
     return {
         f"{name}_{trial}": CropDataset(
-            f"{title}, split {trial}", folders, partial(load_regdb, trial=trial), "regdb", **options
+            f"{title}, split {trial}",
+            folders,
+            partial(load_regdb, trial=trial),
+            "regdb",
+            trial=trial,
+            **options,
         )
         for trial in range(1, NUM_TRIALS + 1)
     }
