@@ -88,6 +88,7 @@ MAY_PRINT = {
     "cli.py",
     "evaluate.py",
     "info.py",
+    "invert.py",
     "command.py",
     "search_drawn_gallery.py",
     "serve.py",
