@@ -109,9 +109,9 @@ def statistics_distance(layer: Any, inputs: Tensor) -> Tensor:
         inputs: (B, C) or (B, C, H, W), what enters the layer; taken in float32 at least.
     """
     values = inputs if inputs.dtype == torch.float64 else inputs.float()
-    columns = values.transpose(0, 1).flatten(1)
-    correction = 1 if columns.shape[1] > 1 else 0
-    variances, means = torch.var_mean(columns, dim=1, correction=correction)
+    all_but_channels = [0, *range(2, values.ndim)]
+    correction = 1 if values[:, 0].numel() > 1 else 0
+    variances, means = torch.var_mean(values, dim=all_but_channels, correction=correction)
     stds = (variances + layer.eps).sqrt()
     running_stds = (layer.running_var + layer.eps).sqrt()
     of_means: Tensor = (means - layer.running_mean).square().sum()

@@ -3,8 +3,8 @@
 Letters: B images, D embedding size, P identities, H and W pixels.
 
 Inversion of Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", TPAMI
-2022, section 3.5 and 4.5: the network is given, its training images are not; images that start as
-noise are changed by Adam until the network's own gradient is content with them, while the
+2022, equation 8 and section 4.5: the network is given, its training images are not; images that
+start as noise are changed by Adam until the network's own gradient is content with them, while the
 statistics at its BatchNorms stay those of its training. In the paper: 20,000 steps at a rate of
 0.25 for 256 identities at once, the statistics weighted by 0.05, total variation by 1e-3 and the
 l2 norm by 1e-4. There is no published code. The paper does not give the formulas of the last two,
@@ -217,12 +217,13 @@ def invert(
         settings: of the optimisation.
 
     Raises:
-        ValueError: if the network has no BatchNorm with statistics, or is in half precision.
+        ValueError: if the network has no BatchNorm with statistics, or is not in float32.
+        FloatingPointError: if the images are not finite in the end.
     """
-    halves = {p.dtype for p in model.parameters()} - {torch.float32, torch.float64}
-    if halves:
+    others = {p.dtype for p in model.parameters()} - {torch.float32}
+    if others:
         raise ValueError(
-            f"the network has parameters in {sorted(map(str, halves))}; inversion needs float32, "
+            f"the network has parameters in {sorted(map(str, others))}; inversion needs float32, "
             "call model.float()"
         )
     if batch_size < FEW_IMAGES and settings.statistics_weight > 0:
@@ -275,6 +276,11 @@ def _optimise(
             # The way back to pixels cuts them off here too (our choice).
             images.clamp_(low, high)
         history.append({name: term.item() for name, (_, term) in terms.items()})
+    if not images.isfinite().all():
+        raise FloatingPointError(
+            "the images hold NaN; are the network's weights finite? Else lower the learning rate, "
+            f"which is {settings.learning_rate}, or the weights of the terms"
+        )
     pixels = (images.detach() * model.pixel_std + model.pixel_mean).round().clamp(0, 255)
     return Inversion(pixels.to(torch.uint8), history)
 

@@ -200,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--second-config and --second-weights belong together")
     try:
         report = run(args)
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError, KeyError, FloatingPointError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
         print(f"error: {message}", file=sys.stderr)
         return 2

@@ -141,9 +141,17 @@ def test_autocast_around_it_changes_nothing():
         assert torch.equal(plain, invert(model, objective, 2, SIZE, FEW_STEPS).images)
 
 
-def test_a_network_in_half_precision_is_refused():
-    model = trained_model().bfloat16()
-    with pytest.raises(ValueError, match=r"bfloat16.*float32"):
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_network_that_is_not_in_float32_is_refused(dtype):
+    model = make_model(*losses(SOFTMAX="1.0")).to(dtype)
+    with pytest.raises(ValueError, match=rf"{dtype}.*float32"):
+        invert(model, classify_as(model, torch.tensor([0])), 1, SIZE, FEW_STEPS)
+
+
+def test_a_broken_network_is_told_of():
+    model = trained_model()
+    model.backbone.stem.conv1.weight.data[0] = float("nan")
+    with pytest.raises(FloatingPointError, match=r"NaN.*weights finite"):
         invert(model, classify_as(model, torch.tensor([0])), 1, SIZE, FEW_STEPS)
 
 
