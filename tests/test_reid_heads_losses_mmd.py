@@ -150,6 +150,21 @@ def test_invariances():
     torch.testing.assert_close(loss([x, -x], pids, modalities), expected)  # mean over features
 
 
+@pytest.mark.parametrize(("k", "expected"), [(4, 1.55), (8, 0.77), (16, 0.39)])
+def test_the_estimate_is_biased_by_what_the_guide_says(k, expected):
+    """Both modalities from one distribution in 256 dimensions; all distances are alike there.
+
+    The kernel of a pair is then the sum of exp(-4 / 2^i) for i = 0..4, 1.91, that of a row with
+    itself 5: the bias is 2 / K (5 - 1.91).
+    """
+    kernel = sum(math.exp(-4 / 2**i) for i in range(5))
+    assert 2 / k * (5 - kernel) == pytest.approx(expected, abs=0.01)
+    draws = torch.stack([rows(2 * k, seed, dim=256) for seed in range(30)]).flatten(0, 1)
+    groups = torch.arange(30).repeat_interleave(2 * k)
+    mmd = squared_mmd_by_group(draws, groups, torch.arange(2 * k).repeat(30) % 2)
+    assert mmd.mean().item() == pytest.approx(expected, abs=0.03)
+
+
 @pytest.mark.parametrize("loss", [MarginMMDLoss(0.0), MarginalMMDLoss()])
 def test_equal_features_give_zero_and_no_nan(loss):
     x = torch.ones(4, D, requires_grad=True)
