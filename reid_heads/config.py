@@ -52,6 +52,11 @@ def _add_loss_keys(head: CfgNode) -> None:
             "ARCFACE": 0.0,
             "COSFACE": 0.0,
             "SUBCENTER_ARCFACE": 0.0,
+            "SPHEREFACE": 0.0,
+            "COMBINED_MARGIN": 0.0,
+            "CURRICULARFACE": 0.0,
+            "MAGFACE": 0.0,
+            "ADAFACE": 0.0,
             "TRIPLET": 0.0,
             "CENTER": 0.0,
             "ATTRIBUTES": 0.0,
@@ -85,14 +90,8 @@ def _add_loss_keys(head: CfgNode) -> None:
     cosine.SCALE = 30.0
     cosine.LABEL_SMOOTHING = 0.0
 
-    # The same with an additive angular margin m in radians, 0 <= m < pi/2 (ArcFace), with a margin
-    # m on the cosine itself, 0 <= m < 2 (CosFace), and ArcFace with several weight vectors an
-    # identity, of which the nearest counts (sub-center ArcFace; 1 is ArcFace).
-    head.ARCFACE = CfgNode({"SCALE": 30.0, "MARGIN": 0.3, "LABEL_SMOOTHING": 0.0})
-    head.COSFACE = CfgNode({"SCALE": 30.0, "MARGIN": 0.25, "LABEL_SMOOTHING": 0.0})
-    head.SUBCENTER_ARCFACE = CfgNode(
-        {"SCALE": 30.0, "MARGIN": 0.3, "LABEL_SMOOTHING": 0.0, "SUB_CENTERS": 3}
-    )
+    _add_margin_keys(head)
+
     # Long tail: tau >= 0 times the logarithm of each identity's share of the training boxes,
     # relative to an even share, is added to its logit in OIM and in every softmax loss, in training
     # (Menon et al., ICLR 2021); 0: none. A sampler that evens identities out does the same work:
@@ -111,6 +110,42 @@ def _add_loss_keys(head: CfgNode) -> None:
     # left alone. MMD, of the whole batch, has no setting.
     head.HETERO_CENTER_TRIPLET = CfgNode({"MARGIN": 0.3})
     head.MMD_ID = CfgNode({"MARGIN": 1.4})
+
+
+def _add_margin_keys(head: CfgNode) -> None:
+    # COSINE_SOFTMAX with a margin. Every node has SCALE and LABEL_SMOOTHING as there; GRADIENT of
+    # the true identity's logit: "exact", as in the papers, or "straight_through", as if there were
+    # no margin; SUB_CENTERS: weight vectors an identity, of which the nearest counts, 1 or more.
+    common = {"SCALE": 30.0, "LABEL_SMOOTHING": 0.0, "GRADIENT": "exact"}
+    # An additive angular margin m in radians, 0 <= m < pi/2 (ArcFace), without and with sub-centers
+    # (sub-center ArcFace).
+    head.ARCFACE = CfgNode({**common, "MARGIN": 0.3})
+    head.SUBCENTER_ARCFACE = CfgNode({**common, "MARGIN": 0.3, "SUB_CENTERS": 3})
+    # A margin m on the cosine itself, 0 <= m < 2 (CosFace); both gradients are the same.
+    head.COSFACE = CfgNode({"SCALE": 30.0, "LABEL_SMOOTHING": 0.0, "MARGIN": 0.25})
+
+    common["SUB_CENTERS"] = 1
+    # A factor m >= 1 of the angle (SphereFace).
+    head.SPHEREFACE = CfgNode({**common, "MARGIN": 1.35})
+    # All three, cos(M1 theta + M2) - M3, and the weights of two penalties: the angle to the true
+    # identity (INTRA), less the mean angle between its weight vector and the others' (INTER).
+    head.COMBINED_MARGIN = CfgNode(
+        {**common, "M1": 1.0, "M2": 0.3, "M3": 0.2, "INTRA": 0.0, "INTER": 0.0}
+    )
+    # ArcFace with hard negatives that count more as training goes on; MOMENTUM is the share of the
+    # old moving average t that is kept, 0 <= MOMENTUM < 1.
+    head.CURRICULARFACE = CfgNode({**common, "MARGIN": 0.3, "MOMENTUM": 0.99})
+    # An angular margin, radians, that grows from the first to the second of MARGIN_RANGE with the
+    # feature's length over NORM_RANGE, and the weight of the pull towards long features. The values
+    # are the paper's, for faces and SCALE 64: choose NORM_RANGE for the head (a BNNeck on 128
+    # channels gives lengths around sqrt(128) = 11), and a smaller weight with a smaller SCALE.
+    head.MAGFACE = CfgNode(
+        {**common, "NORM_RANGE": (10.0, 110.0), "MARGIN_RANGE": (0.45, 0.8), "REGULARIZER": 35.0}
+    )
+    # A margin m, 0 <= m < 1, between an angular one and twice CosFace's as the feature's length
+    # stands in the moving statistics of lengths: 1 / CONCENTRATION standard deviations from the
+    # mean give either end; MOMENTUM is the share of the old statistics that is kept.
+    head.ADAFACE = CfgNode({**common, "MARGIN": 0.4, "CONCENTRATION": 0.333, "MOMENTUM": 0.99})
 
 
 def add_crop_reid_config(cfg: CfgNode) -> None:

@@ -27,7 +27,17 @@ P = 4
 # As of a head with two metric features and three to classify.
 HEAD = SimpleNamespace(embedding_dim=9, metric_dims=(6, 5), classified_dims=(6, 5, 4))
 CLASSES = (2, 3)
-CLASSIFIERS = ("SOFTMAX", "COSINE_SOFTMAX", "ARCFACE", "COSFACE", "SUBCENTER_ARCFACE")
+MARGINS = (
+    "ARCFACE",
+    "COSFACE",
+    "SUBCENTER_ARCFACE",
+    "SPHEREFACE",
+    "COMBINED_MARGIN",
+    "CURRICULARFACE",
+    "MAGFACE",
+    "ADAFACE",
+)
+CLASSIFIERS = ("SOFTMAX", "COSINE_SOFTMAX", *MARGINS)
 ALL = {
     "OIM": 1.0,
     "SOFTMAX": 2.0,
@@ -35,6 +45,11 @@ ALL = {
     "ARCFACE": 0.75,
     "COSFACE": 1.5,
     "SUBCENTER_ARCFACE": 0.25,
+    "SPHEREFACE": 0.3,
+    "COMBINED_MARGIN": 0.35,
+    "CURRICULARFACE": 0.45,
+    "MAGFACE": 0.02,
+    "ADAFACE": 0.55,
     "TRIPLET": 3.0,
     "CENTER": 5e-4,
     "ATTRIBUTES": 0.1,
@@ -185,6 +200,46 @@ def test_settings_of_a_margin_loss_arrive(name, kind, sub_centers):
     assert [w.shape for w in loss.weights] == [(sub_centers * P, d) for d in HEAD.classified_dims]
 
 
+def test_settings_of_the_other_margins_arrive():
+    losses = make_losses(
+        SPHEREFACE__MARGIN=1.5,
+        COMBINED_MARGIN__M1=0.9,
+        COMBINED_MARGIN__M2=0.4,
+        COMBINED_MARGIN__M3=0.15,
+        COMBINED_MARGIN__INTRA=0.5,
+        COMBINED_MARGIN__INTER=0.25,
+        COMBINED_MARGIN__GRADIENT="straight_through",
+        CURRICULARFACE__MARGIN=0.2,
+        CURRICULARFACE__MOMENTUM=0.9,
+        MAGFACE__NORM_RANGE=(1.0, 51.0),
+        MAGFACE__MARGIN_RANGE=(0.4, 1.0),
+        MAGFACE__REGULARIZER=5.0,
+        ADAFACE__MARGIN=0.3,
+        ADAFACE__CONCENTRATION=0.5,
+        ADAFACE__MOMENTUM=0.8,
+        ADAFACE__SUB_CENTERS=2,
+        ADAFACE__SCALE=64.0,
+    ).losses
+    assert losses["SPHEREFACE"].margin.m1 == 1.5
+    combined = losses["COMBINED_MARGIN"]
+    assert (combined.margin.m1, combined.margin.m2, combined.margin.m3) == (0.9, 0.4, 0.15)
+    assert (combined.intra, combined.inter) == (0.5, 0.25)
+    assert combined.margin.gradient == "straight_through"
+    curricular = losses["CURRICULARFACE"].margin
+    assert (curricular.margin, curricular.momentum, curricular.gradient) == (0.2, 0.9, "exact")
+    magnitude = losses["MAGFACE"].margin
+    assert (magnitude.norm_range, magnitude.margin_range) == ((1.0, 51.0), (0.4, 1.0))
+    assert magnitude.regularizer == 5.0
+    adaptive = losses["ADAFACE"]
+    assert (adaptive.margin.margin, adaptive.margin.concentration) == (0.3, 0.5)
+    assert (adaptive.margin.momentum, adaptive.sub_centers, adaptive.scale) == (0.8, 2, 64.0)
+
+
+def test_a_checkpoint_of_before_the_margins_had_a_state_still_loads():
+    names = set(make_losses({"ARCFACE": 1.0}).state_dict())
+    assert names == {f"losses.ARCFACE.weights.{n}" for n in range(3)}
+
+
 def test_unlabelled_people_are_nothing_but_negatives_of_oim():
     x, attributes = features_of(7), attributes_of(7)
     some = HeadFeatures(x.embeddings[:6], *(tuple(f[:6] for f in fs) for fs in x[1:3]))
@@ -247,7 +302,9 @@ def test_missing_attributes_are_refused():
 def test_unknown_loss_is_refused():
     cfg = make_cfg()
     cfg.MODEL.REID_HEAD.LOSSES = CfgNode({"OIM": 1.0, "TRIPLETT": 1.0})
-    with pytest.raises(ValueError, match=r"names \['TRIPLETT'\]; known losses are \['ARCFACE'"):
+    with pytest.raises(
+        ValueError, match=r"names \['TRIPLETT'\]; known losses are \['ADAFACE', 'ARCFACE'"
+    ):
         ReIDLosses.from_config(cfg, HEAD)
     cfg.MODEL.REID_HEAD.LOSSES = CfgNode({"OIM": 1.0, "TRIPLETT": 0.0})
     assert list(ReIDLosses.from_config(cfg, HEAD).losses) == ["OIM"]

@@ -126,7 +126,7 @@ def test_offsets_are_added_to_the_logits(kind):
     offsets = torch.tensor([0.0, -1.0, 2.0, 0.5])
     total = 0.0
     for x, weight in zip(features, loss.weights, strict=True):
-        logits = loss._logits(x, weight, pids).tolist()
+        logits = loss._logits(x, loss._cosines(x, weight), pids, loss.margin).tolist()
         for row, pid in zip(logits, pids.tolist(), strict=True):
             exps = [math.exp(z + o) for z, o in zip(row, offsets.tolist(), strict=True)]
             total -= math.log(exps[pid] / sum(exps))

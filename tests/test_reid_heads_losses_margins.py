@@ -8,7 +8,10 @@ import torch
 from reid_heads.losses.margins import (
     AdditiveAngularMargin,
     AdditiveCosineMargin,
+    CombinedMargin,
+    MultiplicativeAngularMargin,
     add_angular_margin,
+    multiply_angle,
 )
 
 
@@ -105,3 +108,109 @@ def test_zero_changes_nothing_and_no_row_is_no_error(kind):
 def test_margin_out_of_range_is_refused(kind, bad, message):
     with pytest.raises(ValueError, match=message):
         kind(bad)
+
+
+THETA = torch.linspace(0, math.pi, 20001, dtype=torch.float64)
+# The sine is cut at 1.4e-3.
+NO_END = (THETA - math.pi / 2).abs() < math.pi / 2 - 2e-3
+
+
+@pytest.mark.parametrize(
+    ("combined", "named"),
+    [
+        ((1.0, 0.5, 0.0), AdditiveAngularMargin(0.5)),
+        ((1.0, 0.0, 0.35), AdditiveCosineMargin(0.35)),
+        ((1.35, 0.0, 0.0), MultiplicativeAngularMargin(1.35)),
+    ],
+)
+def test_named_margins_are_cases_of_the_combined_one(combined, named):
+    cosines, pids = random_cosines(50, 4), torch.arange(50) % 4
+    assert torch.equal(CombinedMargin(*combined)(cosines, pids), named(cosines, pids))
+
+
+@pytest.mark.parametrize(
+    "m", [(1, 0.3, 0.2), (0.9, 0.4, 0.15), (1.35, 0, 0), (4, 0, 0), (1.2, 0.5, 0.1), (0.5, 0.2, 0)]
+)
+def test_combined_margin_is_the_formula_up_to_pi_and_falls_beyond(m):
+    m1, m2, m3 = m
+    target = CombinedMargin(*m).shift(THETA.cos()[:, None])[:, 0]
+    steps = target.diff()
+    # Near the ends of theta, and where the formula itself is flat, steps are tiny.
+    assert (steps <= 1e-12).all() and steps.abs().max() < 2e-3 * m1
+    assert (steps.unfold(0, 50, 50).sum(1) < 0).all()
+    inside = (m1 * THETA + m2 <= math.pi) & NO_END
+    torch.testing.assert_close(target[inside], (m1 * THETA[inside] + m2).cos() - m3)
+
+
+@pytest.mark.parametrize("m", [2, 3, 4])
+def test_whole_factors_are_the_function_of_sphereface(m):
+    """Equation 7, written out: (-1)^k cos(m theta) - 2 k in the k-th part of the half circle."""
+    for theta in (0.1, 0.7, 1.0, 1.5, 1.7, 2.2, 2.9):
+        k = next(k for k in range(m) if theta <= (k + 1) * math.pi / m)
+        expected = (-1) ** k * math.cos(m * theta) - 2 * k
+        got = multiply_angle(torch.tensor([math.cos(theta)], dtype=torch.float64), m)
+        assert got.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_factor_by_hand():
+    # 60 degrees: 1.5 * 60 = 90. 150 degrees: 225, one fold: -cos 225 - 2 = sqrt(1/2) - 2.
+    got = multiply_angle(torch.tensor([0.5, -math.sqrt(3) / 2], dtype=torch.float64), 1.5)
+    expected = torch.tensor([0.0, math.sqrt(0.5) - 2], dtype=torch.float64)
+    torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("m", [(1.35, 0.0), (0.9, 0.4), (4.0, 0.0)])
+def test_factor_gradcheck_and_the_ends(m):
+    cosines = torch.tensor([-0.99, -0.9, -0.5, 0.0, 0.99], dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: multiply_angle(x, *m), cosines)
+    for dtype in (torch.float32, torch.float64):
+        ends = torch.tensor([1.0, -1.0, 1.0 + 1e-7], dtype=dtype, requires_grad=True)
+        value = multiply_angle(ends, *m)
+        value.sum().backward()
+        assert torch.isfinite(value).all() and torch.equal(ends.grad, torch.ones(3, dtype=dtype))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda gradient: AdditiveAngularMargin(0.5, gradient),
+        lambda gradient: MultiplicativeAngularMargin(1.35, gradient),
+        lambda gradient: CombinedMargin(0.9, 0.4, 0.15, gradient),
+    ],
+)
+def test_straight_through_keeps_the_value_and_has_slope_one(make):
+    cosines = random_cosines(40, 3, seed=2).requires_grad_()
+    pids = torch.arange(40) % 3
+    exact, through = (make(gradient)(cosines, pids) for gradient in ("exact", "straight_through"))
+    torch.testing.assert_close(exact, through)
+    (slopes,) = torch.autograd.grad(through.sum(), cosines, retain_graph=True)
+    assert torch.equal(slopes, torch.ones_like(slopes))
+    (slopes,) = torch.autograd.grad(exact.sum(), cosines)
+    assert (slopes[torch.arange(40), pids] - 1).abs().max() > 0.1
+
+
+def test_margins_of_each_row():
+    """As of one number, for positive and negative ones; those below 0 have a guard near theta 0."""
+    margins = torch.tensor([-0.4, -0.1, 0.0, 0.3, 0.8], dtype=torch.float64)[:, None]
+    got = add_angular_margin(THETA.cos().expand(5, -1), margins)
+    for row, margin in zip(got, margins.flatten().tolist(), strict=True):
+        torch.testing.assert_close(row, add_angular_margin(THETA.cos(), margin))
+        steps = row.diff()
+        assert (steps < 0).all() and steps.abs().max() < 1e-3
+        inside = (THETA + margin > 2e-3) & (THETA + margin < math.pi) & NO_END
+        torch.testing.assert_close(row[inside], (THETA[inside] + margin).cos())
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: CombinedMargin(0.0), r"m1=0\.0.*COMBINED_MARGIN"),
+        (lambda: CombinedMargin(1.0, 28.6), "m2=28.6.*radians"),
+        (lambda: CombinedMargin(1.0, 0.3, math.nan), "m3=nan"),
+        (lambda: MultiplicativeAngularMargin(0.9), r"margin=0\.9.*SPHEREFACE"),
+        (lambda: AdditiveAngularMargin(0.5, "none"), "gradient='none'.*GRADIENT"),
+    ],
+)
+def test_other_settings_out_of_range_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

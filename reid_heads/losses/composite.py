@@ -12,6 +12,11 @@ from torch import Tensor, nn
 
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.labels import UNLABELED_PID
+from reid_heads.losses.adaptive_margins import (
+    CurricularMargin,
+    MagnitudeMargin,
+    QualityAdaptiveMargin,
+)
 from reid_heads.losses.attributes import AttributeLoss
 from reid_heads.losses.center import CenterLoss
 from reid_heads.losses.domains import (
@@ -23,7 +28,13 @@ from reid_heads.losses.hetero_center import HeteroCenterTripletLoss
 from reid_heads.losses.identity_memory import OIMLoss
 from reid_heads.losses.logit_adjustment import LogitAdjustment
 from reid_heads.losses.margin_softmax import CosineSoftmaxLoss
-from reid_heads.losses.margins import AdditiveAngularMargin, AdditiveCosineMargin
+from reid_heads.losses.margins import (
+    AdditiveAngularMargin,
+    AdditiveCosineMargin,
+    CombinedMargin,
+    Margin,
+    MultiplicativeAngularMargin,
+)
 from reid_heads.losses.mmd import MarginalMMDLoss, MarginMMDLoss
 from reid_heads.losses.softmax import SoftmaxLoss
 from reid_heads.losses.triplet import TripletLoss
@@ -75,7 +86,7 @@ def _build_softmax(cfg: CfgNode, head: HeadSizes) -> nn.Module:
     )
 
 
-def _cosine_softmax(name: str, margin: Callable[[float], nn.Module] | None = None) -> _Kind:
+def _cosine_softmax(name: str, margin: Callable[[CfgNode], Margin] | None = None) -> _Kind:
     """Return the kind whose settings stand under ``name``, with a margin where there is one."""
 
     def build(cfg: CfgNode, head: HeadSizes) -> nn.Module:
@@ -84,9 +95,11 @@ def _cosine_softmax(name: str, margin: Callable[[float], nn.Module] | None = Non
             head.classified_dims,
             cfg.NUM_IDENTITIES,
             scale=settings.SCALE,
-            margin=None if margin is None else margin(settings.MARGIN),
+            margin=None if margin is None else margin(settings),
             label_smoothing=settings.LABEL_SMOOTHING,
             sub_centers=settings.get("SUB_CENTERS", 1),
+            intra=settings.get("INTRA", 0.0),
+            inter=settings.get("INTER", 0.0),
         )
 
     return _Kind(build, _apply_classifier)
@@ -151,9 +164,28 @@ _KINDS: dict[str, _Kind] = {
     ),
     "SOFTMAX": _Kind(_build_softmax, _apply_classifier),
     "COSINE_SOFTMAX": _cosine_softmax("COSINE_SOFTMAX"),
-    "ARCFACE": _cosine_softmax("ARCFACE", AdditiveAngularMargin),
-    "COSFACE": _cosine_softmax("COSFACE", AdditiveCosineMargin),
-    "SUBCENTER_ARCFACE": _cosine_softmax("SUBCENTER_ARCFACE", AdditiveAngularMargin),
+    "ARCFACE": _cosine_softmax("ARCFACE", lambda x: AdditiveAngularMargin(x.MARGIN, x.GRADIENT)),
+    "COSFACE": _cosine_softmax("COSFACE", lambda x: AdditiveCosineMargin(x.MARGIN)),
+    "SUBCENTER_ARCFACE": _cosine_softmax(
+        "SUBCENTER_ARCFACE", lambda x: AdditiveAngularMargin(x.MARGIN, x.GRADIENT)
+    ),
+    "SPHEREFACE": _cosine_softmax(
+        "SPHEREFACE", lambda x: MultiplicativeAngularMargin(x.MARGIN, x.GRADIENT)
+    ),
+    "COMBINED_MARGIN": _cosine_softmax(
+        "COMBINED_MARGIN", lambda x: CombinedMargin(x.M1, x.M2, x.M3, x.GRADIENT)
+    ),
+    "CURRICULARFACE": _cosine_softmax(
+        "CURRICULARFACE", lambda x: CurricularMargin(x.MARGIN, x.MOMENTUM, x.GRADIENT)
+    ),
+    "MAGFACE": _cosine_softmax(
+        "MAGFACE",
+        lambda x: MagnitudeMargin(x.NORM_RANGE, x.MARGIN_RANGE, x.REGULARIZER, x.GRADIENT),
+    ),
+    "ADAFACE": _cosine_softmax(
+        "ADAFACE",
+        lambda x: QualityAdaptiveMargin(x.MARGIN, x.CONCENTRATION, x.MOMENTUM, x.GRADIENT),
+    ),
     "TRIPLET": _Kind(
         lambda cfg, head: TripletLoss(cfg.TRIPLET.MARGIN),
         lambda loss, x: loss(x.features.metric, x.pids),
@@ -179,9 +211,9 @@ _KINDS: dict[str, _Kind] = {
 class ReIDLosses(nn.Module):
     """A weighted set of losses on what a head gives, as ``MODEL.REID_HEAD.LOSSES`` says.
 
-    OIM sees the unit embeddings; SOFTMAX, COSINE_SOFTMAX, ARCFACE, COSFACE and SUBCENTER_ARCFACE
-    the features to classify; TRIPLET and CENTER the metric features, the mean over them; ATTRIBUTES
-    the first metric feature; DOMAIN_SOFTMAX and DOMAIN_TRIPLET what SOFTMAX and TRIPLET see.
+    OIM sees the unit embeddings; SOFTMAX, COSINE_SOFTMAX, ARCFACE and the other margins the
+    features to classify; TRIPLET and CENTER the metric features, the mean over them; ATTRIBUTES the
+    first metric feature; DOMAIN_SOFTMAX and DOMAIN_TRIPLET what SOFTMAX and TRIPLET see.
     HETERO_CENTER_TRIPLET, MMD_ID and MMD compare the modalities of the metric features. Unlabelled
     people are ignored by all but OIM, where they are negatives. Logit adjustment, where it is on,
     is for the losses of the first two groups.
