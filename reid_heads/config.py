@@ -147,6 +147,15 @@ def _add_margin_keys(head: CfgNode) -> None:
     # mean give either end; MOMENTUM is the share of the old statistics that is kept.
     head.ADAFACE = CfgNode({**common, "MARGIN": 0.4, "CONCENTRATION": 0.333, "MOMENTUM": 0.99})
 
+    partial_fc = head.PARTIAL_FC = CfgNode()
+    # COSINE_SOFTMAX and every margin, for very many identities (Partial FC). Share, 0 < share <= 1,
+    # of the identities that a batch lacks which it is compared with in training, drawn anew each
+    # time; 1.0: all.
+    partial_fc.SAMPLE_SHARE = 1.0
+    # Whether the identities are divided over the processes (GPUs). The result is the same; each
+    # process saves its own beside the checkpoints, and training resumes on as many processes.
+    partial_fc.SHARDED = False
+
 
 def add_crop_reid_config(cfg: CfgNode) -> None:
     """Add every key of crop ReID to a detectron2 config, ``MODEL.REID_HEAD`` among them."""

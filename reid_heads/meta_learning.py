@@ -48,6 +48,11 @@ def check_meta_learning(cfg: CfgNode) -> None:
             "SOLVER.META_LEARNING needs crops of every training set in each batch; set "
             "DATALOADER.REID.DOMAIN_BALANCED to True"
         )
+    if cfg.MODEL.REID_HEAD.PARTIAL_FC.SHARDED:
+        raise ValueError(
+            "SOLVER.META_LEARNING averages all gradients over processes; set "
+            "MODEL.REID_HEAD.PARTIAL_FC.SHARDED to False"
+        )
     if cfg.SOLVER.AMP.ENABLED:
         raise ValueError(
             "SOLVER.META_LEARNING takes its inner step in full precision; set SOLVER.AMP.ENABLED "

@@ -12,6 +12,12 @@ from detectron2.utils import comm
 from torch.nn.parallel import DistributedDataParallel
 
 from reid_heads.checkpoint import WeightCopyCheckpointer
+from reid_heads.divided_training import (
+    SaveDividedParameters,
+    check_divided_training,
+    divided_parameters,
+    undivided_parameters_only,
+)
 from reid_heads.hooks import BestMetricCheckpointer, ReseedEachIteration, WeightAverage
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses import ReIDLosses
@@ -45,6 +51,18 @@ class ResumableTrainer(DefaultTrainer):
         return trainer.train()
 
     @classmethod
+    def build_model(cls, cfg: CfgNode) -> torch.nn.Module:
+        """Build the model, ready to be wrapped for several processes.
+
+        Raises:
+            ValueError: for divided classes with a setting that they do not go with.
+        """
+        check_divided_training(cfg)
+        model = super().build_model(cfg)
+        undivided_parameters_only(model)
+        return model
+
+    @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:
         """Build the optimizer that ``cfg.SOLVER`` names."""
         return build_optimizer(cfg, model)
@@ -63,8 +81,29 @@ class ResumableTrainer(DefaultTrainer):
             )
             # After the evaluation, before the writers, which detectron2 keeps last.
             built.insert(len(built) - 1, best)
+        self._divided = self._build_divided_hook()
+        if self._divided is not None:
+            # Before the hook that saves checkpoints: a checkpoint without these is of no use.
+            built.insert(1, self._divided)
         decay = self.weight_average_decay()
         return built if decay == 0 else self._with_weight_average(built, decay)
+
+    def _build_divided_hook(self) -> SaveDividedParameters | None:
+        model = self.model
+        if isinstance(model, DistributedDataParallel):
+            model = model.module
+        if not divided_parameters(model):
+            return None
+        if self.weight_average_decay() > 0:
+            raise ValueError(
+                f"the weights' moving average has the decay {self.weight_average_decay()}, but "
+                "checkpoints cannot hold that of classes which are divided over processes; set "
+                "MODEL.CROP_REID.EMA_DECAY to 0.0 or MODEL.REID_HEAD.PARTIAL_FC.SHARDED to False"
+            )
+        solver = self.cfg.SOLVER
+        return SaveDividedParameters(
+            model, self.optimizer, self.cfg.OUTPUT_DIR, solver.CHECKPOINT_PERIOD
+        )
 
     def weight_average_decay(self) -> float:
         """Return the decay of the weights' moving average, 0 for none."""
@@ -99,6 +138,8 @@ class ResumableTrainer(DefaultTrainer):
     def resume_or_load(self, resume: bool = True) -> None:
         """Continue after the last checkpoint with the very next batch, or load weights."""
         super().resume_or_load(resume)
+        if self._divided is not None and self.start_iter > 0:
+            self._divided.load(self.start_iter - 1)
         self.data_loader.sampler.start_iteration = self.start_iter
 
     @classmethod

@@ -17,6 +17,7 @@ from reid_heads.losses import (
     CenterLoss,
     CosineSoftmaxLoss,
     OIMLoss,
+    PartialFCLoss,
     ReIDLosses,
     SoftmaxLoss,
     TripletLoss,
@@ -233,6 +234,17 @@ def test_settings_of_the_other_margins_arrive():
     adaptive = losses["ADAFACE"]
     assert (adaptive.margin.margin, adaptive.margin.concentration) == (0.3, 0.5)
     assert (adaptive.margin.momentum, adaptive.sub_centers, adaptive.scale) == (0.8, 2, 64.0)
+
+
+@pytest.mark.parametrize("name", ["COSINE_SOFTMAX", *MARGINS])
+def test_partial_fc_is_for_every_softmax_over_cosines(name):
+    assert type(make_losses({name: 1.0}).losses[name]) is CosineSoftmaxLoss
+    sampled = make_losses({name: 1.0}, PARTIAL_FC__SAMPLE_SHARE=0.3).losses[name]
+    assert isinstance(sampled, PartialFCLoss)
+    assert (sampled.sample_share, sampled.is_divided) == (0.3, False)
+    sharded = make_losses({name: 1.0}, PARTIAL_FC__SHARDED=True).losses[name]
+    assert isinstance(sharded, PartialFCLoss)
+    assert (sharded.sample_share, sharded.shard) == (1.0, (0, P))
 
 
 def test_a_checkpoint_of_before_the_margins_had_a_state_still_loads():

@@ -4,6 +4,7 @@ Letters: R people, D embedding size, P identities, A attribute groups.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import torch
@@ -36,6 +37,7 @@ from reid_heads.losses.margins import (
     MultiplicativeAngularMargin,
 )
 from reid_heads.losses.mmd import MarginalMMDLoss, MarginMMDLoss
+from reid_heads.losses.partial_fc import PartialFCLoss
 from reid_heads.losses.softmax import SoftmaxLoss
 from reid_heads.losses.triplet import TripletLoss
 
@@ -91,7 +93,11 @@ def _cosine_softmax(name: str, margin: Callable[[CfgNode], Margin] | None = None
 
     def build(cfg: CfgNode, head: HeadSizes) -> nn.Module:
         settings = cfg[name]
-        return CosineSoftmaxLoss(
+        share, is_sharded = cfg.PARTIAL_FC.SAMPLE_SHARE, cfg.PARTIAL_FC.SHARDED
+        kind: Callable[..., nn.Module] = CosineSoftmaxLoss
+        if share != 1 or is_sharded:
+            kind = partial(PartialFCLoss, sample_share=share, is_sharded=is_sharded)
+        return kind(
             head.classified_dims,
             cfg.NUM_IDENTITIES,
             scale=settings.SCALE,
