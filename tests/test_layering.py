@@ -88,6 +88,8 @@ MAY_PRINT = {
     "cli.py",
     "evaluate.py",
     "info.py",
+    "label_noise.py",
+    "purify.py",
     "command.py",
     "search_drawn_gallery.py",
     "serve.py",
