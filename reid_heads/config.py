@@ -62,6 +62,10 @@ def _add_loss_keys(head: CfgNode) -> None:
             # with the settings of SOFTMAX and TRIPLET.
             "DOMAIN_SOFTMAX": 0.0,
             "DOMAIN_TRIPLET": 0.0,
+            # Over all pairs of unit-norm features, with synthetic ones where INTRA_CLASS is on.
+            "CONTRASTIVE": 0.0,
+            "HARDEST_NEGATIVE_TRIPLET": 0.0,
+            "MULTI_SIMILARITY": 0.0,
         }
     )
 
@@ -111,6 +115,42 @@ def _add_loss_keys(head: CfgNode) -> None:
     # left alone. MMD, of the whole batch, has no setting.
     head.HETERO_CENTER_TRIPLET = CfgNode({"MARGIN": 0.3})
     head.MMD_ID = CfgNode({"MARGIN": 1.4})
+    _add_pair_loss_keys(head)
+
+
+def _add_pair_loss_keys(head: CfgNode) -> None:
+    # Euclidean distances of unit vectors, 0..2, that positives should stay below and negatives
+    # above: cosines of 0.8 and 0.5, those of IAA's code.
+    head.CONTRASTIVE = CfgNode({"POSITIVE_MARGIN": 0.63, "NEGATIVE_MARGIN": 1.0})
+    # Margin of each positive's distance to the nearest negative's, of unit vectors; our choice.
+    head.HARDEST_NEGATIVE_TRIPLET = CfgNode({"MARGIN": 0.3})
+    # Scales of positives and negatives, cosine from which both count, and how far (cosine) beyond
+    # the hardest opposite a pair is still taken.
+    head.MULTI_SIMILARITY = CfgNode({"ALPHA": 2.0, "BETA": 40.0, "THRESHOLD": 0.5, "MINING": 0.1})
+
+    iaa = head.INTRA_CLASS = CfgNode()
+    # Intra-class adaptive augmentation (arXiv 2211.16264) of the three: synthetic features around
+    # each one, as wide as its identity varies in the training set. Crop ReID only. M, synthetic
+    # features of each; 0: none. Published: 3.
+    iaa.COPIES = 0
+    # Factor of the variances, published 0.6 to 0.8 by data set.
+    iaa.STRENGTH = 0.7
+    # "corrected": the variances of identities with few crops are mended by those of similar ones;
+    # "global": one set of variances for all; "own": each identity's as they are.
+    iaa.COVARIANCE = "corrected"
+    # Correction: similar identities K; beta, how fast it fades with the crops of an identity;
+    # gamma, share of the global variances in it; identities with more crops than FEW have none;
+    # widths of the Gaussians by which similar ones are weighed, in means and in variances.
+    iaa.NEIGHBOURS = 25
+    iaa.BETA = 0.1
+    iaa.GAMMA = 0.1
+    iaa.FEW = 40
+    iaa.MEAN_SCALE = 1.0
+    iaa.VARIANCE_SCALE = 1.0
+    # Epochs (of SOLVER.REID.ITERATIONS_PER_EPOCH, or the sampler's) without augmentation at the
+    # start, and between estimates: each is a pass over the training set.
+    iaa.START_EPOCH = 0
+    iaa.UPDATE_EPOCHS = 4
 
 
 def add_crop_reid_config(cfg: CfgNode) -> None:

@@ -4,12 +4,13 @@ Letters: R people, D embedding size, P identities, A attribute groups.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
+from reid_heads.augmentation.intra_class import IntraClassSettings
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses.attributes import AttributeLoss
@@ -21,10 +22,18 @@ from reid_heads.losses.domains import (
 )
 from reid_heads.losses.hetero_center import HeteroCenterTripletLoss
 from reid_heads.losses.identity_memory import OIMLoss
+from reid_heads.losses.intra_class import IntraClassAugmentedLoss
 from reid_heads.losses.logit_adjustment import LogitAdjustment
 from reid_heads.losses.margin_softmax import CosineSoftmaxLoss
 from reid_heads.losses.margins import AdditiveAngularMargin, AdditiveCosineMargin
 from reid_heads.losses.mmd import MarginalMMDLoss, MarginMMDLoss
+from reid_heads.losses.pairs import (
+    CompareRows,
+    PairLoss,
+    make_contrastive,
+    make_hardest_negative_triplet,
+    make_multi_similarity,
+)
 from reid_heads.losses.softmax import SoftmaxLoss
 from reid_heads.losses.triplet import TripletLoss
 
@@ -145,6 +154,26 @@ def _apply_cross_modal(loss: nn.Module, batch: _Batch) -> Tensor:
     return result
 
 
+def _pairs(name: str, make: Callable[..., CompareRows]) -> _Kind:
+    """Return the kind of a pair loss whose settings are the arguments of ``make``."""
+
+    def build(cfg: CfgNode, head: HeadSizes) -> nn.Module:
+        compare = make(**_lower(cfg[name]))
+        settings = _lower(cfg.INTRA_CLASS)
+        # When the hook updates is not the loss's business.
+        del settings["start_epoch"], settings["update_epochs"]
+        if settings["copies"] == 0:
+            return PairLoss(compare)
+        augmentation = IntraClassSettings(**settings)
+        return IntraClassAugmentedLoss(compare, head.metric_dims, cfg.NUM_IDENTITIES, augmentation)
+
+    return _Kind(build, lambda loss, x: loss(x.features.metric, x.pids))
+
+
+def _lower(node: CfgNode) -> dict[str, Any]:
+    return {key.lower(): value for key, value in node.items()}
+
+
 _KINDS: dict[str, _Kind] = {
     "OIM": _Kind(
         _build_oim, lambda loss, x: loss(x.features.unit_embeddings, x.pids, x.logit_offsets)
@@ -173,6 +202,9 @@ _KINDS: dict[str, _Kind] = {
         _build_domain_softmax, lambda loss, x: loss(x.features.classified, x.pids)
     ),
     "DOMAIN_TRIPLET": _Kind(_build_domain_triplet, lambda loss, x: loss(x.features.metric, x.pids)),
+    "CONTRASTIVE": _pairs("CONTRASTIVE", make_contrastive),
+    "HARDEST_NEGATIVE_TRIPLET": _pairs("HARDEST_NEGATIVE_TRIPLET", make_hardest_negative_triplet),
+    "MULTI_SIMILARITY": _pairs("MULTI_SIMILARITY", make_multi_similarity),
 }
 
 
@@ -182,6 +214,7 @@ class ReIDLosses(nn.Module):
     OIM sees the unit embeddings; SOFTMAX, COSINE_SOFTMAX, ARCFACE, COSFACE and SUBCENTER_ARCFACE
     the features to classify; TRIPLET and CENTER the metric features, the mean over them; ATTRIBUTES
     the first metric feature; DOMAIN_SOFTMAX and DOMAIN_TRIPLET what SOFTMAX and TRIPLET see.
+    CONTRASTIVE, HARDEST_NEGATIVE_TRIPLET and MULTI_SIMILARITY see the metric features too.
     HETERO_CENTER_TRIPLET, MMD_ID and MMD compare the modalities of the metric features. Unlabelled
     people are ignored by all but OIM, where they are negatives. Logit adjustment, where it is on,
     is for the losses of the first two groups.
