@@ -66,6 +66,8 @@ def _add_loss_keys(head: CfgNode) -> None:
             "CONTRASTIVE": 0.0,
             "HARDEST_NEGATIVE_TRIPLET": 0.0,
             "MULTI_SIMILARITY": 0.0,
+            # Several of the others as one, their scales balanced and their weights learned.
+            "ENSEMBLE": 0.0,
         }
     )
 
@@ -116,6 +118,14 @@ def _add_loss_keys(head: CfgNode) -> None:
     head.HETERO_CENTER_TRIPLET = CfgNode({"MARGIN": 0.3})
     head.MMD_ID = CfgNode({"MARGIN": 1.4})
     _add_pair_loss_keys(head)
+
+    ensemble = head.ENSEMBLE = CfgNode()
+    # Names of the losses above that ENSEMBLE joins; their own weights stay 0.
+    ensemble.MEMBERS = ()
+    # Relative weights at the start, one each; (): equal ones.
+    ensemble.PRIOR = ()
+    # Factor eta of the penalty (sum of the weights - 1)^2. Published: 1e4, with Adam.
+    ensemble.PENALTY = 1e4
 
 
 def _add_pair_loss_keys(head: CfgNode) -> None:

@@ -10,7 +10,6 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
-from reid_heads.augmentation.intra_class import IntraClassSettings
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses.attributes import AttributeLoss
@@ -20,16 +19,16 @@ from reid_heads.losses.domains import (
     DomainTripletLoss,
     check_domain_identities,
 )
+from reid_heads.losses.ensemble import BalancedSum, NamedEnsemble
 from reid_heads.losses.hetero_center import HeteroCenterTripletLoss
 from reid_heads.losses.identity_memory import OIMLoss
-from reid_heads.losses.intra_class import IntraClassAugmentedLoss
+from reid_heads.losses.intra_class import build_pair_loss
 from reid_heads.losses.logit_adjustment import LogitAdjustment
 from reid_heads.losses.margin_softmax import CosineSoftmaxLoss
 from reid_heads.losses.margins import AdditiveAngularMargin, AdditiveCosineMargin
 from reid_heads.losses.mmd import MarginalMMDLoss, MarginMMDLoss
 from reid_heads.losses.pairs import (
     CompareRows,
-    PairLoss,
     make_contrastive,
     make_hardest_negative_triplet,
     make_multi_similarity,
@@ -159,15 +158,23 @@ def _pairs(name: str, make: Callable[..., CompareRows]) -> _Kind:
 
     def build(cfg: CfgNode, head: HeadSizes) -> nn.Module:
         compare = make(**_lower(cfg[name]))
-        settings = _lower(cfg.INTRA_CLASS)
-        # When the hook updates is not the loss's business.
-        del settings["start_epoch"], settings["update_epochs"]
-        if settings["copies"] == 0:
-            return PairLoss(compare)
-        augmentation = IntraClassSettings(**settings)
-        return IntraClassAugmentedLoss(compare, head.metric_dims, cfg.NUM_IDENTITIES, augmentation)
+        augmentation = _lower(cfg.INTRA_CLASS)
+        return build_pair_loss(compare, head.metric_dims, cfg.NUM_IDENTITIES, augmentation)
 
     return _Kind(build, lambda loss, x: loss(x.features.metric, x.pids))
+
+
+def _build_ensemble(cfg: CfgNode, head: HeadSizes) -> nn.Module:
+    settings = cfg.ENSEMBLE
+    _check_names(settings.MEMBERS)
+    if "ENSEMBLE" in settings.MEMBERS or len(set(settings.MEMBERS)) < len(settings.MEMBERS):
+        raise ValueError(
+            f"MODEL.REID_HEAD.ENSEMBLE.MEMBERS is {settings.MEMBERS}; expected other losses, each "
+            "once"
+        )
+    members = {name: _KINDS[name].build(cfg, head) for name in settings.MEMBERS}
+    balanced = BalancedSum(len(members), settings.PRIOR, penalty=settings.PENALTY)
+    return NamedEnsemble(members, balanced)
 
 
 def _lower(node: CfgNode) -> dict[str, Any]:
@@ -205,6 +212,9 @@ _KINDS: dict[str, _Kind] = {
     "CONTRASTIVE": _pairs("CONTRASTIVE", make_contrastive),
     "HARDEST_NEGATIVE_TRIPLET": _pairs("HARDEST_NEGATIVE_TRIPLET", make_hardest_negative_triplet),
     "MULTI_SIMILARITY": _pairs("MULTI_SIMILARITY", make_multi_similarity),
+    "ENSEMBLE": _Kind(
+        _build_ensemble, lambda loss, x: loss(lambda name, member: _KINDS[name].apply(member, x))
+    ),
 }
 
 
@@ -214,7 +224,8 @@ class ReIDLosses(nn.Module):
     OIM sees the unit embeddings; SOFTMAX, COSINE_SOFTMAX, ARCFACE, COSFACE and SUBCENTER_ARCFACE
     the features to classify; TRIPLET and CENTER the metric features, the mean over them; ATTRIBUTES
     the first metric feature; DOMAIN_SOFTMAX and DOMAIN_TRIPLET what SOFTMAX and TRIPLET see.
-    CONTRASTIVE, HARDEST_NEGATIVE_TRIPLET and MULTI_SIMILARITY see the metric features too.
+    CONTRASTIVE, HARDEST_NEGATIVE_TRIPLET and MULTI_SIMILARITY see the metric features too;
+    ENSEMBLE is several of these as one.
     HETERO_CENTER_TRIPLET, MMD_ID and MMD compare the modalities of the metric features. Unlabelled
     people are ignored by all but OIM, where they are negatives. Logit adjustment, where it is on,
     is for the losses of the first two groups.

@@ -4,6 +4,7 @@ Letters: R rows, M synthetic rows of each, d size of a feature, P identities.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,27 @@ from reid_heads.augmentation.intra_class import IntraClassGaussians, IntraClassS
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses.labeled_rows import check_num_identities, labeled_rows
 from reid_heads.losses.pairs import CompareRows, PairLoss
+
+
+def build_pair_loss(
+    compare: CompareRows, dims: Sequence[int], num_identities: int, settings: dict[str, Any]
+) -> PairLoss:
+    """Build a pair loss, augmented where ``MODEL.REID_HEAD.INTRA_CLASS`` has copies.
+
+    Args:
+        compare: the loss.
+        dims: d of each feature.
+        num_identities: P.
+        settings: the values of ``INTRA_CLASS``, its keys in lower case.
+
+    Raises:
+        ValueError: if a value is out of its range.
+    """
+    if settings["copies"] == 0:
+        return PairLoss(compare)
+    # When estimates are due is the hook's business.
+    own = {k: v for k, v in settings.items() if k not in ("start_epoch", "update_epochs")}
+    return IntraClassAugmentedLoss(compare, dims, num_identities, IntraClassSettings(**own))
 
 
 class IntraClassAugmentedLoss(PairLoss):
