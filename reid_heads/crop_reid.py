@@ -146,6 +146,12 @@ class CropReID(nn.Module):
         # Convolutions keep this layout: a training step of a small ResNet on a CPU takes 15 % less.
         return images.contiguous(memory_format=torch.channels_last)
 
+    def batch_features(self, batched_inputs: list[dict]) -> HeadFeatures:
+        """Return the head's features of B crops as ``forward`` takes them, in either mode."""
+        modalities = [d.get("modality", VISIBLE) for d in batched_inputs]
+        images = self.preprocess(batched_inputs)
+        return self.features(images, torch.tensor(modalities, device=self.device))
+
     def features(self, images: Tensor, modalities: Tensor | None = None) -> HeadFeatures:
         """Return the head's features of normalised images (B, 3, H, W).
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -10,6 +10,8 @@ from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
 from fvcore.common.checkpoint import Checkpointer
 from torch import Tensor, nn
+
+from reid_heads.losses.intra_class import IntraClassAugmentedLoss
 
 
 class ReseedEachIteration(HookBase):
@@ -116,3 +118,66 @@ class WeightAverage(HookBase):
         """Take up the average of a checkpoint."""
         device = next(self.model.parameters()).device
         self.average = {k: v.to(device) for k, v in state["average"].items()}
+
+
+class UpdateIntraClass(HookBase):
+    """Estimate how each identity varies, for intra-class augmentation, every few epochs.
+
+    The training crops are streamed through the model as at test, without augmentation, and their
+    moments gathered; what is kept is per identity and lies in buffers of the losses. It is done
+    before an iteration is seeded, so that nothing in training depends on what the pass draws.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        make_batches: Callable[[], Iterable[Sequence[dict]]],
+        start: int,
+        period: int,
+    ):
+        """Find the augmented losses of a model.
+
+        Args:
+            model: a ``CropReID``, not wrapped for several processes.
+            make_batches: starts a pass over this process's share of the mapped training crops.
+            start: iteration of the first estimate; before it the losses are plain.
+            period: iterations from one estimate to the next, at least 1.
+
+        Raises:
+            ValueError: for a period below 1 or a negative start.
+        """
+        if period < 1 or start < 0:
+            raise ValueError(
+                f"intra-class augmentation starts at iteration {start} and updates every {period}; "
+                "expected MODEL.REID_HEAD.INTRA_CLASS.START_EPOCH of 0 or more and UPDATE_EPOCHS "
+                "of 1 or more"
+            )
+        self.model = model
+        self.losses = [m for m in model.modules() if isinstance(m, IntraClassAugmentedLoss)]
+        self.make_batches = make_batches
+        self.start = start
+        self.period = period
+
+    def before_step(self) -> None:
+        """Update where it is due, or where a resumed run brought no estimate."""
+        iteration = self.trainer.iter
+        is_waiting = iteration < self.start
+        for loss in self.losses:
+            loss.is_waiting = is_waiting
+        is_due = (iteration - self.start) % self.period == 0
+        if not is_waiting and (is_due or not all(loss.is_estimated for loss in self.losses)):
+            self._update()
+
+    @torch.no_grad()
+    def _update(self) -> None:
+        was_training = self.model.training
+        self.model.eval()
+        moments = [loss.new_moments() for loss in self.losses]
+        for batch in self.make_batches():
+            pids = torch.tensor([crop["person_id"] for crop in batch], device=self.model.device)
+            features = self.model.batch_features(batch).metric
+            for loss, own in zip(self.losses, moments, strict=True):
+                loss.collect(own, features, pids)
+        self.model.train(was_training)
+        for loss, own in zip(self.losses, moments, strict=True):
+            loss.update(own)

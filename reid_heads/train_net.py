@@ -9,7 +9,9 @@ from functools import partial
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
+from detectron2.engine import HookBase
 from detectron2.solver import LRMultiplier
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 import reid_heads.crop_reid  # noqa: F401  (registers the model)
@@ -17,13 +19,16 @@ from reid_heads.config import add_crop_reid_config
 from reid_heads.data import register_own_crops
 from reid_heads.data.builtin import check_people_are_new
 from reid_heads.data.loaders import (
+    build_scan_loader,
     build_test_loader,
     build_train_loader,
     iterations_per_epoch,
     load_train_crops,
 )
 from reid_heads.evaluation.evaluator import ReIDEvaluator
+from reid_heads.hooks import UpdateIntraClass
 from reid_heads.launch import parse_and_launch, read_config, set_up_output, use_available_device
+from reid_heads.losses.intra_class import IntraClassAugmentedLoss
 from reid_heads.meta_learning import MetaLearningTrainer, check_meta_learning
 from reid_heads.solver import build_lr_scheduler, build_optimizer, set_epochs
 from reid_heads.trainer import ResumableTrainer
@@ -60,6 +65,23 @@ class CropReIDTrainer(ResumableTrainer):
                 inner_optimizer=meta.INNER_OPTIMIZER,
                 seed=cfg.SEED,
             )
+
+    def build_hooks(self) -> list[HookBase]:
+        """Add the estimates of intra-class augmentation, where a loss has it."""
+        built = super().build_hooks()
+        settings = self.cfg.MODEL.REID_HEAD.INTRA_CLASS
+        model = self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
+        if not any(isinstance(module, IntraClassAugmentedLoss) for module in model.modules()):
+            return built
+        crops = load_train_crops(self.cfg)
+        epoch = iterations_per_epoch(self.cfg)
+        update = UpdateIntraClass(
+            model,
+            lambda: build_scan_loader(self.cfg, crops),
+            start=settings.START_EPOCH * epoch,
+            period=settings.UPDATE_EPOCHS * epoch,
+        )
+        return [update, *built]
 
     def weight_average_decay(self) -> float:
         """Return the decay of the weights' moving average, 0 for none."""

@@ -89,6 +89,8 @@ MAY_PRINT = {
     "evaluate.py",
     "info.py",
     "invert.py",
+    "label_noise.py",
+    "purify.py",
     "command.py",
     "search_drawn_gallery.py",
     "serve.py",

@@ -22,7 +22,10 @@ from reid_heads.losses import (
     SoftmaxLoss,
     TripletLoss,
 )
+from reid_heads.losses.ensemble import BalancedSum
+from reid_heads.losses.intra_class import IntraClassAugmentedLoss
 from reid_heads.losses.margins import AdditiveAngularMargin, AdditiveCosineMargin
+from reid_heads.losses.pairs import PairLoss
 
 P = 4
 # As of a head with two metric features and three to classify.
@@ -405,3 +408,38 @@ def test_two_processes_equal_one_with_the_joined_batch():
         torch.testing.assert_close(
             first["state"][name], value, rtol=1e-5, atol=1e-6 * scale, msg=name
         )
+
+
+MEMBERS = ("SOFTMAX", "TRIPLET", "MULTI_SIMILARITY")
+
+
+def test_an_ensemble_is_the_balanced_sum_of_its_members():
+    losses = make_losses({"ENSEMBLE": 2.0}, ENSEMBLE__MEMBERS=str(MEMBERS))
+    ensemble, x = losses.losses["ENSEMBLE"], features_of(7)
+    assert list(ensemble.members) == list(MEMBERS)
+    values = [
+        ensemble.members["SOFTMAX"](x.classified, PIDS),
+        ensemble.members["TRIPLET"](x.metric, PIDS),
+        ensemble.members["MULTI_SIMILARITY"](x.metric, PIDS),
+    ]
+    expected = 2 * BalancedSum(3)(values)
+    got = losses(x, PIDS)
+    assert list(got) == ["loss_reid_ensemble"]
+    torch.testing.assert_close(got["loss_reid_ensemble"], expected)
+
+
+@pytest.mark.parametrize("members", [(), ("ENSEMBLE",), ("TRIPLET", "TRIPLET"), ("NONE",)])
+def test_bad_ensembles_name_the_key(members):
+    with pytest.raises(ValueError, match=r"MODEL\.REID_HEAD\.(ENSEMBLE|LOSSES)"):
+        make_losses({"ENSEMBLE": 1.0}, ENSEMBLE__MEMBERS=str(members))
+
+
+@pytest.mark.parametrize("copies", [0, 2])
+@pytest.mark.parametrize("name", ["CONTRASTIVE", "HARDEST_NEGATIVE_TRIPLET", "MULTI_SIMILARITY"])
+def test_pair_losses_are_augmented_on_request(name, copies):
+    losses, x = make_losses({name: 1.0}, INTRA_CLASS__COPIES=copies), features_of(7)
+    loss = losses.losses[name]
+    assert isinstance(loss, IntraClassAugmentedLoss) == (copies > 0)
+    losses.eval()
+    expected = PairLoss(loss.compare)(x.metric, PIDS)
+    torch.testing.assert_close(losses(x, PIDS)[f"loss_reid_{name.lower()}"], expected)

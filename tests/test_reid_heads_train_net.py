@@ -164,6 +164,16 @@ def interrupt(folder, checkpoint):
         ("Base-BagOfTricks.yaml", ["MODEL.REID_HEAD.LOGIT_ADJUSTMENT", "0.5"]),
         ("Base-BagOfTricks.yaml", ["MODEL.CROP_REID.EMA_DECAY", "0.9"]),
         ("Base-BagOfTricks.yaml", ["DATALOADER.REID.SAMPLER", "identity_uniform"]),
+        (
+            "Base-BagOfTricks.yaml",
+            # Estimated before iterations 0, 2 and 4; the run is interrupted after 2.
+            [
+                *("MODEL.REID_HEAD.LOSSES.MULTI_SIMILARITY", "1.0"),
+                *("MODEL.REID_HEAD.INTRA_CLASS.COPIES", "2"),
+                *("MODEL.REID_HEAD.INTRA_CLASS.UPDATE_EPOCHS", "1"),
+                *("SOLVER.REID.ITERATIONS_PER_EPOCH", "2"),
+            ],
+        ),
         ("Base-MGN.yaml", ["MODEL.REID_HEAD.MGN.REDUCTION_DIM", "8", "INPUT.REID.SIZE", "(96,32)"]),
     ],
 )
@@ -183,6 +193,10 @@ def test_interrupted_run_ends_as_a_straight_one(config, overrides, launch):
     if "MODEL.REID_HEAD.LOGIT_ADJUSTMENT" in overrides:
         # Six identities of five crops.
         assert half["losses.logit_adjustment.identity_counts"].tolist() == [5] * 6
+    if "MODEL.REID_HEAD.INTRA_CLASS.COPIES" in overrides:
+        name = "losses.losses.MULTI_SIMILARITY.gaussians.0"
+        assert half[f"{name}.counts"].tolist() == [5] * 6
+        assert f"{name}.means" in moved
 
 
 @pytest.mark.slow

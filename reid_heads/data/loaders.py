@@ -100,6 +100,24 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader[Crop]:
     return loader
 
 
+def build_scan_loader(cfg: CfgNode, crops: list[Crop]) -> DataLoader[Crop]:
+    """Build a loader of training crops in their order, each once, augmented as at test: not at all.
+
+    Over several processes, a part for each.
+
+    Args:
+        cfg: of the training.
+        crops: as `load_train_crops` gives them.
+    """
+    loader: DataLoader[Crop] = build_detection_test_loader(
+        crops,
+        mapper=CropMapper(cfg, False),
+        batch_size=TEST_BATCH_SIZE,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )
+    return loader
+
+
 def iterations_per_epoch(cfg: CfgNode) -> int:
     """Return the nominal iterations of an epoch for schedules, ``epoch_length`` of the sampler.
 

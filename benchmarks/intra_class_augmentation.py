@@ -1,0 +1,123 @@
+"""Compare intra-class augmentation with and without its correction, on a long-tailed drawn set.
+
+    python benchmarks/intra_class_augmentation.py                     # every row, 3 seeds
+    python benchmarks/intra_class_augmentation.py --rows triplet triplet_corrected --seeds 1
+
+The set is drawn-market, its training identities thinned to a long tail (the same for every seed and
+row); the test set is whole. The rows: a pair loss alone, with synthetic embeddings of one width for
+all identities, and with each identity's own width, corrected by its neighbours. Draws the set first
+where it is missing. Started again, it resumes: finished runs are kept, an interrupted one continues
+from its last checkpoint. Writes a table and the numbers behind it to
+benchmarks/results/intra_class_augmentation.*.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from training_runs import (
+    describe_conditions,
+    describe_report,
+    mean_minutes,
+    parse_rows,
+    spread,
+    train,
+    train_all,
+    write_report,
+)
+
+from person_search.synthetic.market_writer import write_market1501
+from person_search.synthetic.world_spec import PRESETS
+from reid_heads.data.builtin import get_datasets_root
+from reid_heads.data.crop_lists import write_crop_list
+from reid_heads.data.market1501 import load_market1501
+
+CONFIGS = Path("configs/drawn_market/intra_class")
+OUTPUT = Path("output/intra_class_augmentation")
+RESULTS = Path("benchmarks/results/intra_class_augmentation")
+ROWS = {
+    "multi_similarity": "multi-similarity",
+    "multi_similarity_global": "+ synthetic embeddings, global variances",
+    "multi_similarity_corrected": "+ synthetic embeddings, corrected variances (IAA)",
+    "triplet": "hardest-negative triplet",
+    "triplet_global": "+ synthetic embeddings, global variances",
+    "triplet_corrected": "+ synthetic embeddings, corrected variances (IAA)",
+}
+METRICS = ("mAP", "mINP", "top1", "top5")
+TAIL = 0.04
+"""Share of its crops that the rarest identity keeps, one at least."""
+
+
+def main() -> None:
+    """Train what is missing, write the table."""
+    args = parse_rows(__doc__, ROWS).parse_args()
+    root = get_datasets_root() / "drawn-market"
+    write_market1501(PRESETS["drawn-market"], root, processes=args.processes)
+    counts = write_long_tail(root, OUTPUT / "long_tail.csv")
+
+    def report(runs: list[dict]) -> None:
+        content = {**describe_report(args), "crops_of_identities": counts, "runs": runs}
+        write_report(RESULTS, content, format_table(content))
+
+    jobs = [(row, seed) for seed in args.seeds for row in args.rows]
+    trainings = [partial(train_row, row, seed, args.overrides) for row, seed in jobs]
+    train_all(trainings, args.processes, report)
+    print(RESULTS.with_suffix(".md").read_text())
+
+
+def write_long_tail(root: Path, path: Path) -> list[int]:
+    """Write a list of training crops with a long tail; return how many each identity keeps.
+
+    From the most frequent to the rarest identity, in a drawn order, the share kept falls from 1 to
+    ``TAIL`` geometrically.
+    """
+    crops = load_market1501(root, "train")
+    pids = np.array([crop["person_id"] for crop in crops])
+    rng = np.random.default_rng(0)
+    order = rng.permutation(pids.max() + 1)
+    kept, counts = [], []
+    for rank, pid in enumerate(order):
+        own = rng.permutation(np.flatnonzero(pids == pid))
+        number = max(1, round(len(own) * TAIL ** (rank / (len(order) - 1))))
+        kept += own[:number].tolist()
+        counts.append(number)
+    kept = sorted(kept)
+    write_crop_list(path, [crops[i] for i in kept], pids[kept].tolist())
+    return counts
+
+
+def train_row(row: str, seed: int, overrides: list[str]) -> dict:
+    """Train one row with one seed, or read what an earlier start left."""
+    data = ["DATASETS.CROPS", str([["long_tail_train", str(OUTPUT / "long_tail.csv"), "train"]])]
+    data += ["DATASETS.TRAIN", "('long_tail_train',)", "SEED", str(seed)]
+    folder = OUTPUT / f"{row}_seed{seed}"
+    config = str(CONFIGS / f"{row}.yaml")
+    run = train("reid_heads", config, folder, [*data, *overrides], threads=1)
+    return {**run, "row": row, "seed": seed}
+
+
+def format_table(report: dict) -> str:
+    """Write mean and standard deviation over the seeds as Markdown."""
+    counts = np.array(report["crops_of_identities"])
+    lines = [
+        "# Intra-class augmentation on a long-tailed drawn-market",
+        "",
+        describe_conditions(report),
+        "",
+        f"{counts.sum()} training crops of {len(counts)} identities, from {counts.max()} to "
+        f"{counts.min()} each, the median {np.median(counts):g}.",
+        "",
+        "| loss | config | mAP | mINP | top-1 | top-5 | minutes a run |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row, title in ROWS.items():
+        runs = [run for run in report["runs"] if run["row"] == row]
+        if not runs:
+            continue
+        cells = [spread([run["results"]["reid"][m] for run in runs]) for m in METRICS]
+        lines.append(f"| {title} | {row} | {' | '.join([*cells, mean_minutes(runs)])} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Compare ways to train on wrong labels, on the drawn Market set.
+
+    python benchmarks/label_noise.py                      # 40 % wrong, every row, 3 seeds
+    python benchmarks/label_noise.py --share 0.2 --to look_alikes --rows arcface purified --seeds 1
+
+Each seed draws wrong labels of its own. The rows: ArcFace on the true labels, on the noisy ones,
+with three sub-centers, and from scratch on what the latter's purification keeps, whose precision
+and recall stand beside it. Draws the set first where it is missing. Started again, it resumes:
+finished runs are kept, an interrupted one continues from its last checkpoint. Writes a table and
+the numbers behind it to benchmarks/results/label_noise.*.
+"""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+from training_runs import (
+    describe_conditions,
+    describe_report,
+    mean_minutes,
+    parse_rows,
+    run_quietly,
+    spread,
+    train,
+    train_all,
+    write_report,
+)
+
+from person_search.synthetic.market_writer import write_market1501
+from person_search.synthetic.world_spec import PRESETS
+from reid_heads.data.builtin import get_datasets_root
+from reid_heads.data.label_noise import TARGETS
+from reid_heads.data.label_noise import main as write_noise
+
+CONFIGS = Path("configs/drawn_market/label_noise")
+OUTPUT = Path("output/label_noise")
+RESULTS = Path("benchmarks/results/label_noise")
+ROWS = {
+    "clean": "ArcFace on the true labels",
+    "arcface": "ArcFace on the noisy labels",
+    "sub_centers": "ArcFace with 3 sub-centers on the noisy labels",
+    "purified": "ArcFace on what purification keeps",
+}
+CONFIG_OF_ROW = dict.fromkeys(ROWS, "0_arcface") | {"sub_centers": "1_sub_centers"}
+METRICS = ("mAP", "mINP", "top1", "top5")
+CLEANING = ("precision", "recall", "wrong_kept")
+
+
+def main() -> None:
+    """Train what is missing, write the table."""
+    parser = parse_rows(__doc__, ROWS)
+    parser.add_argument("--share", type=float, default=0.4, help="of wrong labels")
+    parser.add_argument("--to", choices=TARGETS, default="uniform", help="who gets them")
+    parser.add_argument("--angle", type=float, default=75.0, help="of purification, degrees")
+    args = parser.parse_args()
+    root = get_datasets_root() / "drawn-market"
+    write_market1501(PRESETS["drawn-market"], root, processes=args.processes)
+    folder = OUTPUT / f"{args.to}_{args.share:g}"
+    finished: list[dict] = []
+
+    def report(runs: list[dict]) -> None:
+        settings = {"share": args.share, "to": args.to, "angle": args.angle}
+        content = {**describe_report(args), **settings, "runs": [*finished, *runs]}
+        write_report(RESULTS, content, format_table(content))
+
+    for seed in args.seeds:
+        draw_noise(root, folder / f"seed{seed}", args.share, args.to, seed)
+    # Purification stands on the run with sub-centers of its seed, whether that row is shown or not.
+    first = [row for row in args.rows if row != "purified"]
+    jobs = [(row, folder / f"seed{seed}", seed) for seed in args.seeds for row in first]
+    trainings = [partial(train_row, *job, args.overrides) for job in jobs]
+    finished = train_all(trainings, args.processes, report)
+    if "purified" in args.rows:
+        train_all(
+            [
+                partial(train_purified, folder / f"seed{seed}", seed, args.angle, args.overrides)
+                for seed in args.seeds
+            ],
+            args.processes,
+            report,
+        )
+    print(RESULTS.with_suffix(".md").read_text())
+
+
+def draw_noise(root: Path, folder: Path, share: float, to: str, seed: int) -> None:
+    """Write the noisy list and the true one of a seed, where they are missing."""
+    lists = ["--output", str(folder / "noisy.csv"), "--truth", str(folder / "truth.csv")]
+    if (folder / "truth.csv").exists():
+        return
+    settings = ["--share", str(share), "--to", to, "--seed", str(seed)]
+    if write_noise(["--dataset", "drawn_market", "--root", str(root), *settings, *lists]):
+        raise SystemExit("the wrong labels could not be written")
+
+
+def settings_of(crops: Path, seed: int, overrides: list[str]) -> list[str]:
+    """Return the overrides of a run on a list of crops."""
+    data = ["DATASETS.CROPS", str([["label_noise_train", str(crops), "train"]])]
+    data += ["DATASETS.TRAIN", "('label_noise_train',)"]
+    return [*data, "SEED", str(seed), *overrides]
+
+
+def train_row(row: str, folder: Path, seed: int, overrides: list[str]) -> dict:
+    """Train one row with one seed, or read what an earlier start left."""
+    crops = folder / {"clean": "truth.csv", "purified": "cleaned.csv"}.get(row, "noisy.csv")
+    config = str(CONFIGS / f"{CONFIG_OF_ROW[row]}.yaml")
+    settings = settings_of(crops, seed, overrides)
+    run = train("reid_heads", config, folder / row, settings, threads=1)
+    return {**run, "row": row, "seed": seed}
+
+
+def train_purified(folder: Path, seed: int, angle: float, overrides: list[str]) -> dict:
+    """Clean the list of a seed by its model with sub-centers, then train on what is left."""
+    train_row("sub_centers", folder, seed, overrides)
+    report = folder / "cleaned.json"
+    if not report.exists():
+        command = [sys.executable, "-m", "reid_heads.purify", "--angle", str(angle)]
+        command += ["--config-file", str(CONFIGS / "1_sub_centers.yaml")]
+        command += ["--weights", str(folder / "sub_centers/model_final.pth")]
+        command += ["--truth", str(folder / "truth.csv"), "--output", str(folder / "cleaned.csv")]
+        run_quietly([*command, *settings_of(folder / "noisy.csv", seed, overrides)], threads=1)
+    cleaned = json.loads(report.read_text())
+    if cleaned["angle"] != angle:
+        raise SystemExit(f"{report} is of {cleaned['angle']} degrees; move {folder} away")
+    left = ["MODEL.REID_HEAD.NUM_IDENTITIES", str(cleaned["identities_left"])]
+    run = train_row("purified", folder, seed, [*overrides, *left])
+    return {**run, "cleaning": {**cleaned["truth"], "kept": cleaned["kept"]}}
+
+
+def format_table(report: dict) -> str:
+    """Write mean and standard deviation over the seeds as Markdown."""
+    lines = [
+        "# Wrong labels on drawn-market",
+        "",
+        describe_conditions(report),
+        "",
+        f"{100 * report['share']:g} % of the training labels are wrong ({report['to']}); crops "
+        f"above {report['angle']:g} degrees are dropped. Precision and recall are of the dropped "
+        "crops, wrong kept is the share of wrong labels among the others.",
+        "",
+        "| method | mAP | mINP | top-1 | top-5 | precision | recall | wrong kept | minutes a run |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row, title in ROWS.items():
+        runs = [run for run in report["runs"] if run["row"] == row]
+        if not runs:
+            continue
+        cells = [spread([run["results"]["reid"][m] for run in runs]) for m in METRICS]
+        for name in CLEANING:
+            values = [run["cleaning"][name] for run in runs if "cleaning" in run]
+            known = [value for value in values if value is not None]
+            cells.append(spread(known) if known else "-")
+        lines.append(f"| {title} | {' | '.join([*cells, mean_minutes(runs)])} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

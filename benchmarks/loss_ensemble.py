@@ -1,0 +1,104 @@
+"""Compare single losses, their sum and their ensemble on the drawn Market set.
+
+    python benchmarks/loss_ensemble.py                      # every row, 3 seeds, two at a time
+    python benchmarks/loss_ensemble.py --rows 3_sum 4_ensemble --seeds 1
+
+Draws the set first where it is missing. Started again, it resumes: finished runs are kept, an
+interrupted one continues from its last checkpoint. Writes a table and the numbers behind it, with
+the weights that the ensemble has learned, to benchmarks/results/loss_ensemble.*.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from training_runs import (
+    describe_conditions,
+    describe_report,
+    mean_minutes,
+    parse_rows,
+    spread,
+    train,
+    train_all,
+    write_report,
+)
+
+from person_search.synthetic.market_writer import write_market1501
+from person_search.synthetic.world_spec import PRESETS
+from reid_heads.data.builtin import get_datasets_root
+from reid_heads.train_net import load_config
+
+CONFIGS = Path("configs/drawn_market/ensemble")
+OUTPUT = Path("output/loss_ensemble")
+RESULTS = Path("benchmarks/results/loss_ensemble")
+ROWS = {
+    "0_softmax": "softmax",
+    "1_triplet": "batch-hard triplet",
+    "2_multi_similarity": "multi-similarity",
+    "3_sum": "the three, summed",
+    "4_ensemble": "the three as an ensemble",
+}
+METRICS = ("mAP", "mINP", "top1", "top5")
+
+
+def main() -> None:
+    """Train what is missing, write the table."""
+    args = parse_rows(__doc__, ROWS).parse_args()
+    root = get_datasets_root() / "drawn-market"
+    write_market1501(PRESETS["drawn-market"], root, processes=args.processes)
+
+    def report(runs: list[dict]) -> None:
+        content = {**describe_report(args), "runs": runs}
+        write_report(RESULTS, content, format_table(content))
+
+    jobs = [(row, seed) for seed in args.seeds for row in args.rows]
+    trainings = [partial(train_row, row, seed, args.overrides) for row, seed in jobs]
+    train_all(trainings, args.processes, report)
+    print(RESULTS.with_suffix(".md").read_text())
+
+
+def train_row(row: str, seed: int, overrides: list[str]) -> dict:
+    """Train one row with one seed, or read what an earlier start left."""
+    config, folder = str(CONFIGS / f"{row}.yaml"), OUTPUT / f"{row}_seed{seed}"
+    run = train("reid_heads", config, folder, ["SEED", str(seed), *overrides], threads=1)
+    run = {**run, "row": row, "seed": seed}
+    if row == "4_ensemble":
+        run["weights"] = read_weights(config, folder / "model_final.pth")
+    return run
+
+
+def read_weights(config: str, checkpoint: Path) -> dict[str, float]:
+    """Return what each member's balanced loss counts at the end of a training."""
+    members = load_config(config).MODEL.REID_HEAD.ENSEMBLE.MEMBERS
+    model = torch.load(checkpoint, map_location="cpu")["model"]
+    coefficients = model["losses.losses.ENSEMBLE.sum.coefficients"]
+    # The least weight of BalancedSum.
+    weights = coefficients.square() + 1 / (4 * len(members))
+    return dict(zip(members, weights.tolist(), strict=True))
+
+
+def format_table(report: dict) -> str:
+    """Write mean and standard deviation over the seeds as Markdown."""
+    lines = [
+        "# Ensembles of losses on drawn-market",
+        "",
+        describe_conditions(report),
+        "",
+        "| losses | config | mAP | mINP | top-1 | top-5 | minutes a run |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row, title in ROWS.items():
+        runs = [run for run in report["runs"] if run["row"] == row]
+        if not runs:
+            continue
+        cells = [spread([run["results"]["reid"][m] for run in runs]) for m in METRICS]
+        lines.append(f"| {title} | {row} | {' | '.join([*cells, mean_minutes(runs)])} |")
+    learned = [run["weights"] for run in report["runs"] if "weights" in run]
+    if learned:
+        weights = [f"{k.lower()} {spread([w[k] for w in learned], 3)}" for k in learned[0]]
+        lines += ["", f"Weights learned by the ensemble: {', '.join(weights)}."]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
