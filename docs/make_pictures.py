@@ -7,6 +7,9 @@ from PIL import Image
 
 from demo import search_drawn_gallery
 from person_search.cli import main as person_search
+from person_search.synthetic.face_sheet import face_sheet
+from person_search.synthetic.face_spec import FACE_PRESETS
+from person_search.synthetic.face_world import FaceWorld
 from person_search.synthetic.modality_sheet import modality_sheet, modality_world, style_sheet
 from person_search.synthetic.presets import ALL_PRESETS
 
@@ -31,6 +34,7 @@ def main() -> None:
         with Image.open(picture) as image:
             save(image.convert("RGB"), name)
     draw_modalities_and_domains()
+    draw_faces()
 
 
 def draw_modalities_and_domains() -> None:
@@ -42,6 +46,12 @@ def draw_modalities_and_domains() -> None:
     save(Image.fromarray(np.vstack([near, far])[:, :, ::-1]), "modalities.jpg")
     domains = [ALL_PRESETS[f"drawn-{name}"] for name in ("noon", "dusk", "mall", "vhs")]
     save(Image.fromarray(style_sheet(domains)[:, :, ::-1]), "domains.jpg")
+
+
+def draw_faces() -> None:
+    """Write ``faces.jpg``: a row for each of six test people, the first picture without faults."""
+    world = FaceWorld(FACE_PRESETS["drawn-faces"])
+    save(Image.fromarray(face_sheet(world, 6)[:, :, ::-1]), "faces.jpg")
 
 
 def save(picture: Image.Image, name: str) -> None:

@@ -145,6 +145,10 @@ def _add_input_keys(cfg: CfgNode) -> None:
     # Data of your own to register: (name, folder or CSV, "train" or "test") each; the names can
     # then stand in DATASETS.TRAIN and DATASETS.TEST.
     cfg.DATASETS.CROPS = ()
+    # Aligned faces of your own, a folder a person, to register likewise: (name, folder, use) each;
+    # use is "train", "recall" (each face is searched for among the others) or the path of a pair
+    # list in LFW's format (verification).
+    cfg.DATASETS.FACES = ()
     # Numbers that "{trial}" stands for in the names of DATASETS.TRAIN (a training each) or of
     # DATASETS.TEST alone (one training, tested on each); results are averaged. () for neither.
     cfg.DATASETS.TRIALS = ()

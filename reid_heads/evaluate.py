@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reid_heads.atomic_file import save_json
+from reid_heads.evaluation.embedding_scoring import EMBEDDING_PROTOCOLS, score_file
 from reid_heads.evaluation.features import load_features
 from reid_heads.evaluation.ranking import RankingResult
 from reid_heads.evaluation.scoring import PROTOCOLS, describe_settings, score_features
@@ -22,6 +23,8 @@ _OPTIONS_OF = {
     "permutations": "sysu_mm01",
     "trials": "sysu_mm01",
     "shots": "sysu_mm01",
+    "pairs": "verification",
+    "ranks": "recall",
 }
 
 
@@ -30,19 +33,30 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m reid_heads.evaluate",
         description="Score saved features of query and gallery crops: mAP, mINP and top-k of the "
-        "ranking by cosine similarity. Numbers are percentages.",
+        "ranking by cosine similarity; of faces, verification, recall and identification. Numbers "
+        "are percentages.",
     )
     add = parser.add_argument
     add(
         "--protocol",
         required=True,
-        choices=PROTOCOLS,
+        choices=(*PROTOCOLS, *EMBEDDING_PROTOCOLS),
         help="market1501, dukemtmc, msmt17 and cuhk03 are scored by the rules of Market-1501; "
         "cuhk03 is the new protocol (767/700 people), cuhk03_classic draws galleries of one crop a "
         "person; sysu_mm01 is all and indoor search, single and multi-shot; regdb searches from "
-        "visible to thermal and back",
+        "visible to thermal and back. Of faces and metric learning: verification compares the "
+        "pairs of a list; recall searches for each image among all others, or for queries in a "
+        "gallery; identification takes the gallery as enrolled and rejects whoever is not",
     )
-    add("--features", required=True, type=Path, metavar="F", help="features.npz")
+    add(
+        "--features",
+        required=True,
+        type=Path,
+        metavar="F",
+        help="features.npz; embeddings.npz for verification and recall",
+    )
+    add("--pairs", type=Path, metavar="TXT", help="verification: pair list in LFW's format")
+    add("--ranks", type=int, nargs="+", metavar="K", help="recall: of Recall@K (default 1 2 4 8)")
     add("--rerank", action="store_true", help="score k-reciprocal re-ranking as well")
     add("--k1", type=int, metavar="N", help="re-ranking: neighbours (default 20)")
     add("--k2", type=int, metavar="N", help="re-ranking: neighbours averaged over (default 6)")
@@ -98,6 +112,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for option, protocol in _OPTIONS_OF.items():
         if getattr(args, option) is not None and args.protocol != protocol:
             parser.error(f"--{option} belongs to --protocol {protocol}")
+    if args.protocol in EMBEDDING_PROTOCOLS:
+        if reranking is not None or expansion is not None:
+            parser.error(f"--rerank and --expand do not belong to --protocol {args.protocol}")
+        if args.protocol == "verification" and args.pairs is None:
+            parser.error("--protocol verification needs --pairs")
+        return _score_embeddings(args)
     path = args.permutations
     try:
         features = load_features(args.features)
@@ -125,6 +145,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if results["reid"].setting:
         print("the first ranking of the table is the main one, called 'reid'")
     print(format_table(results))
+    return 0
+
+
+def _score_embeddings(args: argparse.Namespace) -> int:
+    """Score by a protocol of faces or metric learning; return the exit status."""
+    try:
+        title, metrics = score_file(args.protocol, args.features, args.pairs, args.ranks)
+        if args.json is not None:
+            save_json(args.json, metrics)
+    except (ValueError, OSError, MemoryError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{args.features}: {title}; scored by {args.protocol}\n")
+    for name, value in metrics.items():
+        # A threshold is a cosine, all else a percentage.
+        print(f"{name:<16}{value:10.4f}" if name == "threshold" else f"{name:<16}{value:10.2f}")
     return 0
 
 

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 import reid_heads.crop_reid  # noqa: F401  (registers the model)
 from reid_heads.config import add_crop_reid_config
-from reid_heads.data import register_own_crops
+from reid_heads.data import register_own_crops, register_own_faces
 from reid_heads.data.builtin import check_people_are_new
 from reid_heads.data.loaders import (
     build_scan_loader,
@@ -26,6 +26,7 @@ from reid_heads.data.loaders import (
     load_train_crops,
 )
 from reid_heads.evaluation.evaluator import ReIDEvaluator
+from reid_heads.evaluation.image_evaluator import MAIN_METRICS, ImageEvaluator
 from reid_heads.hooks import UpdateIntraClass
 from reid_heads.launch import parse_and_launch, read_config, set_up_output, use_available_device
 from reid_heads.losses.intra_class import IntraClassAugmentedLoss
@@ -44,7 +45,12 @@ from reid_heads.trial_runs import (
 class CropReIDTrainer(ResumableTrainer):
     """The resumable trainer with the data and the scorer of crop ReID."""
 
-    main_metric = "reid/mAP"
+    @property
+    def main_metric(self) -> str:
+        """Name of the metric of the first test set by which the best weights are kept."""
+        first = fill_in(self.cfg.DATASETS.TEST, self.cfg.DATASETS.TRIALS)[0]
+        protocol = MetadataCatalog.get(first).protocol
+        return MAIN_METRICS.get(protocol, "reid/mAP")
 
     def __init__(self, cfg: CfgNode):
         """Build everything; the loop is that of meta-learning where the config says so.
@@ -119,12 +125,12 @@ class CropReIDTrainer(ResumableTrainer):
         return average_trials(cfg, test) if cfg.DATASETS.TRIALS else test(cfg)
 
     @classmethod
-    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> ReIDEvaluator:
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> ReIDEvaluator | ImageEvaluator:
         """Build the scorer of one test set."""
         return build_evaluator(cfg, dataset_name)
 
 
-def build_evaluator(cfg: CfgNode, dataset_name: str) -> ReIDEvaluator:
+def build_evaluator(cfg: CfgNode, dataset_name: str) -> ReIDEvaluator | ImageEvaluator:
     """Build the scorer of a registered test set with the settings of ``cfg.TEST.REID``.
 
     What the numbers depend on beside the model, such as whether MSMT17's validation images were
@@ -146,22 +152,27 @@ def build_evaluator(cfg: CfgNode, dataset_name: str) -> ReIDEvaluator:
     # Several test sets must not write over each other.
     folder = "inference" if len(cfg.DATASETS.TEST) == 1 else f"inference/{dataset_name}"
     metadata = MetadataCatalog.get(dataset_name)
-    return ReIDEvaluator(
-        protocol=metadata.protocol,
-        output_dir=f"{cfg.OUTPUT_DIR}/{folder}",
-        reranking=reranking,
-        query_expansion=expansion,
-        single_shot_repeats=test.SINGLE_SHOT_REPEATS,
-        gallery_trials=test.GALLERY_TRIALS,
-        multi_shots=test.MULTI_SHOTS,
-        load_permutations=metadata.get("load_permutations"),
-        record={
+    common = {
+        "protocol": metadata.protocol,
+        "output_dir": f"{cfg.OUTPUT_DIR}/{folder}",
+        "record": {
             "test_set": _describe(dataset_name),
             "training_sets": [_describe(name) for name in cfg.DATASETS.TRAIN],
             "flip_test": cfg.MODEL.CROP_REID.FLIP_TEST,
             "input_size": list(cfg.INPUT.REID.SIZE),
             "seed": cfg.SEED,
         },
+    }
+    if metadata.protocol in MAIN_METRICS:
+        return ImageEvaluator(load_pairs=metadata.get("load_pairs"), **common)
+    return ReIDEvaluator(
+        **common,
+        reranking=reranking,
+        query_expansion=expansion,
+        single_shot_repeats=test.SINGLE_SHOT_REPEATS,
+        gallery_trials=test.GALLERY_TRIALS,
+        multi_shots=test.MULTI_SHOTS,
+        load_permutations=metadata.get("load_permutations"),
     )
 
 
@@ -181,10 +192,10 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
 
 
 def register_own_data(cfg: CfgNode) -> None:
-    """Register the data sets that ``cfg.DATASETS.CROPS`` lists.
+    """Register the data sets that ``cfg.DATASETS.CROPS`` and ``cfg.DATASETS.FACES`` list.
 
     Raises:
-        ValueError: if an entry is not (name, folder or CSV, split).
+        ValueError: if an entry is not (name, folder or CSV, split), or (name, folder, use).
     """
     for entry in cfg.DATASETS.CROPS:
         if isinstance(entry, str) or len(entry) != 3:
@@ -192,6 +203,13 @@ def register_own_data(cfg: CfgNode) -> None:
                 f"DATASETS.CROPS has {entry!r}; expected (name, folder or CSV, 'train' or 'test')"
             )
         register_own_crops(*entry)
+    for entry in cfg.DATASETS.FACES:
+        if isinstance(entry, str) or len(entry) != 3:
+            raise ValueError(
+                f"DATASETS.FACES has {entry!r}; expected (name, folder, 'train', 'recall' or the "
+                "path of a pair list)"
+            )
+        register_own_faces(*entry)
 
 
 def setup(args) -> CfgNode:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from .contact_sheet import write_preview
 from .cuhk_writer import write_cuhk_sysu
+from .face_sheet import write_face_preview
+from .face_spec import FACE_PRESETS
+from .face_writer import write_faces
 from .market_writer import write_market1501
 from .presets import ALL_PRESETS as PRESETS
 from .prw_writer import write_prw
@@ -16,6 +19,7 @@ from .sysu_writer import write_sysu_mm01
 WRITERS: dict[str, Callable[..., Path]] = {
     "drawn-cuhk": write_cuhk_sysu,
     "drawn-dusk": write_market1501,
+    "drawn-faces": write_faces,
     "drawn-mall": write_market1501,
     "drawn-market": write_market1501,
     "drawn-noon": write_market1501,
@@ -36,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that of PRW, drawn-market as crops with attributes in that of Market-1501; drawn-noon, "
         "drawn-dusk, drawn-mall and drawn-vhs likewise, each with a look of its own; drawn-sysu "
         "has colour and near-infrared crops in the layout of SYSU-MM01, drawn-regdb colour and "
-        "thermal ones in that of RegDB (default: %(default)s)",
+        "thermal ones in that of RegDB; drawn-faces has aligned faces, a folder a person, with a "
+        "pair list as LFW's (default: %(default)s)",
     )
     parser.add_argument(
         "--root",
@@ -67,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="write no data set but pictures into ROOT: N frames, N people from 8 sides, and of "
-        "sets of crops the crops of N people",
+        "sets of crops the crops of N people; of faces N people",
     )
 
 
@@ -78,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
         ValueError: An argument is out of range.
         OSError: The folder holds something else or cannot be written.
     """
+    if args.set in FACE_PRESETS:
+        return _draw_faces(args)
     spec = PRESETS[args.set].scaled(args.scale)
     if args.seed is not None:
         spec = dataclasses.replace(spec, seed=args.seed)
@@ -86,5 +93,17 @@ def run(args: argparse.Namespace) -> int:
             print(f"wrote {path}")
         return 0
     root = WRITERS[args.set](spec, args.root / args.set, processes=args.processes)
+    print(f"{args.set} is in {root}")
+    return 0
+
+
+def _draw_faces(args: argparse.Namespace) -> int:
+    spec = FACE_PRESETS[args.set].scaled(args.scale)
+    if args.seed is not None:
+        spec = dataclasses.replace(spec, seed=args.seed)
+    if args.preview is not None:
+        print(f"wrote {write_face_preview(spec, args.root, args.preview)}")
+        return 0
+    root = write_faces(spec, args.root / args.set, processes=args.processes)
     print(f"{args.set} is in {root}")
     return 0

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import cv2
 from tqdm import tqdm
 
+from .face_spec import FaceSpec
 from .world import DrawnPerson, FramePlan, World
 from .world_spec import WorldSpec
 
@@ -42,7 +43,9 @@ class WrittenFrame:
     """Of the pixels before JPEG compression."""
 
 
-def spec_record(spec: WorldSpec, layout: str, splits: Sequence[str] = ALL_SPLITS) -> dict[str, Any]:
+def spec_record(
+    spec: WorldSpec | FaceSpec, layout: str, splits: Sequence[str] = ALL_SPLITS
+) -> dict[str, Any]:
     """Return what identifies a drawn set, as plain JSON values."""
     record = {
         "layout": layout,
@@ -55,7 +58,7 @@ def spec_record(spec: WorldSpec, layout: str, splits: Sequence[str] = ALL_SPLITS
 
 
 def is_already_drawn(
-    spec: WorldSpec, layout: str, root: Path, splits: Sequence[str] = ALL_SPLITS
+    spec: WorldSpec | FaceSpec, layout: str, root: Path, splits: Sequence[str] = ALL_SPLITS
 ) -> bool:
     """Say whether ``root`` holds exactly this set.
 
@@ -108,18 +111,20 @@ def staged_folder(root: Path) -> Iterator[Path]:
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
+AnyWorld = TypeVar("AnyWorld")
+"""What pictures are drawn from: a ``World``, or a ``FaceWorld``."""
 
-_world: World | None = None
+_world: Any = None
 
 
-def _start_worker(make_world: Callable[[], World]) -> None:
+def _start_worker(make_world: Callable[[], object]) -> None:
     global _world
     cv2.setNumThreads(1)
     _world = make_world()
 
 
 def _run_in_worker(
-    task: Callable[[World, int, Argument], Result], index: int, argument: Argument
+    task: Callable[[Any, int, Argument], Result], index: int, argument: Argument
 ) -> Result:
     if _world is None:
         raise RuntimeError("a drawing process was used before it was started")
@@ -152,8 +157,8 @@ def _empty_main_module() -> Iterator[None]:
 
 
 def run_on_frames(
-    make_world: Callable[[], World],
-    task: Callable[[World, int, Argument], Result],
+    make_world: Callable[[], AnyWorld],
+    task: Callable[[AnyWorld, int, Argument], Result],
     indices: Sequence[int],
     arguments: Sequence[Argument],
     processes: int,

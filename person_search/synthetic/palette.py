@@ -60,6 +60,9 @@ class Stream(IntEnum):
     INFRARED = 8
     SHOT = 9
     WARDROBE = 10
+    FACE = 21
+    FACE_SHOT = 22
+    FACE_PAIRS = 23
 
 
 def make_rng(seed: int, stream: Stream, *index: int) -> np.random.Generator:

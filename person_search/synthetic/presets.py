@@ -1,6 +1,7 @@
 """Every drawn set by its name, whatever its kind: worlds, styled worlds, worlds in two modalities.
 
-``world_spec.PRESETS`` holds the plain worlds alone.
+``world_spec.PRESETS`` holds the plain worlds alone; sets of faces, which are no worlds, stand in
+``face_spec.FACE_PRESETS``.
 """
 
 from .modality_spec import MODALITY_PRESETS

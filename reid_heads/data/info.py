@@ -10,9 +10,11 @@ from typing import Any
 from reid_heads.data.builtin import get_datasets_root
 from reid_heads.data.catalog import ALL_SPLIT, CROP_DATASETS, find_folder
 from reid_heads.data.counts import Counts, find_differences, format_counts
+from reid_heads.data.face_catalog import FACE_DATASETS
 from reid_heads.data.own_crops import list_own_splits, load_own_crops
 from reid_heads.data.regdb import NUM_TRIALS
 
+NAMES = (*CROP_DATASETS, *FACE_DATASETS)
 Load = Callable[..., list[dict[str, Any]]]
 
 
@@ -111,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--dataset",
         required=True,
-        help=f"one of {', '.join(CROP_DATASETS)}; or a folder or a CSV file of your own",
+        help=f"one of {', '.join(NAMES)}; or a folder or a CSV file of your own",
     )
     parser.add_argument(
         "--root",
@@ -167,10 +169,16 @@ def find_splits(dataset: str, root: Path | None) -> tuple[list[str], Load]:
         # The sum stands behind its parts.
         splits.sort(key=lambda split: split == ALL_SPLIT)
         return splits, partial(builtin.load_split, folder)
+    if dataset in FACE_DATASETS:
+        faces = FACE_DATASETS[dataset]
+        holder = get_datasets_root() if root is None else root
+        is_own = root is not None and not any((root / name).is_dir() for name in faces.folders)
+        folder = holder if is_own else faces.find_folder(holder)
+        return list(faces.splits), partial(faces.load_split, folder)
     path = Path(dataset) if root is None else root / dataset
     if not path.exists():
         raise ValueError(
-            f"the data set {dataset!r} is unknown; choose one of {', '.join(CROP_DATASETS)}, or "
+            f"the data set {dataset!r} is unknown; choose one of {', '.join(NAMES)}, or "
             f"give a folder or a CSV file"
         )
     splits = list_own_splits(path)

@@ -117,7 +117,7 @@ class ReIDEvaluator(DatasetEvaluator):
                     f"{name}: split is {split!r}, expected 'query' or 'gallery'. Is it a crop of a "
                     "registered test set?"
                 )
-            embedding = _to_array(output, name)
+            embedding = embedding_array(output, name)
             if self._embeddings and len(embedding) != len(self._embeddings[0]):
                 raise ValueError(
                     f"{name}: the embedding has {len(embedding)} values, those before it "
@@ -183,8 +183,8 @@ class ReIDEvaluator(DatasetEvaluator):
         return results
 
 
-def _to_array(output: dict[str, Any], name: str) -> np.ndarray:
-    """Copy one embedding to a (D,) float32 array."""
+def embedding_array(output: dict[str, Any], name: str) -> np.ndarray:
+    """Copy the embedding of a model's output to a (D,) float32 array; errors name the crop."""
     if "embedding" not in output:
         raise ValueError(
             f"{name}: the model gave {sorted(output)} but no 'embedding'. Is it a crop ReID model?"

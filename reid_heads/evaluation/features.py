@@ -46,9 +46,9 @@ class ReIDFeatures:
     def __post_init__(self) -> None:
         for side in ("query", "gallery"):
             features = f"{side}_features"
-            _check_features(getattr(self, features), features)
+            check_features(getattr(self, features), features)
             for name in (f"{side}_pids", f"{side}_camids"):
-                _check_labels(getattr(self, name), name, len(getattr(self, features)), features)
+                check_labels(getattr(self, name), name, len(getattr(self, features)), features)
         size, expected = self.query_features.shape[1], self.gallery_features.shape[1]
         if size != expected:
             raise ValueError(
@@ -91,12 +91,13 @@ def load_features(path: str | os.PathLike[str]) -> ReIDFeatures:
                 raise ValueError(
                     f"no array named {', '.join(missing)}; expected {', '.join(names)}"
                 )
-            return ReIDFeatures(**{name: _read_array(archive, name) for name in names})
+            return ReIDFeatures(**{name: read_array(archive, name) for name in names})
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _read_array(archive: "np.lib.npyio.NpzFile", name: str) -> np.ndarray:
+def read_array(archive: "np.lib.npyio.NpzFile", name: str) -> np.ndarray:
+    """Read one array of an archive; an error names it."""
     try:
         array: np.ndarray = archive[name]
     except ValueError as error:
@@ -105,7 +106,8 @@ def _read_array(archive: "np.lib.npyio.NpzFile", name: str) -> np.ndarray:
     return array
 
 
-def _check_features(array: np.ndarray, name: str) -> None:
+def check_features(array: np.ndarray, name: str) -> None:
+    """Raise ValueError unless the array is (rows, values) of finite floating-point numbers."""
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         got = getattr(array, "dtype", type(array).__name__)
         raise ValueError(f"{name}: got {got}, expected a NumPy array of floating-point numbers")
@@ -122,7 +124,8 @@ def _check_features(array: np.ndarray, name: str) -> None:
             )
 
 
-def _check_labels(array: np.ndarray, name: str, length: int, features: str) -> None:
+def check_labels(array: np.ndarray, name: str, length: int, features: str) -> None:
+    """Raise ValueError unless the array is (length,) of integers, one for each row of features."""
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
         got = getattr(array, "dtype", type(array).__name__)
         raise ValueError(f"{name}: got {got}, expected a NumPy array of integers")

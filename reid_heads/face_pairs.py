@@ -1,0 +1,128 @@
+"""Lists of pairs of face images to be verified, in LFW's format.
+
+The first line says how many folds there are and how many pairs of each kind a fold has, as
+``10 300``; a single number is that of one fold. Then come, fold by fold, the pairs of one person,
+``name i j``, and those of two, ``name1 i name2 j``: image ``i`` of ``name`` is
+``name/name_000i`` and a suffix. Fields are apart by tabs, or by spaces where a line has no tab.
+
+Letters: N pairs.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class FacePairs:
+    """Hold the pairs of a list."""
+
+    first: tuple[str, ...]
+    """One image of each pair, ``folder/name`` without a suffix."""
+
+    second: tuple[str, ...]
+
+    is_genuine: np.ndarray
+    """(N,) bool: whether both show one person."""
+
+    folds: np.ndarray
+    """(N,) int64 from 0."""
+
+    source: str
+    """The file, for messages."""
+
+    def names(self) -> list[str]:
+        """Return each image of the list once, sorted."""
+        return sorted({*self.first, *self.second})
+
+
+def image_stem(name: str) -> str:
+    """Return the name that pairs know an image by: the last folder and the file without suffix."""
+    path = PurePosixPath(name)
+    return f"{path.parent.name}/{path.stem}"
+
+
+def read_pairs(path: str | os.PathLike[str]) -> FacePairs:
+    """Read a pair list.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a line is of another form, or a fold has other numbers of pairs than the
+            first line says; names file and line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such pair list; expected a file as LFW's pairs.txt")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8 ({error}); save it as such") from error
+    folds, size = _read_header(lines[0] if lines else "", path)
+    rows = [(number, line) for number, line in enumerate(lines[1:], start=2) if line.strip()]
+    if len(rows) != 2 * folds * size:
+        raise ValueError(
+            f"{path} has {len(rows)} pairs, but its first line says {folds} folds of {size} of "
+            f"one person and {size} of two: {2 * folds * size}; is the file complete?"
+        )
+    first, second, genuine = [], [], []
+    for row, (number, line) in enumerate(rows):
+        one, other, is_genuine = _read_pair(line, f"{path}, line {number}")
+        if is_genuine != (row % (2 * size) < size):
+            kind = "one person" if row % (2 * size) < size else "two persons"
+            raise ValueError(
+                f"{path}, line {number}: expected a pair of {kind}, got {line.strip()!r}; each "
+                f"fold has {size} of one person, then {size} of two"
+            )
+        first.append(one)
+        second.append(other)
+        genuine.append(is_genuine)
+    return FacePairs(
+        first=tuple(first),
+        second=tuple(second),
+        is_genuine=np.array(genuine),
+        folds=np.arange(len(rows)) // (2 * size),
+        source=str(path),
+    )
+
+
+def _read_header(line: str, path: Path) -> tuple[int, int]:
+    """Return the folds and the pairs of each kind in each."""
+    fields = line.split()
+    try:
+        numbers = [int(field) for field in fields]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or min(numbers) < 1:
+        raise ValueError(
+            f"{path}, line 1: expected the number of folds and of pairs of each kind, as "
+            f"'10 300', got {line.strip()!r}"
+        )
+    return (1, numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+def _read_pair(line: str, place: str) -> tuple[str, str, bool]:
+    fields = [field.strip() for field in line.split("\t" if "\t" in line else None)]
+    try:
+        if len(fields) == 3:
+            person, one, other = fields
+            names = _image(person, one), _image(person, other)
+        elif len(fields) == 4:
+            names = _image(*fields[:2]), _image(*fields[2:])
+        else:
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            f"{place}: expected 'name i j' or 'name1 i name2 j' with image numbers, got "
+            f"{line.strip()!r}"
+        ) from None
+    if len(fields) == 4 and fields[0] == fields[2]:
+        raise ValueError(f"{place}: a pair of two persons names {fields[0]} twice")
+    return (*names, len(fields) == 3)
+
+
+def _image(person: str, number: str) -> str:
+    if not person or int(number) < 0:
+        raise ValueError
+    return f"{person}/{person}_{int(number):04d}"

@@ -1,0 +1,1 @@
+"""Faces: align, embed, verify, identify."""

@@ -1,0 +1,72 @@
+"""Pair lists in LFW's format."""
+
+import pytest
+
+from reid_heads.face_pairs import image_stem, read_pairs
+
+LINES = [
+    "2\t1",
+    "Ann_Lee\t1\t3",
+    "Ann_Lee\t2\tBo\t12",
+    "Bo\t1\t2",
+    "Bo\t1\tCid\t1",
+]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_lines(lines):
+        path = tmp_path / "pairs.txt"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    return write_lines
+
+
+@pytest.mark.parametrize("is_spaced", [False, True])
+def test_folds_of_two_kinds(write, is_spaced):
+    pairs = read_pairs(write([line.replace("\t", "  ") if is_spaced else line for line in LINES]))
+    assert pairs.first == ("Ann_Lee/Ann_Lee_0001", "Ann_Lee/Ann_Lee_0002", *["Bo/Bo_0001"] * 2)
+    assert pairs.second[1:] == ("Bo/Bo_0012", "Bo/Bo_0002", "Cid/Cid_0001")
+    assert pairs.is_genuine.tolist() == [True, False, True, False]
+    assert pairs.folds.tolist() == [0, 0, 1, 1]
+    assert len(pairs.names()) == 7
+
+
+def test_a_single_number_is_one_fold(write):
+    """As in LFW's development lists; names with spaces are kept where tabs part the fields."""
+    pairs = read_pairs(write(["1", "Ann Lee\t1\t3", "Ann Lee\t2\tBo\t12", ""]))
+    assert pairs.folds.tolist() == [0, 0]
+    assert pairs.first[0] == "Ann Lee/Ann Lee_0001"
+
+
+def test_stems_of_images():
+    assert image_stem("lfw/Bo/Bo_0001.jpg") == image_stem("Bo/Bo_0001.png") == "Bo/Bo_0001"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "line 1: expected the number of folds"),
+        (["ten 300"], "line 1: expected the number of folds .* got 'ten 300'"),
+        (["0 1"], "line 1"),
+        (LINES[:-1], "has 3 pairs, but its first line says 2 folds of 1"),
+        ([*LINES[:2], "Bo 1 Bo 2", *LINES[3:]], "line 3: a pair of two persons names Bo twice"),
+        ([*LINES[:2], "Bo 1 2", *LINES[3:]], "line 3: expected a pair of two persons"),
+        ([LINES[0], LINES[2], *LINES[2:]], "line 2: expected a pair of one person"),
+        ([LINES[0], "Bo 1", *LINES[2:]], "line 2: expected 'name i j' or .* got 'Bo 1'"),
+        ([LINES[0], "Bo 1 two", *LINES[2:]], "line 2: .* got 'Bo 1 two'"),
+        ([LINES[0], "Bo 1 -2", *LINES[2:]], "line 2"),
+    ],
+)
+def test_bad_lists(write, lines, message):
+    with pytest.raises(ValueError, match=message):
+        read_pairs(write(lines))
+
+
+def test_missing_and_unreadable(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such pair list"):
+        read_pairs(tmp_path / "pairs.txt")
+    (tmp_path / "pairs.txt").write_bytes(b"\xff\xfe\xfa1 1")
+    with pytest.raises(ValueError, match="no text in UTF-8"):
+        read_pairs(tmp_path / "pairs.txt")
