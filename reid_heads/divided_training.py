@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from reid_heads.atomic_file import atomic_file
-from reid_heads.losses import PartialFCLoss
+from reid_heads.losses.partial_fc import PartialFCLoss
 
 
 def divided_parameters(model: nn.Module) -> dict[str, nn.Parameter]:

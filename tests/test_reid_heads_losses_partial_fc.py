@@ -9,8 +9,8 @@ from helpers_processes import run_processes
 from test_reid_heads_losses_margin_family import MARGINS, rows
 
 from reid_heads.labels import UNLABELED_PID
-from reid_heads.losses import CosineSoftmaxLoss, PartialFCLoss
-from reid_heads.losses.partial_fc import choose_classes, shard_bounds
+from reid_heads.losses import CosineSoftmaxLoss
+from reid_heads.losses.partial_fc import PartialFCLoss, choose_classes, shard_bounds
 
 P, K, DIMS = 7, 2, (5, 3)
 

@@ -5,7 +5,6 @@ from reid_heads.losses.center import CenterLoss
 from reid_heads.losses.composite import ReIDLosses
 from reid_heads.losses.identity_memory import OIMLoss
 from reid_heads.losses.margin_softmax import CosineSoftmaxLoss
-from reid_heads.losses.partial_fc import PartialFCLoss
 from reid_heads.losses.softmax import SoftmaxLoss
 from reid_heads.losses.triplet import TripletLoss, batch_hard_triplet_loss
 
@@ -14,7 +13,6 @@ __all__ = [
     "CenterLoss",
     "CosineSoftmaxLoss",
     "OIMLoss",
-    "PartialFCLoss",
     "ReIDLosses",
     "SoftmaxLoss",
     "TripletLoss",
