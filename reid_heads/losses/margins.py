@@ -234,7 +234,7 @@ def add_angular_margin(cosines: Tensor, margin: float | Tensor) -> Tensor:
 def multiply_angle(cosines: Tensor, factor: float, margin: float = 0.0) -> Tensor:
     """Return cos(x), x = m1 theta + m2, of cos(theta), folded on where x passes pi.
 
-    SphereFace's function (Liu et al., CVPR 2017, equation 7), there for whole m1 and m2 = 0:
+    SphereFace's function (Liu et al., CVPR 2017), there for whole m1 and m2 = 0:
     (-1)^k cos(x) - 2k for x in [k pi, (k + 1) pi]. It falls all the way, without a jump.
 
     Args:
