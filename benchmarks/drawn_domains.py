@@ -14,14 +14,12 @@ from pathlib import Path
 
 import numpy as np
 from training_runs import (
+    compare,
     describe_conditions,
-    describe_report,
     mean_minutes,
     parse_rows,
     spread,
     train,
-    train_all,
-    write_report,
 )
 
 from person_search.synthetic.market_writer import write_market1501
@@ -51,16 +49,11 @@ def main() -> None:
         name = domain.replace("_", "-")
         write_market1501(ALL_PRESETS[name], get_datasets_root() / name, processes=args.processes)
 
-    def report(runs: list[dict]) -> None:
-        content = {**describe_report(args), "runs": runs}
-        write_report(RESULTS, content, format_table(content))
-
     jobs = [(row, t, seed) for seed in args.seeds for t in args.targets for row in args.rows]
     first = args.seeds[0]
     jobs = [job for job in jobs if job[2] == first or job[0] not in FIRST_SEED_ONLY]
     trainings = [partial(train_row, *job, args.overrides) for job in jobs]
-    train_all(trainings, args.processes, report)
-    print(RESULTS.with_suffix(".md").read_text())
+    compare(args, trainings, RESULTS, format_table)
 
 
 def train_row(row: str, target: str, seed: int, overrides: list[str]) -> dict:

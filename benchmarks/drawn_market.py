@@ -16,14 +16,12 @@ import cv2
 import numpy as np
 from PIL import Image
 from training_runs import (
+    compare,
     describe_conditions,
-    describe_report,
     mean_minutes,
     parse_rows,
     spread,
     train,
-    train_all,
-    write_report,
 )
 
 from person_search.synthetic.market_writer import write_market1501
@@ -65,14 +63,9 @@ def main() -> None:
     write_market1501(PRESETS["drawn-market"], root, processes=args.processes)
     naive = score_naive_embeddings(root)
 
-    def report(runs: list[dict]) -> None:
-        content = {**describe_report(args), "runs": runs, "naive": naive}
-        write_report(RESULTS, content, format_table(content))
-
     jobs = [(row, seed) for seed in args.seeds for row in args.rows]
     trainings = [partial(train_row, row, seed, args.overrides) for row, seed in jobs]
-    train_all(trainings, args.processes, report)
-    print(RESULTS.with_suffix(".md").read_text())
+    compare(args, trainings, RESULTS, format_table, naive=naive)
 
 
 def train_row(row: str, seed: int, overrides: list[str]) -> dict:

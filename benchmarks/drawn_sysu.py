@@ -15,14 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from training_runs import (
+    compare,
     describe_conditions,
-    describe_report,
     mean_minutes,
     parse_rows,
     spread,
     train,
-    train_all,
-    write_report,
 )
 
 from person_search.synthetic.presets import ALL_PRESETS
@@ -50,14 +48,9 @@ def main() -> None:
     root = get_datasets_root() / "drawn-sysu"
     write_sysu_mm01(ALL_PRESETS["drawn-sysu"], root, processes=args.processes)
 
-    def report(runs: list[dict]) -> None:
-        content = {**describe_report(args), "runs": runs}
-        write_report(RESULTS, content, format_table(content))
-
     jobs = [(row, seed) for seed in args.seeds for row in args.rows]
     trainings = [partial(train_row, row, seed, args.overrides) for row, seed in jobs]
-    train_all(trainings, args.processes, report)
-    print(RESULTS.with_suffix(".md").read_text())
+    compare(args, trainings, RESULTS, format_table)
 
 
 def train_row(row: str, seed: int, overrides: list[str]) -> dict:

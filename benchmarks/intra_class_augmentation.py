@@ -16,14 +16,12 @@ from pathlib import Path
 
 import numpy as np
 from training_runs import (
+    compare,
     describe_conditions,
-    describe_report,
     mean_minutes,
     parse_rows,
     spread,
     train,
-    train_all,
-    write_report,
 )
 
 from person_search.synthetic.market_writer import write_market1501
@@ -55,14 +53,9 @@ def main() -> None:
     write_market1501(PRESETS["drawn-market"], root, processes=args.processes)
     counts = write_long_tail(root, OUTPUT / "long_tail.csv")
 
-    def report(runs: list[dict]) -> None:
-        content = {**describe_report(args), "crops_of_identities": counts, "runs": runs}
-        write_report(RESULTS, content, format_table(content))
-
     jobs = [(row, seed) for seed in args.seeds for row in args.rows]
     trainings = [partial(train_row, row, seed, args.overrides) for row, seed in jobs]
-    train_all(trainings, args.processes, report)
-    print(RESULTS.with_suffix(".md").read_text())
+    compare(args, trainings, RESULTS, format_table, crops_of_identities=counts)
 
 
 def write_long_tail(root: Path, path: Path) -> list[int]:

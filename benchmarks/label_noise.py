@@ -16,15 +16,13 @@ from functools import partial
 from pathlib import Path
 
 from training_runs import (
+    compare,
     describe_conditions,
-    describe_report,
     mean_minutes,
     parse_rows,
     run_quietly,
     spread,
     train,
-    train_all,
-    write_report,
 )
 
 from person_search.synthetic.market_writer import write_market1501
@@ -57,30 +55,20 @@ def main() -> None:
     root = get_datasets_root() / "drawn-market"
     write_market1501(PRESETS["drawn-market"], root, processes=args.processes)
     folder = OUTPUT / f"{args.to}_{args.share:g}"
-    finished: list[dict] = []
-
-    def report(runs: list[dict]) -> None:
-        settings = {"share": args.share, "to": args.to, "angle": args.angle}
-        content = {**describe_report(args), **settings, "runs": [*finished, *runs]}
-        write_report(RESULTS, content, format_table(content))
-
     for seed in args.seeds:
         draw_noise(root, folder / f"seed{seed}", args.share, args.to, seed)
     # Purification stands on the run with sub-centers of its seed, whether that row is shown or not.
     first = [row for row in args.rows if row != "purified"]
     jobs = [(row, folder / f"seed{seed}", seed) for seed in args.seeds for row in first]
     trainings = [partial(train_row, *job, args.overrides) for job in jobs]
-    finished = train_all(trainings, args.processes, report)
+    facts = {"share": args.share, "to": args.to, "angle": args.angle}
+    finished = compare(args, trainings, RESULTS, format_table, **facts)
     if "purified" in args.rows:
-        train_all(
-            [
-                partial(train_purified, folder / f"seed{seed}", seed, args.angle, args.overrides)
-                for seed in args.seeds
-            ],
-            args.processes,
-            report,
-        )
-    print(RESULTS.with_suffix(".md").read_text())
+        trainings = [
+            partial(train_purified, folder / f"seed{seed}", seed, args.angle, args.overrides)
+            for seed in args.seeds
+        ]
+        compare(args, trainings, RESULTS, format_table, earlier=finished, **facts)
 
 
 def draw_noise(root: Path, folder: Path, share: float, to: str, seed: int) -> None:

@@ -109,6 +109,34 @@ def train_all(
     return runs
 
 
+def compare(
+    args: argparse.Namespace,
+    trainings: Sequence[Callable[[], dict]],
+    results: Path,
+    format_table: Callable[[dict], str],
+    earlier: Sequence[dict] = (),
+    **facts: object,
+) -> list[dict]:
+    """Run the trainings of a comparison, write its report after each, and print the table.
+
+    Args:
+        args: of ``parse_rows``.
+        trainings: each returns its run.
+        results: path of the report without suffix.
+        format_table: turns the report into Markdown.
+        earlier: runs that belong to the report already.
+        **facts: whatever else belongs to it.
+    """
+
+    def report(runs: list[dict]) -> None:
+        content = {**describe_report(args), **facts, "runs": [*earlier, *runs]}
+        write_report(results, content, format_table(content))
+
+    runs = train_all(trainings, args.processes, report)
+    print(results.with_suffix(".md").read_text())
+    return runs
+
+
 def describe_report(args: argparse.Namespace) -> dict:
     """Return what belongs to the numbers of a comparison."""
     return {

@@ -5,6 +5,15 @@ from detectron2.config import CfgNode
 
 def add_loss_keys(head: CfgNode) -> None:
     """Add the losses and their settings to ``MODEL.REID_HEAD``."""
+    _add_weights(head)
+    _add_classifier_keys(head)
+    _add_margin_keys(head)
+    _add_metric_keys(head)
+    _add_pair_loss_keys(head)
+    _add_ensemble_keys(head)
+
+
+def _add_weights(head: CfgNode) -> None:
     # Weight of each loss by name; weight 0 is not computed.
     head.LOSSES = CfgNode(
         {
@@ -38,6 +47,8 @@ def add_loss_keys(head: CfgNode) -> None:
         }
     )
 
+
+def _add_classifier_keys(head: CfgNode) -> None:
     oim = head.OIM = CfgNode()
     # Slots for unlabelled people, used as negatives. Published: 5000 for CUHK-SYSU, 500 for PRW.
     oim.QUEUE_SIZE = 5000
@@ -58,14 +69,14 @@ def add_loss_keys(head: CfgNode) -> None:
     cosine.SCALE = 30.0
     cosine.LABEL_SMOOTHING = 0.0
 
-    _add_margin_keys(head)
-
     # Long tail: tau >= 0 times the logarithm of each identity's share of the training boxes,
     # relative to an even share, is added to its logit in OIM and in every softmax loss, in training
     # (Menon et al., ICLR 2021); 0: none. A sampler that evens identities out does the same work:
     # not both.
     head.LOGIT_ADJUSTMENT = 0.0
 
+
+def _add_metric_keys(head: CfgNode) -> None:
     # Margin of the batch-hard triplet loss on Euclidean distances.
     head.TRIPLET = CfgNode({"MARGIN": 0.3})
     # Rate of the centers' own SGD, which the loss's weight does not scale.
@@ -78,8 +89,9 @@ def add_loss_keys(head: CfgNode) -> None:
     # left alone. MMD, of the whole batch, has no setting.
     head.HETERO_CENTER_TRIPLET = CfgNode({"MARGIN": 0.3})
     head.MMD_ID = CfgNode({"MARGIN": 1.4})
-    _add_pair_loss_keys(head)
 
+
+def _add_ensemble_keys(head: CfgNode) -> None:
     ensemble = head.ENSEMBLE = CfgNode()
     # Names of the losses above that ENSEMBLE joins; their own weights stay 0.
     ensemble.MEMBERS = ()

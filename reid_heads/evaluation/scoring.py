@@ -84,6 +84,24 @@ def score_features(
         )
     if protocol == "regdb":
         return _score_regdb(features, reranking=reranking, query_expansion=query_expansion)
+    return _score_crops(
+        features,
+        is_single_shot=protocol == "cuhk03_classic",
+        reranking=reranking,
+        query_expansion=query_expansion,
+        single_shot_repeats=single_shot_repeats,
+    )
+
+
+def _score_crops(
+    features: ReIDFeatures,
+    *,
+    is_single_shot: bool,
+    reranking: Mapping[str, Any] | None,
+    query_expansion: Mapping[str, Any] | None,
+    single_shot_repeats: int,
+) -> dict[str, RankingResult]:
+    """Rank by the rules of Market-1501, or of CUHK03's classic protocol."""
     expansion = None if query_expansion is None else QueryExpansion(**query_expansion)
     queries = normalize_rows(features.query_features, "query_features")
     gallery = normalize_rows(features.gallery_features, "gallery_features")
@@ -95,7 +113,7 @@ def score_features(
             features.gallery_pids,
             features.gallery_camids,
         )
-        if protocol == "cuhk03_classic":
+        if is_single_shot:
             return evaluate_single_shot(similarities, *labels, repeats=single_shot_repeats)
         return evaluate_market(similarities, *labels)
 
