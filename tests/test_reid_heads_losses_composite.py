@@ -17,7 +17,6 @@ from reid_heads.losses import (
     CenterLoss,
     CosineSoftmaxLoss,
     OIMLoss,
-    PartialFCLoss,
     ReIDLosses,
     SoftmaxLoss,
     TripletLoss,
@@ -26,6 +25,7 @@ from reid_heads.losses.ensemble import BalancedSum
 from reid_heads.losses.intra_class import IntraClassAugmentedLoss
 from reid_heads.losses.margins import AdditiveAngularMargin, AdditiveCosineMargin
 from reid_heads.losses.pairs import PairLoss
+from reid_heads.losses.partial_fc import PartialFCLoss
 
 P = 4
 # As of a head with two metric features and three to classify.
