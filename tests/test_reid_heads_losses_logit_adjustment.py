@@ -56,7 +56,8 @@ def plain_logits(losses, name, rows, pids):
         return module.scale * unit @ torch.cat([module.table, module.queue]).clone().t()
     if name == "SOFTMAX":
         return rows @ module.weights[0].t()
-    return module._logits(rows, module.weights[0], pids)
+    cosines = module._cosines(rows, module.weights[0])
+    return module._logits(rows, cosines, pids, module.margin)
 
 
 @pytest.mark.parametrize("name", ADJUSTED)

@@ -48,7 +48,7 @@ def test_equals_running_each_image_through_its_own_stages(shared):
             y = module(y)
         torch.testing.assert_close(got[row], y[0], rtol=1e-3, atol=1e-4)
     assert list(net.shared) == ["res2", "res3", "res4", "res5"][4 - shared :]
-    assert list(net.visible) == list(net.thermal) == ["stem", "res2", "res3"][: 5 - shared]
+    assert list(net.visible) == list(net.thermal) == ["stem", "res2", "res3", "res4"][: 5 - shared]
 
 
 def test_both_streams_start_alike_and_equal_the_plain_backbone():
