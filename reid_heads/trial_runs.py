@@ -7,15 +7,17 @@ sets of domain generalization). Either way the results are averaged.
 """
 
 import argparse
+import contextlib
 import copy
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
 
 from reid_heads.atomic_file import save_json
 from reid_heads.evaluation.averaging import average_results
@@ -95,14 +97,41 @@ def run_each_trial(
             settings["MODEL.WEIGHTS"] = f"{output}/model_final.pth"
         own = copy.copy(args)
         own.opts = [*args.opts, *(part for pair in settings.items() for part in pair)]
-        logger.info("trial %d of %s", trial, list(cfg.DATASETS.TRIALS))
-        results.append(run(own))
+        with log_of_its_own():
+            results.append(run(own))
     if not comm.is_main_process():
         return None
     averaged = average_results(results)
     by_trial = {str(t): r for t, r in zip(cfg.DATASETS.TRIALS, results, strict=True)}
     save_averages(Path(cfg.OUTPUT_DIR), averaged, by_trial)
     return averaged
+
+
+@contextlib.contextmanager
+def log_of_its_own() -> Iterator[None]:
+    """Take back the log files and outputs that are set up inside the context.
+
+    detectron2 adds them for each output folder and never takes one away: every further training of
+    a process would write each line once more, and into the files of those before it.
+    """
+    before = {name: list(_logger(name).handlers) for name in _logger_names()}
+    try:
+        yield
+    finally:
+        for name in _logger_names():
+            for handler in set(_logger(name).handlers) - set(before.get(name, [])):
+                _logger(name).removeHandler(handler)
+                handler.close()
+        # It remembers for which folders it did so.
+        setup_logger.cache_clear()
+
+
+def _logger_names() -> list[str]:
+    return list(logging.root.manager.loggerDict)
+
+
+def _logger(name: str) -> logging.Logger:
+    return logging.getLogger(name)
 
 
 def average_trials(

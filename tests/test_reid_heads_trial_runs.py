@@ -119,6 +119,12 @@ def test_launched_trainings_are_averaged(launch, crops, tmp_path):  # noqa: F811
         for t in (1, 2)
     )
     assert torch.equal(first, second)
+    logs = [(output / f"trial_{t}/log.txt").read_text() for t in (1, 2)]
+    # Each line once, and in its own file: detectron2 keeps the outputs of every folder it set up.
+    for own, other, log in ((1, 2, logs[0]), (2, 1, logs[1])):
+        assert log.count("Starting training from iteration 0") == 1
+        assert log.count(f"Evaluation results for toy_{own}_test") == 1
+        assert f"Evaluation results for toy_{other}_test" not in log
     _, again = launch("out", *names, "DATASETS.TRIALS", "(1,2)", flags=["--eval-only"])
     assert again["reid"] == pytest.approx(results["reid"])
     tests_only = ["DATASETS.TRAIN", "('toy_1_train',)", *names[2:], "DATASETS.TRIALS", "(1,2)"]
