@@ -83,11 +83,13 @@ def spread(values: list[float], digits: int = 1) -> str:
     return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
 
 
-def parse_rows(description: str, rows: Iterable[str]) -> argparse.ArgumentParser:
-    """Return the command line that the comparisons of crop ReID share."""
+def parse_rows(
+    description: str, rows: Iterable[str], flag: str = "--rows"
+) -> argparse.ArgumentParser:
+    """Return the command line that the comparisons of crop ReID share; ``flag`` chooses rows."""
     rows = list(rows)
     parser = argparse.ArgumentParser(description=description.split("\n")[0])
-    parser.add_argument("--rows", nargs="+", choices=rows, default=rows)
+    parser.add_argument(flag, dest="rows", nargs="+", choices=rows, default=rows)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, a thread each")
     parser.add_argument("overrides", nargs="*", help="KEY VALUE pairs for every run")
