@@ -35,7 +35,10 @@ ROWS = {
     "2_multi_similarity": "multi-similarity",
     "3_sum": "the three, summed",
     "4_ensemble": "the three as an ensemble",
+    "5_own_embeddings": "+ an embedding for each",
+    "6_diversity": "+ diversity",
 }
+ENSEMBLES = ("4_ensemble", "5_own_embeddings", "6_diversity")
 METRICS = ("mAP", "mINP", "top1", "top5")
 
 
@@ -55,7 +58,7 @@ def train_row(row: str, seed: int, overrides: list[str]) -> dict:
     config, folder = str(CONFIGS / f"{row}.yaml"), OUTPUT / f"{row}_seed{seed}"
     run = train("reid_heads", config, folder, ["SEED", str(seed), *overrides], threads=1)
     run = {**run, "row": row, "seed": seed}
-    if row == "4_ensemble":
+    if row in ENSEMBLES:
         run["weights"] = read_weights(config, folder / "model_final.pth")
     return run
 
@@ -86,10 +89,11 @@ def format_table(report: dict) -> str:
             continue
         cells = [spread([run["results"]["reid"][m] for run in runs]) for m in METRICS]
         lines.append(f"| {title} | {row} | {' | '.join([*cells, mean_minutes(runs)])} |")
-    learned = [run["weights"] for run in report["runs"] if "weights" in run]
-    if learned:
-        weights = [f"{k.lower()} {spread([w[k] for w in learned], 3)}" for k in learned[0]]
-        lines += ["", f"Weights learned by the ensemble: {', '.join(weights)}."]
+    for row in ENSEMBLES:
+        learned = [run["weights"] for run in report["runs"] if run["row"] == row]
+        if learned:
+            weights = [f"{k.lower()} {spread([w[k] for w in learned], 3)}" for k in learned[0]]
+            lines += ["", f"Weights learned by {row}: {', '.join(weights)}."]
     return "\n".join(lines) + "\n"
 
 

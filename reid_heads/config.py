@@ -8,10 +8,10 @@ from reid_heads.loss_config import add_loss_keys
 def add_reid_head_config(cfg: CfgNode) -> None:
     """Add ``MODEL.REID_HEAD`` to a detectron2 config."""
     head = cfg.MODEL.REID_HEAD = CfgNode()
-    # Name in REID_HEADS_REGISTRY: "EmbeddingHead", "BNNeckHead", "MGNHead"; in person search
-    # "NormAwareHead" too.
+    # Name in REID_HEADS_REGISTRY: "EmbeddingHead", "BNNeckHead", "MGNHead", "EnsembleHead"; in
+    # person search "NormAwareHead" too.
     head.NAME = "EmbeddingHead"
-    # EmbeddingHead, NormAwareHead: length of an embedding.
+    # EmbeddingHead, NormAwareHead: length of an embedding. EnsembleHead: of each loss's own.
     head.EMBEDDING_DIM = 256
     # EmbeddingHead: horizontal stripes that are pooled and concatenated: each number n adds n
     # stripes of equal height; (1,) is global.
@@ -21,8 +21,9 @@ def add_reid_head_config(cfg: CfgNode) -> None:
     # "gem": exponent of the generalised mean at the start, and whether it is learned.
     head.GEM_POWER = 3.0
     head.GEM_LEARNED = False
-    # EmbeddingHead: whether the projection is followed by BatchNorm. BNNeckHead: whether there is a
-    # BNNeck; without it classifiers and metric losses see the same pooled feature.
+    # EmbeddingHead, EnsembleHead: whether a projection is followed by BatchNorm. BNNeckHead:
+    # whether there is a BNNeck; without it classifiers and metric losses see the same pooled
+    # feature.
     head.BATCH_NORM = True
     # Identities of the training set; the trainer checks it against the data.
     head.NUM_IDENTITIES = 0

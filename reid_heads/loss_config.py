@@ -93,12 +93,15 @@ def _add_metric_keys(head: CfgNode) -> None:
 
 def _add_ensemble_keys(head: CfgNode) -> None:
     ensemble = head.ENSEMBLE = CfgNode()
-    # Names of the losses above that ENSEMBLE joins; their own weights stay 0.
+    # Names of the losses above that ENSEMBLE joins; their own weights stay 0. With NAME
+    # EnsembleHead each has an embedding of its own, with other heads all see what they would alone.
     ensemble.MEMBERS = ()
     # Relative weights at the start, one each; (): equal ones.
     ensemble.PRIOR = ()
     # Factor eta of the penalty (sum of the weights - 1)^2. Published: 1e4, with Adam.
     ensemble.PENALTY = 1e4
+    # EnsembleHead: weight of the term that pushes the losses' embeddings apart. Published: 0.01.
+    ensemble.DIVERSITY = 0.0
 
 
 def _add_pair_loss_keys(head: CfgNode) -> None:

@@ -9,6 +9,7 @@ from detectron2.config import CfgNode
 from helpers_processes import run_processes
 from torch import nn
 
+from reid_heads.balanced_sum import BalancedSum
 from reid_heads.config import add_reid_head_config
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.labels import UNLABELED_PID
@@ -21,7 +22,6 @@ from reid_heads.losses import (
     SoftmaxLoss,
     TripletLoss,
 )
-from reid_heads.losses.ensemble import BalancedSum
 from reid_heads.losses.intra_class import IntraClassAugmentedLoss
 from reid_heads.losses.margins import AdditiveAngularMargin, AdditiveCosineMargin
 from reid_heads.losses.pairs import PairLoss

@@ -2,6 +2,7 @@
 
 from reid_heads.heads.bnneck import BNNeckHead
 from reid_heads.heads.embedding import REID_HEADS_REGISTRY, EmbeddingHead, build_reid_head
+from reid_heads.heads.ensemble import EnsembleHead
 from reid_heads.heads.mgn import MGNHead
 from reid_heads.heads.norm_aware import NormAwareHead
 
@@ -9,6 +10,7 @@ __all__ = [
     "REID_HEADS_REGISTRY",
     "BNNeckHead",
     "EmbeddingHead",
+    "EnsembleHead",
     "MGNHead",
     "NormAwareHead",
     "build_reid_head",

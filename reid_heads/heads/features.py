@@ -39,3 +39,8 @@ class HeadFeatures(NamedTuple):
             classified=tuple(x[rows] for x in self.classified),
             person_logits=None if self.person_logits is None else self.person_logits[rows],
         )
+
+    def part(self, number: int) -> "HeadFeatures":
+        """Return one metric feature and the classified one of the same place, to compare too."""
+        rows = self.metric[number]
+        return HeadFeatures(embeddings=rows, metric=(rows,), classified=(self.classified[number],))

@@ -11,6 +11,7 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
+from reid_heads.balanced_sum import BalancedSum
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses.adaptive_margins import (
@@ -25,7 +26,7 @@ from reid_heads.losses.domains import (
     DomainTripletLoss,
     check_domain_identities,
 )
-from reid_heads.losses.ensemble import BalancedSum, NamedEnsemble
+from reid_heads.losses.ensemble import NamedEnsemble
 from reid_heads.losses.hetero_center import HeteroCenterTripletLoss
 from reid_heads.losses.identity_memory import OIMLoss
 from reid_heads.losses.intra_class import build_pair_loss
@@ -194,9 +195,42 @@ def _build_ensemble(cfg: CfgNode, head: HeadSizes) -> nn.Module:
             f"MODEL.REID_HEAD.ENSEMBLE.MEMBERS is {settings.MEMBERS}; expected other losses, each "
             "once"
         )
-    members = {name: KINDS[name].build(cfg, head) for name in settings.MEMBERS}
-    balanced = BalancedSum(len(members), settings.PRIOR, penalty=settings.PENALTY)
-    return NamedEnsemble(members, balanced)
+    # A head with an embedding for each loss has the sum already: it compares by its weights.
+    balanced = getattr(head, "balanced_sum", None)
+    has_own = balanced is not None
+    if has_own and cfg.INTRA_CLASS.COPIES > 0:
+        raise ValueError(
+            "MODEL.REID_HEAD.INTRA_CLASS.COPIES is above 0 with MODEL.REID_HEAD.NAME EnsembleHead, "
+            "whose losses have features of their own; set COPIES to 0 or take another head"
+        )
+    members = {
+        name: KINDS[name].build(cfg, _PartSizes(head, number) if has_own else head)
+        for number, name in enumerate(settings.MEMBERS)
+    }
+    if balanced is None:
+        balanced = BalancedSum(len(members), settings.PRIOR, penalty=settings.PENALTY)
+    return NamedEnsemble(members, balanced, has_own, settings.DIVERSITY)
+
+
+class _PartSizes:
+    """The sizes of one of a head's features, as if it were the only one; see HeadSizes."""
+
+    def __init__(self, head: HeadSizes, number: int):
+        self.embedding_dim = head.metric_dims[number]
+        self.metric_dims: tuple[int, ...] = (head.metric_dims[number],)
+        self.classified_dims: tuple[int, ...] = (head.classified_dims[number],)
+
+
+def _apply_ensemble(loss: nn.Module, batch: Batch) -> Tensor:
+    assert isinstance(loss, NamedEnsemble)
+    features = batch.features
+    losses = []
+    for number, (name, member) in enumerate(loss.members.items()):
+        own = features.part(number) if loss.has_own_features else features
+        losses.append(KINDS[name].apply(member, batch._replace(features=own)))
+    labeled = batch.pids != UNLABELED_PID
+    result: Tensor = loss(losses, [x[labeled] for x in features.metric])
+    return result
 
 
 def _lower(node: CfgNode) -> dict[str, Any]:
@@ -253,9 +287,7 @@ KINDS: dict[str, Kind] = {
     "CONTRASTIVE": _pairs("CONTRASTIVE", make_contrastive),
     "HARDEST_NEGATIVE_TRIPLET": _pairs("HARDEST_NEGATIVE_TRIPLET", make_hardest_negative_triplet),
     "MULTI_SIMILARITY": _pairs("MULTI_SIMILARITY", make_multi_similarity),
-    "ENSEMBLE": Kind(
-        _build_ensemble, lambda loss, x: loss(lambda name, member: KINDS[name].apply(member, x))
-    ),
+    "ENSEMBLE": Kind(_build_ensemble, _apply_ensemble),
 }
 
 
