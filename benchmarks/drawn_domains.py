@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from training_runs import (
+    by_row,
     compare,
     describe_conditions,
     mean_minutes,
@@ -80,10 +81,7 @@ def format_table(report: dict) -> str:
         "mean mAP | mean top-1 | minutes a run |",
         "|---" * (len(DOMAINS) + 4) + "|",
     ]
-    for row, title in ROWS.items():
-        runs = [run for run in report["runs"] if run["row"] == row]
-        if not runs:
-            continue
+    for _, title, runs in by_row(report, ROWS):
         cells = [_of_target(runs, domain) for domain in DOMAINS]
         cells += [_of_all_targets(runs, metric) for metric in METRICS]
         cells.append(mean_minutes(runs))

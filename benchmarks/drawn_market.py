@@ -9,24 +9,22 @@ interrupted one continues from its last checkpoint. Writes a table and the numbe
 benchmarks/results/drawn_market.*.
 """
 
-from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 from training_runs import (
+    REID_METRICS,
     compare,
     describe_conditions,
-    mean_minutes,
+    draw_market,
+    each_seed,
     parse_rows,
-    spread,
+    reid_table,
     train,
 )
 
-from person_search.synthetic.market_writer import write_market1501
-from person_search.synthetic.world_spec import PRESETS
-from reid_heads.data.builtin import get_datasets_root
 from reid_heads.data.market1501 import load_market1501
 from reid_heads.evaluation.features import ReIDFeatures
 from reid_heads.evaluation.scoring import score_features
@@ -34,7 +32,6 @@ from reid_heads.evaluation.scoring import score_features
 CONFIGS = Path("configs/drawn_market")
 OUTPUT = Path("output/drawn_market")
 RESULTS = Path("benchmarks/results/drawn_market")
-METRICS = ("mAP", "mINP", "top1", "top5")
 
 # Row of the table by config file below CONFIGS; those of the first block each add one thing to the
 # row above.
@@ -59,13 +56,10 @@ ROWS = {
 def main() -> None:
     """Train what is missing, score naive embeddings beside it, write the table."""
     args = parse_rows(__doc__, ROWS).parse_args()
-    root = get_datasets_root() / "drawn-market"
-    write_market1501(PRESETS["drawn-market"], root, processes=args.processes)
+    root = draw_market(args.processes)
     naive = score_naive_embeddings(root)
 
-    jobs = [(row, seed) for seed in args.seeds for row in args.rows]
-    trainings = [partial(train_row, row, seed, args.overrides) for row, seed in jobs]
-    compare(args, trainings, RESULTS, format_table, naive=naive)
+    compare(args, each_seed(args, train_row), RESULTS, format_table, naive=naive)
 
 
 def train_row(row: str, seed: int, overrides: list[str]) -> dict:
@@ -136,18 +130,10 @@ def format_table(report: dict) -> str:
         "",
         describe_conditions(report),
         "",
-        "| method | config | mAP | mINP | top-1 | top-5 | minutes a run |",
-        "|---|---|---|---|---|---|---|",
+        *reid_table(report, ROWS, "method"),
     ]
-    for row, title in ROWS.items():
-        runs = [run for run in report["runs"] if run["row"] == row]
-        if not runs:
-            continue
-        cells = [spread([run["results"]["reid"][m] for run in runs]) for m in METRICS]
-        cells.append(mean_minutes(runs))
-        lines.append(f"| {title} | {row} | {' | '.join(cells)} |")
     for name, scores in report["naive"].items():
-        cells = [f"{scores[m]:.1f}" for m in METRICS]
+        cells = [f"{scores[m]:.1f}" for m in REID_METRICS]
         lines.append(f"| {name} | no training | {' | '.join(cells)} | 0 |")
     return "\n".join(lines) + "\n"
 

@@ -9,14 +9,15 @@ continues from its last checkpoint. Writes a table and the numbers behind it to
 benchmarks/results/drawn_sysu.*.
 """
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from training_runs import (
+    by_row,
     compare,
     describe_conditions,
+    each_seed,
     mean_minutes,
     parse_rows,
     spread,
@@ -48,9 +49,7 @@ def main() -> None:
     root = get_datasets_root() / "drawn-sysu"
     write_sysu_mm01(ALL_PRESETS["drawn-sysu"], root, processes=args.processes)
 
-    jobs = [(row, seed) for seed in args.seeds for row in args.rows]
-    trainings = [partial(train_row, row, seed, args.overrides) for row, seed in jobs]
-    compare(args, trainings, RESULTS, format_table)
+    compare(args, each_seed(args, train_row), RESULTS, format_table)
 
 
 def train_row(row: str, seed: int, overrides: list[str]) -> dict:
@@ -112,10 +111,7 @@ def format_table(report: dict) -> str:
         "| method | all: mAP | top-1 | indoor: mAP | top-1 | gap | gap by identity | minutes |",
         "|---" * 8 + "|",
     ]
-    for row, title in ROWS.items():
-        runs = [run for run in report["runs"] if run["row"] == row]
-        if not runs:
-            continue
+    for _, title, runs in by_row(report, ROWS):
         cells = [
             spread([run["results"][search][metric] for run in runs])
             for search in SEARCHES.values()

@@ -11,22 +11,19 @@ from its last checkpoint. Writes a table and the numbers behind it to
 benchmarks/results/intra_class_augmentation.*.
 """
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from training_runs import (
     compare,
     describe_conditions,
-    mean_minutes,
+    draw_market,
+    each_seed,
     parse_rows,
-    spread,
+    reid_table,
     train,
 )
 
-from person_search.synthetic.market_writer import write_market1501
-from person_search.synthetic.world_spec import PRESETS
-from reid_heads.data.builtin import get_datasets_root
 from reid_heads.data.crop_lists import write_crop_list
 from reid_heads.data.market1501 import load_market1501
 
@@ -41,7 +38,6 @@ ROWS = {
     "triplet_global": "+ synthetic embeddings, global variances",
     "triplet_corrected": "+ synthetic embeddings, corrected variances (IAA)",
 }
-METRICS = ("mAP", "mINP", "top1", "top5")
 TAIL = 0.04
 """Share of its crops that the rarest identity keeps, one at least."""
 
@@ -49,13 +45,10 @@ TAIL = 0.04
 def main() -> None:
     """Train what is missing, write the table."""
     args = parse_rows(__doc__, ROWS).parse_args()
-    root = get_datasets_root() / "drawn-market"
-    write_market1501(PRESETS["drawn-market"], root, processes=args.processes)
+    root = draw_market(args.processes)
     counts = write_long_tail(root, OUTPUT / "long_tail.csv")
 
-    jobs = [(row, seed) for seed in args.seeds for row in args.rows]
-    trainings = [partial(train_row, row, seed, args.overrides) for row, seed in jobs]
-    compare(args, trainings, RESULTS, format_table, crops_of_identities=counts)
+    compare(args, each_seed(args, train_row), RESULTS, format_table, crops_of_identities=counts)
 
 
 def write_long_tail(root: Path, path: Path) -> list[int]:
@@ -100,15 +93,8 @@ def format_table(report: dict) -> str:
         f"{counts.sum()} training crops of {len(counts)} identities, from {counts.max()} to "
         f"{counts.min()} each, the median {np.median(counts):g}.",
         "",
-        "| loss | config | mAP | mINP | top-1 | top-5 | minutes a run |",
-        "|---|---|---|---|---|---|---|",
+        *reid_table(report, ROWS, "loss"),
     ]
-    for row, title in ROWS.items():
-        runs = [run for run in report["runs"] if run["row"] == row]
-        if not runs:
-            continue
-        cells = [spread([run["results"]["reid"][m] for run in runs]) for m in METRICS]
-        lines.append(f"| {title} | {row} | {' | '.join([*cells, mean_minutes(runs)])} |")
     return "\n".join(lines) + "\n"
 
 

@@ -19,11 +19,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from training_runs import describe_machine, run_quietly, spread, train, write_report
+from training_runs import describe_machine, draw_market, run_quietly, spread, train, write_report
 
-from person_search.synthetic.market_writer import write_market1501
-from person_search.synthetic.world_spec import PRESETS
-from reid_heads.data.builtin import get_datasets_root
 from reid_heads.data.market1501 import load_market1501
 from reid_heads.inversion_report import measure_similarity
 from reid_heads.inversion_targets import REAL_CROPS, Network, choose_crops
@@ -51,8 +48,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=OBJECTIVE_WEIGHT, default=["closed", "open"])
     parser.add_argument("--iterations", type=int, default=300, help="steps (default 300)")
     args = parser.parse_args()
-    root = get_datasets_root() / "drawn-market"
-    write_market1501(PRESETS["drawn-market"], root, processes=1)
+    root = draw_market(processes=1)
     networks = [train_network(seed) for seed in (1, 2)]
     crops = choose_open_crops(root)
     settings = {**SETTINGS, "iterations": args.iterations}

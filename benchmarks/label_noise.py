@@ -16,18 +16,18 @@ from functools import partial
 from pathlib import Path
 
 from training_runs import (
+    by_row,
     compare,
     describe_conditions,
+    draw_market,
     mean_minutes,
     parse_rows,
+    reid_cells,
     run_quietly,
     spread,
     train,
 )
 
-from person_search.synthetic.market_writer import write_market1501
-from person_search.synthetic.world_spec import PRESETS
-from reid_heads.data.builtin import get_datasets_root
 from reid_heads.data.label_noise import TARGETS
 from reid_heads.data.label_noise import main as write_noise
 
@@ -41,7 +41,6 @@ ROWS = {
     "purified": "ArcFace on what purification keeps",
 }
 CONFIG_OF_ROW = dict.fromkeys(ROWS, "0_arcface") | {"sub_centers": "1_sub_centers"}
-METRICS = ("mAP", "mINP", "top1", "top5")
 CLEANING = ("precision", "recall", "wrong_kept")
 
 
@@ -52,8 +51,7 @@ def main() -> None:
     parser.add_argument("--to", choices=TARGETS, default="uniform", help="who gets them")
     parser.add_argument("--angle", type=float, default=75.0, help="of purification, degrees")
     args = parser.parse_args()
-    root = get_datasets_root() / "drawn-market"
-    write_market1501(PRESETS["drawn-market"], root, processes=args.processes)
+    root = draw_market(args.processes)
     folder = OUTPUT / f"{args.to}_{args.share:g}"
     for seed in args.seeds:
         draw_noise(root, folder / f"seed{seed}", args.share, args.to, seed)
@@ -129,11 +127,8 @@ def format_table(report: dict) -> str:
         "| method | mAP | mINP | top-1 | top-5 | precision | recall | wrong kept | minutes a run |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for row, title in ROWS.items():
-        runs = [run for run in report["runs"] if run["row"] == row]
-        if not runs:
-            continue
-        cells = [spread([run["results"]["reid"][m] for run in runs]) for m in METRICS]
+    for _, title, runs in by_row(report, ROWS):
+        cells = reid_cells(runs)
         for name in CLEANING:
             values = [run["cleaning"][name] for run in runs if "cleaning" in run]
             known = [value for value in values if value is not None]

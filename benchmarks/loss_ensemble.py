@@ -8,22 +8,21 @@ interrupted one continues from its last checkpoint. Writes a table and the numbe
 the weights that the ensemble has learned, to benchmarks/results/loss_ensemble.*.
 """
 
-from functools import partial
 from pathlib import Path
 
 import torch
 from training_runs import (
+    by_row,
     compare,
     describe_conditions,
-    mean_minutes,
+    draw_market,
+    each_seed,
     parse_rows,
+    reid_table,
     spread,
     train,
 )
 
-from person_search.synthetic.market_writer import write_market1501
-from person_search.synthetic.world_spec import PRESETS
-from reid_heads.data.builtin import get_datasets_root
 from reid_heads.train_net import load_config
 
 CONFIGS = Path("configs/drawn_market/ensemble")
@@ -39,18 +38,14 @@ ROWS = {
     "6_diversity": "+ diversity",
 }
 ENSEMBLES = ("4_ensemble", "5_own_embeddings", "6_diversity")
-METRICS = ("mAP", "mINP", "top1", "top5")
 
 
 def main() -> None:
     """Train what is missing, write the table."""
     args = parse_rows(__doc__, ROWS).parse_args()
-    root = get_datasets_root() / "drawn-market"
-    write_market1501(PRESETS["drawn-market"], root, processes=args.processes)
+    draw_market(args.processes)
 
-    jobs = [(row, seed) for seed in args.seeds for row in args.rows]
-    trainings = [partial(train_row, row, seed, args.overrides) for row, seed in jobs]
-    compare(args, trainings, RESULTS, format_table)
+    compare(args, each_seed(args, train_row), RESULTS, format_table)
 
 
 def train_row(row: str, seed: int, overrides: list[str]) -> dict:
@@ -80,20 +75,12 @@ def format_table(report: dict) -> str:
         "",
         describe_conditions(report),
         "",
-        "| losses | config | mAP | mINP | top-1 | top-5 | minutes a run |",
-        "|---|---|---|---|---|---|---|",
+        *reid_table(report, ROWS, "losses"),
     ]
-    for row, title in ROWS.items():
-        runs = [run for run in report["runs"] if run["row"] == row]
-        if not runs:
-            continue
-        cells = [spread([run["results"]["reid"][m] for run in runs]) for m in METRICS]
-        lines.append(f"| {title} | {row} | {' | '.join([*cells, mean_minutes(runs)])} |")
-    for row in ENSEMBLES:
-        learned = [run["weights"] for run in report["runs"] if run["row"] == row]
-        if learned:
-            weights = [f"{k.lower()} {spread([w[k] for w in learned], 3)}" for k in learned[0]]
-            lines += ["", f"Weights learned by {row}: {', '.join(weights)}."]
+    for row, _, runs in by_row(report, {row: ROWS[row] for row in ENSEMBLES}):
+        learned = [run["weights"] for run in runs]
+        weights = [f"{k.lower()} {spread([w[k] for w in learned], 3)}" for k in learned[0]]
+        lines += ["", f"Weights learned by {row}: {', '.join(weights)}."]
     return "\n".join(lines) + "\n"
 
 

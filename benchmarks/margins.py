@@ -16,18 +16,17 @@ from pathlib import Path
 
 import numpy as np
 from training_runs import (
+    by_row,
     compare,
     describe_conditions,
+    draw_market,
     mean_minutes,
     parse_rows,
-    spread,
+    reid_cells,
     train,
     train_all,
 )
 
-from person_search.synthetic.market_writer import write_market1501
-from person_search.synthetic.world_spec import PRESETS
-from reid_heads.data.builtin import get_datasets_root
 from reid_heads.data.crop_lists import write_crop_list
 from reid_heads.data.market1501 import load_market1501
 from reid_heads.train_net import load_config
@@ -35,7 +34,6 @@ from reid_heads.train_net import load_config
 CONFIGS = Path("configs/drawn_market/margins")
 OUTPUT = Path("output/margins")
 RESULTS = Path("benchmarks/results/margins")
-METRICS = ("mAP", "mINP", "top1", "top5")
 SCALES = (15, 30, 60)
 # Seed of the trainings that choose a scale, and of which identities they leave out.
 VALIDATION_SEED = 0
@@ -70,8 +68,7 @@ SCALE_OF = {
 def main() -> None:
     """Train what is missing, write the table."""
     args = parse_rows(__doc__, ROWS).parse_args()
-    root = get_datasets_root() / "drawn-market"
-    write_market1501(PRESETS["drawn-market"], root, processes=args.processes)
+    root = draw_market(args.processes)
     validated = validate_scales(args, root)
 
     scales = {row: choose_scale(validated[SCALE_OF.get(row, row)]) for row in args.rows}
@@ -160,13 +157,9 @@ def format_table(report: dict) -> str:
         "| loss | config | s | mAP | mINP | top-1 | top-5 | minutes a run |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for row, title in ROWS.items():
-        runs = [run for run in report["runs"] if run["row"] == row]
-        if not runs:
-            continue
-        cells = [spread([run["results"]["reid"][m] for run in runs]) for m in METRICS]
-        cells = [str(runs[0]["scale"]), *cells, mean_minutes(runs)]
-        lines.append(f"| {title} | {row} | {' | '.join(cells)} |")
+    for row, title, runs in by_row(report, ROWS):
+        cells = [title, row, str(runs[0]["scale"]), *reid_cells(runs), mean_minutes(runs)]
+        lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
         f"The scale s is the best of {', '.join(map(str, SCALES))} by mAP on "

@@ -10,12 +10,19 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
+
+from person_search.synthetic.market_writer import write_market1501
+from person_search.synthetic.world_spec import PRESETS
+from reid_heads.data.builtin import get_datasets_root
+
+REID_METRICS = ("mAP", "mINP", "top1", "top5")
 
 
 def train(module: str, config_file: str, folder: Path, overrides: list[str], threads: int) -> dict:
@@ -96,6 +103,25 @@ def parse_rows(
     return parser
 
 
+def draw_market(processes: int) -> Path:
+    """Draw drawn-market where it is missing; return its folder."""
+    root = get_datasets_root() / "drawn-market"
+    return write_market1501(PRESETS["drawn-market"], root, processes=processes)
+
+
+def each_seed(
+    args: argparse.Namespace, train_row: Callable[[str, int, list[str]], dict]
+) -> list[Callable[[], dict]]:
+    """Return the trainings of all rows, seed after seed.
+
+    Args:
+        args: of ``parse_rows``.
+        train_row: takes row, seed and overrides.
+    """
+    jobs = [(row, seed) for seed in args.seeds for row in args.rows]
+    return [partial(train_row, row, seed, args.overrides) for row, seed in jobs]
+
+
 def train_all(
     trainings: Sequence[Callable[[], dict]], processes: int, done: Callable[[list[dict]], None]
 ) -> list[dict]:
@@ -170,3 +196,28 @@ def mean_minutes(runs: list[dict]) -> str:
     """Return the mean time of the runs that were not interrupted."""
     known = [run["minutes"] for run in runs if run["minutes"] is not None]
     return f"{np.mean(known):.1f}" if known else "interrupted"
+
+
+def by_row(report: dict, rows: Mapping[str, str]) -> Iterator[tuple[str, str, list[dict]]]:
+    """Yield row, title and runs of the rows of a report that have run."""
+    for row, title in rows.items():
+        runs = [run for run in report["runs"] if run["row"] == row]
+        if runs:
+            yield row, title, runs
+
+
+def reid_table(report: dict, rows: Mapping[str, str], what: str) -> list[str]:
+    """Return the lines of a table of crop ReID: title, config, metrics and minutes of each row."""
+    lines = [
+        f"| {what} | config | mAP | mINP | top-1 | top-5 | minutes a run |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row, title, runs in by_row(report, rows):
+        cells = [title, row, *reid_cells(runs), mean_minutes(runs)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def reid_cells(runs: list[dict]) -> list[str]:
+    """Return mean and standard deviation of each of ``REID_METRICS``."""
+    return [spread([run["results"]["reid"][metric] for run in runs]) for metric in REID_METRICS]

@@ -8,15 +8,14 @@ Letters: N images, D embedding size.
 """
 
 import os
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
 
 from reid_heads.atomic_file import save_arrays
-from reid_heads.evaluation.features import check_features, check_labels, read_array
+from reid_heads.evaluation.features import check_features, check_labels
+from reid_heads.evaluation.named_arrays import load_named_arrays
 from reid_heads.face_pairs import image_stem
 
 
@@ -96,23 +95,5 @@ def load_embeddings(path: str | os.PathLike[str]) -> ImageEmbeddings:
         ValueError: If it is no such archive, lacks an array or an array breaks a rule; names file
             and array.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no such embeddings file. Write one with "
-            "`python -m reid_heads.train_net --eval-only`."
-        )
-    try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("no .npz archive of named arrays; broken, or written by another tool?")
-        with np.load(path, allow_pickle=False) as archive:
-            names = [field.name for field in fields(ImageEmbeddings)]
-            missing = [name for name in names if name not in archive.files]
-            if missing:
-                raise ValueError(
-                    f"no array named {', '.join(missing)}; expected {', '.join(names)}, as tests "
-                    "by verification and recall write them"
-                )
-            return ImageEmbeddings(**{name: read_array(archive, name) for name in names})
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: {error}") from error
+    hint = ", as tests by verification and recall write them"
+    return load_named_arrays(path, ImageEmbeddings, "embeddings", hint)

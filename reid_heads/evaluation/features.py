@@ -4,13 +4,12 @@ Letters: Q queries, G gallery crops, D embedding size.
 """
 
 import os
-import zipfile
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
 
 from reid_heads.atomic_file import save_arrays
+from reid_heads.evaluation.named_arrays import load_named_arrays
 
 # Rows checked at a time, so that no temporary array is as large as the features.
 _CHECKED_ROWS = 4096
@@ -75,35 +74,7 @@ def load_features(path: str | os.PathLike[str]) -> ReIDFeatures:
         ValueError: If it is no such archive, lacks an array or an array breaks a rule; names file
             and array.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no such features file. Write one with "
-            "`python -m reid_heads.train_net --eval-only`."
-        )
-    try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("no .npz archive of named arrays; broken, or written by another tool?")
-        with np.load(path, allow_pickle=False) as archive:
-            names = [field.name for field in fields(ReIDFeatures)]
-            missing = [name for name in names if name not in archive.files]
-            if missing:
-                raise ValueError(
-                    f"no array named {', '.join(missing)}; expected {', '.join(names)}"
-                )
-            return ReIDFeatures(**{name: read_array(archive, name) for name in names})
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def read_array(archive: "np.lib.npyio.NpzFile", name: str) -> np.ndarray:
-    """Read one array of an archive; an error names it."""
-    try:
-        array: np.ndarray = archive[name]
-    except ValueError as error:
-        # NumPy's own message, on pickled objects, does not say which array.
-        raise ValueError(f"{name}: {error}") from error
-    return array
+    return load_named_arrays(path, ReIDFeatures, "features")
 
 
 def check_features(array: np.ndarray, name: str) -> None:
