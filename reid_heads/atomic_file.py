@@ -1,8 +1,9 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,11 +13,11 @@ import numpy as np
 
 
 @contextlib.contextmanager
-def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_file(path: str | os.PathLike[str], mode: int = 0o644) -> Iterator[BinaryIO]:
     """Open a file to write that takes the place of ``path`` when the context ends well.
 
     After an error, a full disk for one, whatever stood at ``path`` is still there. The folder is
-    made if missing.
+    made if missing. ``mode`` says who may read the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,16 +26,40 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with os.fdopen(descriptor, "wb") as file:
             yield file
         # mkstemp's files are for their owner alone.
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
-def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays as ``.npz``, whole or not at all."""
-    with atomic_file(path) as file:
+@contextlib.contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Make a folder to fill that becomes ``path`` when the context ends well, else is removed.
+
+    Raises:
+        FileExistsError: If ``path`` is there already, unless it is an empty folder.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise FileExistsError(f"{path} is there already; choose a new folder, or remove it first")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    try:
+        yield temporary
+        # mkdtemp's folders are for their owner alone.
+        os.chmod(temporary, 0o755)
+        os.replace(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def save_arrays(
+    path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], mode: int = 0o644
+) -> None:
+    """Write named arrays as ``.npz``, whole or not at all; see ``atomic_file``."""
+    with atomic_file(path, mode) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # read as allow_pickle by mypy
 
 

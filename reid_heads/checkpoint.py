@@ -3,6 +3,7 @@
 import logging
 import os
 import pickle
+from collections.abc import Mapping
 
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
@@ -39,7 +40,10 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
     def _load_file(self, filename):
         try:
             checkpoint = super()._load_file(filename)
-        except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            # Something else that PyTorch saved; detectron2 lets it pass, or fails with TypeError.
+            if not isinstance(checkpoint["model"], Mapping):
+                raise TypeError(f"it holds a {type(checkpoint['model']).__name__}")
+        except (EOFError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
             raise ValueError(
                 f"{filename} is not a checkpoint, or only a part of one; copy it again"
             ) from error

@@ -43,8 +43,8 @@ class Network:
         model = build_model(cfg)
         if not isinstance(model, CropReID):
             raise ValueError(
-                f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}; inversion is for "
-                "CropReID"
+                f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}; expected CropReID, a "
+                "crop net"
             )
         WeightCopyCheckpointer(model).load_whole_model(weights)
         self.model = model.eval()

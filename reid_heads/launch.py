@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.engine import default_argument_parser, default_setup, launch
 from detectron2.utils import comm
@@ -28,6 +29,7 @@ def read_config(
     Raises:
         FileNotFoundError: if there is no such file.
         KeyError: for an unknown key; the message suggests the nearest known ones.
+        ValueError: if the file is not YAML, or a value is of a wrong type.
     """
     if config_file and not os.path.isfile(config_file):
         raise FileNotFoundError(f"there is no config file {config_file}; check --config-file")
@@ -44,6 +46,8 @@ def read_config(
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         where = config_file or "the command line"
         raise KeyError(f"in {where} or its overrides: {error.args[0]}{hint}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{config_file} is no config file in YAML: {error}") from error
     return cfg
 
 

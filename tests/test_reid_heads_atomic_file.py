@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from reid_heads.atomic_file import atomic_file, save_arrays, save_json
+from reid_heads.atomic_file import atomic_file, new_folder, save_arrays, save_json
 
 
 def test_a_file_is_written_with_its_folder(tmp_path):
@@ -28,3 +28,21 @@ def test_an_error_keeps_what_was_there_and_leaves_nothing_else(tmp_path):
         raise OSError("no space left on the disk")
     assert json.loads(path.read_text()) == {"mAP": 1.0}
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_folder_is_new_and_whole(tmp_path):
+    path = tmp_path / "deep" / "faces"
+    with pytest.raises(OSError, match="disk"), new_folder(path) as folder:
+        (folder / "half").write_text("half")
+        raise OSError("no space left on the disk")
+    assert list((tmp_path / "deep").iterdir()) == []
+    with new_folder(path) as folder:
+        (folder / "whole").write_text("whole")
+        assert not path.exists()
+    assert (path / "whole").read_text() == "whole" and path.stat().st_mode & 0o777 == 0o755
+    with pytest.raises(FileExistsError, match="faces is there already"), new_folder(path):
+        pass
+    (tmp_path / "empty").mkdir()
+    with new_folder(tmp_path / "empty") as folder:
+        (folder / "whole").write_text("whole")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["deep", "empty"]

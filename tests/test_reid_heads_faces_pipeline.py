@@ -8,15 +8,14 @@ from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
 from reid_heads.faces.alignment import TEMPLATE, align_face
-from reid_heads.faces.pipeline import (
-    CropEmbedder,
+from reid_heads.faces.detectors import (
     DetectedFace,
     Detectron2Faces,
-    FacePipeline,
     GivenFaces,
     cut_face,
     whole_picture,
 )
+from reid_heads.faces.pipeline import CropEmbedder, FacePipeline
 from reid_heads.train_net import load_config
 
 RED, DARK_RED, GREEN, BLUE = (200, 0, 0), (100, 5, 0), (0, 200, 0), (0, 0, 200)
@@ -57,6 +56,42 @@ def test_identify_and_reject(pipeline):
         pipeline.enroll("Bo", [plain(BLUE)])
     with pytest.raises(ValueError, match="got no picture of 'Cid'"):
         pipeline.enroll("Cid", [])
+
+
+def test_saved_means_are_enrolled_again(pipeline):
+    pipeline.enroll("Ann", iter([plain(RED), plain(DARK_RED)]))
+    (mean,) = pipeline.enrolled.values()
+    assert mean.dtype == np.float32 and np.linalg.norm(mean) == pytest.approx(1)
+    again = FacePipeline(whole_picture, mean_colour, threshold=0.9)
+    again.enroll_embedding("Ann", mean)
+    assert again.identify(plain(RED)) == pipeline.identify(plain(RED))
+    with pytest.raises(ValueError, match="'Ann' is already enrolled"):
+        again.enroll_embedding("Ann", mean)
+    for wrong in (2 * mean, mean[None], mean[:2], mean * np.nan):
+        with pytest.raises(
+            ValueError, match=r"embedding of 'Bo': got shape .* expected \(3,\) and 1"
+        ):
+            again.enroll_embedding("Bo", wrong)
+
+
+def test_another_detector_for_a_picture(pipeline):
+    scene = np.zeros((80, 200, 3), np.uint8)
+    scene[10:60, 20:70] = RED
+    given = pipeline.with_detector(GivenFaces([[20, 10, 70, 60]]))
+    pipeline.enroll("Ann", [plain(RED)])
+    (face,) = given.identify(scene)
+    assert (face.name, pipeline.detect) == ("Ann", whole_picture)
+    result = pipeline.compare(given.embed_main_face(scene), pipeline.embed_main_face(plain(RED)))
+    assert result.is_same and result.faces[0].box_xyxy == (20, 10, 70, 60)
+
+
+def test_given_faces_are_of_the_picture():
+    with pytest.raises(ValueError, match="has no area in the picture of 112 x 112"):
+        GivenFaces([[200, 0, 300, 90]])(plain(RED))
+    with pytest.raises(ValueError, match="lie outside of the picture of 112 x 112"):
+        GivenFaces([[0, 0, 90, 90]], [TEMPLATE + 200])(plain(RED))
+    # A face may be cut off by the border.
+    assert GivenFaces([[-50, 0, 60, 90]], [TEMPLATE - 50])(plain(RED))
 
 
 def test_each_given_face_of_a_picture_is_named(pipeline):
@@ -117,6 +152,7 @@ def test_any_detectron2_predictor(num_points):
         found = Instances((112, 112))
         found.pred_boxes = Boxes(torch.tensor([[1.0, 2, 30, 40], [5, 5, 50, 60], [0, 0, 9, 9]]))
         found.scores = torch.tensor([0.6, 0.9, 0.2])
+        found.pred_classes = torch.tensor([1, 0, 1])
         if num_points:
             found.pred_keypoints = torch.arange(3 * num_points * 3.0).reshape(3, num_points, 3)
         return {"instances": found}
@@ -128,6 +164,10 @@ def test_any_detectron2_predictor(num_points):
         assert faces[1].points.tolist() == [[0, 1], [3, 4], [6, 7], [9, 10], [12, 13]]
     else:
         assert faces[0].points is None
+    (face,) = Detectron2Faces(predictor, class_number=1)(plain(RED))
+    assert face.box_xyxy == (1, 2, 30, 40)
+    with pytest.raises(ValueError, match="the detector gives sem_seg; expected instances"):
+        Detectron2Faces(lambda image: {"sem_seg": image})(plain(RED))
     found = Detectron2Faces(predictor, find_points=lambda image, box: TEMPLATE + box[0])
     np.testing.assert_array_equal(found(plain(RED))[0].points, TEMPLATE + 5)
 
@@ -156,3 +196,7 @@ def test_embedder_is_the_model_with_flip_test():
     np.testing.assert_allclose(rows, embed(faces[:, :, ::-1]), atol=1e-5)
     swapped = CropEmbedder(model, (112, 112), "BGR")(faces[..., ::-1])
     np.testing.assert_allclose(rows, swapped, atol=1e-5)
+    with torch.no_grad():
+        model.backbone.stem.conv1.weight.fill_(float("nan"))
+    with pytest.raises(ValueError, match="NaN, infinity or all zeros, 3 of 3 faces, the first in"):
+        embed(faces)

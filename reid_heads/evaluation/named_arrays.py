@@ -2,6 +2,8 @@
 
 import os
 import zipfile
+import zlib
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +12,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+BROKEN_FILE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged archive may raise."""
 
 Arrays = TypeVar("Arrays", bound="DataclassInstance")
 
@@ -38,17 +43,32 @@ def load_named_arrays(
         )
     names = [field.name for field in fields(kind)]
     try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("no .npz archive of named arrays; broken, or written by another tool?")
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in names if name not in archive.files]
-            if missing:
-                raise ValueError(
-                    f"no array named {', '.join(missing)}; expected {', '.join(names)}{hint}"
-                )
-            return kind(**{name: _read_array(archive, name) for name in names})
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        return kind(**read_arrays(path, names, hint))
+    except BROKEN_FILE as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def read_arrays(path: Path, names: Sequence[str], hint: str = "") -> dict[str, np.ndarray]:
+    """Read named arrays from a ``.npz`` file.
+
+    Args:
+        path: the file; pickled objects in it are refused.
+        names: of the arrays; others are passed over.
+        hint: what else to say of a file that lacks one.
+
+    Raises:
+        ValueError: If it is no such archive or lacks an array; a damaged file raises any of
+            ``BROKEN_FILE``. The messages do not name the file.
+    """
+    if not zipfile.is_zipfile(path):
+        raise ValueError("no .npz archive of named arrays; broken, or written by another tool?")
+    with np.load(path, allow_pickle=False) as archive:
+        missing = [name for name in names if name not in archive.files]
+        if missing:
+            raise ValueError(
+                f"no array named {', '.join(missing)}; expected {', '.join(names)}{hint}"
+            )
+        return {name: _read_array(archive, name) for name in names}
 
 
 def _read_array(archive: Any, name: str) -> np.ndarray:

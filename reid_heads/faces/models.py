@@ -1,0 +1,154 @@
+"""The networks of the command: the one that embeds faces, and one that may find them.
+
+Letters: D embedding size.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import DefaultPredictor
+from torch import nn
+
+from reid_heads.checkpoint import WeightCopyCheckpointer
+from reid_heads.config import add_crop_reid_config
+from reid_heads.faces.detectors import Detectron2Faces
+from reid_heads.faces.pipeline import CropEmbedder
+from reid_heads.inversion_targets import Network
+from reid_heads.launch import read_config, use_available_device
+from reid_heads.train_net import load_config
+
+ONE_STAGE = ("RetinaNet", "FCOS")
+"""Meta-architectures that count their classes in ``MODEL.RETINANET.NUM_CLASSES``."""
+
+
+@dataclass(frozen=True)
+class FaceModel:
+    """A trained net that embeds faces."""
+
+    embed: CropEmbedder
+    embedding_dim: int
+    """D."""
+    digest: str
+    """See `digest_model`."""
+    is_flip_tested: bool
+    """Whether its evaluation embeds mirror images too, as this command always does."""
+
+
+def load_face_model(config_file: str, weights: str, device: str | None = None) -> FaceModel:
+    """Build the crop net of a config and load its trained weights.
+
+    Args:
+        config_file: That it was trained with.
+        weights: Its checkpoint.
+        device: "cpu" or "cuda"; None: as the config says, the CPU where there is no GPU.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        KeyError: If the config has an unknown key.
+        ValueError: If the weights are of another model, or the config is not of a crop net.
+    """
+    _check_weights(weights, "--weights")
+    cfg = load_config(config_file)
+    _choose_device(cfg, device)
+    with _building(config_file):
+        network = Network(cfg, weights)
+    settings = [network.size, cfg.INPUT.FORMAT, cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD]
+    return FaceModel(
+        embed=CropEmbedder(network.model, network.size, cfg.INPUT.FORMAT),
+        embedding_dim=network.model.embedding_dim,
+        digest=digest_model(network.model, json.dumps(settings)),
+        is_flip_tested=cfg.MODEL.CROP_REID.FLIP_TEST,
+    )
+
+
+def digest_model(model: nn.Module, settings: str) -> str:
+    """Return the SHA-256, in hexadecimal digits, of weights as loaded and of an input format.
+
+    It is the same on every device, and for every file that holds these weights.
+    """
+    digest = hashlib.sha256(f"faces 1\n{settings}\n".encode())
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def load_detector(
+    config_file: str,
+    weights: str,
+    class_number: int | None = None,
+    min_score: float = 0.5,
+    device: str | None = None,
+) -> Detectron2Faces:
+    """Build any detectron2 model of boxes and load its trained weights.
+
+    Args:
+        config_file: That it was trained with.
+        weights: Its checkpoint.
+        class_number: Of faces, from 0; needed where the model has several classes.
+        min_score: Faces below are passed over, 0..1.
+        device: As for `load_face_model`.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        KeyError: If the config has an unknown key.
+        ValueError: If the weights are of another model, or a number is out of range.
+    """
+    if not 0 <= min_score <= 1:
+        raise ValueError(f"--min-score is {min_score}; expected a score within 0..1")
+    if not Path(config_file).is_file():
+        raise FileNotFoundError(f"there is no config file {config_file}; check --detector-config")
+    _check_weights(weights, "--detector-weights")
+    # Its keys leave detectron2's alone, and a face detector may have a backbone of this project.
+    cfg = read_config(config_file, None, add_crop_reid_config)
+    _choose_device(cfg, device)
+    _check_class(cfg, class_number)
+    # Loaded below, so that a checkpoint of another model is an error and not a warning.
+    cfg.MODEL.WEIGHTS = ""
+    with _building(config_file):
+        predictor = DefaultPredictor(cfg)
+    WeightCopyCheckpointer(predictor.model).load_whole_model(weights)
+    return Detectron2Faces(predictor, min_score, class_number=class_number)
+
+
+@contextlib.contextmanager
+def _building(config_file: str) -> Iterator[None]:
+    """Turn detectron2's assertions on a config into a ValueError that names the file."""
+    try:
+        yield
+    except AssertionError as error:
+        raise ValueError(f"no model can be built from {config_file}: {error}") from error
+
+
+def _check_weights(weights: str, option: str) -> None:
+    if not Path(weights).is_file():
+        raise FileNotFoundError(f"there is no checkpoint {weights}; check {option}")
+
+
+def _choose_device(cfg: CfgNode, device: str | None) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device is cuda, but there is no GPU that PyTorch can use; use cpu")
+    if device is not None:
+        cfg.MODEL.DEVICE = device
+    use_available_device(cfg, is_training=False)
+
+
+def _check_class(cfg: CfgNode, class_number: int | None) -> None:
+    is_one_stage = cfg.MODEL.META_ARCHITECTURE in ONE_STAGE
+    node = cfg.MODEL.RETINANET if is_one_stage else cfg.MODEL.ROI_HEADS
+    count = node.NUM_CLASSES
+    if class_number is None and count > 1:
+        raise ValueError(
+            f"the detector tells {count} classes apart; say by --detector-class which of them, "
+            f"0..{count - 1}, is the face"
+        )
+    if class_number is not None and not 0 <= class_number < count:
+        raise ValueError(
+            f"--detector-class is {class_number}; the detector has classes 0..{count - 1}"
+        )
