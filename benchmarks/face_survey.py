@@ -43,7 +43,7 @@ OUTPUT = Path("output/face_survey")
 RESULTS = Path("benchmarks/results/face_survey")
 PICTURE = Path("docs/face_survey.png")
 NETWORKS = ("small", "medium", "large")
-IDENTITY_SHARES = (0.1, 0.4, 0.7, 1.0)
+IDENTITY_SHARES = (0.1, 0.4, 1.0)
 BREADTHS = (50, 100, 200, 400)
 TOTAL_IMAGES = 2000
 # Identities with fewer images than this are the tail.

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -110,15 +110,23 @@ def draw_market(processes: int) -> Path:
 
 
 def each_seed(
-    args: argparse.Namespace, train_row: Callable[[str, int, list[str]], dict]
+    args: argparse.Namespace,
+    train_row: Callable[[str, int, list[str]], dict],
+    first_seed_only: Collection[str] = (),
 ) -> list[Callable[[], dict]]:
     """Return the trainings of all rows, seed after seed.
 
     Args:
         args: of ``parse_rows``.
         train_row: takes row, seed and overrides.
+        first_seed_only: rows that have no other seeds.
     """
-    jobs = [(row, seed) for seed in args.seeds for row in args.rows]
+    jobs = [
+        (row, seed)
+        for seed in args.seeds
+        for row in args.rows
+        if seed == args.seeds[0] or row not in first_seed_only
+    ]
     return [partial(train_row, row, seed, args.overrides) for row, seed in jobs]
 
 
