@@ -35,7 +35,7 @@ from reid_heads.train_net import load_config
 CONFIGS = Path("configs/drawn_market/margins")
 OUTPUT = Path("output/margins")
 RESULTS = Path("benchmarks/results/margins")
-SCALES = (15, 30, 60)
+SCALES = (8, 15, 30)
 # Seed of the trainings that choose a scale, and of which identities they leave out.
 VALIDATION_SEED = 0
 VALIDATION_SHARE = 0.25

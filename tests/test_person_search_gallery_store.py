@@ -160,6 +160,23 @@ def test_an_engine_that_cannot_read_its_file_leaves_nothing_running(tmp_path):
     assert path.read_bytes()[200:] == b"\xff" * (len(whole) - 200)
 
 
+def test_an_engine_that_is_slow_to_listen_is_waited_for(tmp_path, monkeypatch):
+    """As on a busy machine; the client alone gives up after half a second."""
+    from milvus_lite import server
+
+    library = Path(server.BIN_PATH)
+    (tmp_path / "bin").mkdir()
+    slow = tmp_path / "bin" / "milvus"
+    slow.write_text(
+        f'#!/bin/sh\nsleep 1.5\nLD_LIBRARY_PATH={library} exec {library / "milvus"} "$@"\n'
+    )
+    slow.chmod(0o755)
+    monkeypatch.setenv("BIN_PATH", str(slow.parent))
+    engine = connect(tmp_path / "g.db")
+    assert engine.call("list_collections", "list") == []
+    disconnect(engine)
+
+
 def test_one_engine_serves_a_file_until_its_last_user_leaves(tmp_path, monkeypatch):
     path = tmp_path / "gallery.db"
     entries = make_entries(np.random.default_rng(0), 9)

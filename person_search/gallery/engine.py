@@ -254,7 +254,7 @@ def _open_file(client_class: Any, path: Path) -> Any:
         check_lock(path)
         wait_for_orphan(path)
     try:
-        client = client_class(uri=str(path), timeout=OPEN_TIMEOUT)
+        client = _start_engine(client_class, path)
         client.list_collections(timeout=OPEN_TIMEOUT)
     except (MilvusException, RuntimeError, OSError) as error:
         if str(path) in server_manager_instance._servers:
@@ -265,6 +265,26 @@ def _open_file(client_class: Any, path: Path) -> Any:
             "file is a gallery, or bring back a copy of it"
         ) from error
     return client
+
+
+def _start_engine(client_class: Any, path: Path) -> Any:
+    """Return a client of a file's engine, which on a busy machine takes its time to listen.
+
+    The client itself gives the engine half a second and then fails at the first refusal.
+    """
+    from milvus_lite.server_manager import server_manager_instance
+    from pymilvus.exceptions import MilvusException
+
+    deadline = time.monotonic() + OPEN_TIMEOUT
+    while True:
+        try:
+            return client_class(uri=str(path), timeout=OPEN_TIMEOUT)
+        except MilvusException:
+            server = server_manager_instance._servers.get(str(path))
+            has_ended = server is None or server._p is None or server._p.poll() is not None
+            if has_ended or time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 def check_lock(path: Path) -> None:
