@@ -3,9 +3,10 @@
     python benchmarks/loss_ensemble.py                      # every row, 3 seeds, two at a time
     python benchmarks/loss_ensemble.py --rows 3_sum 4_ensemble --seeds 1
 
-Draws the set first where it is missing. Started again, it resumes: finished runs are kept, an
-interrupted one continues from its last checkpoint. Writes a table and the numbers behind it, with
-the weights that the ensemble has learned, to benchmarks/results/loss_ensemble.*.
+The last row has the first seed only. Draws the set first where it is missing. Started again, it
+resumes: finished runs are kept, an interrupted one continues from its last checkpoint. Writes a
+table and the numbers behind it, with the weights that the ensemble has learned, to
+benchmarks/results/loss_ensemble.*.
 """
 
 from pathlib import Path

@@ -29,9 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_align(commands: Any) -> None:
     add = _add_command(commands, "align", "turn pictures of people into a folder of aligned faces")
-    add(
-        "--people", required=True, type=Path, metavar="FOLDER", help="with a folder for each person"
-    )
+    _add_people(add)
     add(
         "--output",
         required=True,
@@ -55,9 +53,7 @@ def _add_verify(commands: Any) -> None:
 
 def _add_enroll(commands: Any) -> None:
     add = _add_command(commands, "enroll", "remember people by their faces")
-    add(
-        "--people", required=True, type=Path, metavar="FOLDER", help="with a folder for each person"
-    )
+    _add_people(add)
     add(
         "--output",
         required=True,
@@ -85,6 +81,12 @@ def _add_command(commands: Any, name: str, text: str) -> Any:
         name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=PRIVACY
     )
     return command.add_argument
+
+
+def _add_people(add: Any) -> None:
+    add(
+        "--people", required=True, type=Path, metavar="FOLDER", help="with a folder for each person"
+    )
 
 
 def _add_model(add: Any) -> None:
