@@ -13,10 +13,10 @@ import time
 
 import cv2
 
-from person_search.synthetic.camera import spoil
-from person_search.synthetic.figure import paint_person
 from person_search.synthetic.palette import Stream, make_rng
-from person_search.synthetic.pose import sample_pose
+from person_search.synthetic.people.figure import paint_person
+from person_search.synthetic.people.pose import sample_pose
+from person_search.synthetic.places.camera import spoil
 from person_search.synthetic.world import World
 from person_search.synthetic.world_spec import PRESETS, WorldSpec
 

@@ -25,7 +25,7 @@ from training_runs import (
     train,
 )
 
-from reid_heads.data.market1501 import load_market1501
+from reid_heads.data.datasets.market1501 import load_market1501
 from reid_heads.evaluation.features import ReIDFeatures
 from reid_heads.evaluation.scoring import score_features
 

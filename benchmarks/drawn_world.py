@@ -21,11 +21,11 @@ from PIL import Image
 from tqdm import tqdm
 from training_runs import describe_machine, spread, train
 
+from person_search.config import load_config
 from person_search.data import SearchProtocol
 from person_search.data.builtin import get_datasets_root
 from person_search.evaluation.predictions import Predictions, load_predictions
 from person_search.evaluation.search import evaluate_search
-from person_search.train_net import load_config
 
 METRICS = ("mAP", "top1", "top5", "top10")
 

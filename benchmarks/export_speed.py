@@ -24,9 +24,10 @@ import numpy as np
 import onnxruntime
 import torch
 
-from person_search.export.exporter import TorchScriptRunner, export_searcher
-from person_search.gallery.onnx_network import OnnxNetwork
-from person_search.gallery.searcher import PersonSearcher, default_model
+from person_search.export.exporter import TorchScriptRunner, export_finder
+from person_search.inference.finder import PersonFinder, default_model
+from person_search.inference.onnx_network import OnnxNetwork
+from person_search.synthetic.sample_pictures import draw_sample_pictures
 from person_search.synthetic.world import World
 from person_search.synthetic.world_spec import PRESETS
 
@@ -47,13 +48,15 @@ query. Reading and resizing the picture are not in it.
 def measure(threads: int, repeats: int) -> dict:
     """Export, time all programs in turns, and return what was measured."""
     torch.set_num_threads(threads)
-    searcher = PersonSearcher.from_config(*default_model(), device="cpu")
-    network = searcher.network
+    finder = PersonFinder.from_config(*default_model(), device="cpu")
+    network = finder.network
     frames = [network.settings.prepare(image) for image in draw_frames()]
     with tempfile.TemporaryDirectory() as folder:
+        pictures = draw_sample_pictures()
+        onnx, torchscript = Path(folder) / "m.onnx", Path(folder) / "m.ts"
         exports = {
-            "onnxruntime": export_searcher(searcher, Path(folder) / "m.onnx"),
-            "TorchScript": export_searcher(searcher, Path(folder) / "m.ts", "torchscript"),
+            "onnxruntime": export_finder(finder, onnx, pictures=pictures),
+            "TorchScript": export_finder(finder, torchscript, "torchscript", pictures=pictures),
         }
         runners = {
             PYTORCH: network,

@@ -22,11 +22,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from training_runs import compare, describe_conditions, mean_minutes, parse_rows, spread, train
 
-from person_search.synthetic.face_spec import FACE_PRESETS
 from person_search.synthetic.face_writer import PAIRS_FILE, write_faces
+from person_search.synthetic.faces.spec import FACE_PRESETS
 from reid_heads.data.builtin import get_datasets_root
 from reid_heads.data.crop_lists import write_crop_list
-from reid_heads.data.face_folders import load_face_folder
+from reid_heads.data.datasets.face_folders import load_face_folder
 
 # Half of the people have fewer than ten images: the survey's long tail.
 SPEC = dataclasses.replace(

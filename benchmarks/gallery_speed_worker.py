@@ -22,10 +22,9 @@ from vector_store_worker import (
     read_resident,
 )
 
-from person_search.gallery.footage import Frame
+from person_search.footage.files import Frame
 from person_search.gallery.index import GalleryIndex
-from person_search.gallery.match import Match
-from person_search.gallery.people import People
+from person_search.people import Match, People
 
 FINGERPRINT = "0" * 64
 PEOPLE_PER_FRAME = 4
@@ -61,25 +60,25 @@ class Clock:
 
 def index(options: dict) -> dict:
     """Index frames end to end, and again; and what reading, model and store take alone."""
-    from person_search.gallery.indexing import index_footage
-    from person_search.gallery.searcher import PersonSearcher, default_model
+    from person_search.gallery.add_footage import index_footage
+    from person_search.inference.finder import PersonFinder, default_model
 
     files = sorted(Path(options["footage"]).glob("*.jpg"))[: options["frames"]]
     path = Path(options["work"]) / "footage.db"
     path.unlink(missing_ok=True)
-    searcher = PersonSearcher.from_config(*default_model())
-    searcher.find([str(file) for file in files[:4]])
+    finder = PersonFinder.from_config(*default_model())
+    finder.find([str(file) for file in files[:4]])
     model, store = Clock(), Clock()
     gallery = GalleryIndex.create(
-        path, fingerprint=searcher.fingerprint, embedding_dim=searcher.embedding_dim
+        path, fingerprint=finder.fingerprint, embedding_dim=finder.embedding_dim
     )
     with (
         gallery,
-        patch.object(PersonSearcher, "find", model.wrap(PersonSearcher.find)),
+        patch.object(PersonFinder, "find", model.wrap(PersonFinder.find)),
         patch.object(GalleryIndex, "put", store.wrap(GalleryIndex.put)),
     ):
-        report = index_footage(gallery, searcher, files, progress=False)
-        again = index_footage(gallery, searcher, files, progress=False)
+        report = index_footage(gallery, finder, files, progress=False)
+        again = index_footage(gallery, finder, files, progress=False)
         result = {
             "frames": report.frames_added,
             "people": report.people_added,
@@ -98,8 +97,8 @@ def index(options: dict) -> dict:
 
 def time_reading(files: list[Path]) -> float:
     """Return the seconds that hashing and decoding take where nobody waits for the model."""
-    from person_search.gallery.footage import FootageOptions, iterate_files
-    from person_search.gallery.read_ahead import ReadAhead
+    from person_search.footage.files import FootageOptions, iterate_files
+    from person_search.footage.read_ahead import ReadAhead
 
     begin = time.perf_counter()
     with ReadAhead(iterate_files(files, FootageOptions(), lambda frame: False)) as frames:

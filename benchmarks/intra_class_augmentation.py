@@ -25,7 +25,7 @@ from training_runs import (
 )
 
 from reid_heads.data.crop_lists import write_crop_list
-from reid_heads.data.market1501 import load_market1501
+from reid_heads.data.datasets.market1501 import load_market1501
 
 CONFIGS = Path("configs/drawn_market/intra_class")
 OUTPUT = Path("output/intra_class_augmentation")

@@ -21,10 +21,10 @@ import numpy as np
 from PIL import Image
 from training_runs import describe_machine, draw_market, run_quietly, spread, train, write_report
 
-from reid_heads.data.market1501 import load_market1501
-from reid_heads.inversion_report import measure_similarity
-from reid_heads.inversion_targets import REAL_CROPS, Network, choose_crops
-from reid_heads.train_net import load_config
+from reid_heads.config import load_config
+from reid_heads.data.datasets.market1501 import load_market1501
+from reid_heads.inversion.report import measure_similarity
+from reid_heads.inversion.targets import REAL_CROPS, Network, choose_crops
 
 CONFIG = "configs/drawn_market/bag_of_tricks.yaml"
 OUTPUT = Path("output/inversion")

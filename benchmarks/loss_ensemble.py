@@ -24,7 +24,7 @@ from training_runs import (
     train,
 )
 
-from reid_heads.train_net import load_config
+from reid_heads.config import load_config
 
 CONFIGS = Path("configs/drawn_market/ensemble")
 OUTPUT = Path("output/loss_ensemble")

@@ -28,9 +28,9 @@ from training_runs import (
     train_all,
 )
 
+from reid_heads.config import load_config
 from reid_heads.data.crop_lists import write_crop_list
-from reid_heads.data.market1501 import load_market1501
-from reid_heads.train_net import load_config
+from reid_heads.data.datasets.market1501 import load_market1501
 
 CONFIGS = Path("configs/drawn_market/margins")
 OUTPUT = Path("output/margins")

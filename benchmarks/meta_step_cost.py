@@ -28,8 +28,9 @@ from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer
 from detectron2.utils.events import EventStorage
 
-from reid_heads.meta_learning import MetaLearningTrainer
-from reid_heads.train_net import CropReIDTrainer, load_config
+from reid_heads.config import load_config
+from reid_heads.train_net import CropReIDTrainer
+from reid_heads.training.meta_learning import MetaLearningTrainer
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "meta_step_cost.json"

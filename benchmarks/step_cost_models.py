@@ -19,8 +19,9 @@ from detectron2.structures import Boxes, Instances
 from torch import nn
 
 import person_search.data  # noqa: F401  (registers the data sets)
+from person_search.config import load_config
 from person_search.data.mapper import PersonSearchMapper
-from person_search.train_net import PersonSearchTrainer, load_config
+from person_search.train_net import PersonSearchTrainer
 
 ROOT = Path(__file__).parents[1]
 # The demo's weights give 9.6 detections a frame of 6 people at the threshold of their config.

@@ -9,20 +9,19 @@ import numpy as np
 from PIL import Image
 
 from demo.inputs import Box, check_box
-from person_search.gallery.crops import embed_person, find_filling
-from person_search.gallery.images import (
+from person_search.footage.images import (
     ImageError,
     ImageSource,
     decode_image,
     read_bytes,
     read_image,
 )
-from person_search.gallery.match import Match
-from person_search.gallery.people import People
+from person_search.inference.crops import embed_person, find_filling
+from person_search.people import Match, People
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
-    from person_search.gallery.searcher import PersonSearcher
+    from person_search.inference.finder import PersonFinder
 
 MAX_SIDE = 4096
 """Longest side of a picture that the page keeps for a visitor, pixels: far above what the model
@@ -47,7 +46,7 @@ class Gallery:
 class Service:
     """The model and the galleries, shared by all visitors."""
 
-    searcher: "PersonSearcher"
+    finder: "PersonFinder"
     galleries: dict[str, Gallery]
     """By label, in the order shown; at least one."""
     examples: Sequence[Path] = ()
@@ -67,7 +66,7 @@ class Service:
     @property
     def threshold(self) -> float:
         """The similarity above which a match is probably right: calibrated where that was done."""
-        found = self.searcher.threshold
+        found = self.finder.threshold
         return NO_CALIBRATION if found is None else float(found)
 
 
@@ -161,20 +160,20 @@ def read_upload(file: str | Path) -> np.ndarray:
         Path(file).unlink(missing_ok=True)
 
 
-def find_people(searcher: "PersonSearcher", image: np.ndarray) -> People:
+def find_people(finder: "PersonFinder", image: np.ndarray) -> People:
     """Find the people of a picture, from left to right: what their numbers follow.
 
     Where somebody fills the picture, it is a crop of that one person: what else the detector sees
     in it, without room around it, are parts.
     """
-    people = find_filling(searcher, image)
+    people = find_filling(finder, image)
     if people is None:
-        (people,) = searcher.find([image])
+        (people,) = finder.find([image])
     order = np.argsort(people.boxes[:, ::2].sum(axis=1), kind="stable")
     return people.select(order)
 
 
-def choose_person(searcher: "PersonSearcher", query: Query, box: Box) -> Query:
+def choose_person(finder: "PersonFinder", query: Query, box: Box) -> Query:
     """Ask for the person in a box: one of those found, or anything else in the picture.
 
     Raises:
@@ -182,14 +181,14 @@ def choose_person(searcher: "PersonSearcher", query: Query, box: Box) -> Query:
     """
     number = query.number_of(box)
     if number is None:
-        embeddings = embed_person(searcher, query.image, box)[None]
+        embeddings = embed_person(finder, query.image, box)[None]
     else:
         embeddings = query.people.embeddings[number - 1 : number]
     return Query(query.image, query.people, tuple(box), embeddings)
 
 
 def choose_by_default(
-    searcher: "PersonSearcher",
+    finder: "PersonFinder",
     image: np.ndarray,
     person: int | None,
     box: Sequence[float] | None,
@@ -202,19 +201,19 @@ def choose_by_default(
     Raises:
         ValueError: the number or box does not fit, or several people were found.
     """
-    query = Query(image, find_people(searcher, image) if box is None else _nobody())
+    query = Query(image, find_people(finder, image) if box is None else _nobody())
     height, width = image.shape[:2]
     if box is not None:
-        return choose_person(searcher, query, check_box(box, width, height))
+        return choose_person(finder, query, check_box(box, width, height))
     count = len(query.people.boxes)
     if person is None and count == 0:
-        return choose_person(searcher, query, (0.0, 0.0, float(width), float(height)))
+        return choose_person(finder, query, (0.0, 0.0, float(width), float(height)))
     if person is None and count > 1:
         raise ValueError(
             f"found {count} people in the picture: give person, a number from 1 to {count} as "
             "find_people lists them, or box"
         )
-    return choose_person(searcher, query, box_of_number(query, 1 if person is None else person))
+    return choose_person(finder, query, box_of_number(query, 1 if person is None else person))
 
 
 def _nobody() -> People:
@@ -260,7 +259,7 @@ def search_gallery(
         since=settings.since,
         until=settings.until,
         one_per_frame=settings.one_per_frame,
-        fingerprint=service.searcher.fingerprint,
+        fingerprint=service.finder.fingerprint,
     )
     return Answer(matches, settings.threshold)
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from demo.actions import Gallery, Service
-from person_search.gallery.footage import BrokenFile, FootageOptions, list_footage
-from person_search.gallery.indexing import IndexReport, index_footage
+from person_search.footage.files import BrokenFile, FootageOptions, list_footage
+from person_search.gallery.add_footage import IndexReport, index_footage
 
 
 def keep_uploads(files: Sequence[str | Path], folder: Path) -> list[Path]:
@@ -68,7 +68,7 @@ def index_uploads(
         raise ValueError("no files given; choose images or a video first")
     kept = keep_uploads(files, gallery.footage)
     report = index_footage(
-        gallery.index, service.searcher, kept, options, progress=False, on_progress=on_progress
+        gallery.index, service.finder, kept, options, progress=False, on_progress=on_progress
     )
     # A sender knows the file's name, not the one under which it was kept.
     senders = {str(path): path.name.partition("-")[2] for path in kept}

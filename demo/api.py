@@ -16,10 +16,10 @@ from demo import actions, additions
 from demo.actions import Gallery, SearchSettings, Service
 from demo.pictures import show_match
 from demo.uploads import MODEL, uploaded_file
-from person_search.gallery.footage import FootageOptions
-from person_search.gallery.indexing import IndexReport
-from person_search.gallery.match import Match
-from person_search.gallery.times import format_time, parse_time
+from person_search.footage.files import FootageOptions
+from person_search.footage.times import format_time, parse_time
+from person_search.gallery.add_footage import IndexReport
+from person_search.people import Match
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryInfo
@@ -98,7 +98,7 @@ class _Endpoints:
     def find_people(self, image: str) -> dict[str, Any]:
         """Find the people of a picture: number, box (x1, y1, x2, y2) in pixels and score."""
         pixels = actions.read_upload(_given(image, "image"))
-        found = actions.find_people(self.service.searcher, pixels)
+        found = actions.find_people(self.service.finder, pixels)
         people = [
             {"number": i + 1, "box": _rounded(box), "score": round(float(score), 4)}
             for i, (box, score) in enumerate(zip(found.boxes, found.scores, strict=True))
@@ -131,7 +131,7 @@ class _Endpoints:
             threshold=service.threshold if threshold is None else float(threshold),
             one_per_frame=one_per_frame,
         )
-        query = actions.choose_by_default(service.searcher, pixels, person, box)
+        query = actions.choose_by_default(service.finder, pixels, person, box)
         answer = actions.search_gallery(
             service, service.gallery(gallery), query.embeddings, settings
         )

@@ -130,7 +130,7 @@ def _picture_steps(service: Service) -> tuple:
 
 def _match_step(service: Service) -> tuple:
     _html(markup.step(3, "Matches", "click one to see the whole frame"))
-    calibrated = service.searcher.threshold is not None
+    calibrated = service.finder.threshold is not None
     origin = "from the model's calibration" if calibrated else "not calibrated for this model"
     with gr.Row():
         threshold = gr.Slider(

@@ -11,8 +11,8 @@ import gradio as gr
 from demo import actions, additions, markup
 from demo.actions import Query, SearchSettings, Service
 from demo.inputs import parse_box
-from person_search.gallery.footage import FootageOptions
-from person_search.gallery.times import parse_time
+from person_search.footage.files import FootageOptions
+from person_search.footage.times import parse_time
 
 _serials = itertools.count()
 
@@ -66,7 +66,7 @@ class Handlers:
         return (*self._look_at(image), None)
 
     def _look_at(self, image: Any) -> tuple:
-        query = Query(image, actions.find_people(self.service.searcher, image))
+        query = Query(image, actions.find_people(self.service.finder, image))
         return query, markup.stage(query), markup.NO_SEARCH
 
     # Step 2.
@@ -76,7 +76,7 @@ class Handlers:
         """Search for one of the people found."""
         query = _needed(query)
         box = actions.box_of_number(query, int(event.number))
-        return self._ask(actions.choose_person(self.service.searcher, query, box), label, settings)
+        return self._ask(actions.choose_person(self.service.finder, query, box), label, settings)
 
     @told
     def draw(self, event: gr.EventData, query: Query | None, label: str, *settings: Any) -> tuple:
@@ -84,7 +84,7 @@ class Handlers:
         query = _needed(query)
         height, width = query.image.shape[:2]
         box = actions.check_box(event.box, width, height)
-        return self._ask(actions.choose_person(self.service.searcher, query, box), label, settings)
+        return self._ask(actions.choose_person(self.service.finder, query, box), label, settings)
 
     @told
     def type_box(self, query: Query | None, text: str, label: str, *settings: Any) -> tuple:
@@ -95,7 +95,7 @@ class Handlers:
         """
         query = _needed(query)
         height, width = query.image.shape[:2]
-        chosen = actions.choose_person(self.service.searcher, query, parse_box(text, width, height))
+        chosen = actions.choose_person(self.service.finder, query, parse_box(text, width, height))
         return (*self._ask(chosen, label, settings), markup.stage(chosen))
 
     # Step 3.

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from demo.actions import Answer, Query
 from demo.pictures import show_frame, show_match, show_person, show_whole
-from person_search.gallery.images import split_frame_name
-from person_search.gallery.indexing import IndexReport
-from person_search.gallery.match import Match
-from person_search.gallery.times import format_time
+from person_search.footage.frames import split_frame_name
+from person_search.footage.times import format_time
+from person_search.gallery.add_footage import IndexReport
+from person_search.people import Match
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryInfo

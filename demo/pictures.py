@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from demo.inputs import Box
-from person_search.gallery.drawing import MATCH_COLOR, crop_around
-from person_search.gallery.images import read_frame, split_frame_name
-from person_search.gallery.match import Match
+from person_search.drawing.rankings import MATCH_COLOR, crop_around
+from person_search.footage.frames import read_frame, split_frame_name
+from person_search.people import Match
 
 logger = logging.getLogger(__name__)
 

@@ -17,14 +17,16 @@ import numpy as np
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import inference_on_dataset
 
+from person_search.config import load_config
 from person_search.data import SearchProtocol, register_all
+from person_search.drawing.rankings import Ranking, draw_rankings
 from person_search.evaluation.predictions import Predictions, load_predictions
 from person_search.evaluation.search import QueryResult, search_each_query
-from person_search.gallery import Match, Ranking, draw_rankings
+from person_search.people import Match
 from person_search.synthetic.cuhk_writer import write_cuhk_sysu
 from person_search.synthetic.world_spec import PRESETS
-from person_search.train_net import PersonSearchTrainer, build_evaluator, load_config
-from reid_heads.checkpoint import WeightCopyCheckpointer
+from person_search.train_net import PersonSearchTrainer, build_evaluator
+from reid_heads.training.checkpoint import WeightCopyCheckpointer
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CONFIG = REPOSITORY / "configs/drawn_cuhk/slim_fpn.yaml"

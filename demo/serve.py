@@ -17,12 +17,12 @@ from demo.login import make_check, read_password
 from person_search.commands.model_arguments import (
     add_model_arguments,
     check_model_arguments,
-    load_searcher,
+    load_finder,
 )
 
 if TYPE_CHECKING:
     from demo.actions import Gallery
-    from person_search.gallery.searcher import PersonSearcher
+    from person_search.inference.finder import PersonFinder
 
 DRAWN = Path("output/app")
 DRAWN_FILE = "drawn-city.db"
@@ -74,13 +74,13 @@ def run(args: argparse.Namespace) -> int:
     from demo.app import build_app, launch_app
 
     print("loading the model", flush=True)
-    searcher = load_searcher(args)
+    finder = load_finder(args)
     uris, examples = args.gallery, []
     if uris is None:
-        uris, examples = [str(DRAWN / DRAWN_FILE)], prepare_drawn_gallery(DRAWN, searcher)
-    galleries = open_galleries(uris, searcher, args.footage)
+        uris, examples = [str(DRAWN / DRAWN_FILE)], prepare_drawn_gallery(DRAWN, finder)
+    galleries = open_galleries(uris, finder, args.footage)
     try:
-        app = build_app(Service(searcher, {g.label: g for g in galleries}, examples))
+        app = build_app(Service(finder, {g.label: g for g in galleries}, examples))
         url = launch_app(app, host=args.host, port=args.port, auth=auth, max_upload=args.max_upload)
         print(f"person search is ready: {url}  (Ctrl-C ends it)", flush=True)
         if not _is_local(args.host):
@@ -134,21 +134,21 @@ def _require_gradio() -> None:
         ) from error
 
 
-def prepare_drawn_gallery(root: Path, searcher: "PersonSearcher") -> list[Path]:
+def prepare_drawn_gallery(root: Path, finder: "PersonFinder") -> list[Path]:
     """Draw the world and index it, as far as that is not done; return the example pictures.
 
     Args:
         root: folder of the drawn frames and of `DRAWN_FILE`.
-        searcher: the model.
+        finder: the model.
 
     Raises:
         GalleryError: another model made the gallery.
         OSError: ``root`` holds something else or cannot be written.
     """
     from demo.start_gallery import draw_footage
-    from person_search.gallery.footage import FootageOptions
+    from person_search.footage.files import FootageOptions
+    from person_search.gallery.add_footage import index_footage
     from person_search.gallery.index import GalleryIndex
-    from person_search.gallery.indexing import index_footage
 
     print(f"preparing the drawn gallery in {root} (once)", flush=True)
     with tqdm(unit=" frames", desc="drawing") as bar:
@@ -160,22 +160,22 @@ def prepare_drawn_gallery(root: Path, searcher: "PersonSearcher") -> list[Path]:
         footage, examples = draw_footage(root / "drawn", on_progress=show)
     with GalleryIndex.open_or_create(
         str(root / DRAWN_FILE),
-        fingerprint=searcher.fingerprint,
-        embedding_dim=searcher.embedding_dim,
+        fingerprint=finder.fingerprint,
+        embedding_dim=finder.embedding_dim,
     ) as index:
         options = FootageOptions(camera_from="folder", time_from="exif")
-        index_footage(index, searcher, [footage], options)
+        index_footage(index, finder, [footage], options)
     return examples
 
 
 def open_galleries(
-    uris: Sequence[str], searcher: "PersonSearcher", footage: Path | None = None
+    uris: Sequence[str], finder: "PersonFinder", footage: Path | None = None
 ) -> list["Gallery"]:
     """Open every gallery of some stores; a store without one gets an empty "gallery".
 
     Args:
         uris: files ending in .db, or addresses of servers.
-        searcher: the model that new galleries belong to.
+        finder: the model that new galleries belong to.
         footage: folder that keeps what is added on the page; None for one beside each file.
 
     Raises:
@@ -193,8 +193,8 @@ def open_galleries(
                 index = GalleryIndex.open_or_create(
                     uri,
                     name,
-                    fingerprint=searcher.fingerprint,
-                    embedding_dim=searcher.embedding_dim,
+                    fingerprint=finder.fingerprint,
+                    embedding_dim=finder.embedding_dim,
                 )
                 place = footage / name if footage is not None else _beside(uri, name)
                 opened.append(Gallery(_label(uri, name, opened), index, place))

@@ -7,9 +7,9 @@ from PIL import Image
 
 from demo import search_drawn_gallery
 from person_search.cli import main as person_search
-from person_search.synthetic.face_sheet import face_sheet
-from person_search.synthetic.face_spec import FACE_PRESETS
-from person_search.synthetic.face_world import FaceWorld
+from person_search.synthetic.faces.sheet import face_sheet
+from person_search.synthetic.faces.spec import FACE_PRESETS
+from person_search.synthetic.faces.world import FaceWorld
 from person_search.synthetic.modality_sheet import modality_sheet, modality_world, style_sheet
 from person_search.synthetic.presets import ALL_PRESETS
 

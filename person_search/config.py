@@ -3,6 +3,7 @@
 from detectron2.config import CfgNode
 
 from reid_heads.config import add_crop_backbone_config, add_reid_head_config
+from reid_heads.config_file import read_config
 
 
 def add_person_search_config(cfg: CfgNode) -> None:
@@ -122,3 +123,8 @@ def _add_test_keys(cfg: CfgNode) -> None:
     context.ENABLED = False
     context.K1 = 10
     context.K2 = 3
+
+
+def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode:
+    """Read a config of person search; see ``read_config``."""
+    return read_config(config_file, overrides, add_person_search_config)

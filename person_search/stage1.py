@@ -12,9 +12,11 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 
 from person_search.transfer import check_same_input
-from reid_heads import train_net as crop_train_net
+from reid_heads.config import load_config
 from reid_heads.data.loaders import iterations_per_epoch, load_train_crops
-from reid_heads.solver import set_epochs
+from reid_heads.data.own_data import register_own_data
+from reid_heads.train_net import CropReIDTrainer
+from reid_heads.training.solver import set_epochs
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ def stage1_weights(cfg: CfgNode, args: argparse.Namespace) -> str:
         os.makedirs(stage1_cfg.OUTPUT_DIR, exist_ok=True)
         with open(os.path.join(stage1_cfg.OUTPUT_DIR, "config.yaml"), "w") as file:
             file.write(stage1_cfg.dump())
-    crop_train_net.CropReIDTrainer.run(stage1_cfg, args)
+    CropReIDTrainer.run(stage1_cfg, args)
     comm.synchronize()
     # Stage 2 begins as it does from a given checkpoint.
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + comm.get_rank())
@@ -71,12 +73,12 @@ def load_stage1_config(cfg: CfgNode, config_file: str) -> CfgNode:
     stl = cfg.MODEL.PERSON_SEARCH.STL
     beside = os.path.join(os.path.dirname(config_file), stl.CONFIG_FILE)
     name = beside if os.path.isfile(beside) else stl.CONFIG_FILE
-    stage1_cfg = crop_train_net.load_config(name, list(stl.OPTS))
+    stage1_cfg = load_config(name, list(stl.OPTS))
     stage1_cfg.SEED = cfg.SEED
     stage1_cfg.MODEL.DEVICE = cfg.MODEL.DEVICE
     stage1_cfg.OUTPUT_DIR = os.path.join(cfg.OUTPUT_DIR, "stage1")
     stage1_cfg.DATASETS.TRAIN = (*stage1_cfg.DATASETS.TRAIN, *stl.EXTRA_DATASETS)
-    crop_train_net.register_own_data(stage1_cfg)
+    register_own_data(stage1_cfg)
     crops = load_train_crops(stage1_cfg)
     stage1_cfg.MODEL.REID_HEAD.NUM_IDENTITIES = max(crop["person_id"] for crop in crops) + 1
     if stage1_cfg.SOLVER.REID.EPOCHS:
@@ -104,7 +106,7 @@ def _read_network(config_file: str) -> CfgNode:
     Nothing else is read: keys that were renamed since then must not make a checkpoint unusable.
     """
     written = CfgNode.load_yaml_with_base(config_file)
-    network = crop_train_net.load_config("")
+    network = load_config("")
     for name in ("BACKBONE", "RESNETS", "CROP_REID"):
         known = network.MODEL[name]
         for key, value in written.get("MODEL", {}).get(name, {}).items():

@@ -11,14 +11,14 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog, get_detection_dataset_dicts
 
 import person_search.modeling  # noqa: F401  (registers the models)
-from person_search.config import add_person_search_config
-from person_search.data import register_coco_person
+from person_search.config import load_config
 from person_search.data.loaders import build_test_loader, build_train_loader
+from person_search.data.own_data import register_own_data
 from person_search.evaluation import PersonSearchEvaluator
 from person_search.stage1 import stage1_weights
 from person_search.transfer import transfer_weights
-from reid_heads.launch import parse_and_launch, read_config, set_up_output, use_available_device
-from reid_heads.trainer import ResumableTrainer
+from reid_heads.training.launch import parse_and_launch, set_up_output, use_available_device
+from reid_heads.training.trainer import ResumableTrainer
 
 
 class PersonSearchTrainer(ResumableTrainer):
@@ -91,26 +91,6 @@ def _build_protocols(search: CfgNode, metadata) -> dict:
     if search.MULTI_VIEW:
         protocols["search_multi_view"] = partial(metadata.load_protocol, multi_view=True)
     return protocols
-
-
-def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode:
-    """Read a config of person search; see ``read_config``."""
-    return read_config(config_file, overrides, add_person_search_config)
-
-
-def register_own_data(cfg: CfgNode) -> None:
-    """Register the data sets that ``cfg.DATASETS.COCO_PERSON`` lists.
-
-    Raises:
-        ValueError: if an entry is not (name, JSON file, image folder, split).
-    """
-    for entry in cfg.DATASETS.COCO_PERSON:
-        if isinstance(entry, str) or len(entry) != 4:
-            raise ValueError(
-                f"DATASETS.COCO_PERSON has {entry!r}; expected (name, JSON file, image folder, "
-                "'train' or 'test')"
-            )
-        register_coco_person(*entry)
 
 
 def setup(args) -> CfgNode:

@@ -8,7 +8,7 @@ takes. ``person_search.train_net`` trains both stages in one go.
 
 from person_search.stage1 import stage1_weights
 from person_search.train_net import setup
-from reid_heads.launch import parse_and_launch
+from reid_heads.training.launch import parse_and_launch
 
 
 def main(args) -> str:

@@ -2,7 +2,8 @@
 
 from detectron2.config import CfgNode
 
-from reid_heads.loss_config import add_loss_keys
+from reid_heads.config_file import read_config
+from reid_heads.losses.config import add_loss_keys
 
 
 def add_reid_head_config(cfg: CfgNode) -> None:
@@ -200,3 +201,8 @@ def _add_test_keys(cfg: CfgNode) -> None:
     # multi-shot ones.
     node.GALLERY_TRIALS = 10
     node.MULTI_SHOTS = 10
+
+
+def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode:
+    """Read a config of crop ReID; see ``read_config``."""
+    return read_config(config_file, overrides, add_crop_reid_config)

@@ -10,14 +10,14 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 from detectron2.modeling.backbone import Backbone
 from torch import Tensor, nn
 
-import reid_heads.backbone
-import reid_heads.slim_resnet  # noqa: F401  (both register backbones)
+import reid_heads.backbones.resnet
+import reid_heads.backbones.slim_resnet  # noqa: F401  (both register backbones)
 from reid_heads.augmentation.style_jitter import add_style_jitter
+from reid_heads.backbones.two_stream import TwoStreamBackbone
 from reid_heads.heads import build_reid_head
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.labels import VISIBLE
 from reid_heads.losses import ReIDLosses
-from reid_heads.two_stream import TwoStreamBackbone
 
 
 @META_ARCH_REGISTRY.register()

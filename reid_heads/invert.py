@@ -18,10 +18,11 @@ from PIL import Image
 from torch import Tensor
 
 from reid_heads.atomic_file import atomic_file, save_json
-from reid_heads.inversion import InversionSettings, Objective, classify_as, invert, resemble
-from reid_heads.inversion_report import Pixels, draw_grid, format_report, measure_similarity
-from reid_heads.inversion_targets import Network, Targets, embedding_targets, identity_targets
-from reid_heads.train_net import load_config, register_own_data
+from reid_heads.config import load_config
+from reid_heads.data.own_data import register_own_data
+from reid_heads.inversion.images import InversionSettings, Objective, classify_as, invert, resemble
+from reid_heads.inversion.report import Pixels, draw_grid, format_report, measure_similarity
+from reid_heads.inversion.targets import Network, Targets, embedding_targets, identity_targets
 
 GRID_CROPS = 3
 WITH_PRIOR, WITHOUT_PRIOR = "inverted", "inverted without BatchNorm statistics"

@@ -11,19 +11,20 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
 from reid_heads.atomic_file import atomic_file, save_json
-from reid_heads.checkpoint import WeightCopyCheckpointer
+from reid_heads.config import load_config
 from reid_heads.data.crop_lists import write_crop_list
 from reid_heads.data.label_noise import read_wrong_labels
 from reid_heads.data.loaders import build_scan_loader, check_num_identities, load_train_crops
-from reid_heads.launch import use_available_device
-from reid_heads.purification import (
+from reid_heads.data.own_data import register_own_data
+from reid_heads.training.checkpoint import WeightCopyCheckpointer
+from reid_heads.training.launch import use_available_device
+from reid_heads.training.purification import (
     HISTOGRAM_DEGREES,
     Purification,
     find_classifier,
     measure_cosines,
     purify,
 )
-from reid_heads.train_net import load_config, register_own_data
 
 _LISTED_IDENTITIES = 20
 """Of the identities that lose most, in the report for reading; the JSON file has all."""

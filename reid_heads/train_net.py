@@ -15,8 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 import reid_heads.crop_reid  # noqa: F401  (registers the model)
-from reid_heads.config import add_crop_reid_config
-from reid_heads.data import register_own_crops, register_own_faces
+from reid_heads.config import load_config
 from reid_heads.data.builtin import check_people_are_new
 from reid_heads.data.loaders import (
     build_scan_loader,
@@ -25,15 +24,16 @@ from reid_heads.data.loaders import (
     iterations_per_epoch,
     load_train_crops,
 )
+from reid_heads.data.own_data import register_own_data
 from reid_heads.evaluation.evaluator import ReIDEvaluator
 from reid_heads.evaluation.image_evaluator import MAIN_METRICS, ImageEvaluator
-from reid_heads.hooks import UpdateIntraClass
-from reid_heads.launch import parse_and_launch, read_config, set_up_output, use_available_device
 from reid_heads.losses.intra_class import IntraClassAugmentedLoss
-from reid_heads.meta_learning import MetaLearningTrainer, check_meta_learning
-from reid_heads.solver import build_lr_scheduler, build_optimizer, set_epochs
-from reid_heads.trainer import ResumableTrainer
-from reid_heads.trial_runs import (
+from reid_heads.training.hooks import UpdateIntraClass
+from reid_heads.training.launch import parse_and_launch, set_up_output, use_available_device
+from reid_heads.training.meta_learning import MetaLearningTrainer, check_meta_learning
+from reid_heads.training.solver import build_lr_scheduler, build_optimizer, set_epochs
+from reid_heads.training.trainer import ResumableTrainer
+from reid_heads.training.trial_runs import (
     average_trials,
     check_trials,
     fill_in,
@@ -184,32 +184,6 @@ def _describe(dataset_name: str) -> str:
     except FileNotFoundError:
         # A model may be evaluated where its training set is not at hand.
         return dataset_name
-
-
-def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode:
-    """Read a config of crop ReID; see ``read_config``."""
-    return read_config(config_file, overrides, add_crop_reid_config)
-
-
-def register_own_data(cfg: CfgNode) -> None:
-    """Register the data sets that ``cfg.DATASETS.CROPS`` and ``cfg.DATASETS.FACES`` list.
-
-    Raises:
-        ValueError: if an entry is not (name, folder or CSV, split), or (name, folder, use).
-    """
-    for entry in cfg.DATASETS.CROPS:
-        if isinstance(entry, str) or len(entry) != 3:
-            raise ValueError(
-                f"DATASETS.CROPS has {entry!r}; expected (name, folder or CSV, 'train' or 'test')"
-            )
-        register_own_crops(*entry)
-    for entry in cfg.DATASETS.FACES:
-        if isinstance(entry, str) or len(entry) != 3:
-            raise ValueError(
-                f"DATASETS.FACES has {entry!r}; expected (name, folder, 'train', 'recall' or the "
-                "path of a pair list)"
-            )
-        register_own_faces(*entry)
 
 
 def setup(args) -> CfgNode:

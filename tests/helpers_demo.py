@@ -1,8 +1,8 @@
-"""A searcher that sees colours instead of people: quick, and right by construction."""
+"""A finder that sees colours instead of people: quick, and right by construction."""
 
 import numpy as np
 
-from person_search.gallery.people import People
+from person_search.people import People
 
 COLORS = {
     "red": (220, 20, 30),
@@ -17,7 +17,7 @@ BACKGROUND = 128
 EMBEDDING_DIM = 3
 
 
-class ColorSearcher:
+class ColorFinder:
     """Finds the coloured rectangles of pictures on grey; the embedding is the mean colour."""
 
     fingerprint = FINGERPRINT

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from person_search.gallery.footage import Frame
-from person_search.gallery.people import People
+from person_search.footage.files import Frame
+from person_search.people import People
 
 FINGERPRINT = "ab" * 32
 DIM = 16

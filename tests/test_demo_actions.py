@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers_demo import FINGERPRINT, ColorSearcher, draw_colors
+from helpers_demo import FINGERPRINT, ColorFinder, draw_colors
 from PIL import Image
 
 from demo import actions, additions, markup, pictures
 from demo.actions import Answer, Gallery, Query, SearchSettings, Service
 from demo.inputs import check_box, parse_box
-from person_search.gallery.footage import FootageOptions
-from person_search.gallery.images import ImageError
-from person_search.gallery.indexing import IndexReport
-from person_search.gallery.match import Match
+from person_search.footage.files import FootageOptions
+from person_search.footage.images import ImageError
+from person_search.gallery.add_footage import IndexReport
+from person_search.people import Match
 
 
 class MemoryIndex:
@@ -49,12 +49,12 @@ class MemoryIndex:
 @pytest.fixture
 def service(tmp_path):
     gallery = Gallery("toy", MemoryIndex(), tmp_path / "kept")
-    return Service(ColorSearcher(), {"toy": gallery})
+    return Service(ColorFinder(), {"toy": gallery})
 
 
 def make_query(names=("red", "green", "blue")):
     image = draw_colors(names)
-    return Query(image, actions.find_people(ColorSearcher(), image))
+    return Query(image, actions.find_people(ColorFinder(), image))
 
 
 def test_people_are_numbered_from_left_to_right():
@@ -66,12 +66,12 @@ def test_people_are_numbered_from_left_to_right():
 
 
 def test_a_found_person_keeps_the_found_embedding_and_another_box_is_embedded():
-    query, searcher = make_query(), ColorSearcher()
-    found = actions.choose_person(searcher, query, actions.box_of_number(query, 2))
+    query, finder = make_query(), ColorFinder()
+    found = actions.choose_person(finder, query, actions.box_of_number(query, 2))
     assert (found.embeddings == query.people.embeddings[1:2]).all()
     assert found.number_of(found.box) == 2
     x1, y1, x2, y2 = actions.box_of_number(query, 3)
-    drawn = actions.choose_person(searcher, query, (x1 + 2, y1 + 2, x2 - 2, y2 - 2))
+    drawn = actions.choose_person(finder, query, (x1 + 2, y1 + 2, x2 - 2, y2 - 2))
     assert drawn.number_of(drawn.box) is None
     assert drawn.embeddings[0] @ query.people.embeddings[2] > 0.999
 
@@ -87,18 +87,18 @@ def test_a_found_person_keeps_the_found_embedding_and_another_box_is_embedded():
 def test_who_is_meant_without_a_click(names, person, box, expected):
     query = make_query(names)
     given = None if box is None else query.people.boxes[0].tolist()
-    chosen = actions.choose_by_default(ColorSearcher(), query.image, person, given)
+    chosen = actions.choose_by_default(ColorFinder(), query.image, person, given)
     assert chosen.embeddings[0] @ query.people.embeddings[expected] > 0.999
 
 
 def test_a_crop_without_people_is_searched_whole():
     crop = np.full((80, 40, 3), (90, 150, 120), np.uint8)
-    chosen = actions.choose_by_default(ColorSearcher(), crop, None, None)
+    chosen = actions.choose_by_default(ColorFinder(), crop, None, None)
     assert chosen.box == (0.0, 0.0, 40.0, 80.0)
 
 
 def test_the_person_who_fills_a_picture_is_looked_for_with_room():
-    class NeedsRoom(ColorSearcher):
+    class NeedsRoom(ColorFinder):
         """Sees nobody who touches the border, as detectors often do."""
 
         def _find(self, image):
@@ -119,7 +119,7 @@ def test_the_person_who_fills_a_picture_is_looked_for_with_room():
 def test_several_people_need_a_choice():
     image = draw_colors(["red", "blue"])
     with pytest.raises(ValueError, match=r"found 2 people.*a number from 1 to 2"):
-        actions.choose_by_default(ColorSearcher(), image, None, None)
+        actions.choose_by_default(ColorFinder(), image, None, None)
 
 
 @pytest.mark.parametrize("text", ["10, 20, 40, 90", "(10 20 40 90)", "[40,90; 10 20]"])
@@ -193,7 +193,7 @@ def test_searches_that_make_no_sense(service, settings, message):
 
 def test_a_model_without_calibration_starts_at_a_half(service):
     assert service.threshold == 0.95
-    service.searcher.threshold = None
+    service.finder.threshold = None
     assert service.threshold == actions.NO_CALIBRATION
 
 
@@ -248,7 +248,7 @@ def test_a_confirmed_match_joins_the_query(service, tmp_path):
     file = save_upload(tmp_path / "up", "a.png", ["green", "blue"])
     additions.index_uploads(service, gallery, [file], FootageOptions())
     query = make_query(["red"])
-    query = actions.choose_person(service.searcher, query, actions.box_of_number(query, 1))
+    query = actions.choose_person(service.finder, query, actions.box_of_number(query, 1))
     (match, *_) = gallery.index.search(query.embeddings * [[0, 1, 0]] + [[0, 0.1, 0]], top=1)
     more = actions.with_match(gallery, query, match)
     assert more.embeddings.shape == (2, 3)

@@ -9,7 +9,7 @@ import cv2
 import httpx
 import numpy as np
 import pytest
-from helpers_demo import COLORS, EMBEDDING_DIM, FINGERPRINT, ColorSearcher, draw_colors
+from helpers_demo import COLORS, EMBEDDING_DIM, FINGERPRINT, ColorFinder, draw_colors
 from PIL import Image
 
 pytest.importorskip("gradio", reason="needs the extra demo")
@@ -21,7 +21,7 @@ from demo.actions import Gallery, Service
 from demo.additions import index_uploads
 from demo.app import build_app, launch_app, upload_folder
 from demo.login import make_check
-from person_search.gallery.footage import FootageOptions
+from person_search.footage.files import FootageOptions
 from person_search.gallery.index import GalleryIndex
 
 FRAMES = {
@@ -53,7 +53,7 @@ def served(tmp_path_factory):
                 Gallery("town", town, folder / "town"),
                 Gallery("empty", second, folder / "second"),
             ]
-            service = Service(ColorSearcher(), {g.label: g for g in galleries})
+            service = Service(ColorFinder(), {g.label: g for g in galleries})
             for camera, colors in FRAMES.items():
                 file = save(folder / "up", f"{camera}.png", colors)
                 options = FootageOptions(camera=camera)

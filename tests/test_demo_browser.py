@@ -17,10 +17,10 @@ from demo.actions import Gallery, Service
 from demo.app import build_app, launch_app
 from demo.login import make_check
 from demo.start_gallery import draw_footage
-from person_search.gallery.footage import FootageOptions
+from person_search.footage.files import FootageOptions
+from person_search.gallery.add_footage import index_footage
 from person_search.gallery.index import GalleryIndex
-from person_search.gallery.indexing import index_footage
-from person_search.gallery.searcher import PersonSearcher, default_model
+from person_search.inference.finder import PersonFinder, default_model
 from person_search.synthetic.world import World
 from person_search.synthetic.world_spec import PRESETS
 
@@ -41,16 +41,16 @@ def served(tmp_path_factory):
     """Serve a drawn gallery; yields (address, footage, examples, service)."""
     root = tmp_path_factory.mktemp("page")
     footage, examples = draw_footage(root / "drawn", NUM_FRAMES, num_examples=2)
-    searcher = PersonSearcher.from_config(*default_model(), device="cpu")
-    made = {"fingerprint": searcher.fingerprint, "embedding_dim": searcher.embedding_dim}
+    finder = PersonFinder.from_config(*default_model(), device="cpu")
+    made = {"fingerprint": finder.fingerprint, "embedding_dim": finder.embedding_dim}
     with (
         pytest.MonkeyPatch.context() as patch,
         GalleryIndex.create(root / "g.db", **made) as index,
     ):
         patch.setenv("GRADIO_TEMP_DIR", str(root))
         options = FootageOptions(camera_from="folder", time_from="exif")
-        index_footage(index, searcher, [footage], options, progress=False)
-        service = Service(searcher, {"city": Gallery("city", index, root / "kept")}, examples)
+        index_footage(index, finder, [footage], options, progress=False)
+        service = Service(finder, {"city": Gallery("city", index, root / "kept")}, examples)
         app = build_app(service)
         url = launch_app(app, port=None)
         yield url, footage, examples, service

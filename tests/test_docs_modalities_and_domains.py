@@ -6,8 +6,8 @@ from pathlib import Path
 from detectron2.config import CfgNode
 
 from person_search.synthetic.presets import ALL_PRESETS
+from reid_heads.config import load_config
 from reid_heads.data.catalog import CROP_DATASETS
-from reid_heads.train_net import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = (ROOT / "docs/modalities_and_domains.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from detectron2.utils.events import EventStorage
 
-from reid_heads.checkpoint import WeightCopyCheckpointer
+from reid_heads.training.checkpoint import WeightCopyCheckpointer
 
 BOX_HEAD_PREFIX = "roi_heads.box_head."
 IDENTITY_BRANCH_PREFIX = "roi_heads.identity_branch."

@@ -12,10 +12,10 @@ from PIL import Image
 from person_search.cli import main
 from person_search.commands import index as index_command
 from person_search.commands import search as search_command
-from person_search.commands.model_arguments import load_searcher
+from person_search.commands.model_arguments import load_finder
 from person_search.data.cuhk_sysu import load_cuhk_sysu_protocol
-from person_search.gallery.drawing import MATCH_COLOR, QUERY_COLOR
-from person_search.gallery.people_drawing import PERSON_COLOR
+from person_search.drawing.people import PERSON_COLOR
+from person_search.drawing.rankings import MATCH_COLOR, QUERY_COLOR
 from person_search.synthetic.cuhk_writer import write_cuhk_sysu
 from person_search.synthetic.world_spec import PRESETS
 
@@ -35,14 +35,14 @@ def world(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shipped_model():
     """The shipped model, loaded once for all commands of this file."""
-    return load_searcher(Namespace(config_file=None, weights=None, export=None, device="cpu"))
+    return load_finder(Namespace(config_file=None, weights=None, export=None, device="cpu"))
 
 
 @pytest.fixture
 def run(monkeypatch, shipped_model, capsys):
     """Run a command in this process; return its status, output and messages."""
     for module in (index_command, search_command):
-        monkeypatch.setattr(module, "load_searcher", lambda *_: shipped_model)
+        monkeypatch.setattr(module, "load_finder", lambda *_: shipped_model)
 
     def call(*arguments):
         capsys.readouterr()

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from person_search.commands.query import (
+from person_search.inference.queries import (
     ChosenQuery,
     OpenQuery,
     QueryText,
     choose_person,
     parse_query,
 )
-from person_search.gallery.people import People
+from person_search.people import People
 
 WIDTH, HEIGHT = 200, 100
 # In no particular order from left to right; row 1 has the highest score.
@@ -17,7 +17,7 @@ BOXES = np.float32([[150, 10, 180, 90], [10, 10, 40, 90], [80, 20, 100, 80]])
 SCORES = np.float32([0.7, 0.9, 0.8])
 
 
-class FakeSearcher:
+class FakeFinder:
     """Finds people in fixed places; an embedding tells which box it was made of."""
 
     embedding_dim = 4
@@ -79,7 +79,7 @@ def test_queries_without_sense_are_refused(text):
         parse_query(text)
 
 
-class FindsWithRoom(FakeSearcher):
+class FindsWithRoom(FakeFinder):
     """Finds one person, in a box of the picture's pixels, but only where that has room."""
 
     def __init__(self, box, size):
@@ -116,58 +116,58 @@ def test_who_fills_less_of_a_wide_picture_is_not_meant(picture, box):
 
 
 def test_a_box_is_taken_as_it_is(picture):
-    searcher = FakeSearcher()
-    chosen = choose_person(searcher, QueryText(picture(), box=(11, 9, 41, 91)))
+    finder = FakeFinder()
+    chosen = choose_person(finder, QueryText(picture(), box=(11, 9, 41, 91)))
     assert isinstance(chosen, ChosenQuery)
-    assert chosen.box == (11, 9, 41, 91) and searcher.asked == [(11, 9, 41, 91)]
+    assert chosen.box == (11, 9, 41, 91) and finder.asked == [(11, 9, 41, 91)]
     assert chosen.beside.shape == (0, 4)
 
 
 def test_numbers_count_from_left_to_right(picture):
     for number, row in ((1, 1), (2, 2), (3, 0)):
-        chosen = choose_person(FakeSearcher(), QueryText(picture(), person=number))
+        chosen = choose_person(FakeFinder(), QueryText(picture(), person=number))
         assert chosen.box == tuple(BOXES[row].tolist())
         assert chosen.embedding.tolist() == np.eye(4)[row].tolist()
 
 
 def test_a_number_that_nobody_has_is_refused(picture):
     with pytest.raises(ValueError, match=r"no person 4 in .*3 found"):
-        choose_person(FakeSearcher(), QueryText(picture(), person=4))
+        choose_person(FakeFinder(), QueryText(picture(), person=4))
 
 
 def test_several_people_must_be_chosen_from(picture):
-    found = choose_person(FakeSearcher(), QueryText(picture()))
+    found = choose_person(FakeFinder(), QueryText(picture()))
     assert isinstance(found, OpenQuery)
     assert found.people.boxes[:, 0].tolist() == [10, 80, 150] and found.size == (WIDTH, HEIGHT)
 
 
 def test_a_crop_is_meant_whole_and_looked_at_with_room(picture):
     """The room is three times the height: 390 x 693 pixels about 60 x 130."""
-    searcher = FakeSearcher([], [])
-    chosen = choose_person(searcher, QueryText(picture((60, 130))))
+    finder = FakeFinder([], [])
+    chosen = choose_person(finder, QueryText(picture((60, 130))))
     assert chosen.box == (0, 0, 60, 130)
-    assert searcher.asked == [(316, 130, 376, 260)]
+    assert finder.asked == [(316, 130, 376, 260)]
 
 
 def test_nobody_to_choose_from_is_said(picture):
     with pytest.raises(ValueError, match=r"nobody was found.*200 x 100.*x1,y1,x2,y2"):
-        choose_person(FakeSearcher([], []), QueryText(picture()))
+        choose_person(FakeFinder([], []), QueryText(picture()))
 
 
 def test_the_people_beside_a_box_are_those_it_does_not_show(picture):
     """By falling score, without the person asked for, who is found in about the same place."""
     query = QueryText(picture(), box=(78, 18, 101, 82))
-    chosen = choose_person(FakeSearcher(), query, want_context=True)
+    chosen = choose_person(FakeFinder(), query, want_context=True)
     assert chosen.beside.tolist() == np.eye(4)[[1, 0]].tolist()
 
 
 def test_the_people_beside_a_number_are_the_others(picture):
     query = QueryText(picture(), person=1)
-    assert choose_person(FakeSearcher(), query).beside.shape == (0, 4)
-    chosen = choose_person(FakeSearcher(), query, want_context=True)
+    assert choose_person(FakeFinder(), query).beside.shape == (0, 4)
+    chosen = choose_person(FakeFinder(), query, want_context=True)
     assert chosen.beside.tolist() == np.eye(4)[[2, 0]].tolist()
 
 
 def test_a_missing_picture_is_an_error_that_says_how_to_write_a_query():
     with pytest.raises(FileNotFoundError, match=r"no picture a\.jpg:1,2,3; expected IMG"):
-        choose_person(FakeSearcher(), parse_query("a.jpg:1,2,3"))
+        choose_person(FakeFinder(), parse_query("a.jpg:1,2,3"))

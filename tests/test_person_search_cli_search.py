@@ -11,10 +11,9 @@ from PIL import Image
 from person_search.cli import main
 from person_search.commands import search as command
 from person_search.commands.output import SearchAnswer, answer_to_json, format_answer
-from person_search.commands.query import ChosenQuery, absolute_name
-from person_search.gallery.match import Match
-from person_search.gallery.people import People
-from person_search.gallery.times import parse_time
+from person_search.footage.times import parse_time
+from person_search.inference.queries import ChosenQuery, absolute_name
+from person_search.people import Match, People
 
 MATCH = Match("/a/1.jpg", (1.0, 2.0, 30.0, 40.0), 0.9, 0.75, "north", 60.0, "id_0")
 
@@ -93,7 +92,7 @@ class FakeIndex:
         pass
 
 
-class FakeSearcher:
+class FakeFinder:
     """Sees two people, at the left and at the right."""
 
     fingerprint, embedding_dim, threshold = "f" * 64, 2, 0.5
@@ -111,7 +110,7 @@ def index(monkeypatch, tmp_path):
     fake = FakeIndex()
     opened = SimpleNamespace(open=lambda uri, name: fake)
     monkeypatch.setattr("person_search.gallery.index.GalleryIndex", opened)
-    monkeypatch.setattr(command, "load_searcher", lambda args: FakeSearcher())
+    monkeypatch.setattr(command, "load_finder", lambda args: FakeFinder())
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (200, 100)).save("street.png")
     return fake

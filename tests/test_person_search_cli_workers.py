@@ -7,9 +7,9 @@ from test_person_search_cli_store import start_store  # noqa: F401  (a fixture)
 
 from person_search.cli import main
 from person_search.commands.workers import Workers, sum_reports
-from person_search.gallery.footage import BrokenFile
+from person_search.footage.files import BrokenFile
+from person_search.gallery.add_footage import IndexReport
 from person_search.gallery.index import GalleryIndex
-from person_search.gallery.indexing import IndexReport
 from person_search.synthetic.cuhk_writer import write_cuhk_sysu
 from person_search.synthetic.world_spec import PRESETS
 

@@ -11,14 +11,15 @@ import torch
 
 from person_search.cli import main
 from person_search.export import comparison, exporter
-from person_search.export.exporter import TorchScriptRunner, export_searcher
+from person_search.export.exporter import TorchScriptRunner, export_finder
 from person_search.export.graph import SearchGraph, example_inputs
-from person_search.gallery import onnx_network
-from person_search.gallery.export_info import KEY, ExportInfo
-from person_search.gallery.onnx_network import OnnxNetwork
-from person_search.gallery.people import People
-from person_search.gallery.searcher import PersonSearcher, default_model
-from person_search.gallery.threshold_file import Calibration, threshold_path
+from person_search.inference import onnx_network
+from person_search.inference.export_info import KEY, ExportInfo
+from person_search.inference.finder import PersonFinder, default_model
+from person_search.inference.onnx_network import OnnxNetwork
+from person_search.inference.threshold_file import Calibration, threshold_path
+from person_search.people import People
+from person_search.synthetic.sample_pictures import draw_sample_pictures
 from person_search.synthetic.world import World
 from person_search.synthetic.world_spec import PRESETS
 
@@ -26,20 +27,24 @@ NOBODY = np.full((150, 260, 3), 128, np.uint8)
 
 
 @pytest.fixture(scope="module")
-def searcher():
+def finder():
     """The shipped model, which finds drawn people."""
-    return PersonSearcher.from_config(*default_model(), device="cpu")
+    return PersonFinder.from_config(*default_model(), device="cpu")
 
 
 @pytest.fixture(scope="module")
-def onnx_export(searcher, tmp_path_factory):
-    return export_searcher(searcher, tmp_path_factory.mktemp("onnx") / "folder" / "model.onnx")
+def onnx_export(finder, tmp_path_factory):
+    return export_finder(
+        finder,
+        tmp_path_factory.mktemp("onnx") / "folder" / "model.onnx",
+        pictures=draw_sample_pictures(),
+    )
 
 
 @pytest.fixture(scope="module")
-def torchscript_export(searcher, tmp_path_factory):
+def torchscript_export(finder, tmp_path_factory):
     path = tmp_path_factory.mktemp("torchscript") / "model.ts"
-    return export_searcher(searcher, path, "torchscript")
+    return export_finder(finder, path, "torchscript", pictures=draw_sample_pictures())
 
 
 @pytest.fixture(scope="module")
@@ -71,44 +76,44 @@ def assert_same_people(expected, actual):
     assert actual.boxes.dtype == actual.embeddings.dtype == np.float32
 
 
-def test_the_onnx_file_finds_the_same_people(searcher, onnx_export, pictures):
+def test_the_onnx_file_finds_the_same_people(finder, onnx_export, pictures):
     """It was traced at one size, and runs at four others."""
-    loaded = PersonSearcher.from_export(onnx_export.path, threads=1)
-    expected, actual = searcher.find(pictures), loaded.find(pictures)
+    loaded = PersonFinder.from_export(onnx_export.path, threads=1)
+    expected, actual = finder.find(pictures), loaded.find(pictures)
     for pair in zip(expected, actual, strict=True):
         assert_same_people(*pair)
     assert [len(people) > 0 for people in expected] == [True, True, True, False]
-    sizes = {searcher.network.settings.prepare(picture).shape for picture in pictures}
+    sizes = {finder.network.settings.prepare(picture).shape for picture in pictures}
     assert len(sizes) == 3 and (*example_inputs()[0].shape[1:], 3) not in sizes
 
 
-def test_the_onnx_file_embeds_given_boxes(searcher, onnx_export, pictures):
-    loaded = PersonSearcher.from_export(onnx_export.path, threads=1)
+def test_the_onnx_file_embeds_given_boxes(finder, onnx_export, pictures):
+    loaded = PersonFinder.from_export(onnx_export.path, threads=1)
     for picture in pictures:
         height, width = picture.shape[:2]
         for boxes in (
             [[-20, -5, width / 2, height + 9]],
             [[3, 4, 30, 90], [0, 0, width, height], [50.5, 7.25, 70, 60.75]],
         ):
-            expected, actual = searcher.embed(picture, boxes), loaded.embed(picture, boxes)
-            assert actual.shape == (len(boxes), searcher.embedding_dim)
+            expected, actual = finder.embed(picture, boxes), loaded.embed(picture, boxes)
+            assert actual.shape == (len(boxes), finder.embedding_dim)
             np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4)
-        assert loaded.embed(picture, []).shape == (0, searcher.embedding_dim)
-    prepared = searcher.network.settings.prepare(pictures[0])
+        assert loaded.embed(picture, []).shape == (0, finder.embedding_dim)
+    prepared = finder.network.settings.prepare(pictures[0])
     (nobody,) = loaded.network.run([prepared], [np.zeros((0, 4), np.float32)])
-    assert nobody.embeddings.shape == (0, searcher.embedding_dim) and len(nobody) == 0
+    assert nobody.embeddings.shape == (0, finder.embedding_dim) and len(nobody) == 0
 
 
-def test_both_outputs_come_from_one_run(searcher, onnx_export, pictures):
+def test_both_outputs_come_from_one_run(finder, onnx_export, pictures):
     """As another program may use the file, without asking for a part of the graph."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(onnx_export.path))
-    image = searcher.network.settings.prepare(pictures[0])
+    image = finder.network.settings.prepare(pictures[0])
     boxes = np.array([[10, 20, 60, 150]], np.float32)
     outputs = session.run(None, {"image": image.transpose(2, 0, 1), "given_boxes": boxes})
-    assert_same_people(searcher.network.run([image])[0], People(*outputs[:3]))
-    (known,) = searcher.network.run([image], [boxes])
+    assert_same_people(finder.network.run([image])[0], People(*outputs[:3]))
+    (known,) = finder.network.run([image], [boxes])
     np.testing.assert_allclose(outputs[3], known.embeddings, rtol=0, atol=1e-4)
     shapes = {x.name: x.shape for x in (*session.get_inputs(), *session.get_outputs())}
     assert shapes == {
@@ -116,8 +121,8 @@ def test_both_outputs_come_from_one_run(searcher, onnx_export, pictures):
         "given_boxes": ["given", 4],
         "boxes": ["people", 4],
         "scores": ["people"],
-        "embeddings": ["people", searcher.embedding_dim],
-        "given_embeddings": ["given", searcher.embedding_dim],
+        "embeddings": ["people", finder.embedding_dim],
+        "given_embeddings": ["given", finder.embedding_dim],
     }
 
 
@@ -142,13 +147,13 @@ def test_what_a_condition_reads_inside_is_kept():
     assert {"any", "weight", "image", "other"} <= onnx_network._names_read(node)
 
 
-def test_the_torchscript_file_does_the_same(searcher, torchscript_export, pictures):
+def test_the_torchscript_file_does_the_same(finder, torchscript_export, pictures):
     runner = TorchScriptRunner(torchscript_export.path.read_bytes())
     for picture in pictures:
-        image = searcher.network.settings.prepare(picture)
-        assert_same_people(searcher.network.run([image])[0], runner.run([image])[0])
+        image = finder.network.settings.prepare(picture)
+        assert_same_people(finder.network.run([image])[0], runner.run([image])[0])
         boxes = np.array([[5, 5, 60, 120]], np.float32)
-        expected, actual = searcher.network.run([image], [boxes]), runner.run([image], [boxes])
+        expected, actual = finder.network.run([image], [boxes]), runner.run([image], [boxes])
         assert_same_people(expected[0], actual[0])
     extra = {f"{KEY}.json": ""}
     torch.jit.load(str(torchscript_export.path), _extra_files=extra)
@@ -167,8 +172,8 @@ def run_alone(program, path):
 
 def test_the_onnx_file_runs_without_pytorch_and_detectron2(onnx_export):
     program = (
-        "import sys, numpy; from person_search.gallery.searcher import PersonSearcher;"
-        "s = PersonSearcher.from_export(sys.argv[1], threads=1);"
+        "import sys, numpy; from person_search.inference.finder import PersonFinder;"
+        "s = PersonFinder.from_export(sys.argv[1], threads=1);"
         "print(len(s.find([numpy.zeros((90, 160, 3), numpy.uint8)])));"
         "print({'torch', 'detectron2', 'LabGym'} & set(sys.modules) or 'none')"
     )
@@ -186,13 +191,13 @@ def test_the_torchscript_file_runs_without_this_code(torchscript_export):
     assert run_alone(program, torchscript_export.path) == ["3", "none"]
 
 
-def test_the_file_says_which_model_it_is(searcher, onnx_export):
-    loaded = PersonSearcher.from_export(onnx_export.path, threads=1)
-    assert loaded.fingerprint == searcher.fingerprint
-    assert loaded.embedding_dim == searcher.embedding_dim
-    assert loaded.threshold == searcher.threshold
-    assert loaded.min_score == searcher.min_score
-    assert loaded.network.settings == searcher.network.settings
+def test_the_file_says_which_model_it_is(finder, onnx_export):
+    loaded = PersonFinder.from_export(onnx_export.path, threads=1)
+    assert loaded.fingerprint == finder.fingerprint
+    assert loaded.embedding_dim == finder.embedding_dim
+    assert loaded.threshold == finder.threshold
+    assert loaded.min_score == finder.min_score
+    assert loaded.network.settings == finder.network.settings
     description = json.loads(onnx.load(onnx_export.path).metadata_props[0].value)
     assert description["version"] == 1 and "not normalised" in description["input"]
 
@@ -200,12 +205,12 @@ def test_the_file_says_which_model_it_is(searcher, onnx_export):
 def test_a_calibration_beside_the_file_goes_before_the_one_inside(onnx_export, tmp_path):
     text = json.dumps({**json.loads(onnx_export.info.to_json()), "threshold": 0.25})
     path = write_with_description(onnx_export, tmp_path / "m.onnx", text)
-    assert PersonSearcher.from_export(path, threads=1).threshold == 0.25
+    assert PersonFinder.from_export(path, threads=1).threshold == 0.25
     known = {"false_alarm_rate": 0.1, "miss_rate": 0.1, "num_queries": 5, "gallery_size": 9}
     for fingerprint, expected in ((onnx_export.info.fingerprint, 0.5), ("f" * 64, 0.25)):
         calibration = Calibration(threshold=0.5, dataset="drawn", fingerprint=fingerprint, **known)
         calibration.save(threshold_path(path))
-        assert PersonSearcher.from_export(path, threads=1).threshold == expected
+        assert PersonFinder.from_export(path, threads=1).threshold == expected
 
 
 def test_a_file_that_does_not_describe_itself_is_refused(onnx_export, tmp_path):
@@ -233,7 +238,7 @@ def test_a_file_that_does_not_describe_itself_is_refused(onnx_export, tmp_path):
         if text is None:
             path = write_with_description(onnx_export, tmp_path / "m.onnx", None)
             with pytest.raises(ValueError, match=expected):
-                PersonSearcher.from_export(path)
+                PersonFinder.from_export(path)
         with pytest.raises(ValueError, match=expected):
             ExportInfo.from_json(text, "m.onnx")
     later = json.dumps({**good, "something": "new"})
@@ -242,27 +247,27 @@ def test_a_file_that_does_not_describe_itself_is_refused(onnx_export, tmp_path):
 
 def test_what_is_no_onnx_file_is_refused(torchscript_export, onnx_export, tmp_path):
     with pytest.raises(FileNotFoundError, match="person-search export"):
-        PersonSearcher.from_export(tmp_path / "none.onnx")
+        PersonFinder.from_export(tmp_path / "none.onnx")
     (tmp_path / "empty.onnx").touch()
     (tmp_path / "half.onnx").write_bytes(onnx_export.path.read_bytes()[:100_000])
     for path in (torchscript_export.path, tmp_path / "empty.onnx", tmp_path / "half.onnx"):
         with pytest.raises(ValueError, match=f"{path.name} is no ONNX model"):
-            PersonSearcher.from_export(path)
+            PersonFinder.from_export(path)
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
-def test_a_missing_package_is_named(missing, searcher, onnx_export, tmp_path, monkeypatch):
+def test_a_missing_package_is_named(missing, finder, onnx_export, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ModuleNotFoundError, match=r"person-search\[export\]") as caught:
-        export_searcher(searcher, tmp_path / "m.onnx")
+        export_finder(finder, tmp_path / "m.onnx", pictures=[NOBODY])
     assert caught.value.name == missing
     with pytest.raises(ModuleNotFoundError, match=r"person-search\[export\]") as caught:
-        PersonSearcher.from_export(onnx_export.path)
+        PersonFinder.from_export(onnx_export.path)
     assert caught.value.name == missing
 
 
 def test_an_export_that_does_something_else_is_not_written(
-    searcher, onnx_export, tmp_path, monkeypatch
+    finder, onnx_export, tmp_path, monkeypatch
 ):
     """The old file stays, and so does nothing else."""
 
@@ -276,17 +281,21 @@ def test_an_export_that_does_something_else_is_not_written(
     path = tmp_path / "model.onnx"
     path.write_text("the old one")
     with pytest.raises(ValueError, match=r"does not do what the model does .* boxes 1\.0e-01 px"):
-        export_searcher(searcher, path)
+        export_finder(finder, path, pictures=draw_sample_pictures())
     assert path.read_text() == "the old one" and list(tmp_path.iterdir()) == [path]
 
 
-def test_bad_requests_are_refused(searcher, onnx_export, tmp_path):
+def test_bad_requests_are_refused(finder, onnx_export, tmp_path):
+    with pytest.raises(ValueError, match="no picture to compare on"):
+        export_finder(finder, tmp_path / "m.onnx", pictures=[])
     with pytest.raises(IsADirectoryError, match="is a folder"):
-        export_searcher(searcher, tmp_path)
+        export_finder(finder, tmp_path, pictures=[NOBODY])
     with pytest.raises(ValueError, match="expected one of onnx, torchscript"):
-        export_searcher(searcher, tmp_path / "m.onnx", "tensorflow")
+        export_finder(finder, tmp_path / "m.onnx", "tensorflow", pictures=[NOBODY])
     with pytest.raises(ValueError, match="OnnxNetwork"):
-        export_searcher(PersonSearcher.from_export(onnx_export.path), tmp_path / "m.onnx")
+        export_finder(
+            PersonFinder.from_export(onnx_export.path), tmp_path / "m.onnx", pictures=[NOBODY]
+        )
 
 
 def make_people(scores, seed=0):
@@ -306,21 +315,21 @@ class Fixed:
         return [self.people if boxes is None else make_people([1] * len(boxes[0]), seed=1)]
 
 
-def compare_fixed(searcher, expected, actual):
+def compare_fixed(finder, expected, actual):
     return comparison.compare(
-        Fixed(expected), Fixed(actual), searcher.network.settings, [NOBODY, NOBODY]
+        Fixed(expected), Fixed(actual), finder.network.settings, [NOBODY, NOBODY]
     )
 
 
-def test_the_comparison_counts_and_takes_the_largest(searcher):
+def test_the_comparison_counts_and_takes_the_largest(finder):
     people = make_people([0.9, 0.8, 0.8])
     swapped = people.select(np.array([0, 2, 1]))
-    same = compare_fixed(searcher, people, swapped)
+    same = compare_fixed(finder, people, swapped)
     assert same == comparison.Differences(2, 6, 6, 0.0, 0.0, 0.0)
     comparison.check(same)
     moved = People(swapped.boxes + 0.01, swapped.scores - 0.25, swapped.embeddings)
     moved.embeddings[1, 1] = 0.5
-    different = compare_fixed(searcher, people, moved)
+    different = compare_fixed(finder, people, moved)
     assert different.boxes == pytest.approx(0.01, abs=1e-4)
     assert (different.scores, different.embeddings) == (0.25, 0.5)
     for broken in (different, comparison.Differences(1, 1, 1, 0.0, 0.0, float("nan"))):
@@ -329,14 +338,14 @@ def test_the_comparison_counts_and_takes_the_largest(searcher):
 
 
 @pytest.mark.parametrize("rows", [[0, 1], [0, 1, 1], []])
-def test_the_comparison_refuses_other_people(searcher, rows):
+def test_the_comparison_refuses_other_people(finder, rows):
     people = make_people([0.9, 0.8, 0.7])
     with pytest.raises(ValueError, match=f"{len(rows)} instead of 3 people in picture 1"):
-        compare_fixed(searcher, people, people.select(np.array(rows, int)))
+        compare_fixed(finder, people, people.select(np.array(rows, int)))
 
 
-def test_the_comparison_has_people_and_nobody(searcher):
-    found = searcher.find(comparison.make_pictures())
+def test_the_comparison_has_people_and_nobody(finder):
+    found = finder.find(draw_sample_pictures())
     assert [len(people) > 0 for people in found] == [True, True, False]
 
 
@@ -352,7 +361,7 @@ def test_the_command_exports_and_compares(onnx_export, tmp_path, capsys):
     text = capsys.readouterr().out
     assert f"wrote {output}" in text and onnx_export.info.fingerprint[:12] in text
     assert "3 pictures" in text and "largest differences" in text
-    loaded = PersonSearcher.from_export(output, threads=1)
+    loaded = PersonFinder.from_export(output, threads=1)
     assert loaded.fingerprint == onnx_export.info.fingerprint
 
 

@@ -10,15 +10,16 @@ from detectron2.layers import FrozenBatchNorm2d
 from detectron2.modeling import build_model
 from torch import nn
 
+from person_search.config import load_config
 from person_search.export import exporter, formats
 from person_search.export.comparison import check, compare
-from person_search.export.exporter import FORMATS, export_searcher
+from person_search.export.exporter import FORMATS, export_finder
 from person_search.export.formats import to_onnx
 from person_search.export.graph import SearchGraph
-from person_search.gallery.onnx_network import OnnxNetwork
-from person_search.gallery.searcher import PersonSearcher
-from person_search.gallery.torch_network import TorchNetwork
-from person_search.train_net import load_config
+from person_search.inference.finder import PersonFinder
+from person_search.inference.onnx_network import OnnxNetwork
+from person_search.inference.torch_network import TorchNetwork
+from person_search.synthetic.sample_pictures import draw_sample_pictures
 
 NORM_AWARE = {"MODEL__REID_HEAD__NAME": "NormAwareHead"}
 # Head, levels and body of the repository's methods.
@@ -39,8 +40,8 @@ SIZES = [(96, 160), (83, 61), (130, 75)]
 
 
 @pytest.fixture
-def make_searcher(tiny_cfg):
-    """A searcher with an untrained model, which finds people everywhere."""
+def make_finder(tiny_cfg):
+    """A finder with an untrained model, which finds people everywhere."""
 
     def make(kind="fpn", **overrides):
         cfg = tiny_cfg(kind, INPUT__MIN_SIZE_TEST=0, **overrides)
@@ -48,7 +49,7 @@ def make_searcher(tiny_cfg):
         model = build_model(cfg)
         if kind == "c4":
             calm(model)
-        return PersonSearcher(TorchNetwork(cfg, model, device="cpu"), min_score=0.0)
+        return PersonFinder(TorchNetwork(cfg, model, device="cpu"), min_score=0.0)
 
     return make
 
@@ -82,12 +83,14 @@ def slow_but(quick, *names):
     ("method", "format"),
     slow_but({("seqnet", "onnx"), ("stl", "onnx"), ("nae", "torchscript")}, METHODS, FORMATS),
 )
-def test_a_method_can_be_exported(method, format, make_searcher, tmp_path):
-    searcher = make_searcher(**METHODS[method])
-    export = export_searcher(searcher, tmp_path / "model", format, scenes())
+def test_a_method_can_be_exported(method, format, make_finder, tmp_path):
+    finder = make_finder(**METHODS[method])
+    export = export_finder(
+        finder, tmp_path / "model", format, pictures=[*draw_sample_pictures(), *scenes()]
+    )
     assert export.differences.people > 20
     assert export.differences.given == 3 * export.differences.pictures == 18
-    assert not any(part.training for part in searcher.network.model.modules())
+    assert not any(part.training for part in finder.network.model.modules())
 
 
 FEW = {
@@ -100,12 +103,12 @@ FEW = {
     ("method", "few"),
     slow_but({("seqnet", "nobody")}, ["oim", "seqnet", "nae"], FEW),
 )
-def test_few_people_are_no_special_case(method, few, make_searcher):
+def test_few_people_are_no_special_case(method, few, make_finder):
     overrides, count = FEW[few]
-    searcher = make_searcher(**METHODS[method], **overrides)
-    network = searcher.network
+    finder = make_finder(**METHODS[method], **overrides)
+    network = finder.network
     for write, load in FORMATS.values():
-        runner = load(write(SearchGraph(network.model), describe(searcher)))
+        runner = load(write(SearchGraph(network.model), describe(finder)))
         for scene in scenes():
             assert [len(people) for people in runner.run([scene])] == [count]
         differences = compare(network, runner, network.settings, scenes())
@@ -113,39 +116,37 @@ def test_few_people_are_no_special_case(method, few, make_searcher):
         check(differences)
 
 
-def test_a_model_that_finds_nobody_while_it_is_traced_finds_people_later(
-    make_searcher, monkeypatch
-):
+def test_a_model_that_finds_nobody_while_it_is_traced_finds_people_later(make_finder, monkeypatch):
     """No branch for "no boxes" is recorded."""
-    searcher = make_searcher()
-    predictor = searcher.network.model.roi_heads.box_predictor
+    finder = make_finder()
+    predictor = finder.network.model.roi_heads.box_predictor
     # The picture of the trace is all black; so is its class: background.
     original = formats.example_inputs
     monkeypatch.setattr(formats, "example_inputs", lambda: (original()[0] * 0, original()[1][:0]))
     black = np.zeros((150, 203, 3), np.uint8)
-    scores = searcher.network.run([black])[0].scores
+    scores = finder.network.run([black])[0].scores
     predictor.test_score_thresh = float(scores.max()) + 1e-3
-    assert len(searcher.network.run([black])[0]) == 0
+    assert len(finder.network.run([black])[0]) == 0
     for write, load in FORMATS.values():
-        runner = load(write(SearchGraph(searcher.network.model), describe(searcher)))
-        differences = compare(searcher.network, runner, searcher.network.settings, scenes())
+        runner = load(write(SearchGraph(finder.network.model), describe(finder)))
+        differences = compare(finder.network, runner, finder.network.settings, scenes())
         assert differences.people > 0
         check(differences)
 
 
-def test_norm_aware_scores_order_the_people(make_searcher):
+def test_norm_aware_scores_order_the_people(make_finder):
     """Also where two of them are equal: the detector's order decides."""
-    searcher = make_searcher(**METHODS["nae"])
-    searcher.network.model.roi_heads.identity_branch.head.rescale.weight.data.zero_()
-    runner = OnnxNetwork(to_onnx(SearchGraph(searcher.network.model), describe(searcher)))
+    finder = make_finder(**METHODS["nae"])
+    finder.network.model.roi_heads.identity_branch.head.rescale.weight.data.zero_()
+    runner = OnnxNetwork(to_onnx(SearchGraph(finder.network.model), describe(finder)))
     for scene in scenes():
-        (expected,), (actual,) = searcher.network.run([scene]), runner.run([scene])
+        (expected,), (actual,) = finder.network.run([scene]), runner.run([scene])
         assert len(set(actual.scores.tolist())) == 1
         np.testing.assert_allclose(actual.boxes, expected.boxes, rtol=0, atol=0.05)
 
 
-def describe(searcher):
-    network, settings = searcher.network, searcher.network.settings
+def describe(finder):
+    network, settings = finder.network, finder.network.settings
     return exporter.ExportInfo(
         fingerprint=network.fingerprint,
         embedding_dim=network.embedding_dim,
@@ -156,27 +157,26 @@ def describe(searcher):
     )
 
 
-def test_a_head_that_onnx_does_not_know_is_refused(make_searcher):
-    searcher = make_searcher()
+def test_a_head_that_onnx_does_not_know_is_refused(make_finder):
+    finder = make_finder()
 
     class Unknown(nn.Module):
         def forward(self, features):
             return torch.special.bessel_j0(features)
 
-    branch = searcher.network.model.roi_heads.identity_branch
+    branch = finder.network.model.roi_heads.identity_branch
     branch.body = nn.Sequential(branch.body, Unknown())
     with pytest.raises(
         ValueError, match=r"PersonSearchROIHeads cannot be written as ONNX: .*bessel"
     ):
-        to_onnx(SearchGraph(searcher.network.model), describe(searcher))
+        to_onnx(SearchGraph(finder.network.model), describe(finder))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", list(FORMATS))
 @pytest.mark.parametrize("name", ["oim_r50", "stl_r50", "nae_r50", "seqnet_r50"])
-def test_a_full_size_model_can_be_exported(name, format, tmp_path, monkeypatch):
+def test_a_full_size_model_can_be_exported(name, format, tmp_path):
     """Of ResNet-50 with random weights; smaller pictures than it is made for."""
-    monkeypatch.setattr(exporter, "make_pictures", list)
     cfg = load_config(
         str(CONFIGS / "cuhk_sysu" / f"{name}.yaml"),
         [
@@ -190,7 +190,7 @@ def test_a_full_size_model_can_be_exported(name, format, tmp_path, monkeypatch):
     torch.manual_seed(1)
     model = build_model(cfg)
     calm(model)
-    searcher = PersonSearcher(TorchNetwork(cfg, model, device="cpu"))
+    finder = PersonFinder(TorchNetwork(cfg, model, device="cpu"))
     pictures = [draw_scene([1, 2, 3], size)[0] for size in ((190, 333), (240, 160))]
-    export = export_searcher(searcher, tmp_path / "model", format, pictures)
+    export = export_finder(finder, tmp_path / "model", format, pictures=pictures)
     assert export.differences.people > 0 and export.size > 100e6

@@ -18,11 +18,11 @@ from helpers_gallery import (
 
 pytest.importorskip("pymilvus")
 
-from person_search.gallery import searching
+from person_search.gallery import nearest as searching
 from person_search.gallery import store as stores
 from person_search.gallery.engine import Engine
 from person_search.gallery.index import GalleryError, GalleryIndex, list_galleries
-from person_search.gallery.people import People
+from person_search.people import People
 
 MODEL = {"fingerprint": FINGERPRINT, "embedding_dim": DIM}
 

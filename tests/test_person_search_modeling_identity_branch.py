@@ -10,7 +10,7 @@ from person_search.modeling.identity_branch import (
     build_identity_body,
     own_stages,
 )
-from reid_heads.slim_resnet import build_slim_resnet
+from reid_heads.backbones.slim_resnet import build_slim_resnet
 
 SHAPES = {"p2": ShapeSpec(channels=16, stride=4), "p3": ShapeSpec(channels=16, stride=8)}
 BRANCH = "MODEL__PERSON_SEARCH__IDENTITY_BRANCH__"

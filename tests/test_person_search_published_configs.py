@@ -5,7 +5,7 @@ import torch
 from conftest import CONFIGS, root_config
 from detectron2.modeling import build_model
 
-from person_search.train_net import load_config
+from person_search.config import load_config
 
 YAMLS = [p for p in sorted(CONFIGS.rglob("*.yaml")) if root_config(p) == "Base-PersonSearch"]
 IMAGENET_RGB = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])

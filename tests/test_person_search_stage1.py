@@ -7,8 +7,9 @@ from detectron2.engine import default_argument_parser
 from PIL import Image
 
 from person_search import train_stage1
+from person_search.config import load_config
 from person_search.stage1 import load_stage1_config
-from person_search.train_net import load_config, main
+from person_search.train_net import main
 
 PIDS = [[0, 1], [2, 3], [], [1, 2], [0, 3]]
 STAGE1 = """

@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
-from person_search.synthetic import command
-from person_search.synthetic.face_identity import make_face, resemble, sample_face
-from person_search.synthetic.face_sheet import face_sheet, write_face_preview
-from person_search.synthetic.face_spec import FACE_PRESETS, FaceSpec
-from person_search.synthetic.face_view import FaceView, five_points, sample_shot
-from person_search.synthetic.face_world import FaceWorld, draw_face, person_name, plan_faces
+from person_search.commands import draw as command
 from person_search.synthetic.face_writer import pair_lines, write_faces
+from person_search.synthetic.faces.identity import make_face, resemble, sample_face
+from person_search.synthetic.faces.sheet import face_sheet, write_face_preview
+from person_search.synthetic.faces.spec import FACE_PRESETS, FaceSpec
+from person_search.synthetic.faces.view import FaceView, five_points, sample_shot
+from person_search.synthetic.faces.world import FaceWorld, draw_face, person_name, plan_faces
 from person_search.synthetic.palette import Stream, make_rng
-from reid_heads.data.face_folders import load_face_folder, load_paired_faces
+from reid_heads.data.datasets.face_folders import load_face_folder, load_paired_faces
 from reid_heads.face_pairs import read_pairs
 from reid_heads.faces.alignment import TEMPLATE
 

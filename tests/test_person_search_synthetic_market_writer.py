@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from person_search.synthetic import command, market_writer
+from person_search.commands import draw as command
+from person_search.synthetic import market_writer
 from person_search.synthetic.contact_sheet import crop_sheet
-from person_search.synthetic.identity import sample_identity
 from person_search.synthetic.market_attributes import FIELDS, market_attributes
 from person_search.synthetic.market_crops import (
     DISTRACTOR,
@@ -34,9 +34,10 @@ from person_search.synthetic.market_writer import (
 )
 from person_search.synthetic.output_folder import spec_record
 from person_search.synthetic.palette import Stream, make_rng
+from person_search.synthetic.people.identity import sample_identity
 from person_search.synthetic.world import UNLABELLED, World
 from person_search.synthetic.world_spec import PRESETS, MarketSpec
-from reid_heads.data.market1501 import load_market1501
+from reid_heads.data.datasets.market1501 import load_market1501
 
 TINY = PRESETS["tiny-market"]
 NAME = re.compile(r"(-1|\d{4})_c(\d)s(\d+)_(\d{6})_(\d{2})\.jpg")

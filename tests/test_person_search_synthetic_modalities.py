@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from person_search.synthetic import command, modality_shots, sysu_writer
+from person_search.commands import draw as command
+from person_search.synthetic import modality_shots, sysu_writer
 from person_search.synthetic.canvas import Light
 from person_search.synthetic.contact_sheet import write_preview
-from person_search.synthetic.figure import paint_person
-from person_search.synthetic.identity import sample_identity
 from person_search.synthetic.infrared import far_infrared, near_infrared
 from person_search.synthetic.modality_sheet import modality_sheet, modality_world
 from person_search.synthetic.modality_spec import RegdbSpec, SysuSpec
@@ -25,7 +24,9 @@ from person_search.synthetic.modality_world import (
     plan_sysu,
 )
 from person_search.synthetic.palette import Stream, make_rng
-from person_search.synthetic.pose import sample_pose
+from person_search.synthetic.people.figure import paint_person
+from person_search.synthetic.people.identity import sample_identity
+from person_search.synthetic.people.pose import sample_pose
 from person_search.synthetic.presets import ALL_PRESETS
 from person_search.synthetic.regdb_writer import halves, write_regdb
 from person_search.synthetic.sysu_writer import split_numbers, write_sysu_mm01

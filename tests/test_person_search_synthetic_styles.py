@@ -7,14 +7,15 @@ import cv2
 import numpy as np
 import pytest
 
-from person_search.synthetic import command
-from person_search.synthetic.identity import sample_identity
+from person_search.commands import draw as command
 from person_search.synthetic.market_crops import cut_crops
 from person_search.synthetic.market_plan import market_world
 from person_search.synthetic.market_writer import write_market1501
 from person_search.synthetic.modality_sheet import style_sheet
 from person_search.synthetic.output_folder import spec_record
 from person_search.synthetic.palette import SKIN, Stream, make_rng
+from person_search.synthetic.people.identity import sample_identity
+from person_search.synthetic.people.wardrobe import WARDROBES, make_dressed, sample_dressed, tone
 from person_search.synthetic.presets import ALL_PRESETS
 from person_search.synthetic.style_spec import StyleSpec
 from person_search.synthetic.style_world import (
@@ -25,10 +26,9 @@ from person_search.synthetic.style_world import (
     saturate,
     styled_camera,
 )
-from person_search.synthetic.wardrobe import WARDROBES, make_dressed, sample_dressed, tone
 from person_search.synthetic.world import World
 from person_search.synthetic.world_spec import MarketSpec
-from reid_heads.data.market1501 import load_market1501
+from reid_heads.data.datasets.market1501 import load_market1501
 
 TINY = ALL_PRESETS["tiny-noon"]
 DOMAINS = ("drawn-noon", "drawn-dusk", "drawn-mall", "drawn-vhs")

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from person_search.synthetic.camera import SCENES, make_camera, spoil
 from person_search.synthetic.palette import Stream, make_rng
-from person_search.synthetic.scene import build_scene
+from person_search.synthetic.places.camera import SCENES, make_camera, spoil
+from person_search.synthetic.places.scene import build_scene
 from person_search.synthetic.world import UNLABELLED, World, plan_frames
 from person_search.synthetic.world_spec import PRESETS, WorldSpec
 

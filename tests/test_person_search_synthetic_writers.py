@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
+from person_search.commands import draw as command
 from person_search.data.cuhk_sysu import load_cuhk_sysu, load_cuhk_sysu_protocol
 from person_search.data.prw import load_prw, load_prw_protocol
-from person_search.synthetic import command, output_folder
+from person_search.synthetic import output_folder
 from person_search.synthetic.cuhk_writer import write_cuhk_sysu
 from person_search.synthetic.prw_writer import write_prw
 from person_search.synthetic.world import World

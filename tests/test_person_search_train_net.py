@@ -10,13 +10,10 @@ from detectron2.engine import default_argument_parser
 from detectron2.modeling import build_model
 from detectron2.solver import build_lr_scheduler
 
+from person_search.config import load_config
 from person_search.data import register_coco_person
-from person_search.train_net import (
-    PersonSearchTrainer,
-    load_config,
-    main,
-    register_own_data,
-)
+from person_search.data.own_data import register_own_data
+from person_search.train_net import PersonSearchTrainer, main
 from person_search.transfer import check_same_input
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.train_net import load_config as load_crop_config

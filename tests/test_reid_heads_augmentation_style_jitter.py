@@ -17,7 +17,7 @@ from reid_heads.augmentation.style_jitter import (
     style_jitter_off,
     style_of,
 )
-from reid_heads.train_net import load_config
+from reid_heads.config import load_config
 
 # Seven crops: no multiple of two or three domains.
 SHAPE = (7, 3, 8, 4)

@@ -3,8 +3,8 @@
 import pytest
 from helpers_small_sets import make_cuhk02, touch
 
-from reid_heads.data.cuhk02 import load_cuhk02
-from reid_heads.data.cuhk_sysu_crops import NO_CAMERA, load_cuhk_sysu_crops
+from reid_heads.data.datasets.cuhk02 import load_cuhk02
+from reid_heads.data.datasets.cuhk_sysu_crops import NO_CAMERA, load_cuhk_sysu_crops
 
 
 def test_cuhk02_numbers_people_by_pair(tmp_path):

@@ -9,11 +9,13 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
 from PIL import Image
 
+from reid_heads.config import load_config
 from reid_heads.data import info
+from reid_heads.data.datasets.face_folders import load_face_folder, load_paired_faces
 from reid_heads.data.face_catalog import register_all_faces, register_own_faces
-from reid_heads.data.face_folders import load_face_folder, load_paired_faces
+from reid_heads.data.own_data import register_own_data
 from reid_heads.evaluate import main as evaluate
-from reid_heads.train_net import load_config, main, register_own_data
+from reid_heads.train_net import main
 
 PEOPLE = ("Ann_Lee", "Bo", "Cid")
 PAIRS = ["2 1", "Ann_Lee 1 2", "Ann_Lee 1 Bo 2", "Cid 1 2", "Bo 1 Cid 1"]

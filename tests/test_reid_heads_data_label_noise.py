@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 
 from reid_heads.data.crop_lists import write_crop_list
+from reid_heads.data.datasets.own_crops import load_own_crops
 from reid_heads.data.label_noise import (
     find_look_alikes,
     flip_labels,
     main,
     read_wrong_labels,
 )
-from reid_heads.data.own_crops import load_own_crops
 from reid_heads.labels import THERMAL, VISIBLE
 
 PIDS = np.repeat(np.arange(5), 8)

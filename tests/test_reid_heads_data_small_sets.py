@@ -12,11 +12,11 @@ from helpers_small_sets import (
     write_grid_partitions,
 )
 
-from reid_heads.data.grid import load_grid
-from reid_heads.data.ilids import load_ilids
-from reid_heads.data.prid import load_prid
-from reid_heads.data.trials import draw_half, trial_generator
-from reid_heads.data.viper import load_viper
+from reid_heads.data.datasets.grid import load_grid
+from reid_heads.data.datasets.ilids import load_ilids
+from reid_heads.data.datasets.prid import load_prid
+from reid_heads.data.datasets.trials import draw_half, trial_generator
+from reid_heads.data.datasets.viper import load_viper
 from reid_heads.evaluation.ranking import evaluate_market
 
 SETS = {

@@ -20,7 +20,7 @@ METHODS = {
 def build(config, overrides, num_processes):
     from detectron2.modeling import build_model
 
-    from reid_heads.train_net import load_config
+    from reid_heads.config import load_config
 
     settings = [word.strip() for word in overrides_of(TINY) + overrides_of(overrides)]
     cfg = load_config(str(CONFIGS / config), settings)

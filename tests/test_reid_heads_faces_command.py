@@ -17,8 +17,9 @@ from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from PIL import Image
 
-from reid_heads.config import add_crop_reid_config
-from reid_heads.data.face_folders import load_face_folder
+from reid_heads.config import add_crop_reid_config, load_config
+from reid_heads.config_file import read_config
+from reid_heads.data.datasets.face_folders import load_face_folder
 from reid_heads.evaluate import main as evaluate
 from reid_heads.evaluation.embeddings import ImageEmbeddings, save_embeddings
 from reid_heads.faces import command
@@ -28,9 +29,7 @@ from reid_heads.faces.detectors import Detectron2Faces
 from reid_heads.faces.face_list import BOX_COLUMNS, POINT_COLUMNS, read_face_list
 from reid_heads.faces.models import load_detector
 from reid_heads.faces.parser import build_parser
-from reid_heads.inversion_targets import Network
-from reid_heads.launch import read_config
-from reid_heads.train_net import load_config
+from reid_heads.inversion.targets import Network
 
 PEOPLE = {"Ann_Lee": (0, 1), "Bo": (10,), "Cid": (20, 21)}
 

@@ -7,6 +7,7 @@ from conftest import CONFIGS, overrides_of
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
+from reid_heads.config import load_config
 from reid_heads.faces.alignment import TEMPLATE, align_face
 from reid_heads.faces.detectors import (
     DetectedFace,
@@ -16,7 +17,6 @@ from reid_heads.faces.detectors import (
     whole_picture,
 )
 from reid_heads.faces.pipeline import CropEmbedder, FacePipeline
-from reid_heads.train_net import load_config
 
 RED, DARK_RED, GREEN, BLUE = (200, 0, 0), (100, 5, 0), (0, 200, 0), (0, 0, 200)
 

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 
-from reid_heads.balanced_sum import BalancedSum
 from reid_heads.config import add_reid_head_config
 from reid_heads.heads import EnsembleHead, build_reid_head
+from reid_heads.heads.balanced_sum import BalancedSum
 from reid_heads.heads.pooling import build_pooling
 from reid_heads.losses import ReIDLosses
 from reid_heads.losses.ensemble import diversity_loss

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reid_heads.inversion_report import draw_grid, format_report, measure_similarity
+from reid_heads.inversion.report import draw_grid, format_report, measure_similarity
 
 
 def unit(rows):

@@ -9,9 +9,9 @@ from PIL import Image
 from test_reid_heads_crop_reid import losses, make_model
 
 import reid_heads.invert as command
-from reid_heads.inversion_targets import Network, choose_crops
+from reid_heads.config import load_config
+from reid_heads.inversion.targets import Network, choose_crops
 from reid_heads.invert import WITH_PRIOR, WITHOUT_PRIOR, main, split_batches
-from reid_heads.train_net import load_config
 
 CONFIG = """
 _BASE_: {base}

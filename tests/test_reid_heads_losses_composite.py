@@ -9,8 +9,8 @@ from detectron2.config import CfgNode
 from helpers_processes import run_processes
 from torch import nn
 
-from reid_heads.balanced_sum import BalancedSum
 from reid_heads.config import add_reid_head_config
+from reid_heads.heads.balanced_sum import BalancedSum
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses import (

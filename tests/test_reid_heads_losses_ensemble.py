@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reid_heads.balanced_sum import BalancedSum
+from reid_heads.heads.balanced_sum import BalancedSum
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses import batch_hard_triplet_loss
 from reid_heads.losses.ensemble import (

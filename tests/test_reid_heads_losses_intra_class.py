@@ -9,7 +9,6 @@ from torch import nn
 
 from reid_heads.augmentation.intra_class import IntraClassSettings
 from reid_heads.heads.features import HeadFeatures
-from reid_heads.hooks import UpdateIntraClass
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses.intra_class import IntraClassAugmentedLoss
 from reid_heads.losses.pairs import (
@@ -18,6 +17,7 @@ from reid_heads.losses.pairs import (
     make_hardest_negative_triplet,
     make_multi_similarity,
 )
+from reid_heads.training.hooks import UpdateIntraClass
 
 COMPARE = {
     "contrastive": make_contrastive(0.4, 1.2),

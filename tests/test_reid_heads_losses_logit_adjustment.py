@@ -8,12 +8,12 @@ import torch
 from detectron2.config import CfgNode
 from torch import nn
 
-from reid_heads.checkpoint import WeightCopyCheckpointer
 from reid_heads.config import add_reid_head_config
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses import ReIDLosses
 from reid_heads.losses.logit_adjustment import LogitAdjustment
+from reid_heads.training.checkpoint import WeightCopyCheckpointer
 
 P = 4
 HEAD = SimpleNamespace(embedding_dim=6, metric_dims=(6,), classified_dims=(6,))

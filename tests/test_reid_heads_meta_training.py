@@ -13,8 +13,9 @@ from test_reid_heads_meta_learning import run as run_loop
 from test_reid_heads_meta_learning import step_by_hand
 from test_reid_heads_train_net import changes, interrupt
 
-from reid_heads.meta_learning import MetaLearningTrainer
-from reid_heads.train_net import CropReIDTrainer, load_config, main
+from reid_heads.config import load_config
+from reid_heads.train_net import CropReIDTrainer, main
+from reid_heads.training.meta_learning import MetaLearningTrainer
 
 FOLDER = CONFIGS / "drawn_domains"
 DOMAINS = ("toy_red", "toy_green", "toy_blue")

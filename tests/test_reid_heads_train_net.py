@@ -13,9 +13,11 @@ from helpers_cross_modality import make_regdb, make_sysu
 from PIL import Image
 
 import person_search.data  # noqa: F401  (registers crops of its training sets)
+from reid_heads.config import load_config
 from reid_heads.data.builtin import register_all_crops
-from reid_heads.train_net import CropReIDTrainer, load_config, main, register_own_data
-from reid_heads.trial_runs import check_trials, fill_in
+from reid_heads.data.own_data import register_own_data
+from reid_heads.train_net import CropReIDTrainer, main
+from reid_heads.training.trial_runs import check_trials, fill_in
 
 YAMLS = [p for p in sorted(CONFIGS.rglob("*.yaml")) if root_config(p) == "Base-CropReID"]
 LEAVES = [path for path in YAMLS if not path.name.startswith("Base-")]

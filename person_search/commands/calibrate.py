@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         FileNotFoundError: The data set, config or weights are missing.
         ValueError: The data set is unknown or cannot be calibrated on.
     """
-    from person_search.gallery.calibration import calibrate_on_dataset, threshold_path
+    from person_search.inference.calibration import calibrate_on_dataset, threshold_path
 
     found = calibrate_on_dataset(
         args.config_file,

@@ -13,10 +13,10 @@ from person_search.commands.model_arguments import (
     add_gallery_arguments,
     add_model_arguments,
     check_model_arguments,
-    load_searcher,
+    load_finder,
 )
 from person_search.commands.workers import Workers
-from person_search.gallery.times import parse_time
+from person_search.footage.times import parse_time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,9 +80,9 @@ def run(args: argparse.Namespace) -> int:
         ValueError: An argument is wrong, or the gallery belongs to another model.
         OSError: A path does not exist, or the gallery cannot be written.
     """
-    from person_search.gallery.footage import FootageOptions, list_footage
+    from person_search.footage.files import FootageOptions, list_footage
+    from person_search.gallery.add_footage import IndexReport, index_footage
     from person_search.gallery.index import GalleryIndex
-    from person_search.gallery.indexing import IndexReport, index_footage
 
     workers = Workers.from_environment()
     approximate = parse_approximate(args.approximate)
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     check_model_arguments(args)
     _check_gallery(args.gallery, workers)
     files = workers.take_share(list_footage(args.footage, options))
-    searcher = load_searcher(args, workers.choose_device())
+    finder = load_finder(args, workers.choose_device())
     workers.connect()
     # The first one makes the gallery before the others open it.
     if not workers.is_first:
@@ -104,8 +104,8 @@ def run(args: argparse.Namespace) -> int:
     with GalleryIndex.open_or_create(
         args.gallery,
         args.name,
-        fingerprint=searcher.fingerprint,
-        embedding_dim=searcher.embedding_dim,
+        fingerprint=finder.fingerprint,
+        embedding_dim=finder.embedding_dim,
         approximate=approximate,
     ) as index:
         if workers.is_first:
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
             report = _index(
                 index_footage,
                 index,
-                searcher,
+                finder,
                 files,
                 options,
                 batch_size=args.batch_size,

@@ -7,7 +7,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from person_search.gallery.searcher import PersonSearcher
+    from person_search.inference.finder import PersonFinder
 
 GALLERY_HELP = "a file ending in .db, or the address http://host:port of a server"
 
@@ -23,7 +23,7 @@ def add_gallery_arguments(parser: argparse.ArgumentParser, *, required: bool = T
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that `load_searcher` reads."""
+    """Add the arguments that `load_finder` reads."""
     model = parser.add_argument_group(
         "model",
         "default: $PERSON_SEARCH_CONFIG and $PERSON_SEARCH_WEIGHTS, else the shipped model, which "
@@ -37,7 +37,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--device", help="cuda or cpu; default: cuda where there is one")
 
 
-def load_searcher(args: argparse.Namespace, device: str | None = None) -> "PersonSearcher":
+def load_finder(args: argparse.Namespace, device: str | None = None) -> "PersonFinder":
     """Load the model that the arguments name, the default one if they name none.
 
     Args:
@@ -52,15 +52,15 @@ def load_searcher(args: argparse.Namespace, device: str | None = None) -> "Perso
     # Remarks of torch about detectron2's code, which a user cannot act on.
     warnings.filterwarnings("ignore", message=".*meshgrid")
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
-    from person_search.gallery.searcher import PersonSearcher, default_model
+    from person_search.inference.finder import PersonFinder, default_model
 
     if args.export is not None:
-        return PersonSearcher.from_export(args.export)
+        return PersonFinder.from_export(args.export)
     config, weights = args.config_file, args.weights
     if config is None:
         config, weights = default_model()
         print(f"model: {weights}", file=sys.stderr)
-    return PersonSearcher.from_config(config, weights, device=args.device or device)
+    return PersonFinder.from_config(config, weights, device=args.device or device)
 
 
 def check_model_arguments(args: argparse.Namespace) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from person_search.commands.query import ChosenQuery, OpenQuery
-from person_search.gallery.times import format_time
+from person_search.footage.times import format_time
+from person_search.inference.queries import ChosenQuery, OpenQuery
 
 if TYPE_CHECKING:
-    from person_search.gallery.match import Match
+    from person_search.people import Match
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class SearchAnswer:
     """Best first."""
 
     threshold: float | None
-    """The searcher's calibrated similarity; None without a calibration."""
+    """The finder's calibrated similarity; None without a calibration."""
 
     min_similarity: float | None = None
     """What ``--min-similarity`` left out."""

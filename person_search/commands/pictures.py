@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from PIL import Image
 
 from person_search.commands.output import SearchAnswer
-from person_search.commands.query import OpenQuery
-from person_search.gallery.drawing import BACKGROUND, GAP, Ranking, draw_rankings
-from person_search.gallery.images import read_frame
-from person_search.gallery.people_drawing import draw_people
+from person_search.drawing.people import draw_people
+from person_search.drawing.rankings import BACKGROUND, GAP, Ranking, draw_rankings
+from person_search.footage.frames import read_frame
+from person_search.inference.queries import OpenQuery
 
 
 def draw_answer(answer: SearchAnswer) -> Image.Image:

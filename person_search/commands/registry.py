@@ -58,11 +58,11 @@ BUILTIN = (
         "find the similarity below which a person is probably not in the gallery",
         "person_search.commands.calibrate",
     ),
-    Command("export", "write the model as ONNX or TorchScript", "person_search.export"),
+    Command("export", "write the model as ONNX or TorchScript", "person_search.commands.export"),
     Command(
         "draw",
         "draw a synthetic data set in a real set's layout",
-        "person_search.synthetic.command",
+        "person_search.commands.draw",
     ),
 )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from person_search.commands.model_arguments import add_gallery_arguments
-from person_search.gallery.times import FORMS, parse_time
+from person_search.footage.times import FORMS, parse_time
 
 if TYPE_CHECKING:
     from person_search.gallery.index import StoredFrame
@@ -73,7 +73,7 @@ def make_test(args: argparse.Namespace) -> Callable[["StoredFrame"], bool]:
     Raises:
         ValueError: Nothing says which frames, or the time is none.
     """
-    from person_search.gallery.images import split_frame_name
+    from person_search.footage.frames import split_frame_name
 
     if args.frames is None and args.camera is None and args.until is None and not args.missing:
         raise ValueError(

@@ -17,7 +17,7 @@ from person_search.commands.model_arguments import (
     add_gallery_arguments,
     add_model_arguments,
     check_model_arguments,
-    load_searcher,
+    load_finder,
 )
 from person_search.commands.output import (
     SearchAnswer,
@@ -27,7 +27,8 @@ from person_search.commands.output import (
     format_choice,
 )
 from person_search.commands.pictures import draw_answer, draw_choices
-from person_search.commands.query import (
+from person_search.footage.times import FORMS, parse_time
+from person_search.inference.queries import (
     ChosenQuery,
     OpenQuery,
     QueryText,
@@ -36,11 +37,10 @@ from person_search.commands.query import (
     parse_query,
     read_query_image,
 )
-from person_search.gallery.times import FORMS, parse_time
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
-    from person_search.gallery.searcher import PersonSearcher
+    from person_search.inference.finder import PersonFinder
 
 MUST_CHOOSE = 3
 """Exit status: nobody was searched for, one of the people listed must be chosen first."""
@@ -116,20 +116,20 @@ def run(args: argparse.Namespace) -> int:
     _check_arguments(args, texts)
     # The gallery first: its errors come before the seconds that a model takes to load.
     with GalleryIndex.open(args.gallery, args.name) as index:
-        searcher = load_searcher(args)
-        queries = [choose_person(searcher, text, want_context=args.context) for text in texts]
+        finder = load_finder(args)
+        queries = [choose_person(finder, text, want_context=args.context) for text in texts]
         still_open = [query for query in queries if isinstance(query, OpenQuery)]
         if still_open:
             _show_choices(args, still_open)
             return MUST_CHOOSE
         chosen = [query for query in queries if isinstance(query, ChosenQuery)]
-        _show_answer(args, search(index, searcher, chosen, args))
+        _show_answer(args, search(index, finder, chosen, args))
     return 0
 
 
 def search(
     index: "GalleryIndex",
-    searcher: "PersonSearcher",
+    finder: "PersonFinder",
     queries: list[ChosenQuery],
     args: argparse.Namespace,
 ) -> SearchAnswer:
@@ -137,7 +137,7 @@ def search(
 
     Args:
         index: the gallery.
-        searcher: the model of the queries' embeddings.
+        finder: the model of the queries' embeddings.
         queries: at least one, all of the same person.
         args: the command's.
 
@@ -153,14 +153,14 @@ def search(
         until=None if args.until is None else parse_time(args.until, end=True),
         min_similarity=args.min_similarity,
         one_per_frame=not args.all,
-        fingerprint=searcher.fingerprint,
+        fingerprint=finder.fingerprint,
         # Nobody beside the query: there is no context to prefer.
         context_embeddings=beside if len(beside) else None,
         rerank=args.rerank,
         without=[] if args.own_frame else [absolute_name(query.image) for query in queries],
     )
     return SearchAnswer(
-        index.uri, args.name, queries, matches, searcher.threshold, args.min_similarity
+        index.uri, args.name, queries, matches, finder.threshold, args.min_similarity
     )
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from person_search.gallery.indexing import IndexReport
+    from person_search.gallery.add_footage import IndexReport
 
 Item = TypeVar("Item")
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from person_search.data.frames import check_distinct
 from person_search.data.mat_files import read_boxes, read_field, read_string
-from reid_heads.data.mat_files import read_mat, read_strings
+from reid_heads.data.datasets.mat_files import read_mat, read_strings
 from reid_heads.labels import UNLABELED_PID
 
 logger = logging.getLogger(__name__)

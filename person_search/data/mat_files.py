@@ -1,4 +1,4 @@
-"""Read fields and boxes of what ``reid_heads.data.mat_files`` read, with errors that name them.
+"""Fields and boxes of what ``reid_heads.data.datasets.mat_files`` read; errors name them.
 
 MATLAB wraps everything: a struct array of one row, a cell of cells, a string in a 1x1 cell. The
 functions here take any number of such wrappers off, so that a list of one item is read like a list
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from reid_heads.data.mat_files import read_strings
+from reid_heads.data.datasets.mat_files import read_strings
 
 
 def read_field(table: Any, name: str, position: int, path: Path) -> list[Any]:

@@ -19,7 +19,7 @@ from person_search.data.frames import (
     check_split,
 )
 from person_search.data.protocol import SearchProtocol
-from reid_heads.data.mat_files import read_mat, read_strings
+from reid_heads.data.datasets.mat_files import read_mat, read_strings
 from reid_heads.labels import UNLABELED_PID
 
 logger = logging.getLogger(__name__)

@@ -9,10 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from person_search.gallery.network import InputSettings
-from person_search.gallery.people import People
-from person_search.synthetic.world import World
-from person_search.synthetic.world_spec import PRESETS
+from person_search.inference.network import InputSettings
+from person_search.people import People
 
 MAX_BOX_DIFFERENCE = 0.05
 """Pixels of the resized picture."""
@@ -24,12 +22,12 @@ _GIVEN_BOXES = np.array([[0, 0, 1, 1], [0.1, 0.2, 0.3, 0.9], [0.6, 0.4, 0.7, 0.6
 
 
 class Runner(Protocol):
-    """What can be compared: the running half of a `person_search.gallery.network.Network`."""
+    """What can be compared: the running half of a `person_search.inference.network.Network`."""
 
     def run(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None = None
     ) -> list[People]:
-        """See `person_search.gallery.network.Network.run`."""
+        """See `person_search.inference.network.Network.run`."""
         ...
 
 
@@ -54,15 +52,6 @@ class Differences:
             f"largest differences: boxes {self.boxes:.1e} px, scores {self.scores:.1e}, "
             f"embeddings {self.embeddings:.1e}"
         )
-
-
-def make_pictures() -> list[np.ndarray]:
-    """Return drawn pictures, RGB uint8 (H, W, 3): wide, upright, and one with nobody in it."""
-    world = World(PRESETS["tiny-cuhk"])
-    first, second = (world.draw(number).image[:, :, ::-1] for number in (0, 1))
-    upright = second[:, : second.shape[1] // 3]
-    nobody = np.full((120, 200, 3), 128, np.uint8)
-    return [np.ascontiguousarray(picture) for picture in (first, upright, nobody)]
 
 
 def compare(

@@ -1,4 +1,4 @@
-"""Write a searcher's model to a file, and check it before it takes its place."""
+"""Write a finder's model to a file, and check it before it takes its place."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -9,14 +9,14 @@ import numpy as np
 import torch
 import torchvision  # noqa: F401  (its operators are in the TorchScript file)
 
-from person_search.export.comparison import Differences, Runner, check, compare, make_pictures
+from person_search.export.comparison import Differences, Runner, check, compare
 from person_search.export.formats import to_onnx, to_torchscript
 from person_search.export.graph import SearchGraph
-from person_search.gallery.export_info import ExportInfo
-from person_search.gallery.onnx_network import OnnxNetwork
-from person_search.gallery.people import People
-from person_search.gallery.searcher import PersonSearcher
-from person_search.gallery.torch_network import TorchNetwork
+from person_search.inference.export_info import ExportInfo
+from person_search.inference.finder import PersonFinder
+from person_search.inference.onnx_network import OnnxNetwork
+from person_search.inference.torch_network import TorchNetwork
+from person_search.people import People
 from reid_heads.atomic_file import atomic_file
 
 
@@ -41,7 +41,7 @@ class TorchScriptRunner:
     def run(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None = None
     ) -> list[People]:
-        """See `person_search.gallery.network.Network.run`."""
+        """See `person_search.inference.network.Network.run`."""
         tensors = [torch.as_tensor(image.transpose(2, 0, 1).copy()) for image in images]
         with torch.inference_mode():
             if boxes is None:
@@ -64,35 +64,39 @@ FORMATS: dict[str, tuple[_Writer, Callable[[bytes], Runner]]] = {
 }
 
 
-def export_searcher(
-    searcher: PersonSearcher,
+def export_finder(
+    finder: PersonFinder,
     output: str | Path,
     format: str = "onnx",
-    pictures: Sequence[np.ndarray] = (),
+    *,
+    pictures: Sequence[np.ndarray],
 ) -> Export:
-    """Write the model of a searcher as one file that runs without this code.
+    """Write the model of a finder as one file that runs without this code.
 
     The file is compared with the model before it takes the place of ``output``: if anything fails,
     what stood there is still there.
 
     Args:
-        searcher: one that ``PersonSearcher.from_config`` loaded with ``device="cpu"``.
+        finder: one that ``PersonFinder.from_config`` loaded with ``device="cpu"``.
         output: file to write; its folder is made if missing.
-        format: ``onnx``, which ``PersonSearcher.from_export`` reads, or ``torchscript``.
-        pictures: RGB uint8 (H, W, 3) to compare on, beside the drawn ones of ``make_pictures``.
+        format: ``onnx``, which ``PersonFinder.from_export`` reads, or ``torchscript``.
+        pictures: RGB uint8 (H, W, 3) to compare on, at least one; with people and without.
 
     Raises:
         ModuleNotFoundError: if onnx or onnxruntime is not installed.
         OSError: if the file cannot be written.
-        ValueError: if the model cannot be exported, or the file does not do the same.
+        ValueError: if the model cannot be exported, there is no picture, or the file does not do
+            the same.
     """
     if format not in FORMATS:
         raise ValueError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
-    output, network = Path(output), searcher.network
+    if len(pictures) == 0:
+        raise ValueError("there is no picture to compare on; expected at least one")
+    output, network = Path(output), finder.network
     if not isinstance(network, TorchNetwork):
         raise ValueError(
-            f"the searcher runs its model by {type(network).__name__}; only one that "
-            "PersonSearcher.from_config loaded can be exported"
+            f"the finder runs its model by {type(network).__name__}; only one that "
+            "PersonFinder.from_config loaded can be exported"
         )
     if output.is_dir():
         raise IsADirectoryError(f"{output} is a folder; expected the name of a file to write")
@@ -104,11 +108,10 @@ def export_searcher(
         min_size=network.settings.min_size,
         max_size=network.settings.max_size,
         min_score=network.min_score,
-        threshold=searcher.threshold,
+        threshold=finder.threshold,
     )
     content = write(SearchGraph(network.model), info)
-    compared = [*make_pictures(), *pictures]
-    differences = compare(network, load(content), network.settings, compared)
+    differences = compare(network, load(content), network.settings, pictures)
     check(differences)
     with atomic_file(output) as file:
         file.write(content)

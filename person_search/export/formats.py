@@ -9,7 +9,7 @@ import torch
 from torch.onnx import symbolic_helper
 
 from person_search.export.graph import SearchGraph, example_inputs, ready_to_trace
-from person_search.gallery.export_info import KEY, ExportInfo
+from person_search.inference.export_info import KEY, ExportInfo
 
 OPSET = 17
 """The ONNX operators' version: RoIAlign with the half-pixel correction needs 16."""

@@ -1,10 +1,5 @@
 """Galleries of footage: find and embed its people once, then ask where somebody is.
 
-`index.GalleryIndex` keeps and searches, `searcher.PersonSearcher` runs the model, and
-`indexing.index_footage` brings both together. Only what loads at once is imported here.
+`index.GalleryIndex` keeps and searches; `add_footage.index_footage` fills it with whom a
+`person_search.inference.finder.PersonFinder` finds.
 """
-
-from person_search.gallery.drawing import Ranking, draw_rankings
-from person_search.gallery.match import Match
-
-__all__ = ["Match", "Ranking", "draw_rankings"]

@@ -14,14 +14,13 @@ import numpy as np
 
 from person_search.gallery.approximate import IndexOptions
 from person_search.gallery.engine import Engine, GalleryError, connect, disconnect, hide_password
-from person_search.gallery.match import Match
-from person_search.gallery.people import People
+from person_search.gallery.nearest import check_range, find_nearest, find_refined, make_filter
 from person_search.gallery.ranking import best_per_frame, check_embeddings, fuse_embeddings
 from person_search.gallery.rows import StoredFrame, StoredPerson, frame_id, to_match, to_people
-from person_search.gallery.searching import check_range, find_nearest, find_refined, make_filter
 from person_search.gallery.store import Store, list_names
 from person_search.gallery.summary import GalleryInfo, summarize
 from person_search.gallery.writing import Entry, check_entries, delete_frames, put_entries
+from person_search.people import Match, People
 
 __all__ = ["GalleryError", "GalleryIndex", "GalleryInfo", "StoredFrame", "list_galleries"]
 

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from person_search.gallery.engine import GalleryError
-from person_search.gallery.match import Match
-from person_search.gallery.people import People
+from person_search.people import Match, People
 
 MAX_NAME_BYTES = 8_192
 MAX_CAMERA_BYTES = 1_024

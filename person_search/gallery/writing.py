@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from person_search.footage.frames import split_frame_name
 from person_search.gallery.engine import GalleryError, free_bytes
-from person_search.gallery.images import split_frame_name
-from person_search.gallery.people import People
 from person_search.gallery.ranking import check_embeddings
 from person_search.gallery.rows import MAX_CAMERA_BYTES, MAX_NAME_BYTES, NO_TIME, frame_id
 from person_search.gallery.store import WRITE_ROWS, Store
+from person_search.people import People
 
 # A write is refused where the disk has less room than this many times its size, and this much more:
 # SQLite, below the engine, writes each page to its journal too.

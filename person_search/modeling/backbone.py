@@ -6,7 +6,7 @@ from detectron2.modeling import BACKBONE_REGISTRY
 from detectron2.modeling.backbone import FPN
 from torch import Tensor
 
-from reid_heads.slim_resnet import build_slim_resnet
+from reid_heads.backbones.slim_resnet import build_slim_resnet
 
 
 class FPNWithBottomUp(FPN):

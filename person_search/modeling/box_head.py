@@ -5,7 +5,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_BOX_HEAD_REGISTRY
 from torch import Tensor, nn
 
-from reid_heads.backbone import build_stage
+from reid_heads.backbones.resnet import build_stage
 
 
 @ROI_BOX_HEAD_REGISTRY.register()

@@ -14,10 +14,10 @@ from detectron2.structures import Boxes
 from torch import Tensor, nn
 
 from person_search.modeling.fusion_pooling import MultiLevelRoIFusionPooling
-from reid_heads.backbone import build_stage
+from reid_heads.backbones.resnet import build_stage
+from reid_heads.backbones.slim_resnet import build_slim_stage
 from reid_heads.heads import build_reid_head
 from reid_heads.heads.features import HeadFeatures
-from reid_heads.slim_resnet import build_slim_stage
 
 STAGE_BUILDERS = {
     "build_slim_resnet_backbone": build_slim_stage,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .palette import Colour
+from person_search.synthetic.palette import Colour
 
 Point = tuple[float, float]
 

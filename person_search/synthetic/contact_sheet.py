@@ -5,17 +5,25 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .canvas import Light
-from .figure import paint_person
-from .market_crops import CROP_HEIGHT, CROP_WIDTH, DISTRACTOR, HAND_DRAWN, JUNK, Crop, cut_crops
-from .market_plan import market_world
-from .modality_sheet import modality_sheet, modality_world
-from .modality_spec import ModalitySpec
-from .palette import Stream, make_rng
-from .paste import cast_shadow, paste
-from .pose import sample_pose
-from .world import World
-from .world_spec import MarketSpec, WorldSpec
+from person_search.synthetic.canvas import Light
+from person_search.synthetic.market_crops import (
+    CROP_HEIGHT,
+    CROP_WIDTH,
+    DISTRACTOR,
+    HAND_DRAWN,
+    JUNK,
+    Crop,
+    cut_crops,
+)
+from person_search.synthetic.market_plan import market_world
+from person_search.synthetic.modality_sheet import modality_sheet, modality_world
+from person_search.synthetic.modality_spec import ModalitySpec
+from person_search.synthetic.palette import Stream, make_rng
+from person_search.synthetic.people.figure import paint_person
+from person_search.synthetic.people.pose import sample_pose
+from person_search.synthetic.places.paste import cast_shadow, paste
+from person_search.synthetic.world import World
+from person_search.synthetic.world_spec import MarketSpec, WorldSpec
 
 _YAWS = (0, 45, 90, 135, 180, 225, 270, 315)
 _COLUMNS = 3

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
-from .output_folder import (
+from person_search.synthetic.output_folder import (
     ALL_SPLITS,
     WrittenFrame,
     is_already_drawn,
@@ -21,9 +21,9 @@ from .output_folder import (
     write_frames,
     write_record,
 )
-from .palette import Stream, make_rng
-from .world import DrawnPerson
-from .world_spec import WorldSpec
+from person_search.synthetic.palette import Stream, make_rng
+from person_search.synthetic.world import DrawnPerson
+from person_search.synthetic.world_spec import WorldSpec
 
 logger = logging.getLogger(__name__)
 

@@ -17,16 +17,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .face_spec import FaceSpec
-from .face_world import FacePlan, FaceWorld, person_name
-from .output_folder import (
+from person_search.synthetic.faces.spec import FaceSpec
+from person_search.synthetic.faces.world import FacePlan, FaceWorld, person_name
+from person_search.synthetic.output_folder import (
     is_already_drawn,
     run_on_frames,
     save_record,
     spec_record,
     staged_folder,
 )
-from .palette import Stream, make_rng
+from person_search.synthetic.palette import Stream, make_rng
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ import dataclasses
 import cv2
 import numpy as np
 
-from .camera import Camera, noise_tile
-from .canvas import Light, Sprite, shrink
-from .identity import Identity
-from .palette import Colour
-from .scene import PlacedObject, Scene
-from .wardrobe import luma
+from person_search.synthetic.canvas import Light, Sprite, shrink
+from person_search.synthetic.palette import Colour
+from person_search.synthetic.people.identity import Identity
+from person_search.synthetic.people.wardrobe import luma
+from person_search.synthetic.places.camera import Camera, noise_tile
+from person_search.synthetic.places.scene import PlacedObject, Scene
 
 _DYE_SHARE = 0.4
 """How much of a garment's visible brightness near infrared keeps: some dyes do absorb it."""

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
-from .identity import Identity
+from person_search.synthetic.people.identity import Identity
 
 UPPER_COLOURS = ("black", "white", "red", "purple", "yellow", "gray", "blue", "green")
 LOWER_COLOURS = (

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .modality_spec import ModalitySpec
-from .palette import Stream, make_rng
-from .paste import clip_box
-from .prw_writer import frame_name
-from .world import UNLABELLED, DrawnFrame, World
-from .world_spec import MarketSpec, WorldSpec
+from person_search.synthetic.modality_spec import ModalitySpec
+from person_search.synthetic.palette import Stream, make_rng
+from person_search.synthetic.places.paste import clip_box
+from person_search.synthetic.prw_writer import frame_name
+from person_search.synthetic.world import UNLABELLED, DrawnFrame, World
+from person_search.synthetic.world_spec import MarketSpec, WorldSpec
 
 Box = tuple[int, int, int, int]
 

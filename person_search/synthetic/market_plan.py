@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from .palette import Stream, make_rng
-from .style_spec import StyleSpec
-from .style_world import StyledWorld
-from .world import UNLABELLED, FramePlan, World
-from .world_spec import MarketSpec
+from person_search.synthetic.palette import Stream, make_rng
+from person_search.synthetic.style_spec import StyleSpec
+from person_search.synthetic.style_world import StyledWorld
+from person_search.synthetic.world import UNLABELLED, FramePlan, World
+from person_search.synthetic.world_spec import MarketSpec
 
 
 def market_world(spec: MarketSpec) -> World:

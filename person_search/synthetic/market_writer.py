@@ -16,19 +16,19 @@ from pathlib import Path
 
 import cv2
 
-from .market_attributes import write_market_attributes
-from .market_crops import DISTRACTOR, HAND_DRAWN, JUNK, Crop, cut_crops
-from .market_plan import market_world
-from .output_folder import (
+from person_search.synthetic.market_attributes import write_market_attributes
+from person_search.synthetic.market_crops import DISTRACTOR, HAND_DRAWN, JUNK, Crop, cut_crops
+from person_search.synthetic.market_plan import market_world
+from person_search.synthetic.output_folder import (
     is_already_drawn,
     run_on_frames,
     save_record,
     spec_record,
     staged_folder,
 )
-from .palette import Stream, make_rng
-from .world import World
-from .world_spec import MarketSpec, WorldSpec
+from person_search.synthetic.palette import Stream, make_rng
+from person_search.synthetic.world import World
+from person_search.synthetic.world_spec import MarketSpec, WorldSpec
 
 logger = logging.getLogger(__name__)
 

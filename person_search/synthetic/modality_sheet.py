@@ -5,11 +5,11 @@ from collections import Counter
 import cv2
 import numpy as np
 
-from .market_crops import CROP_HEIGHT, CROP_WIDTH, HAND_DRAWN, cut_crops
-from .market_plan import market_world
-from .modality_spec import ModalitySpec, RegdbSpec, SysuSpec
-from .modality_world import ModalityWorld, RegdbWorld, SysuWorld, fit_crop
-from .world_spec import MarketSpec
+from person_search.synthetic.market_crops import CROP_HEIGHT, CROP_WIDTH, HAND_DRAWN, cut_crops
+from person_search.synthetic.market_plan import market_world
+from person_search.synthetic.modality_spec import ModalitySpec, RegdbSpec, SysuSpec
+from person_search.synthetic.modality_world import ModalityWorld, RegdbWorld, SysuWorld, fit_crop
+from person_search.synthetic.world_spec import MarketSpec
 
 _PAPER = 214
 _GAP = 4

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import cv2
 
-from .modality_spec import ModalitySpec
-from .modality_world import ModalityWorld, Shot, fit_crop
-from .output_folder import run_on_frames, save_record, spec_record
-from .world import World
+from person_search.synthetic.modality_spec import ModalitySpec
+from person_search.synthetic.modality_world import ModalityWorld, Shot, fit_crop
+from person_search.synthetic.output_folder import run_on_frames, save_record, spec_record
+from person_search.synthetic.world import World
 
 Named = tuple[str, Shot]
 """Path below the set's folder, and the picture that goes there."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .world_spec import WorldSpec
+from person_search.synthetic.world_spec import WorldSpec
 
 SYSU_CAMERAS = 6
 

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .camera import Camera, make_camera
-from .identity import Identity
-from .infrared import (
+from person_search.synthetic.infrared import (
     deliver_far,
     deliver_near,
     far_infrared,
@@ -23,12 +21,14 @@ from .infrared import (
     near_infrared,
     near_scene,
 )
-from .market_crops import jitter_box, reference_box
-from .modality_spec import SYSU_CAMERAS, ModalitySpec, RegdbSpec, SysuSpec
-from .palette import Stream, make_rng
-from .pose import Pose, sample_pose
-from .scene import Scene, build_scene
-from .world import UNLABELLED, FramePlan, Placed, World
+from person_search.synthetic.market_crops import jitter_box, reference_box
+from person_search.synthetic.modality_spec import SYSU_CAMERAS, ModalitySpec, RegdbSpec, SysuSpec
+from person_search.synthetic.palette import Stream, make_rng
+from person_search.synthetic.people.identity import Identity
+from person_search.synthetic.people.pose import Pose, sample_pose
+from person_search.synthetic.places.camera import Camera, make_camera
+from person_search.synthetic.places.scene import Scene, build_scene
+from person_search.synthetic.world import UNLABELLED, FramePlan, Placed, World
 
 NEAR_CAMERAS = (2, 5)
 """Infrared cameras of SYSU-MM01, from 0."""

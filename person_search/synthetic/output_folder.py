@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 import cv2
 from tqdm import tqdm
 
-from .face_spec import FaceSpec
-from .world import DrawnPerson, FramePlan, World
-from .world_spec import WorldSpec
+from person_search.synthetic.faces.spec import FaceSpec
+from person_search.synthetic.world import DrawnPerson, FramePlan, World
+from person_search.synthetic.world_spec import WorldSpec
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@
 ``face_spec.FACE_PRESETS``.
 """
 
-from .modality_spec import MODALITY_PRESETS
-from .style_spec import STYLE_PRESETS
-from .world_spec import PRESETS, WorldSpec
+from person_search.synthetic.modality_spec import MODALITY_PRESETS
+from person_search.synthetic.style_spec import STYLE_PRESETS
+from person_search.synthetic.world_spec import PRESETS, WorldSpec
 
 ALL_PRESETS: dict[str, WorldSpec] = {**PRESETS, **STYLE_PRESETS, **MODALITY_PRESETS}

@@ -14,10 +14,16 @@ import cv2
 import numpy as np
 from scipy.io import savemat
 
-from .output_folder import WrittenFrame, is_already_drawn, staged_folder, write_frames, write_record
-from .palette import Stream, make_rng
-from .world import DrawnPerson, FramePlan
-from .world_spec import WorldSpec
+from person_search.synthetic.output_folder import (
+    WrittenFrame,
+    is_already_drawn,
+    staged_folder,
+    write_frames,
+    write_record,
+)
+from person_search.synthetic.palette import Stream, make_rng
+from person_search.synthetic.world import DrawnPerson, FramePlan
+from person_search.synthetic.world_spec import WorldSpec
 
 logger = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ import logging
 from functools import partial
 from pathlib import Path
 
-from .market_attributes import market_attributes
-from .modality_shots import Named, write_shots
-from .modality_spec import RegdbSpec
-from .modality_world import VISIBLE, RegdbWorld
-from .output_folder import is_already_drawn, staged_folder
-from .palette import Stream, make_rng
-from .world_spec import WorldSpec
+from person_search.synthetic.market_attributes import market_attributes
+from person_search.synthetic.modality_shots import Named, write_shots
+from person_search.synthetic.modality_spec import RegdbSpec
+from person_search.synthetic.modality_world import VISIBLE, RegdbWorld
+from person_search.synthetic.output_folder import is_already_drawn, staged_folder
+from person_search.synthetic.palette import Stream, make_rng
+from person_search.synthetic.world_spec import WorldSpec
 
 logger = logging.getLogger(__name__)
 

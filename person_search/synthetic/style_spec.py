@@ -6,9 +6,9 @@ They are for domain generalisation: trained on some of them, a network meets the
 from dataclasses import dataclass
 from typing import Any
 
-from .backgrounds import PAINTERS
-from .wardrobe import WARDROBES
-from .world_spec import MarketSpec, WorldSpec
+from person_search.synthetic.people.wardrobe import WARDROBES
+from person_search.synthetic.places.backgrounds import PAINTERS
+from person_search.synthetic.world_spec import MarketSpec, WorldSpec
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ import dataclasses
 import cv2
 import numpy as np
 
-from .camera import Camera, make_camera, spoil
-from .canvas import Light, shrink
-from .identity import Identity
-from .palette import Stream, make_rng
-from .scene import Scene, build_scene
-from .style_spec import StyleSpec
-from .wardrobe import make_dressed, sample_dressed, tone
-from .world import FramePlan, World
+from person_search.synthetic.canvas import Light, shrink
+from person_search.synthetic.palette import Stream, make_rng
+from person_search.synthetic.people.identity import Identity
+from person_search.synthetic.people.wardrobe import make_dressed, sample_dressed, tone
+from person_search.synthetic.places.camera import Camera, make_camera, spoil
+from person_search.synthetic.places.scene import Scene, build_scene
+from person_search.synthetic.style_spec import StyleSpec
+from person_search.synthetic.world import FramePlan, World
 
 INDOOR_SCENES = ("hall", "corridor", "atrium", "shop floor")
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
-from .modality_shots import Named, write_shots
-from .modality_spec import SYSU_CAMERAS, SysuSpec
-from .modality_world import Shot, SysuWorld
-from .output_folder import is_already_drawn, staged_folder
-from .palette import Stream, make_rng
-from .world_spec import WorldSpec
+from person_search.synthetic.modality_shots import Named, write_shots
+from person_search.synthetic.modality_spec import SYSU_CAMERAS, SysuSpec
+from person_search.synthetic.modality_world import Shot, SysuWorld
+from person_search.synthetic.output_folder import is_already_drawn, staged_folder
+from person_search.synthetic.palette import Stream, make_rng
+from person_search.synthetic.world_spec import WorldSpec
 
 logger = logging.getLogger(__name__)
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .camera import Camera, spoil
-from .canvas import Light, Sprite
-from .figure import paint_person
-from .identity import Identity, make_identity, sample_identity
-from .palette import Stream, make_rng
-from .paste import cast_shadow, clip_box, paste
-from .pose import Pose, sample_pose
-from .scene import PlacedObject, Scene, build_scene
-from .world_spec import WorldSpec
+from person_search.synthetic.canvas import Light, Sprite
+from person_search.synthetic.palette import Stream, make_rng
+from person_search.synthetic.people.figure import paint_person
+from person_search.synthetic.people.identity import Identity, make_identity, sample_identity
+from person_search.synthetic.people.pose import Pose, sample_pose
+from person_search.synthetic.places.camera import Camera, spoil
+from person_search.synthetic.places.paste import cast_shadow, clip_box, paste
+from person_search.synthetic.places.scene import PlacedObject, Scene, build_scene
+from person_search.synthetic.world_spec import WorldSpec
 
 UNLABELLED = -1
 _SCENES_KEPT = 24

@@ -27,10 +27,10 @@ from typing import Any, NamedTuple
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from reid_heads.data.attributes import AttributeGroups
 from reid_heads.data.catalog import ALL_SPLIT, CROP_DATASETS, CropDataset, find_folder
-from reid_heads.data.crop_files import TEST_SPLITS
-from reid_heads.data.own_crops import load_own_crops
+from reid_heads.data.datasets.attributes import AttributeGroups
+from reid_heads.data.datasets.crop_files import TEST_SPLITS
+from reid_heads.data.datasets.own_crops import load_own_crops
 from reid_heads.sysu_protocol import Permutations
 
 

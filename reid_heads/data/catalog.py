@@ -25,26 +25,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reid_heads.data.attributes import AttributeGroups
-from reid_heads.data.combine_all import combine_all
-from reid_heads.data.crop_files import SPLITS, TEST_SPLITS
-from reid_heads.data.cuhk02 import load_cuhk02
-from reid_heads.data.cuhk03 import load_cuhk03, load_cuhk03_classic
-from reid_heads.data.cuhk_sysu_crops import load_cuhk_sysu_crops
-from reid_heads.data.dukemtmc import load_dukemtmc, load_dukemtmc_attribute_groups
-from reid_heads.data.grid import load_grid
-from reid_heads.data.ilids import load_ilids
-from reid_heads.data.market1501 import (
+from reid_heads.data.datasets.attributes import AttributeGroups
+from reid_heads.data.datasets.combine_all import combine_all
+from reid_heads.data.datasets.crop_files import SPLITS, TEST_SPLITS
+from reid_heads.data.datasets.cuhk02 import load_cuhk02
+from reid_heads.data.datasets.cuhk03 import load_cuhk03, load_cuhk03_classic
+from reid_heads.data.datasets.cuhk_sysu_crops import load_cuhk_sysu_crops
+from reid_heads.data.datasets.dukemtmc import load_dukemtmc, load_dukemtmc_attribute_groups
+from reid_heads.data.datasets.grid import load_grid
+from reid_heads.data.datasets.ilids import load_ilids
+from reid_heads.data.datasets.market1501 import (
     DISTRACTOR_PID,
     load_market1501,
     load_market1501_attribute_groups,
 )
-from reid_heads.data.msmt17 import find_msmt17_version, load_msmt17
-from reid_heads.data.prid import load_prid
-from reid_heads.data.regdb import NUM_TRIALS, load_regdb
-from reid_heads.data.sysu_mm01 import load_permutations, load_sysu_mm01
-from reid_heads.data.trials import SMALL_SET_TRIALS
-from reid_heads.data.viper import load_viper
+from reid_heads.data.datasets.msmt17 import find_msmt17_version, load_msmt17
+from reid_heads.data.datasets.prid import load_prid
+from reid_heads.data.datasets.regdb import NUM_TRIALS, load_regdb
+from reid_heads.data.datasets.sysu_mm01 import load_permutations, load_sysu_mm01
+from reid_heads.data.datasets.trials import SMALL_SET_TRIALS
+from reid_heads.data.datasets.viper import load_viper
 from reid_heads.sysu_protocol import Permutations
 
 ALL_SPLIT = "all"

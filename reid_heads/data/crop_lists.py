@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_heads.atomic_file import atomic_file
-from reid_heads.data.own_crops import MODALITIES
+from reid_heads.data.datasets.own_crops import MODALITIES
 
 _MODALITY_NAMES = {number: name for name, number in MODALITIES.items()}
 

@@ -10,9 +10,9 @@ from typing import Any
 from reid_heads.data.builtin import get_datasets_root
 from reid_heads.data.catalog import ALL_SPLIT, CROP_DATASETS, find_folder
 from reid_heads.data.counts import Counts, find_differences, format_counts
+from reid_heads.data.datasets.own_crops import list_own_splits, load_own_crops
+from reid_heads.data.datasets.regdb import NUM_TRIALS
 from reid_heads.data.face_catalog import FACE_DATASETS
-from reid_heads.data.own_crops import list_own_splits, load_own_crops
-from reid_heads.data.regdb import NUM_TRIALS
 
 NAMES = (*CROP_DATASETS, *FACE_DATASETS)
 Load = Callable[..., list[dict[str, Any]]]

@@ -17,9 +17,9 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
 from reid_heads.data.cross_modality import CrossModalitySampler
+from reid_heads.data.datasets.modalities import check_modalities
 from reid_heads.data.domain_sampler import MultiDomainSampler
 from reid_heads.data.mapper import CropMapper
-from reid_heads.data.modalities import check_modalities
 from reid_heads.data.samplers import (
     IdentitySampler,
     IdentityUniformSampler,

@@ -15,13 +15,13 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultPredictor
 from torch import nn
 
-from reid_heads.checkpoint import WeightCopyCheckpointer
-from reid_heads.config import add_crop_reid_config
+from reid_heads.config import add_crop_reid_config, load_config
+from reid_heads.config_file import read_config
 from reid_heads.faces.detectors import Detectron2Faces
 from reid_heads.faces.pipeline import CropEmbedder
-from reid_heads.inversion_targets import Network
-from reid_heads.launch import read_config, use_available_device
-from reid_heads.train_net import load_config
+from reid_heads.inversion.targets import Network
+from reid_heads.training.checkpoint import WeightCopyCheckpointer
+from reid_heads.training.launch import use_available_device
 
 ONE_STAGE = ("RetinaNet", "FCOS")
 """Meta-architectures that count their classes in ``MODEL.RETINANET.NUM_CLASSES``."""

@@ -10,8 +10,8 @@ from detectron2.data import detection_utils
 from PIL import Image
 
 from reid_heads.atomic_file import new_folder
-from reid_heads.data.crop_files import list_images
-from reid_heads.data.face_folders import list_persons
+from reid_heads.data.datasets.crop_files import list_images
+from reid_heads.data.datasets.face_folders import list_persons
 from reid_heads.data.mapper import naming_unreadable
 from reid_heads.faces.alignment import align_face
 from reid_heads.faces.detectors import DetectedFace, Detector, choose_main_face, whole_picture

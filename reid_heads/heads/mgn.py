@@ -11,7 +11,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from torch import Tensor, cat, nn
 
-from reid_heads.backbone import RES4_1, build_stage
+from reid_heads.backbones.resnet import RES4_1, build_stage
 from reid_heads.heads.embedding import REID_HEADS_REGISTRY
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.heads.pooling import build_pooling

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid_heads.balanced_sum import BalancedSum
+from reid_heads.heads.balanced_sum import BalancedSum
 from reid_heads.labels import UNLABELED_PID
 
 EmbeddingLoss = Callable[[Tensor, Tensor], Tensor]

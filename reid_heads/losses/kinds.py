@@ -11,7 +11,7 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
-from reid_heads.balanced_sum import BalancedSum
+from reid_heads.heads.balanced_sum import BalancedSum
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses.adaptive_margins import (

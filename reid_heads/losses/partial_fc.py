@@ -42,9 +42,9 @@ class PartialFCLoss(CosineSoftmaxLoss):
     processes, and compares the rows of all processes with them; the softmax runs over all. Every
     process returns the same loss, the one of a single process with the joined batch, and after the
     average over processes that DistributedDataParallel takes, its gradients. The weights must not
-    be in that average: ``reid_heads/divided_training.py`` sees to that, and to saving them. With
-    sampling, each process draws among its own identities. In a single process there is nothing to
-    divide. Divided weights are not in ``state_dict``, which only the main process saves; a
+    be in that average: `reid_heads.training.divided_training` sees to that, and to saving them.
+    With sampling, each process draws among its own identities. In a single process there is nothing
+    to divide. Divided weights are not in ``state_dict``, which only the main process saves; a
     ``state_dict`` of undivided ones loads, each process taking its own, and one without any leaves
     those that are there.
 

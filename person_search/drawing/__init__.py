@@ -1,0 +1,1 @@
+"""Pictures of results: boxes on a frame, and sheets of ranked matches."""

@@ -1,0 +1,1 @@
+"""Read footage: pictures, videos, folders, and when each frame was taken."""

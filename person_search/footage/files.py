@@ -1,0 +1,327 @@
+"""What a gallery is made of: folders of images and videos, as frames with camera and time."""
+
+import hashlib
+import logging
+import math
+import os
+import re
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import ExifTags
+
+from person_search.footage.frames import read_frame
+from person_search.footage.images import ImageError, decode_image, open_image, read_bytes
+from person_search.footage.video import decode_frames, read_clock
+
+logger = logging.getLogger(__name__)
+
+_IMAGE_KINDS = "jpg jpeg jpe mpo png bmp gif webp tif tiff ppm pgm pbm jp2 avif"
+_VIDEO_KINDS = "mp4 m4v mov avi mkv webm mpg mpeg ts mts m2ts wmv flv 3gp ogv mjpeg"
+IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in _IMAGE_KINDS.split())
+VIDEO_SUFFIXES = frozenset(f".{kind}" for kind in _VIDEO_KINDS.split())
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image, or one frame of a video."""
+
+    name: str
+    """Absolute path of the image, or ``/abs/clip.mp4#frame=N`` with N from 0."""
+
+    content_hash: str
+    """SHA-256 in hex of the image file's bytes; for a video frame of ``SHA-256 of the video#N``."""
+
+    camera: str | None = None
+    timestamp: float | None = None
+    """Seconds since 1970 (UTC) where the date is known, else since the video's start, else None."""
+
+    source: bytes | np.ndarray | None = field(default=None, repr=False, compare=False)
+    """The file's bytes or the decoded pixels, as long as they are at hand."""
+
+    def load(self) -> np.ndarray:
+        """Return the pixels, (H, W, 3) uint8 RGB.
+
+        Raises:
+            ImageError: if the image is broken.
+            OSError: if the file is no longer there.
+        """
+        if isinstance(self.source, bytes):
+            return decode_image(self.source, self.name)
+        return read_frame(self.name) if self.source is None else self.source
+
+
+@dataclass(frozen=True)
+class BrokenFile:
+    """A file, or part of one, that could not be read."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FootageOptions:
+    """How cameras and times are found, and how densely videos are sampled."""
+
+    camera: str | None = None
+    """Name of the camera of everything."""
+
+    camera_from: str = "none"
+    """``none``, ``folder`` (the name of the file's folder), or a regular expression with one group,
+    searched in the absolute path; where it does not match the camera is unknown."""
+
+    every: float = 1.0
+    """Seconds between the sampled frames of a video."""
+
+    start: float | None = None
+    """When a video's first frame was taken, seconds since 1970 (UTC)."""
+
+    time_from: Literal["none", "exif", "modified"] = "none"
+    """When an image was taken: unknown, its EXIF DateTimeOriginal (local time where it has no
+    offset), or when its file was last changed."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: if one is out of its range, or two contradict each other.
+        """
+        if not 0 < self.every < float("inf"):
+            raise ValueError(f"every is {self.every} s; expected more than 0")
+        if self.start is not None and not math.isfinite(self.start):
+            raise ValueError(f"start is {self.start}; expected seconds since 1970 (UTC)")
+        if self.time_from not in ("none", "exif", "modified"):
+            raise ValueError(f"time_from is {self.time_from!r}; expected none, exif or modified")
+        if self.camera_from in ("none", "folder"):
+            num_groups = 1
+        else:
+            try:
+                num_groups = re.compile(self.camera_from).groups
+            except re.error as error:
+                raise ValueError(
+                    f"camera_from is {self.camera_from!r}, no regular expression: {error}"
+                ) from None
+        if num_groups != 1:
+            raise ValueError(
+                f"camera_from is {self.camera_from!r} with {num_groups} groups; expected none, "
+                "folder, or a regular expression with one group, as in cam(\\d+)"
+            )
+        if self.camera is not None and self.camera_from != "none":
+            raise ValueError(
+                f"got camera={self.camera!r} and camera_from={self.camera_from!r}; expected one"
+            )
+
+    def camera_of(self, path: Path) -> str | None:
+        """Return the camera of a file by its absolute path, None if unknown."""
+        if self.camera is not None or self.camera_from == "none":
+            return self.camera
+        if self.camera_from == "folder":
+            return path.parent.name or None
+        found = re.search(self.camera_from, str(path))
+        return (found[1] or None) if found else None
+
+
+def is_video(path: Path) -> bool:
+    """Return whether a file is a video by its suffix."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def has_valid_name(path: Path) -> bool:
+    """Return whether a path is valid UTF-8, as a store needs it; file systems allow others."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def list_footage(paths: Sequence[str | Path], options: FootageOptions | None = None) -> list[Path]:
+    """List the images and videos among files and in folders.
+
+    Folders are searched with everything below them, through links too, each folder once. Hidden
+    files and folders (``.name``) in them are left out.
+
+    Args:
+        paths: files and folders.
+        options: not used; a place for filters.
+
+    Returns:
+        Absolute paths, those of each folder sorted, none twice.
+
+    Raises:
+        FileNotFoundError: if a path does not exist.
+        ValueError: if there are no paths, a folder holds neither image nor video, or a file is
+            neither by its suffix.
+    """
+    if isinstance(paths, str | Path):
+        paths = [paths]
+    if not paths:
+        raise ValueError("no files or folders given; expected at least one")
+    found: dict[Path, None] = {}
+    for given in paths:
+        path = Path(os.path.abspath(given))
+        if path.is_dir():
+            found.update(dict.fromkeys(_list_folder(path)))
+        elif not path.exists():
+            raise FileNotFoundError(f"{path} does not exist; expected an image, video or folder")
+        elif not _is_footage(path):
+            raise ValueError(
+                f"{path} is neither image nor video by its suffix {path.suffix!r}; expected one of "
+                f"{' '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}"
+            )
+        else:
+            found[path] = None
+    return list(found)
+
+
+def iterate_frames(
+    paths: Sequence[str | Path],
+    options: FootageOptions,
+    is_known: Callable[[Frame], bool],
+) -> Iterator[Frame | BrokenFile]:
+    """Go through the frames of images and videos, lazily.
+
+    Args:
+        paths: files and folders, as for `list_footage`.
+        options: cameras, times and sampling.
+        is_known: whether a frame with this name and content hash needs no reading. Known frames are
+            not yielded and not decoded; a video whose sampled frames are all known is not decoded
+            at all. Asked for all sampled frames of a video before the first of them is yielded.
+
+    Yields:
+        Frames in the order of `list_footage` and of their numbers. An image is decoded by
+        `Frame.load`, which may still raise; a video frame has been decoded. What cannot be read
+        comes as a `BrokenFile`.
+
+    Raises:
+        ValueError, OSError: as `list_footage`.
+    """
+    yield from iterate_files(list_footage(paths, options), options, is_known)
+
+
+def iterate_files(
+    files: Sequence[Path], options: FootageOptions, is_known: Callable[[Frame], bool]
+) -> Generator[Frame | BrokenFile]:
+    """Do what `iterate_frames` does with files as `list_footage` gives them.
+
+    A file that has gone since then comes as a `BrokenFile`.
+    """
+    for path in files:
+        if not has_valid_name(path):
+            name = os.fsencode(path).decode(errors="backslashreplace")
+            yield BrokenFile(name, "the name is not valid UTF-8; rename the file")
+            continue
+        if is_video(path):
+            yield from _iterate_video(path, options, is_known)
+            continue
+        try:
+            frame = _make_frame(path, options)
+        except (ImageError, OSError) as error:
+            yield BrokenFile(str(path), str(error))
+            continue
+        # Outside: an error of the store that is_known asks is not the file's.
+        if not is_known(frame):
+            yield frame
+
+
+def _make_frame(path: Path, options: FootageOptions) -> Frame:
+    data = read_bytes(path)
+    timestamp = None
+    if options.time_from == "modified":
+        timestamp = path.stat().st_mtime
+    elif options.time_from == "exif":
+        timestamp = _read_exif_time(data)
+    digest = hashlib.sha256(data).hexdigest()
+    return Frame(str(path), digest, options.camera_of(path), timestamp, data)
+
+
+def _iterate_video(
+    path: Path, options: FootageOptions, is_known: Callable[[Frame], bool]
+) -> Iterator[Frame | BrokenFile]:
+    try:
+        frames, missing = _plan_video(path, options)
+    except (ImageError, OSError) as error:
+        yield BrokenFile(str(path), str(error))
+        return
+    wanted = [number for number, frame in frames.items() if not is_known(frame)]
+    num_read, trouble = 0, "cannot be decoded"
+    try:
+        for number, pixels in decode_frames(path, wanted) if wanted else ():
+            num_read += 1
+            yield replace(frames[number], source=pixels)
+    except (ImageError, OSError) as error:
+        trouble = f"cannot be read: {error}"
+    if num_read < len(wanted):
+        reason = f"{len(wanted) - num_read} of {len(wanted)} sampled frames {trouble}"
+        yield BrokenFile(str(path), f"{reason}; the others were read")
+    if missing > 0:
+        reason = f"the video is cut off: its last {missing:.1f} s are missing"
+        yield BrokenFile(str(path), f"{reason}; the frames before were read")
+
+
+def _plan_video(path: Path, options: FootageOptions) -> tuple[dict[int, Frame], float]:
+    """Return the sampled frames by number, without pixels, and the seconds cut off at the end."""
+    clock = read_clock(path)
+    with path.open("rb") as file:
+        video_hash = hashlib.file_digest(file, "sha256").hexdigest()
+    camera = options.camera_of(path)
+    frames = {
+        number: Frame(
+            name=f"{path}#frame={number}",
+            content_hash=hashlib.sha256(f"{video_hash}#{number}".encode()).hexdigest(),
+            camera=camera,
+            timestamp=clock.times[number] + (options.start or 0.0),
+        )
+        for number in clock.sample(options.every)
+    }
+    return frames, clock.missing
+
+
+def _read_exif_time(data: bytes) -> float | None:
+    try:
+        with open_image(data) as image:
+            tags = image.getexif().get_ifd(ExifTags.IFD.Exif)
+        text = str(tags[ExifTags.Base.DateTimeOriginal]).strip("\0 ")
+        zone = str(tags.get(ExifTags.Base.OffsetTimeOriginal, "")).strip("\0 ")
+        if zone:
+            return datetime.strptime(text + zone, "%Y:%m:%d %H:%M:%S%z").timestamp()
+        return datetime.strptime(text, "%Y:%m:%d %H:%M:%S").timestamp()
+    # No EXIF, a damaged one or a broken picture: the time is unknown; decoding judges the picture.
+    except Exception:
+        return None
+
+
+def _is_footage(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
+
+
+def _list_folder(folder: Path) -> list[Path]:
+    found, num_others, visited = [], 0, set()
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=_note_unreadable):
+        real = os.path.realpath(place)
+        # A link to a folder above would lead round and round.
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            path = Path(place, name)
+            if name.startswith(".") or not _is_footage(path):
+                num_others += 1
+            else:
+                found.append(path)
+    if not found:
+        raise ValueError(
+            f"{folder} holds neither image nor video ({num_others} other files); expected files "
+            f"ending in {' '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}"
+        )
+    return sorted(found)
+
+
+def _note_unreadable(error: OSError) -> None:
+    logger.warning("left out a folder that cannot be read: %s", error)

@@ -1,0 +1,38 @@
+"""Gallery frames by their names: an image file, or one frame of a video."""
+
+import re
+
+import numpy as np
+
+from person_search.footage.images import read_image
+from person_search.footage.video import read_video_frame
+
+_FRAME_NAME = re.compile(r"(?P<video>.+)#frame=(?P<number>\d+)", re.DOTALL)
+
+
+def read_frame(name: str) -> np.ndarray:
+    """Read a gallery frame by its name: an image file, or ``FILE#frame=N`` of a video.
+
+    Args:
+        name: as in `Match.image` and `Frame.name`.
+
+    Returns:
+        (H, W, 3) uint8, RGB: for a video exactly the frame that was indexed under this name.
+
+    Raises:
+        ImageError: if the file is broken or the video has no such frame.
+        OSError: if the file does not exist or may not be read.
+    """
+    file, number = split_frame_name(name)
+    if number is None:
+        return read_image(file)
+    return read_video_frame(file, number)
+
+
+def split_frame_name(name: str) -> tuple[str, int | None]:
+    """Split a frame's name into its file and the number of the video frame, None for an image.
+
+    Only the last ``#frame=N`` counts, so the file's own name may hold a ``#``.
+    """
+    found = _FRAME_NAME.fullmatch(name)
+    return (found["video"], int(found["number"])) if found else (name, None)

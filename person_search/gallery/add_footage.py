@@ -1,0 +1,236 @@
+"""Put footage into a gallery: read, find the people, store; skip what is there already."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from person_search.footage.files import (
+    BrokenFile,
+    FootageOptions,
+    Frame,
+    has_valid_name,
+    is_video,
+    iterate_files,
+    list_footage,
+)
+from person_search.footage.frames import split_frame_name
+from person_search.footage.read_ahead import Loaded, ReadAhead, batch_same_size
+from person_search.footage.video import estimate_num_samples
+
+if TYPE_CHECKING:
+    from person_search.gallery.index import GalleryIndex
+    from person_search.inference.finder import PersonFinder
+
+NAMES_A_QUESTION = 1000
+"""Names that the gallery is asked for at once."""
+
+
+@dataclass
+class IndexReport:
+    """What `index_footage` did."""
+
+    frames_added: int = 0
+    """New and changed frames, with people or without."""
+
+    people_added: int = 0
+
+    frames_unchanged: int = 0
+    """Frames that the gallery held already, by name and content."""
+
+    broken: list[BrokenFile] = field(default_factory=list)
+    """What could not be read, and why."""
+
+    seconds: float = 0.0
+
+
+def index_footage(
+    index: "GalleryIndex",
+    finder: "PersonFinder",
+    paths: Sequence[str | Path],
+    options: FootageOptions | None = None,
+    *,
+    batch_size: int = 4,
+    progress: bool = True,
+    on_progress: Callable[[int, int | None], None] | None = None,
+) -> IndexReport:
+    """Find the people in images and videos and put them into a gallery.
+
+    May be stopped at any moment, by Ctrl-C or a kill: what was put stays, and the same call later
+    does the rest. Frames whose name and content are in the gallery are skipped, and keep the camera
+    and time that they were put with. Where a video's content has changed, all its earlier frames
+    are removed. Files that cannot be read are listed in the report.
+
+    Args:
+        index: the gallery, made with the same model.
+        finder: finds and embeds the people.
+        paths: files and folders, as for `list_footage`.
+        options: cameras, times and sampling; the defaults where None.
+        batch_size: images of one size that go through the model, and into the gallery, together.
+        progress: show a bar with frames per second and the time left.
+        on_progress: called with the frames done and how many there are: of videos an estimate,
+            None where a video does not say.
+
+    Raises:
+        ValueError: if the gallery was made with another model, nothing is to index (see
+            `list_footage`), or the batch size is not positive; as a `GalleryError` if the store is
+            lost or its disk full: what was put before stays.
+        OSError: if a path does not exist.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; expected at least 1")
+    if index.fingerprint != finder.fingerprint:
+        raise ValueError(
+            f"the gallery was made with model {index.fingerprint[:12]}, this model is "
+            f"{finder.fingerprint[:12]}; embeddings of different models cannot be compared: "
+            "use the gallery's model or make a new gallery"
+        )
+    started = time.perf_counter()
+    options = options or FootageOptions()
+    files = list_footage(paths, options)
+    known = _KnownFrames(index, files)
+    report = IndexReport()
+    total = _count_frames(files, options.every)
+    with (
+        _Progress(total, progress, on_progress, report, known) as shown,
+        ReadAhead(iterate_files(files, options, known)) as frames,
+    ):
+        readable = _set_broken_aside(frames, report, shown)
+        for batch in batch_same_size(readable, batch_size):
+            known.forget_changed_videos()
+            people = finder.find([pixels for _, pixels in batch], batch_size=batch_size)
+            # Stored without the file's bytes or pixels.
+            entries = [
+                (replace(frame, source=None), p)
+                for (frame, _), p in zip(batch, people, strict=True)
+            ]
+            index.put(entries)
+            report.frames_added += len(batch)
+            report.people_added += sum(len(p.boxes) for p in people)
+            shown.update()
+    report.frames_unchanged = known.num_unchanged
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+class _KnownFrames:
+    """Answers whether the gallery holds a frame, asking it for many at once.
+
+    Called from the reading thread, with the frames in the files' order.
+    """
+
+    def __init__(self, index: "GalleryIndex", files: Sequence[Path]) -> None:
+        self.num_unchanged = 0
+        self._index = index
+        self._images = [str(f) for f in files if not is_video(f) and has_valid_name(f)]
+        self._places = {name: place for place, name in enumerate(self._images)}
+        self._asked: set[str] = set()
+        self._hashes: dict[str, str] = {}
+        self._changed: set[str] = set()
+
+    def __call__(self, frame: Frame) -> bool:
+        if frame.name not in self._asked:
+            names = self._names_from(frame.name)
+            self._asked, self._hashes = set(names), dict(self._index.known_frames(names))
+        stored = self._hashes.get(frame.name)
+        if stored == frame.content_hash:
+            self.num_unchanged += 1
+            return True
+        if stored is not None:
+            file, number = split_frame_name(frame.name)
+            if number is not None:
+                self._changed.add(file)
+        return False
+
+    def forget_changed_videos(self) -> None:
+        """Remove every stored frame of the videos found changed since the last call.
+
+        A new version may sample fewer or other frames, and the old ones would stay for ever. Before
+        its first frame is put, so that a kill in between leaves frames to add, not wrong ones.
+        """
+        while self._changed:
+            # The name of a video stands for all its frames.
+            self._index.remove(names=[self._changed.pop()])
+
+    def _names_from(self, name: str) -> list[str]:
+        place = self._places.get(name)
+        if place is not None:
+            return self._images[place : place + NAMES_A_QUESTION]
+        file, number = split_frame_name(name)
+        if number is None:
+            return [name]
+        return [f"{file}#frame={n}" for n in range(number, number + NAMES_A_QUESTION)]
+
+
+class _Progress:
+    """A bar and a callback that show how far the indexing is."""
+
+    def __init__(
+        self,
+        total: int | None,
+        is_shown: bool,
+        on_progress: Callable[[int, int | None], None] | None,
+        report: IndexReport,
+        known: _KnownFrames,
+    ) -> None:
+        self._total = total
+        self._on_progress = on_progress
+        self._report = report
+        self._known = known
+        self._bar = tqdm(total=total, unit=" frames", desc="indexing", disable=not is_shown)
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            # An estimate of a video's frames may have been off by a few.
+            self._total = self._bar.total = self._num_done()
+            self.update()
+            self._bar.refresh()
+        self._bar.close()
+
+    def update(self) -> None:
+        done = self._num_done()
+        broken = len(self._report.broken)
+        self._bar.set_postfix_str(f"{self._report.people_added} people, {broken} broken", False)
+        self._bar.update(done - self._bar.n)
+        if self._on_progress is not None:
+            self._on_progress(done, self._total)
+
+    def _num_done(self) -> int:
+        report = self._report
+        return report.frames_added + self._known.num_unchanged + len(report.broken)
+
+
+def _set_broken_aside(
+    frames: Iterable[Loaded | BrokenFile], report: IndexReport, shown: _Progress
+) -> Iterator[Loaded]:
+    for item in frames:
+        if isinstance(item, BrokenFile):
+            report.broken.append(item)
+            shown.update()
+        else:
+            yield item
+
+
+def _count_frames(files: Sequence[Path], every: float) -> int | None:
+    """Count images and estimate the sampled frames of videos; None if a video does not say."""
+    total = 0
+    for file in files:
+        count: int | None = 1
+        if is_video(file):
+            count = estimate_num_samples(file, every)
+        if count is None:
+            return None
+        total += count
+    return total

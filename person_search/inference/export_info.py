@@ -1,0 +1,117 @@
+"""What an exported file says about itself: all that a program needs to use it."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from person_search.inference.network import InputSettings
+
+VERSION = 1
+"""Raised when an older reader would misunderstand a file."""
+
+KEY = "person_search"
+"""Where the JSON text is: an ONNX file's metadata property, a TorchScript file's extra file."""
+
+INPUT = "uint8 (3, height, width), resized, channels in image_format order, not normalised"
+BOXES = "(x1, y1, x2, y2) in pixels of the resized image, given boxes inside it"
+
+
+@dataclass(frozen=True)
+class ExportInfo:
+    """The description inside an exported file."""
+
+    fingerprint: str
+    """SHA-256 (hex) of the model that was exported: the same people have the same embeddings."""
+
+    embedding_dim: int
+    """D."""
+
+    image_format: str
+    """Order of the channels, ``RGB`` or ``BGR``."""
+
+    min_size: int
+    """The image is resized (bilinear, with Pillow's antialiasing) to a shorter side of this many
+    pixels; 0: it is not."""
+
+    max_size: int
+    """If the longer side were longer than this many pixels, it gets this length instead."""
+
+    min_score: float
+    """Least score, 0..1, of a person worth searching; the model also gives some below it."""
+
+    threshold: float | None = None
+    """Cosine similarity, -1..1, from which on a match is probably right, where calibrated."""
+
+    version: int = VERSION
+
+    input: str = INPUT
+    """What the model takes: its normalisation is inside the graph."""
+
+    boxes: str = BOXES
+    """What boxes are, given ones and those found."""
+
+    @property
+    def settings(self) -> InputSettings:
+        """How pictures are prepared."""
+        return InputSettings(self.min_size, self.max_size, self.image_format)
+
+    def to_json(self) -> str:
+        """Return the text that goes into the file."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str | None, source: str) -> "ExportInfo":
+        """Read the text out of a file.
+
+        Args:
+            text: what the file holds under ``KEY``; None if there is nothing.
+            source: the file, for messages.
+
+        Raises:
+            ValueError: if it is not the description of an export, or of another version.
+        """
+        advice = "write the file anew with `person-search export`"
+        if text is None:
+            raise ValueError(
+                f"{source} does not say which model it holds and how its pictures are prepared; "
+                f"expected a file that `person-search export` wrote"
+            )
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"{source}: its description is damaged ({error}); {advice}") from error
+        version = content.get("version") if isinstance(content, dict) else None
+        if version != VERSION:
+            raise ValueError(
+                f"{source} has an export description of version {version!r}, this program reads "
+                f"version {VERSION}; {advice} of this version"
+            )
+        return cls(**_checked(content, f"{source}: its description", advice))
+
+
+def _checked(content: dict[str, Any], what: str, advice: str) -> dict[str, Any]:
+    """Return the known fields; those that a later writer of this version adds are ignored."""
+    known = {}
+    for field in dataclasses.fields(ExportInfo):
+        value = content.get(field.name)
+        if not _fits(field.name, value):
+            raise ValueError(f"{what} has {field.name} {value!r}; {advice}")
+        known[field.name] = value
+    return known
+
+
+def _fits(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    if name == "embedding_dim":
+        return isinstance(value, int) and value > 0
+    if name in ("min_size", "max_size", "version"):
+        return isinstance(value, int) and value >= 0
+    if name == "min_score":
+        return isinstance(value, int | float) and 0 <= value <= 1
+    if name == "threshold":
+        return value is None or (isinstance(value, int | float) and -1 <= value <= 1)
+    if name == "image_format":
+        return value in ("RGB", "BGR")
+    return isinstance(value, str) and bool(value)

@@ -1,0 +1,306 @@
+"""Find and embed people in pictures: set up once, ask many times.
+
+Letters: H, W height and width in original pixels, N people of one picture, D embedding size.
+
+Example:
+    finder = PersonFinder.from_config(*default_model())
+    (people,) = finder.find(["street.jpg"])
+    query = finder.embed("street.jpg", [(310, 120, 355, 240)])
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from person_search.footage.images import ImageSource, read_image
+from person_search.inference.network import Network
+from person_search.inference.threshold_file import Calibration, threshold_path
+from person_search.people import People
+
+__all__ = ["People", "PersonFinder", "default_model"]
+
+logger = logging.getLogger(__name__)
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+# As in the evaluation: half precision moves a norm by less.
+_UNIT_NORM_TOLERANCE = 1e-3
+
+
+def default_model() -> tuple[Path, Path]:
+    """Return the config and the weights of the model that comes with the code.
+
+    ``$PERSON_SEARCH_CONFIG`` and ``$PERSON_SEARCH_WEIGHTS`` stand in for them where set.
+
+    Raises:
+        FileNotFoundError: if a file does not exist; the message says how to name another.
+    """
+    found = []
+    for variable, file in (
+        ("PERSON_SEARCH_CONFIG", "configs/drawn_cuhk/slim_fpn.yaml"),
+        ("PERSON_SEARCH_WEIGHTS", "demo/weights/drawn_cuhk_slim_fpn.pth"),
+    ):
+        path = Path(os.environ.get(variable) or _REPOSITORY / file)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"there is no model file {path}; name your own by --config-file and --weights, or "
+                f"set {variable}"
+            )
+        found.append(path)
+    return found[0], found[1]
+
+
+class PersonFinder:
+    """A model that finds people in pictures and embeds them.
+
+    Pictures are whatever `person_search.footage.images.read_image` reads: files, RGB uint8 arrays
+    (H, W, 3), Pillow images. All boxes are in original pixels. Threads may share a finder; they
+    take turns at the model.
+    """
+
+    def __init__(
+        self, network: Network, *, min_score: float | None = None, threshold: float | None = None
+    ):
+        """Wrap a model; `from_config` and `from_export` load one.
+
+        Args:
+            network: runs the model.
+            min_score: least detector score, 0..1, of the people that `find` returns; None for the
+                one that the model's benchmark searches by (``TEST.SEARCH.SCORE_THRESHOLD``). The
+                detector drops people below its own ``MODEL.ROI_HEADS.SCORE_THRESH_TEST`` whatever
+                this is.
+            threshold: similarity, -1..1, from which on a match is probably right, where known.
+
+        Raises:
+            ValueError: if ``min_score`` is not in 0..1.
+        """
+        self.network = network
+        self.min_score = network.min_score if min_score is None else min_score
+        if not 0 <= self.min_score <= 1:
+            raise ValueError(f"min_score is {self.min_score}; expected 0..1")
+        self.threshold = threshold
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_config(
+        cls,
+        config_file: str | Path,
+        weights: str | Path,
+        *,
+        device: str | None = None,
+        half: bool | None = None,
+        overrides: Sequence[str] = (),
+        min_score: float | None = None,
+    ) -> "PersonFinder":
+        """Load a trained model.
+
+        Args:
+            config_file: YAML file that the weights were trained with.
+            weights: checkpoint. The similarity threshold is read from ``NAME.threshold.json``
+                beside it, where that is and was made with this very model.
+            device: ``cuda`` or ``cpu``; None is the GPU if there is one.
+            half: compute in half precision; None does so on a GPU, and True is refused without one.
+            overrides: alternating keys and values on top of the config.
+            min_score: see `PersonFinder`.
+
+        Raises:
+            FileNotFoundError: if a file does not exist.
+            KeyError: if the config or ``overrides`` name an unknown key.
+            ValueError: if config and weights do not fit each other, or the device is not there.
+        """
+        # Slow to import, and not needed where an export runs.
+        from person_search.inference.torch_network import TorchNetwork, load_trained_model
+
+        cfg, model = load_trained_model(config_file, weights, overrides)
+        network = TorchNetwork(cfg, model, device=device, half=half)
+        threshold = read_threshold(weights, network.fingerprint)
+        return cls(network, min_score=min_score, threshold=threshold)
+
+    @classmethod
+    def from_export(
+        cls, path: str | Path, *, min_score: float | None = None, threads: int | None = None
+    ) -> "PersonFinder":
+        """Load an exported model; it runs in onnxruntime on the CPU.
+
+        Args:
+            path: ONNX file that ``person-search export`` wrote. A calibration
+                ``NAME.threshold.json`` beside it goes before the similarity threshold inside it.
+            min_score: see `PersonFinder`.
+            threads: see `person_search.inference.onnx_network.OnnxNetwork`.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ModuleNotFoundError: without the package ``onnxruntime``.
+            ValueError: if the file is no ONNX model, or none that ``person-search export`` wrote.
+        """
+        from person_search.inference.onnx_network import OnnxNetwork
+
+        network = OnnxNetwork(path, threads=threads)
+        threshold = read_threshold(path, network.fingerprint)
+        if threshold is None:
+            threshold = network.threshold
+        return cls(network, min_score=min_score, threshold=threshold)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of what decides embeddings: the same model has the same one anywhere."""
+        return self.network.fingerprint
+
+    @property
+    def embedding_dim(self) -> int:
+        """D."""
+        return self.network.embedding_dim
+
+    def find(self, images: Sequence[ImageSource], batch_size: int = 4) -> list[People]:
+        """Find and embed the people of pictures.
+
+        Only pictures of one size in resized pixels go through the model together, so that a picture
+        gives the same people whatever its neighbours are.
+
+        Args:
+            images: pictures, read ``batch_size`` at a time.
+            batch_size: how many go through the model together at most.
+
+        Returns:
+            For each picture its people with a score of at least ``min_score``, as the detector
+            ranks them; none where nobody was found.
+
+        Raises:
+            OSError: if a file cannot be read.
+            ValueError: if something is no picture, or the model gives NaN.
+        """
+        if isinstance(images, str | Path | np.ndarray | Image.Image):
+            raise ValueError(
+                f"find takes a list of pictures, but got one {type(images).__name__}; write "
+                "find([picture])"
+            )
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; expected 1 or more")
+        found: list[People] = []
+        for start in range(0, len(images), batch_size):
+            found += self._find_batch([read_image(x) for x in images[start : start + batch_size]])
+        return found
+
+    def embed(self, image: ImageSource, boxes: np.ndarray | Sequence[object]) -> np.ndarray:
+        """Embed the people in given boxes, as the benchmark's protocols embed their queries.
+
+        Args:
+            image: the picture.
+            boxes: (N, 4) or (4,), (x1, y1, x2, y2) in original pixels. What lies outside the
+                picture is cut off.
+
+        Returns:
+            (N, D) float32 of unit norm.
+
+        Raises:
+            OSError: if the file cannot be read.
+            ValueError: if a box is empty or outside the picture, or the model gives NaN.
+        """
+        pixels = read_image(image)
+        height, width = pixels.shape[:2]
+        known = _inside(boxes, height, width)
+        if not len(known):
+            return np.zeros((0, self.embedding_dim), np.float32)
+        prepared = self.network.settings.prepare(pixels)
+        new_height, new_width = prepared.shape[:2]
+        scale = np.array([new_width / width, new_height / height] * 2, np.float32)
+        with self._lock:
+            (people,) = self.network.run([prepared], [known * scale])
+        return self._checked(people).embeddings
+
+    def _find_batch(self, images: Sequence[np.ndarray]) -> list[People]:
+        prepared = [self.network.settings.prepare(image) for image in images]
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for row, image in enumerate(prepared):
+            by_shape.setdefault(image.shape, []).append(row)
+        found: dict[int, People] = {}
+        for rows in by_shape.values():
+            with self._lock:
+                results = self.network.run([prepared[row] for row in rows])
+            found.update(zip(rows, results, strict=True))
+        return [
+            self._in_original_pixels(self._checked(found[row]), image, prepared[row])
+            for row, image in enumerate(images)
+        ]
+
+    def _in_original_pixels(
+        self, people: People, image: np.ndarray, prepared: np.ndarray
+    ) -> People:
+        """Scale and clip boxes as detectron2's ``detector_postprocess``; keep scores that count."""
+        (height, width), (new_height, new_width) = image.shape[:2], prepared.shape[:2]
+        scale = np.array([width / new_width, height / new_height] * 2, np.float32)
+        boxes = (people.boxes * scale).clip(0, np.array([width, height] * 2, np.float32))
+        keep = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (people.scores >= self.min_score)
+        return People(boxes[keep], people.scores[keep], people.embeddings[keep])
+
+    def _checked(self, people: People) -> People:
+        """Return people with float32 embeddings of unit norm, or refuse what cannot be compared."""
+        embeddings = people.embeddings.astype(np.float32).reshape(-1, self.embedding_dim)
+        norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+        # NaN fails this test as well.
+        if not (np.abs(norms - 1) <= _UNIT_NORM_TOLERANCE).all():
+            raise ValueError(
+                f"the model gives embeddings of norm {norms.min():.4g} to {norms.max():.4g}, "
+                "expected 1. With NaN its training has diverged or half precision overflows: try "
+                "half=False, else other weights"
+            )
+        return People(people.boxes, people.scores.astype(np.float32), embeddings / norms)
+
+
+def read_threshold(weights: str | Path, fingerprint: str) -> float | None:
+    """Return the similarity threshold from the calibration beside a model's file.
+
+    Args:
+        weights: checkpoint or export.
+        fingerprint: of the model.
+
+    Returns:
+        None where there is no calibration, or it was made with another model; the log says so.
+
+    Raises:
+        ValueError: if the file is there but is no calibration.
+    """
+    path = threshold_path(weights)
+    if not path.is_file():
+        return None
+    calibration = Calibration.load(path)
+    if calibration.fingerprint != fingerprint:
+        logger.warning(
+            "%s was made with another model or config, so it is not used; make it anew with "
+            "`person-search calibrate`",
+            path,
+        )
+        return None
+    return calibration.threshold
+
+
+def _inside(boxes: np.ndarray | Sequence[object], height: int, width: int) -> np.ndarray:
+    """Return boxes (N, 4) as float32, clipped to the picture.
+
+    Raises:
+        ValueError: for a wrong shape, NaN, an empty box or one outside; names the box.
+    """
+    given = np.asarray(boxes, dtype=np.float32)
+    if given.shape == (4,):
+        given = given[None]
+    if given.size == 0:
+        return np.zeros((0, 4), np.float32)
+    if given.ndim != 2 or given.shape[1] != 4:
+        raise ValueError(f"boxes have shape {given.shape}; expected (N, 4): (x1, y1, x2, y2) each")
+    clipped = given.clip(0, np.array([width, height] * 2, np.float32))
+    for box, kept in zip(given.tolist(), clipped.tolist(), strict=True):
+        x1, y1, x2, y2 = box
+        if not (np.isfinite(box).all() and x2 > x1 and y2 > y1):
+            raise ValueError(
+                f"the box {box} is empty; expected (x1, y1, x2, y2) with x1 < x2 and y1 < y2"
+            )
+        if kept[2] - kept[0] < 1 or kept[3] - kept[1] < 1:
+            raise ValueError(
+                f"the box {box} is outside the picture, or less than a pixel of it is inside; the "
+                f"picture is {width} x {height} pixels"
+            )
+    return clipped

@@ -1,0 +1,102 @@
+"""What stands between `PersonFinder` and the program that runs the model.
+
+A back end gets pictures as the model sees them and gives boxes in those pixels; reading, resizing,
+scaling back and checking are the finder's. So back ends differ in nothing but who computes.
+
+Letters: H, W height and width in original pixels, h, w in resized pixels, N people, D embedding
+size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from person_search.people import People
+
+
+@dataclass(frozen=True)
+class InputSettings:
+    """How a picture is brought into the form the model was evaluated in."""
+
+    min_size: int
+    """Length of the shorter side in resized pixels; 0 does not resize."""
+
+    max_size: int
+    """The longer side is at most so long."""
+
+    image_format: str
+    """Order of the channels: ``RGB`` or ``BGR``."""
+
+    def __post_init__(self) -> None:
+        if self.image_format not in ("RGB", "BGR"):
+            raise ValueError(
+                f"INPUT.FORMAT is {self.image_format!r}; searching pictures needs 'RGB' or 'BGR'"
+            )
+
+    def resized_shape(self, height: int, width: int) -> tuple[int, int]:
+        """Return (h, w): those of detectron2's ``ResizeShortestEdge``, rounding included."""
+        if self.min_size == 0:
+            return height, width
+        scale = self.min_size / min(height, width)
+        new_height, new_width = (
+            (float(self.min_size), scale * width)
+            if height < width
+            else (scale * height, float(self.min_size))
+        )
+        if max(new_height, new_width) > self.max_size:
+            scale = self.max_size / max(new_height, new_width)
+            new_height, new_width = new_height * scale, new_width * scale
+        # A sliver of a picture keeps a pixel, where detectron2 would fail.
+        return max(int(new_height + 0.5), 1), max(int(new_width + 0.5), 1)
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """Resize a picture as the test pipeline does and order its channels.
+
+        Args:
+            image: (H, W, 3) uint8, RGB.
+
+        Returns:
+            (h, w, 3) uint8, contiguous, in ``image_format``; maybe ``image`` itself.
+        """
+        height, width = self.resized_shape(*image.shape[:2])
+        # Resizing works on each channel alone, so their order may be changed after it.
+        if (height, width) != image.shape[:2]:
+            resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+            image = np.asarray(resized)
+        return np.ascontiguousarray(image[:, :, ::-1] if self.image_format == "BGR" else image)
+
+
+class Network(Protocol):
+    """A model that finds and embeds people, in whatever program it runs."""
+
+    fingerprint: str
+    """SHA-256 (hex) of what decides embeddings; see `person_search.inference.fingerprint`."""
+
+    embedding_dim: int
+    """D."""
+
+    settings: InputSettings
+    """How its pictures are prepared."""
+
+    min_score: float
+    """Least score, 0..1, of a person worth searching: what the benchmark's protocols use."""
+
+    def run(
+        self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None = None
+    ) -> list[People]:
+        """Find people, or embed given boxes; called by one thread at a time.
+
+        Args:
+            images: one or more, prepared by ``settings``; (h, w, 3) uint8, sizes may differ.
+            boxes: for each image (N, 4) float32 in resized pixels, all with an area inside it, to
+                be embedded instead of the detector's; in that case nothing is left out or moved.
+
+        Returns:
+            For each image its people: boxes in resized pixels (not yet clipped), embeddings
+            (N, D). Detections are those of the model's own score threshold, given boxes have the
+            score 1.
+        """
+        ...

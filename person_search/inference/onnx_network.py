@@ -1,0 +1,144 @@
+"""Run an exported model in onnxruntime, on the CPU; neither PyTorch nor detectron2 is needed.
+
+Letters: h, w height and width in resized pixels, N people of one image.
+"""
+
+import importlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from person_search.inference.export_info import KEY, ExportInfo
+from person_search.people import People
+
+_NO_BOXES = np.zeros((0, 4), np.float32)
+_GIVEN_EMBEDDINGS = "given_embeddings"
+
+
+class OnnxNetwork:
+    """An exported model; a `person_search.inference.network.Network`.
+
+    Attributes:
+        threshold: similarity, -1..1, from which on a match is probably right, as it was known when
+            the model was exported; None if it was not.
+    """
+
+    def __init__(self, source: str | Path | bytes, *, threads: int | None = None):
+        """Load a file that ``person-search export --format onnx`` wrote.
+
+        Args:
+            source: the file, or what it holds.
+            threads: how many compute; None takes ``$OMP_NUM_THREADS``, as PyTorch does, and without
+                it as many as there are cores.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ModuleNotFoundError: without the packages ``onnx`` and ``onnxruntime``.
+            ValueError: if the file is no ONNX model, or none that ``person-search export`` wrote.
+        """
+        name = "the exported model" if isinstance(source, bytes) else str(source)
+        if not isinstance(source, bytes) and not Path(source).is_file():
+            raise FileNotFoundError(
+                f"there is no exported model {source}; make one with `person-search export`"
+            )
+        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        count = _thread_count() if threads is None else threads
+        self._whole = _open_session(content, name, count)
+        text = self._whole.get_modelmeta().custom_metadata_map.get(KEY)
+        info = ExportInfo.from_json(text, name)
+        self._embedding = _open_session(_without_detector(content), name, count)
+        self.fingerprint = info.fingerprint
+        self.embedding_dim = info.embedding_dim
+        self.settings = info.settings
+        self.min_score = info.min_score
+        self.threshold = info.threshold
+
+    def run(
+        self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None = None
+    ) -> list[People]:
+        """Find people, or embed given boxes, one image after the other; see `Network.run`."""
+        if boxes is None:
+            return [self._find(image) for image in images]
+        return [self._embed(image, known) for image, known in zip(images, boxes, strict=True)]
+
+    def _find(self, image: np.ndarray) -> People:
+        inputs = {"image": _channels_first(image), "given_boxes": _NO_BOXES}
+        return People(*self._whole.run(["boxes", "scores", "embeddings"], inputs))
+
+    def _embed(self, image: np.ndarray, boxes: np.ndarray) -> People:
+        known = np.asarray(boxes, np.float32).reshape(-1, 4)
+        inputs = {"image": _channels_first(image), "given_boxes": known}
+        (embeddings,) = self._embedding.run([_GIVEN_EMBEDDINGS], inputs)
+        return People(known, np.ones(len(known), np.float32), embeddings)
+
+
+def _channels_first(image: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
+def _open_session(content: bytes, name: str, threads: int) -> Any:
+    """Load a model; ``name`` is for messages."""
+    onnxruntime = _import("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors only
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    # Its many exceptions have nothing but Exception in common.
+    except Exception as error:
+        raise ValueError(
+            f"{name} is no ONNX model that onnxruntime {onnxruntime.__version__} can load: "
+            f"{error}. Expected a file of `person-search export --format onnx`"
+        ) from error
+
+
+def _without_detector(content: bytes) -> bytes:
+    """Return the part of an exported model that leads to the given boxes' embeddings.
+
+    onnxruntime computes the whole graph whatever outputs are asked for.
+    """
+    model = _import("onnx").load_from_string(content)
+    graph = model.graph
+    needed = {_GIVEN_EMBEDDINGS}
+    kept = []
+    # Nodes are in an order of computation.
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed |= _names_read(node)
+    weights = [weight for weight in graph.initializer if weight.name in needed]
+    outputs = [output for output in graph.output if output.name == _GIVEN_EMBEDDINGS]
+    parts = ((graph.node, kept[::-1]), (graph.initializer, weights), (graph.output, outputs))
+    for field, items in parts:
+        del field[:]
+        field.extend(items)
+    return bytes(model.SerializeToString())
+
+
+def _names_read(node: Any) -> set[str]:
+    """Return what a node reads, also inside the branches of a condition."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for branch in (attribute.g, *attribute.graphs):
+            names |= {output.name for output in branch.output}
+            names = names.union(*(_names_read(inner) for inner in branch.node))
+    return names
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"an exported model needs {name}; install it with: pip install 'person-search[export]'",
+            name=name,
+        ) from error
+
+
+def _thread_count() -> int:
+    """Return ``$OMP_NUM_THREADS``, or 0: as many as there are cores."""
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isdecimal() else 0

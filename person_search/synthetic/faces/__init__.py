@@ -1,0 +1,1 @@
+"""The drawn world of faces: identities, views, and the pictures drawn from them."""

@@ -1,0 +1,1 @@
+"""Where drawn people are: backgrounds, objects, cameras, and the scene put together."""

@@ -1,0 +1,1 @@
+"""Backbones of crop ReID, registered with detectron2."""

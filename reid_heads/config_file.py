@@ -1,0 +1,53 @@
+"""Read configs with keys on top of detectron2's."""
+
+import difflib
+import os
+from collections.abc import Callable, Iterator
+
+import yaml
+from detectron2.config import CfgNode, get_cfg
+
+
+def read_config(
+    config_file: str, overrides: list[str] | None, add_keys: Callable[[CfgNode], None]
+) -> CfgNode:
+    """Read a config with keys on top of detectron2's.
+
+    Args:
+        config_file: a YAML file, or "" for the defaults.
+        overrides: alternating keys and values, as on the command line.
+        add_keys: adds this project's keys to a detectron2 config.
+
+    Returns:
+        The config, not frozen.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        KeyError: for an unknown key; the message suggests the nearest known ones.
+        ValueError: if the file is not YAML, or a value is of a wrong type.
+    """
+    if config_file and not os.path.isfile(config_file):
+        raise FileNotFoundError(f"there is no config file {config_file}; check --config-file")
+    cfg = get_cfg()
+    add_keys(cfg)
+    known = list(_flat_keys(cfg))
+    try:
+        if config_file:
+            cfg.merge_from_file(config_file)
+        cfg.merge_from_list(overrides or [])
+    except (KeyError, AssertionError) as error:
+        name = str(error).rsplit(" ", 1)[-1].strip("'\"")
+        near = difflib.get_close_matches(name, known, n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        where = config_file or "the command line"
+        raise KeyError(f"in {where} or its overrides: {error.args[0]}{hint}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{config_file} is no config file in YAML: {error}") from error
+    return cfg
+
+
+def _flat_keys(node: CfgNode, prefix: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        yield prefix + key
+        if isinstance(value, CfgNode):
+            yield from _flat_keys(value, f"{prefix}{key}.")

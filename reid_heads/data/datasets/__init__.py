@@ -1,0 +1,1 @@
+"""One file a data set of crops or faces, and what their readers share."""

@@ -1,0 +1,1 @@
+"""Recover training images from a network's statistics."""

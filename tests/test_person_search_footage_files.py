@@ -1,0 +1,481 @@
+import hashlib
+import os
+import struct
+from datetime import UTC, datetime
+
+import cv2
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from person_search.footage import files as footage
+from person_search.footage import video
+from person_search.footage.files import (
+    BrokenFile,
+    FootageOptions,
+    Frame,
+    iterate_files,
+    iterate_frames,
+    list_footage,
+)
+from person_search.footage.frames import read_frame
+from person_search.footage.images import ImageError
+from person_search.footage.video import VideoClock, read_clock
+
+NUM_BITS = 10
+
+
+def numbered(number, size=(96, 160)):
+    """A frame that shows its number: a white or black square for each bit, on moving grey."""
+    image = np.full((*size, 3), 60 + 5 * (number % 20), np.uint8)
+    for bit in range(NUM_BITS):
+        image[20:60, 4 + 15 * bit : 16 + 15 * bit] = 255 if number >> bit & 1 else 0
+    return image
+
+
+def number_of(image):
+    """Read the number off again; compression moves the values by far less than half."""
+    bits = [image[40, 10 + 15 * bit].mean() > 127 for bit in range(NUM_BITS)]
+    return sum(1 << place for place, is_set in enumerate(bits) if is_set)
+
+
+def write_video(path, numbers, rate=10.0, codec=None, size=(96, 160)):
+    code = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "mp4v"}[path.suffix]
+    writer = cv2.VideoWriter(
+        str(path), cv2.VideoWriter_fourcc(*(codec or code)), rate, (size[1], size[0])
+    )
+    assert writer.isOpened()
+    for number in numbers:
+        writer.write(numbered(number, size))
+    writer.release()
+    return path
+
+
+def save_image(path, color=(10, 20, 30), **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (16, 12), color).save(path, **options)
+    return path
+
+
+def collect(paths, options=None, is_known=lambda frame: False):
+    return list(iterate_frames(paths, options or FootageOptions(), is_known))
+
+
+def reasons(found):
+    assert all(isinstance(item, BrokenFile) for item in found), found
+    return [item.reason for item in found]
+
+
+# Which files
+
+
+def test_folders_are_searched_with_all_below_them_sorted_and_each_file_once(tmp_path):
+    for name in ("b/2.jpg", "b/10.JPG", "a/x.png", "b/c/d/1.webp", ".hidden/1.jpg", "a/._x.png"):
+        save_image(tmp_path / name, format="png")
+    (tmp_path / "b/notes.txt").write_text("no picture")
+    found = list_footage([tmp_path / "b", tmp_path, tmp_path / "a/x.png"])
+    names = [str(path.relative_to(tmp_path)) for path in found]
+    assert names == ["b/10.JPG", "b/2.jpg", "b/c/d/1.webp", "a/x.png"]
+
+
+def test_relative_paths_become_absolute(tmp_path, monkeypatch):
+    save_image(tmp_path / "b/1.jpg")
+    monkeypatch.chdir(tmp_path / "b")
+    assert list_footage(["../b/1.jpg"]) == list_footage("..") == [tmp_path / "b/1.jpg"]
+
+
+def test_links_are_followed_and_loops_end(tmp_path):
+    save_image(tmp_path / "real/1.jpg")
+    (tmp_path / "real/up").symlink_to(tmp_path)
+    (tmp_path / "real/self").symlink_to(tmp_path / "real")
+    save_image(tmp_path / "elsewhere/2.jpg")
+    (tmp_path / "real/other").symlink_to(tmp_path / "elsewhere")
+    names = [path.name for path in list_footage([tmp_path / "real"])]
+    assert sorted(names) == ["1.jpg", "2.jpg"]
+
+
+def test_a_file_linked_to_itself_is_a_broken_file(tmp_path):
+    (tmp_path / "a.jpg").symlink_to(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").symlink_to(tmp_path / "gone")
+    loop, dangling = reasons(collect([tmp_path]))
+    assert "a.jpg" in loop and "b.jpg" in dangling
+
+
+def test_paths_that_hold_nothing_are_errors(tmp_path):
+    with pytest.raises(ValueError, match="no files or folders given"):
+        list_footage([])
+    with pytest.raises(FileNotFoundError, match="gone does not exist"):
+        list_footage([tmp_path / "gone"])
+    with pytest.raises(ValueError, match=r"neither image nor video \(0 other files\)"):
+        list_footage([tmp_path])
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(ValueError, match=r"neither image nor video \(1 other files\)"):
+        list_footage([tmp_path])
+    with pytest.raises(ValueError, match=r"notes\.txt is neither .*'\.txt'"):
+        list_footage([tmp_path / "notes.txt"])
+
+
+def test_a_folder_that_may_not_be_read_is_left_out_with_a_warning(tmp_path, caplog, monkeypatch):
+    save_image(tmp_path / "a/1.jpg")
+    save_image(tmp_path / "secret/2.jpg")
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("secret"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert list_footage([tmp_path]) == [tmp_path / "a/1.jpg"]
+    assert "secret" in caplog.text
+
+
+# Images
+
+
+def test_an_image_comes_with_its_hash_and_pixels(tmp_path):
+    path = save_image(tmp_path / "a.png")
+    (frame,) = collect([path])
+    assert frame == Frame(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), None, None)
+    assert (frame.load() == (10, 20, 30)).all() and frame.load().shape == (12, 16, 3)
+    assert (Frame(frame.name, frame.content_hash).load() == frame.load()).all()
+
+
+def test_pixels_and_hash_are_of_the_same_bytes(tmp_path):
+    """A file replaced in between would else be stored with the old hash and the new people."""
+    path = save_image(tmp_path / "a.png")
+    (frame,) = collect([path])
+    save_image(path, (99, 99, 99))
+    assert (frame.load() == (10, 20, 30)).all()
+
+
+def test_known_frames_are_neither_yielded_nor_decoded(tmp_path, monkeypatch):
+    first, second = save_image(tmp_path / "1.png"), save_image(tmp_path / "2.png", (0, 0, 9))
+    hashes = {hashlib.sha256(first.read_bytes()).hexdigest()}
+    found = collect([tmp_path], is_known=lambda frame: frame.content_hash in hashes)
+    assert [frame.name for frame in found] == [str(second)]
+    monkeypatch.setattr(footage, "decode_image", lambda *args: pytest.fail("decoded"))
+    assert collect([tmp_path], is_known=lambda frame: True) == []
+
+
+def test_broken_files_are_listed_and_the_rest_goes_on(tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "b.jpg").write_text("no picture")
+    good = save_image(tmp_path / "c.jpg")
+    (tmp_path / "d.jpg").mkdir()
+    save_image(tmp_path / "d.jpg/e.jpg").unlink()
+    os.mkfifo(tmp_path / "f.jpg")
+    empty, text, image, pipe = collect([tmp_path])
+    assert "zero bytes" in empty.reason and "is not a file" in pipe.reason
+    with pytest.raises(ImageError, match="not a picture"):
+        text.load()
+    assert image.name == str(good)
+
+
+def test_a_file_that_goes_after_listing_is_broken(tmp_path):
+    path = save_image(tmp_path / "a.png")
+    files = list_footage([path])
+    path.unlink()
+    (broken,) = iterate_files(files, FootageOptions(), lambda frame: False)
+    assert broken.name == str(path) and "No such file" in broken.reason
+
+
+def test_a_name_that_is_no_utf8_is_listed(tmp_path):
+    path = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    save_image(tmp_path / "a.png").rename(os.fsdecode(path))
+    (broken,) = collect([tmp_path])
+    assert broken.name.endswith("caf\\xe9.png") and "UTF-8" in broken.reason
+
+
+def test_an_error_of_the_store_is_not_taken_for_a_broken_file(tmp_path):
+    save_image(tmp_path / "a.png")
+    write_video(tmp_path / "b.mp4", range(3))
+
+    def lost(frame):
+        raise ConnectionError("the store is gone")
+
+    for name in ("a.png", "b.mp4"):
+        with pytest.raises(ConnectionError):
+            collect([tmp_path / name], is_known=lost)
+
+
+def test_the_walk_is_lazy(tmp_path):
+    for number in range(3):
+        save_image(tmp_path / f"{number}.png")
+    asked = []
+    frames = iterate_frames([tmp_path], FootageOptions(), lambda frame: asked.append(frame))
+    next(frames)
+    assert len(asked) == 1
+
+
+# Camera and time
+
+
+def test_the_camera_of_an_option_a_folder_or_a_pattern(tmp_path):
+    path = tmp_path / "north/cam07_0001.jpg"
+    assert FootageOptions().camera_of(path) is None
+    assert FootageOptions(camera="door").camera_of(path) == "door"
+    assert FootageOptions(camera_from="folder").camera_of(path) == "north"
+    assert FootageOptions(camera_from=r"cam(\d+)").camera_of(path) == "07"
+    assert FootageOptions(camera_from=r"/(north|south)/").camera_of(path) == "north"
+    assert FootageOptions(camera_from=r"lens(\d+)").camera_of(path) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every": 0}, "every is 0 s"),
+        ({"every": float("nan")}, "every is nan s"),
+        ({"start": float("nan")}, "start is nan"),
+        ({"camera_from": "("}, "no regular expression"),
+        ({"camera_from": r"cam\d+"}, "with 0 groups"),
+        ({"camera_from": r"(a)(b)"}, "with 2 groups"),
+        ({"camera": "a", "camera_from": "folder"}, "expected one"),
+        ({"time_from": "name"}, "time_from is 'name'"),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        FootageOptions(**options)
+
+
+def test_times_of_images(tmp_path):
+    taken = datetime(2024, 5, 6, 7, 8, 9)
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "2024:05:06 07:08:09"
+    local = save_image(tmp_path / "1.jpg", exif=exif)
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.OffsetTimeOriginal] = "+02:00"
+    save_image(tmp_path / "2.jpg", exif=exif)
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "0000:00:00 00:00:00"
+    save_image(tmp_path / "3.jpg", exif=exif)
+    save_image(tmp_path / "4.jpg")
+    os.utime(local, (1, 1234.5))
+
+    def times(time_from):
+        return [f.timestamp for f in collect([tmp_path], FootageOptions(time_from=time_from))]
+
+    utc = datetime(2024, 5, 6, 5, 8, 9, tzinfo=UTC).timestamp()
+    assert times("exif") == [taken.timestamp(), utc, None, None]
+    assert times("modified")[0] == 1234.5
+    assert times("none") == [None] * 4
+
+
+# Videos
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.avi", "clip#frame=3.mp4", "a b#%d.avi"])
+def test_a_frame_is_read_again_exactly_as_it_was_indexed(tmp_path, name):
+    path = write_video(tmp_path / name, range(120), rate=10)
+    found = collect([path], FootageOptions(every=0.7))
+    assert [number_of(frame.load()) for frame in found] == list(range(0, 120, 7))
+    for number, frame in zip(range(0, 120, 7), found, strict=True):
+        assert frame.name == f"{path}#frame={number}"
+        assert frame.timestamp == pytest.approx(number / 10)
+        assert (read_frame(frame.name) == frame.load()).all()
+    assert number_of(read_frame(f"{path}#frame=119")) == 119
+
+
+def test_a_late_frame_is_found_by_seeking(tmp_path, monkeypatch):
+    """Decoding an hour of video for one picture would take minutes."""
+    path = write_video(tmp_path / "clip.mp4", range(600), rate=10)
+    monkeypatch.setattr(video, "decode_frames", lambda *args: pytest.fail("decoded from the start"))
+    for number in (599, 30, 301, 300, 299):
+        assert number_of(read_frame(f"{path}#frame={number}")) == number
+
+
+def test_where_no_seek_leads_to_the_frame_all_is_decoded(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "clip.mp4", range(60))
+    monkeypatch.setattr(video, "_seek", lambda *args: None)
+    assert number_of(read_frame(f"{path}#frame=47")) == 47
+
+
+def test_the_hash_is_of_the_video_and_the_number(tmp_path):
+    path = write_video(tmp_path / "clip.mp4", range(12))
+    first, second = collect([path])
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert first.content_hash == hashlib.sha256(f"{digest}#0".encode()).hexdigest()
+    assert second.content_hash == hashlib.sha256(f"{digest}#10".encode()).hexdigest()
+
+
+def test_known_frames_of_a_video_are_left_out_and_a_known_video_is_not_decoded(
+    tmp_path, monkeypatch
+):
+    path = write_video(tmp_path / "clip.mp4", range(40))
+    found = collect([path], is_known=lambda frame: frame.name.endswith(("=0", "=20")))
+    assert [frame.name[-3:] for frame in found] == ["=10", "=30"]
+    monkeypatch.setattr(footage, "decode_frames", lambda *args: pytest.fail("decoded"))
+    assert collect([path], is_known=lambda frame: True) == []
+
+
+def test_all_sampled_frames_are_asked_for_before_the_first_is_yielded(tmp_path):
+    path = write_video(tmp_path / "clip.mp4", range(40))
+    asked = []
+    frames = iterate_frames([path], FootageOptions(), lambda frame: asked.append(frame.name))
+    next(frames)
+    assert len(asked) == 4
+
+
+def test_a_start_makes_unix_times_and_the_camera_holds_for_videos_too(tmp_path):
+    (tmp_path / "east").mkdir()
+    path = write_video(tmp_path / "east/clip.mp4", range(21))
+    found = collect([path], FootageOptions(start=1.6e9, camera_from="folder"))
+    assert [(f.timestamp, f.camera) for f in found] == [(1.6e9 + n, "east") for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("times", "every", "expected"),
+    [
+        ([0, 0.5, 1, 1.5, 2], 1, [0, 2, 4]),
+        ([0, 0.4, 0.8, 1.2, 1.6, 2.0], 1, [0, 3, 5]),  # the first at or after each second
+        ([0, 0.1, 5, 5.1, 6], 1, [0, 2, 4]),  # a gap gives one frame
+        ([0, 1 / 3, 2 / 3, 1 - 1e-9], 1, [0, 3]),  # rounding of the timestamps
+        ([0, 1, 2, 3], 0.01, [0, 1, 2, 3]),
+        ([0], 1, [0]),
+    ],
+)
+def test_sampling_goes_by_time_not_by_number(times, every, expected):
+    assert VideoClock(tuple(times), False, 0.0, 0.0).sample(every) == expected
+
+
+def test_a_variable_frame_rate_is_sampled_by_the_timestamps(tmp_path):
+    """Twelve frames in the first 1.2 s, then one each second: mkv's times rewritten in the file."""
+    path = write_video(tmp_path / "clip.mkv", range(16), rate=10)
+    times = [100 * n for n in range(12)] + [2000, 3000, 4000, 5000]
+    rewrite_mkv_times(path, times)
+    clock = read_clock(path)
+    assert clock.times == pytest.approx([time / 1000 for time in times])
+    found = collect([path])
+    assert [number_of(frame.load()) for frame in found] == [0, 10, 12, 13, 14, 15]
+    assert [frame.timestamp for frame in found] == pytest.approx([0, 1, 2, 3, 4, 5])
+    for frame in found:
+        assert (read_frame(frame.name) == frame.load()).all()
+
+
+def rewrite_mkv_times(path, milliseconds):
+    """Set the times of the blocks of a short Matroska file of 10 frames/s.
+
+    A block's time is 16 bits, from the start of its cluster; OpenCV's writer begins one at every
+    key frame, the twelfth.
+    """
+    data, place = bytearray(path.read_bytes()), 0
+    for number, time in enumerate(milliseconds):
+        cluster = 100 * (number - number % 12)
+        place = data.index(b"\x81" + struct.pack(">h", 100 * number - cluster), place) + 1
+        data[place : place + 2] = struct.pack(">h", time - cluster)
+    path.write_bytes(data)
+
+
+def test_the_rotation_of_a_phone_video_is_applied(tmp_path):
+    path = write_video(tmp_path / "clip.mp4", range(12))
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 4 + 40
+    assert struct.unpack(">9i", data[matrix : matrix + 36])[0] == 1 << 16
+    turned = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    data[matrix : matrix + 36] = struct.pack(">9i", *turned)
+    path.write_bytes(data)
+    found = collect([path])
+    assert [frame.load().shape for frame in found] == [(160, 96, 3)] * 2
+    assert number_of(np.rot90(found[1].load())) == 10
+    assert (read_frame(found[1].name) == found[1].load()).all()
+
+
+def test_without_timestamps_frames_are_counted(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "clip.avi", range(30))
+    hide(monkeypatch, cv2.CAP_PROP_POS_MSEC)
+    found = collect([path])
+    assert [number_of(frame.load()) for frame in found] == [0, 10, 20]
+    assert number_of(read_frame(f"{path}#frame=17")) == 17
+
+
+def test_without_timestamps_and_frame_rate_the_video_is_broken(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "clip.avi", range(30))
+    hide(monkeypatch, cv2.CAP_PROP_POS_MSEC, cv2.CAP_PROP_FPS)
+    (reason,) = reasons(collect([path]))
+    assert "neither timestamps nor a frame rate" in reason
+
+
+def hide(monkeypatch, *properties):
+    """Make captures answer 0 where a container says nothing."""
+
+    class Capture:
+        # Around it: OpenCV's class crashes when it is subclassed.
+        def __init__(self, *args):
+            self._capture = VideoCapture(*args)
+
+        def get(self, key):
+            return 0.0 if key in properties else self._capture.get(key)
+
+        def __getattr__(self, name):
+            return getattr(self._capture, name)
+
+    VideoCapture = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    video._read_clock.cache_clear()
+
+
+def test_what_is_no_video_is_broken_and_nothing_is_written_to_the_terminal(tmp_path, capfd):
+    write_video(tmp_path / "0.mp4", range(0))
+    whole = write_video(tmp_path / "whole.mp4", range(50)).read_bytes()
+    (tmp_path / "whole.mp4").unlink()
+    (tmp_path / "1.mp4").write_bytes(whole[: len(whole) // 2])  # without its index
+    (tmp_path / "2.mp4").write_bytes(b"")
+    (tmp_path / "3.mp4").write_text("no video" * 1000)
+    (tmp_path / "4.mp4").write_bytes(np.random.default_rng(0).bytes(20_000))
+    Image.new("RGB", (8, 8)).save(tmp_path / "5.png")
+    found = collect([tmp_path])
+    assert isinstance(found.pop(), Frame)
+    listed = reasons(found)
+    assert "not a video" in listed[0] or "no video frames" in listed[0]
+    assert "not a video, or is cut off" in listed[1]
+    assert "zero bytes" in listed[2]
+    assert "not a video" in listed[3] and "not a video" in listed[4]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_of_a_video_cut_off_the_frames_before_are_read_and_the_rest_is_reported(tmp_path, capfd):
+    path = write_video(tmp_path / "clip.avi", range(60))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    *found, broken = collect([path])
+    numbers = [number_of(frame.load()) for frame in found]
+    assert numbers == list(range(0, 30, 10))[: len(numbers)] and len(numbers) >= 2
+    assert "cut off" in broken.reason and "frames before were read" in broken.reason
+    assert capfd.readouterr() == ("", "")
+
+
+def test_frames_that_cannot_be_decoded_are_reported(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "clip.avi", range(40))
+    retrieve = video._retrieve
+    monkeypatch.setattr(
+        video,
+        "_retrieve",
+        lambda capture: None if capture.get(cv2.CAP_PROP_POS_MSEC) > 1500 else retrieve(capture),
+    )
+    *found, broken = collect([path])
+    assert [number_of(frame.load()) for frame in found] == [0, 10]
+    assert "2 of 4 sampled frames cannot be decoded" in broken.reason
+    with pytest.raises(ImageError, match="frame 20 cannot be decoded"):
+        read_frame(f"{path}#frame=20")
+
+
+def test_a_frame_beyond_the_end_and_a_missing_video(tmp_path):
+    path = write_video(tmp_path / "clip.mp4", range(12))
+    with pytest.raises(ImageError, match="has no frame 12; it has 12, counted from 0"):
+        read_frame(f"{path}#frame=12")
+    with pytest.raises(FileNotFoundError):
+        read_frame(f"{tmp_path}/gone.mp4#frame=0")
+
+
+def test_a_video_that_changes_is_read_anew(tmp_path):
+    path = write_video(tmp_path / "clip.mp4", range(12))
+    assert number_of(read_frame(f"{path}#frame=5")) == 5
+    write_video(path, range(100, 130))
+    assert number_of(read_frame(f"{path}#frame=25")) == 125
+
+
+@pytest.mark.parametrize(("every", "expected"), [(1.0, 4), (0.5, 8), (100.0, 1), (0.001, 40)])
+def test_the_estimate_of_the_samples(tmp_path, every, expected):
+    path = write_video(tmp_path / "clip.mp4", range(40))
+    assert video.estimate_num_samples(path, every) == expected
+    assert len(read_clock(path).sample(every)) == expected
+    (tmp_path / "no.mp4").write_text("no video")
+    assert video.estimate_num_samples(tmp_path / "no.mp4", every) == 1

@@ -1,0 +1,45 @@
+from datetime import datetime
+
+import pytest
+
+from person_search.footage.times import format_time, parse_time
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0.0),
+        ("90.5", 90.5),
+        ("0:01:30", 90.0),
+        ("27:00:00.25", 97200.25),
+        ("1970-01-01T00:01:00Z", 60.0),
+        ("2024-05-31T14:00:00+02:00", 1717156800.0),  # 12:00 UTC
+        (" 2024-05-31 12:00:00+00:00 ", 1717156800.0),
+    ],
+)
+def test_times_are_read(text, seconds):
+    assert parse_time(text) == seconds
+
+
+def test_a_date_without_offset_is_local_and_may_mean_its_last_moment():
+    local = datetime(2024, 5, 31).timestamp()
+    assert parse_time("2024-05-31") == local
+    assert local + 86399 < parse_time("2024-05-31", end=True) < local + 86400
+    assert parse_time("2024-05-31T00:00", end=True) == local
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "1:30", "0:60:00", "-5", "2024-13-01", "2024-05-31T25:00", "31.5.2024"]
+)
+def test_anything_else_is_refused_with_what_was_expected(text):
+    with pytest.raises(ValueError, match=r"no time.*expected seconds"):
+        parse_time(text)
+
+
+def test_times_are_written():
+    assert format_time(None) == "-"
+    assert format_time(0.0) == "0:00:00.0"
+    assert format_time(3599.96) == "1:00:00.0"
+    moment = datetime(2024, 5, 31, 14, 0, 5)
+    assert format_time(moment.timestamp()) == "2024-05-31 14:00:05"
+    assert parse_time(format_time(moment.timestamp())) == moment.timestamp()

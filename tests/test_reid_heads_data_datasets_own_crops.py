@@ -1,0 +1,159 @@
+import pytest
+from helpers_crop_layouts import write_crops
+
+from reid_heads.data.datasets.own_crops import list_own_splits, load_own_crops
+from reid_heads.labels import THERMAL, VISIBLE
+
+ROWS = ["a/one.jpg,5,1", "a/two.jpg,5,2", "b/three.png,12,1"]
+
+
+def _rows(dicts):
+    return [(d["image_id"], d["person_id"], d["cam_id"]) for d in dicts]
+
+
+@pytest.fixture
+def write_csv(tmp_path):
+    """Write rows to a CSV file, and the images of the first three fields."""
+
+    def write(rows, header="path,person,camera", encoding="utf-8"):
+        write_crops(tmp_path, [row.split(",")[0] for row in rows])
+        path = tmp_path / "crops.csv"
+        path.write_text("\n".join([header, *rows]) + "\n", encoding=encoding)
+        return path
+
+    return write
+
+
+def test_a_flat_folder_is_for_training(tmp_path):
+    # Person 0 is a person as any other here, cameras may have several digits.
+    names = ["0_c12_front.jpg", "0_c3.png", "31_c3_1.jpg", "7_c3_1.jpg", "-1_c3_1.jpg"]
+    write_crops(tmp_path, names)
+    assert _rows(load_own_crops(tmp_path, "train")) == [
+        ("0_c12_front.jpg", 0, 12),
+        ("0_c3.png", 0, 3),
+        ("31_c3_1.jpg", 2, 3),
+        ("7_c3_1.jpg", 1, 3),
+    ]
+    assert list_own_splits(tmp_path) == ["train"]
+
+
+@pytest.mark.parametrize("train", ["", "train", "bounding_box_train"])
+@pytest.mark.parametrize("gallery", ["gallery", "bounding_box_test"])
+def test_folders_of_the_splits(tmp_path, train, gallery):
+    write_crops(tmp_path / train, ["1_c1.jpg", "2_c1.jpg"])
+    write_crops(tmp_path / "query", ["8_c1.jpg"])
+    write_crops(tmp_path / gallery, ["8_c2.jpg"])
+    prefix = f"{train}/" if train else ""
+    assert list_own_splits(tmp_path) == ["train", "query", "gallery"]
+    assert _rows(load_own_crops(tmp_path, "train")) == [
+        (f"{prefix}1_c1.jpg", 0, 1),
+        (f"{prefix}2_c1.jpg", 1, 1),
+    ]
+    (crop,) = load_own_crops(tmp_path, "gallery")
+    assert crop == {
+        "file_name": str(tmp_path / gallery / "8_c2.jpg"),
+        "image_id": f"{gallery}/8_c2.jpg",
+        "person_id": 8,
+        "cam_id": 2,
+        "split": "gallery",
+    }
+
+
+def test_missing_folders(tmp_path):
+    write_crops(tmp_path / "query", ["8_c1.jpg"])
+    assert list_own_splits(tmp_path) == ["query"]
+    with pytest.raises(FileNotFoundError, match="no folder gallery/ or bounding_box_test/"):
+        load_own_crops(tmp_path, "gallery")
+    with pytest.raises(ValueError, match="holds no image"):
+        load_own_crops(tmp_path, "train")
+    for function in (list_own_splits, lambda path: load_own_crops(path, "train")):
+        with pytest.raises(FileNotFoundError, match=r"no folder and no CSV file .*gone"):
+            function(tmp_path / "gone")
+
+
+def test_a_name_that_does_not_parse(tmp_path):
+    write_crops(tmp_path, ["1_c1.jpg", "anna_c1.jpg"])
+    with pytest.raises(ValueError, match=r"anna_c1\.jpg: the name does not begin with person"):
+        load_own_crops(tmp_path, "train")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_csv_file_without_split_is_for_training(write_csv, encoding):
+    path = write_csv([*ROWS, "junk.jpg,-1,3"], encoding=encoding)
+    assert list_own_splits(path) == ["train"]
+    dicts = load_own_crops(path, "train")
+    assert _rows(dicts) == [("a/one.jpg", 0, 1), ("a/two.jpg", 0, 2), ("b/three.png", 1, 1)]
+    assert dicts[0]["file_name"] == str(path.parent / "a" / "one.jpg")
+    with pytest.raises(ValueError, match=r"crops\.csv: the query split has no crops"):
+        load_own_crops(path, "query")
+
+
+def test_a_csv_file_with_splits_and_columns_in_another_order(write_csv):
+    path = write_csv(
+        ["x.jpg,query,3,70", "y.jpg,gallery,1,70", "z.jpg,gallery,2,71"],
+        header="path,split,camera,person",
+    )
+    assert list_own_splits(path) == ["query", "gallery"]
+    assert _rows(load_own_crops(path, "query")) == [("x.jpg", 70, 3)]
+    gallery = load_own_crops(path, "gallery")
+    assert _rows(gallery) == [("y.jpg", 70, 1), ("z.jpg", 71, 2)]
+    assert [d["split"] for d in gallery] == ["gallery", "gallery"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("c.jpg,anna,1", "expected a path and whole numbers .* 'anna', '1'"),
+        ("c.jpg,1,", "expected a path and whole numbers .* '1', ''"),
+        ("c.jpg,1", "expected a path and whole numbers .* '1', None"),
+        ("c.jpg,-2,1", "person .-1 or more"),
+    ],
+)
+def test_a_row_that_does_not_parse(write_csv, row, message):
+    with pytest.raises(ValueError, match=rf"crops\.csv, line 5: .*{message}"):
+        load_own_crops(write_csv([*ROWS, row]), "train")
+
+
+def test_an_unknown_split_in_a_row(write_csv):
+    path = write_csv(["a.jpg,1,1,test"], header="path,person,camera,split")
+    with pytest.raises(ValueError, match=r"line 2: the split is 'test', expected one of train"):
+        load_own_crops(path, "train")
+
+
+def test_wrong_headers_and_bytes(write_csv):
+    with pytest.raises(ValueError, match=r"the header is \['file', 'id', 'cam'\], expected path"):
+        load_own_crops(write_csv(ROWS, header="file,id,cam"), "train")
+    path = write_csv(ROWS)
+    path.write_bytes(b"path,person,camera\ncaf\xe9.jpg,1,1\n")
+    with pytest.raises(ValueError, match=r"crops\.csv is no text in UTF-8"):
+        load_own_crops(path, "train")
+    path.write_text("")
+    with pytest.raises(ValueError, match="the header is None"):
+        load_own_crops(path, "train")
+
+
+def test_missing_and_repeated_crops(write_csv):
+    path = write_csv([*ROWS, "a/one.jpg,5,1"])
+    with pytest.raises(ValueError, match=r"crops\.csv names the image a/one\.jpg twice"):
+        load_own_crops(path, "train")
+    (path.parent / "b" / "three.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"line 4 lists .*three\.png: it is missing"):
+        load_own_crops(path, "train")
+
+
+def test_a_single_identity(write_csv):
+    with pytest.raises(ValueError, match="all 2 crops show person 5"):
+        load_own_crops(write_csv(ROWS[:2]), "train")
+
+
+def test_a_column_for_the_modality(write_csv):
+    rows = ["a.jpg,5,1,visible", "b.jpg,5,2,thermal", "c.jpg,6,1,visible"]
+    path = write_csv(rows, header="path,person,camera,modality")
+    assert [d["modality"] for d in load_own_crops(path, "train")] == [VISIBLE, THERMAL, VISIBLE]
+    path = write_csv([*rows[:2], "c.jpg,6,1,infrared"], header="path,person,camera,modality")
+    with pytest.raises(ValueError, match="line 4: the modality is 'infrared', expected one of"):
+        load_own_crops(path, "train")
+
+
+def test_without_the_column_there_is_no_modality(write_csv):
+    assert all("modality" not in d for d in load_own_crops(write_csv(ROWS), "train"))
