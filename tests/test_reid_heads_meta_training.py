@@ -9,9 +9,9 @@ from conftest import CONFIGS, assert_same, overrides_of
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
 from PIL import Image
-from test_reid_heads_meta_learning import run as run_loop
-from test_reid_heads_meta_learning import step_by_hand
 from test_reid_heads_train_net import changes, interrupt
+from test_reid_heads_training_meta_learning import run as run_loop
+from test_reid_heads_training_meta_learning import step_by_hand
 
 from reid_heads.config import load_config
 from reid_heads.train_net import CropReIDTrainer, main
