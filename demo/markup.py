@@ -145,9 +145,7 @@ def results(query: Query, gallery_label: str, is_empty: bool = False) -> str:
         f"{_fused(query)}</div></div>"
     )
     above = "".join(_card(i, m) for i, m in enumerate(answer.matches[: answer.num_above]))
-    below = "".join(
-        _card(i, m, True) for i, m in enumerate(answer.matches) if i >= answer.num_above
-    )
+    below = "".join(_card(i, m) for i, m in enumerate(answer.matches) if i >= answer.num_above)
     parts = [head]
     if above:
         parts.append(f'<ol class="ps-cards">{above}</ol>')
@@ -189,7 +187,7 @@ def _fused(query: Query) -> str:
     )
 
 
-def _card(place: int, match: Match, is_below: bool = False) -> str:
+def _card(place: int, match: Match) -> str:
     person, frame = show_match(match)
     rank = place + 1
     where = match.camera or "camera unknown"
