@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from tabulate import tabulate
+
 from person_search.evaluation.context import ContextMatching
 from person_search.evaluation.predictions import Predictions, load_predictions
 from person_search.evaluation.scoring import ProtocolSource, score_predictions
@@ -122,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def format_table(results: Mapping[str, Mapping[str, float]]) -> str:
     """Lay the results out for reading: one block for search, one each for detection."""
-    lines = []
+    blocks = []
     searches = {name: row for name, row in results.items() if name.startswith("search")}
     for title, rows in (
         ("search", searches),
@@ -130,18 +132,18 @@ def format_table(results: Mapping[str, Mapping[str, float]]) -> str:
         ("COCO box AP", {"people": results["bbox"]}),
     ):
         columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-        lines.append(f"\n{title:<20}" + "".join(f"{column:>16}" for column in columns))
-        for name, row in rows.items():
-            cells = "".join(_format_cell(row, column) for column in columns)
-            lines.append(f"  {name:<18}{cells}".rstrip())
-    return "\n".join(lines)
+        lines = [[name, *(_format_cell(row, c) for c in columns)] for name, row in rows.items()]
+        alignment = ["left", *["right"] * len(columns)]
+        headers = [title, *columns]
+        blocks.append(tabulate(lines, headers, disable_numparse=True, colalign=alignment))
+    return "\n" + "\n\n".join(blocks)
 
 
 def _format_cell(row: Mapping[str, float], column: str) -> str:
     """Write a number, counts without decimals; blank where the row has none."""
     if column not in row:
-        return " " * 16
-    return f"{row[column]:16d}" if isinstance(row[column], int) else f"{row[column]:16.2f}"
+        return ""
+    return str(row[column]) if isinstance(row[column], int) else f"{row[column]:.2f}"
 
 
 def _get_layout(parser: argparse.ArgumentParser, dataset: str) -> str:

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tabulate import tabulate
+
 from reid_heads.atomic_file import save_json
 from reid_heads.evaluation.embedding_scoring import EMBEDDING_PROTOCOLS, score_file
 from reid_heads.evaluation.features import load_features
@@ -158,9 +160,12 @@ def _score_embeddings(args: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{args.features}: {title}; scored by {args.protocol}\n")
-    for name, value in metrics.items():
-        # A threshold is a cosine, all else a percentage.
-        print(f"{name:<16}{value:10.4f}" if name == "threshold" else f"{name:<16}{value:10.2f}")
+    # A threshold is a cosine, all else a percentage.
+    lines = [
+        (name, f"{value:.4f}" if name == "threshold" else f"{value:.2f}")
+        for name, value in metrics.items()
+    ]
+    print(tabulate(lines, tablefmt="plain", disable_numparse=True, colalign=("left", "right")))
     return 0
 
 
@@ -177,13 +182,8 @@ def format_table(results: Mapping[str, RankingResult]) -> str:
             title = name.removeprefix("reid_").replace("_", " ")
             rows[f"{title} ({len(result.queries)})"] = result.metrics()
     columns = list(next(iter(rows.values())))
-    width = max(26, *(len(title) for title in rows))
-    lines = [f"\n{'':<{width}}" + "".join(f"{column:>8}" for column in columns)]
-    lines += [
-        f"{title:<{width}}" + "".join(f"{row[column]:8.2f}" for column in columns)
-        for title, row in rows.items()
-    ]
-    return "\n".join(lines)
+    lines = [[title, *(row[column] for column in columns)] for title, row in rows.items()]
+    return "\n" + str(tabulate(lines, ["", *columns], floatfmt=".2f"))
 
 
 def _read_group(

@@ -160,9 +160,9 @@ def test_by_frequency_on_prw(tmp_path, prw, capsys):
         assert results[name]["mAP"] == pytest.approx(100 * query.average_precision)
         assert results[name]["queries"] == 1
     lines = capsys.readouterr().out.splitlines()
-    (header,) = [line for line in lines if line.startswith("search")]
+    (header,) = [line for line in lines if "mAP" in line]
     assert header.split() == ["search", "mAP", "top1", "top5", "top10", "queries"]
-    assert [line.split()[-1] for line in lines if line.startswith("  search_")] == ["1", "1"]
+    assert [line.split()[-1] for line in lines if line.startswith("search_")] == ["1", "1"]
     plain = score(tmp_path, "prw", root)
     assert plain == {name: group for name, group in results.items() if name in plain}
 

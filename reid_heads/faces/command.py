@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tabulate import tabulate
 
 from reid_heads.atomic_file import save_json
 from reid_heads.faces.detectors import cut_face, whole_picture
@@ -193,19 +194,17 @@ def open_model(args: argparse.Namespace) -> FaceModel:
 
 def format_table(found: Sequence[tuple[Path, Sequence[Identification]]]) -> str:
     """Lay out who was found, one line a face; boxes are x1 y1 x2 y2 in original pixels."""
-    rows = [("picture", "box", "name", "similarity")]
+    rows = []
     for path, faces in found:
         for face in faces:
             box = " ".join(f"{value:.0f}" for value in face.face.box_xyxy)
             rows.append((str(path), box, face.name or NOBODY, f"{face.similarity:.4f}"))
         if not faces:
             rows.append((str(path), "-", "no face found", "-"))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False))
-        + f"  {row[3]:>10}"
-        for row in rows
-    )
+    headers = ("picture", "box", "name", "similarity")
+    alignment = ("left", "left", "left", "right")
+    table = tabulate(rows, headers, tablefmt="plain", disable_numparse=True, colalign=alignment)
+    return str(table)
 
 
 def _describe(
