@@ -28,7 +28,7 @@ def keep_uploads(files: Sequence[str | Path], folder: Path) -> list[Path]:
         ValueError: a file is neither an image nor a video by its name.
         OSError: the folder cannot be written to.
     """
-    uploads = list_footage([Path(file) for file in files], FootageOptions())
+    uploads = list_footage([Path(file) for file in files])
     kept = []
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)

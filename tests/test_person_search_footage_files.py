@@ -15,7 +15,6 @@ from person_search.footage.files import (
     FootageOptions,
     Frame,
     iterate_files,
-    iterate_frames,
     list_footage,
 )
 from person_search.footage.frames import read_frame
@@ -58,7 +57,7 @@ def save_image(path, color=(10, 20, 30), **options):
 
 
 def collect(paths, options=None, is_known=lambda frame: False):
-    return list(iterate_frames(paths, options or FootageOptions(), is_known))
+    return list(iterate_files(list_footage(paths), options or FootageOptions(), is_known))
 
 
 def reasons(found):
@@ -203,7 +202,9 @@ def test_the_walk_is_lazy(tmp_path):
     for number in range(3):
         save_image(tmp_path / f"{number}.png")
     asked = []
-    frames = iterate_frames([tmp_path], FootageOptions(), lambda frame: asked.append(frame))
+    frames = iterate_files(
+        list_footage([tmp_path]), FootageOptions(), lambda frame: asked.append(frame)
+    )
     next(frames)
     assert len(asked) == 1
 
@@ -310,7 +311,7 @@ def test_known_frames_of_a_video_are_left_out_and_a_known_video_is_not_decoded(
 def test_all_sampled_frames_are_asked_for_before_the_first_is_yielded(tmp_path):
     path = write_video(tmp_path / "clip.mp4", range(40))
     asked = []
-    frames = iterate_frames([path], FootageOptions(), lambda frame: asked.append(frame.name))
+    frames = iterate_files([path], FootageOptions(), lambda frame: asked.append(frame.name))
     next(frames)
     assert len(asked) == 4
 

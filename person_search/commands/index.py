@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     )
     check_model_arguments(args)
     _check_gallery(args.gallery, workers)
-    files = workers.take_share(list_footage(args.footage, options))
+    files = workers.take_share(list_footage(args.footage))
     finder = load_finder(args, workers.choose_device())
     workers.connect()
     # The first one makes the gallery before the others open it.

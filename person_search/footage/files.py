@@ -139,7 +139,7 @@ def has_valid_name(path: Path) -> bool:
     return True
 
 
-def list_footage(paths: Sequence[str | Path], options: FootageOptions | None = None) -> list[Path]:
+def list_footage(paths: Sequence[str | Path]) -> list[Path]:
     """List the images and videos among files and in folders.
 
     Folders are searched with everything below them, through links too, each folder once. Hidden
@@ -147,7 +147,6 @@ def list_footage(paths: Sequence[str | Path], options: FootageOptions | None = N
 
     Args:
         paths: files and folders.
-        options: not used; a place for filters.
 
     Returns:
         Absolute paths, those of each folder sorted, none twice.
@@ -178,37 +177,22 @@ def list_footage(paths: Sequence[str | Path], options: FootageOptions | None = N
     return list(found)
 
 
-def iterate_frames(
-    paths: Sequence[str | Path],
-    options: FootageOptions,
-    is_known: Callable[[Frame], bool],
-) -> Iterator[Frame | BrokenFile]:
+def iterate_files(
+    files: Sequence[Path], options: FootageOptions, is_known: Callable[[Frame], bool]
+) -> Generator[Frame | BrokenFile]:
     """Go through the frames of images and videos, lazily.
 
     Args:
-        paths: files and folders, as for `list_footage`.
+        files: as `list_footage` gives them. One that has gone since then comes as a `BrokenFile`.
         options: cameras, times and sampling.
         is_known: whether a frame with this name and content hash needs no reading. Known frames are
             not yielded and not decoded; a video whose sampled frames are all known is not decoded
             at all. Asked for all sampled frames of a video before the first of them is yielded.
 
     Yields:
-        Frames in the order of `list_footage` and of their numbers. An image is decoded by
-        `Frame.load`, which may still raise; a video frame has been decoded. What cannot be read
-        comes as a `BrokenFile`.
-
-    Raises:
-        ValueError, OSError: as `list_footage`.
-    """
-    yield from iterate_files(list_footage(paths, options), options, is_known)
-
-
-def iterate_files(
-    files: Sequence[Path], options: FootageOptions, is_known: Callable[[Frame], bool]
-) -> Generator[Frame | BrokenFile]:
-    """Do what `iterate_frames` does with files as `list_footage` gives them.
-
-    A file that has gone since then comes as a `BrokenFile`.
+        Frames in the order of the files and of their numbers. An image is decoded by `Frame.load`,
+        which may still raise; a video frame has been decoded. What cannot be read comes as a
+        `BrokenFile`.
     """
     for path in files:
         if not has_valid_name(path):

@@ -91,7 +91,7 @@ def index_footage(
         )
     started = time.perf_counter()
     options = options or FootageOptions()
-    files = list_footage(paths, options)
+    files = list_footage(paths)
     known = _KnownFrames(index, files)
     report = IndexReport()
     total = _count_frames(files, options.every)
