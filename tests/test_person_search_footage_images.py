@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from person_search.footage import images
 from person_search.footage.frames import read_frame, split_frame_name
@@ -81,29 +81,55 @@ def test_every_usual_kind_of_file_is_read(picture, tmp_path, kind, options):
     assert is_close(read_image(path), picture)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_rotation_of_exif_is_applied(picture, tmp_path, orientation):
-    """What a camera held sideways writes comes out upright, here as Pillow's own code has it."""
+# Where the first rows and columns of what is shown lie in the file, by the EXIF standard.
+UPRIGHT = {
+    1: lambda rows: rows,
+    2: lambda rows: rows[:, ::-1],
+    3: lambda rows: rows[::-1, ::-1],
+    4: lambda rows: rows[::-1],
+    5: lambda rows: rows.swapaxes(0, 1),
+    6: lambda rows: rows[::-1].swapaxes(0, 1),
+    7: lambda rows: rows[::-1, ::-1].swapaxes(0, 1),
+    8: lambda rows: rows[:, ::-1].swapaxes(0, 1),
+}
+
+
+@pytest.mark.parametrize("orientation", [*UPRIGHT, 0, 9])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "LA", "I;16"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_the_rotation_of_exif_is_applied(picture, kind, mode, orientation):
+    """What a camera held sideways writes comes out upright."""
+    image = Image.fromarray(picture)
+    if mode == "I;16":
+        image = Image.fromarray(257 * np.asarray(image.convert("L")).astype(np.uint16))
+    else:
+        image = image.convert(mode)
+    plain = images.decode_image(saved(image, kind), "plain")
+    assert plain.shape == (40, 60, 3)
     exif = Image.Exif()
     exif[images.ORIENTATION] = orientation
-    path = tmp_path / "a.jpg"
-    path.write_bytes(saved(Image.fromarray(picture), "JPEG", exif=exif, quality=95))
-    from PIL import ImageOps
-
-    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))
-    got = read_image(path)
-    assert (got == expected).all()
-    assert got.shape == ((60, 40, 3) if orientation >= 5 else (40, 60, 3))
+    got = images.decode_image(saved(image, kind, exif=exif), "turned")
+    np.testing.assert_array_equal(got, UPRIGHT.get(orientation, UPRIGHT[1])(plain))
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_a_damaged_exif_does_not_cost_the_picture(picture, tmp_path):
-    data = saved(
-        Image.fromarray(picture), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff", quality=95
-    )
-    path = tmp_path / "a.jpg"
-    path.write_bytes(data)
-    assert is_close(read_image(path), picture)
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0no", b"Exif\0\0MM\0*\0\0\0\x08\0\x03\x01"]
+)
+def test_a_damaged_exif_does_not_cost_the_picture(picture, exif):
+    data = saved(Image.fromarray(picture), "JPEG", exif=exif, quality=95)
+    assert is_close(images.decode_image(data, "a"), picture)
+
+
+def test_a_tag_that_pillow_cannot_write_does_not_cost_the_rotation(picture):
+    """A width that is a word: Pillow reads it, but cannot write it again."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif[images.ORIENTATION] = "make", 6
+    data = exif.tobytes().replace(b"\x01\x0f\0\x02", b"\x01\0\0\x02")
+    file = saved(Image.fromarray(picture), "PNG", exif=data)
+    with pytest.raises(struct.error):
+        ImageOps.exif_transpose(Image.open(io.BytesIO(file)))
+    np.testing.assert_array_equal(images.decode_image(file, "a"), UPRIGHT[6](picture))
 
 
 def test_cmyk_jpeg(picture, tmp_path):

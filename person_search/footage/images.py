@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 100_000_000
 """Largest width x height that is decoded: 300 MB as an array. Larger ones are bombs or mistakes."""
@@ -21,16 +21,6 @@ ORIENTATION = 0x0112
 """EXIF tag."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-# What turns a picture upright, for each value of the EXIF tag.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 ImageSource = str | Path | np.ndarray | Image.Image
 
@@ -169,14 +159,17 @@ def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
         )
     try:
         image.load()
-        upright = _UPRIGHT.get(_orientation(image))
         rgb = _to_rgb_image(image, name)
     except ImageError:
         raise
     except Exception as error:
         raise ImageError(f"{name} is damaged: {_reason(error)}") from error
+    # The rotation alone: Pillow would write the other tags anew, and fails at damaged ones.
+    rgb.info.clear()
+    rgb.getexif()[ORIENTATION] = _orientation(image)
+    ImageOps.exif_transpose(rgb, in_place=True)
     # Pillow's array is read-only; torch wants a writable one.
-    return np.array(rgb if upright is None else rgb.transpose(upright))
+    return np.array(rgb)
 
 
 def _to_rgb_image(image: Image.Image, name: str) -> Image.Image:
