@@ -14,11 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from training_runs import (
+    Comparison,
     by_row,
-    compare,
-    describe_conditions,
     mean_minutes,
-    parse_rows,
     spread,
     train,
 )
@@ -27,23 +25,25 @@ from person_search.synthetic.market_writer import write_market1501
 from person_search.synthetic.presets import ALL_PRESETS
 from reid_heads.data.builtin import get_datasets_root
 
-CONFIGS = Path("configs/drawn_domains")
-OUTPUT = Path("output/drawn_domains")
-RESULTS = Path("benchmarks/results/drawn_domains")
 DOMAINS = ("drawn_noon", "drawn_dusk", "drawn_mall", "drawn_vhs")
-ROWS = {
-    "baseline": "softmax + triplet on the joined sets",
-    "style_jitter": "+ style jitter",
-    "domain_losses": "+ a classifier and triplets a domain",
-    "svil": "+ meta-learning = SVIL",
-}
+COMPARISON = Comparison(
+    name="drawn_domains",
+    title="Domain generalization on the drawn domains",
+    configs=Path("configs/drawn_domains"),
+    rows={
+        "baseline": "softmax + triplet on the joined sets",
+        "style_jitter": "+ style jitter",
+        "domain_losses": "+ a classifier and triplets a domain",
+        "svil": "+ meta-learning = SVIL",
+    },
+)
 FIRST_SEED_ONLY = ("domain_losses",)
 METRICS = ("mAP", "top1")
 
 
 def main() -> None:
     """Train what is missing, write the table."""
-    parser = parse_rows(__doc__, ROWS)
+    parser = COMPARISON.parser(__doc__)
     parser.add_argument("--targets", nargs="+", choices=DOMAINS, default=list(DOMAINS))
     args = parser.parse_args()
     for domain in DOMAINS:
@@ -54,7 +54,7 @@ def main() -> None:
     first = args.seeds[0]
     jobs = [job for job in jobs if job[2] == first or job[0] not in FIRST_SEED_ONLY]
     trainings = [partial(train_row, *job, args.overrides) for job in jobs]
-    compare(args, trainings, RESULTS, format_table)
+    COMPARISON.run(args, trainings, format_table)
 
 
 def train_row(row: str, target: str, seed: int, overrides: list[str]) -> dict:
@@ -62,18 +62,15 @@ def train_row(row: str, target: str, seed: int, overrides: list[str]) -> dict:
     sources = tuple(f"{domain}_train" for domain in DOMAINS if domain != target)
     settings = ["DATASETS.TRAIN", str(sources), "DATASETS.TEST", str((f"{target}_test",))]
     settings += ["SEED", str(seed), *overrides]
-    folder = OUTPUT / f"{row}_{target}_seed{seed}"
-    run = train("reid_heads", str(CONFIGS / f"{row}.yaml"), folder, settings, threads=1)
+    folder = COMPARISON.output / f"{row}_{target}_seed{seed}"
+    run = train("reid_heads", COMPARISON.config(row), folder, settings, threads=1)
     return {**run, "row": row, "target": target, "seed": seed}
 
 
 def format_table(report: dict) -> str:
     """Write mean and standard deviation over the seeds as Markdown."""
     lines = [
-        "# Domain generalization on the drawn domains",
-        "",
-        describe_conditions(report),
-        "",
+        *COMPARISON.head(report),
         "Trained on three domains, tested on the fourth, mAP / top-1. The mean is over the four "
         "targets within a seed, so that its deviation is one over seeds too.",
         "",
@@ -81,7 +78,7 @@ def format_table(report: dict) -> str:
         "mean mAP | mean top-1 | minutes a run |",
         "|---" * (len(DOMAINS) + 4) + "|",
     ]
-    for _, title, runs in by_row(report, ROWS):
+    for _, title, runs in by_row(report, COMPARISON.rows):
         cells = [_of_target(runs, domain) for domain in DOMAINS]
         cells += [_of_all_targets(runs, metric) for metric in METRICS]
         cells.append(mean_minutes(runs))

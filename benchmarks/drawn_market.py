@@ -16,62 +16,47 @@ import numpy as np
 from PIL import Image
 from training_runs import (
     REID_METRICS,
-    compare,
-    describe_conditions,
+    Comparison,
     draw_market,
     each_seed,
-    parse_rows,
     reid_table,
-    train,
 )
 
 from reid_heads.data.datasets.market1501 import load_market1501
 from reid_heads.evaluation.features import ReIDFeatures
 from reid_heads.evaluation.scoring import score_features
 
-CONFIGS = Path("configs/drawn_market")
-OUTPUT = Path("output/drawn_market")
-RESULTS = Path("benchmarks/results/drawn_market")
-
-# Row of the table by config file below CONFIGS; those of the first block each add one thing to the
-# row above.
-ROWS = {
-    "ablation/0_softmax": "softmax",
-    "ablation/1_triplet": "+ triplet (standard baseline)",
-    "ablation/2_warm_up": "+ warm-up",
-    "ablation/3_random_erasing": "+ random erasing",
-    "ablation/4_label_smoothing": "+ label smoothing",
-    "ablation/5_last_stride": "+ last stride 1",
-    "ablation/6_bnneck": "+ BNNeck",
-    "ablation/7_center": "+ center loss = Bag of Tricks",
-    "mgn": "MGN",
-    "joint/0_cosine": "cosine softmax",
-    "joint/1_cosine_margin": "cosine softmax with margin (ArcFace)",
-    "joint/2_triplet": "cosine softmax + triplet",
-    "joint/3_triplet_margin": "cosine softmax with margin + triplet",
-    "joint/4_attributes": "cosine softmax + triplet + attributes (joint)",
-}
+COMPARISON = Comparison(
+    name="drawn_market",
+    title="Crop ReID on drawn-market",
+    configs=Path("configs/drawn_market"),
+    # Those of the first block each add one thing to the row above.
+    rows={
+        "ablation/0_softmax": "softmax",
+        "ablation/1_triplet": "+ triplet (standard baseline)",
+        "ablation/2_warm_up": "+ warm-up",
+        "ablation/3_random_erasing": "+ random erasing",
+        "ablation/4_label_smoothing": "+ label smoothing",
+        "ablation/5_last_stride": "+ last stride 1",
+        "ablation/6_bnneck": "+ BNNeck",
+        "ablation/7_center": "+ center loss = Bag of Tricks",
+        "mgn": "MGN",
+        "joint/0_cosine": "cosine softmax",
+        "joint/1_cosine_margin": "cosine softmax with margin (ArcFace)",
+        "joint/2_triplet": "cosine softmax + triplet",
+        "joint/3_triplet_margin": "cosine softmax with margin + triplet",
+        "joint/4_attributes": "cosine softmax + triplet + attributes (joint)",
+    },
+)
 
 
 def main() -> None:
     """Train what is missing, score naive embeddings beside it, write the table."""
-    args = parse_rows(__doc__, ROWS).parse_args()
+    args = COMPARISON.parser(__doc__).parse_args()
     root = draw_market(args.processes)
     naive = score_naive_embeddings(root)
 
-    compare(args, each_seed(args, train_row), RESULTS, format_table, naive=naive)
-
-
-def train_row(row: str, seed: int, overrides: list[str]) -> dict:
-    """Train one row with one seed in a process of its own, or read what an earlier start left."""
-    run = train(
-        "reid_heads",
-        str(CONFIGS / f"{row}.yaml"),
-        OUTPUT / f"{row}_seed{seed}",
-        ["SEED", str(seed), *overrides],
-        threads=1,
-    )
-    return {**run, "row": row, "seed": seed}
+    COMPARISON.run(args, each_seed(args, COMPARISON.train_row), format_table, naive=naive)
 
 
 def score_naive_embeddings(root: Path) -> dict[str, dict[str, float]]:
@@ -126,11 +111,8 @@ def _histograms(images: np.ndarray, stripes: int) -> np.ndarray:
 def format_table(report: dict) -> str:
     """Write mean and standard deviation over the seeds as Markdown."""
     lines = [
-        "# Crop ReID on drawn-market",
-        "",
-        describe_conditions(report),
-        "",
-        *reid_table(report, ROWS, "method"),
+        *COMPARISON.head(report),
+        *reid_table(report, COMPARISON.rows, "method"),
     ]
     for name, scores in report["naive"].items():
         cells = [f"{scores[m]:.1f}" for m in REID_METRICS]

@@ -14,14 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from training_runs import (
+    Comparison,
     by_row,
-    compare,
-    describe_conditions,
     each_seed,
     mean_minutes,
-    parse_rows,
     spread,
-    train,
 )
 
 from person_search.synthetic.presets import ALL_PRESETS
@@ -32,33 +29,32 @@ from reid_heads.evaluation.scoring import score_features
 from reid_heads.labels import THERMAL, VISIBLE
 from reid_heads.losses.mmd import squared_mmd_by_group
 
-CONFIGS = Path("configs/drawn_sysu")
-OUTPUT = Path("output/drawn_sysu")
-RESULTS = Path("benchmarks/results/drawn_sysu")
-ROWS = {
-    "baseline": "identity + triplet",
-    "marginal_mmd": "+ marginal MMD",
-    "mmd_reid": "+ margin MMD-ID = MMD-ReID",
-}
+COMPARISON = Comparison(
+    name="drawn_sysu",
+    title="Visible-infrared ReID on drawn-sysu",
+    configs=Path("configs/drawn_sysu"),
+    rows={
+        "baseline": "identity + triplet",
+        "marginal_mmd": "+ marginal MMD",
+        "mmd_reid": "+ margin MMD-ID = MMD-ReID",
+    },
+)
 SEARCHES = {"all": "reid_all_single_official", "indoor": "reid_indoor_single_official"}
 
 
 def main() -> None:
     """Train what is missing, measure the gap between the modalities, write the table."""
-    args = parse_rows(__doc__, ROWS).parse_args()
+    args = COMPARISON.parser(__doc__).parse_args()
     root = get_datasets_root() / "drawn-sysu"
     write_sysu_mm01(ALL_PRESETS["drawn-sysu"], root, processes=args.processes)
 
-    compare(args, each_seed(args, train_row), RESULTS, format_table)
+    COMPARISON.run(args, each_seed(args, train_row), format_table)
 
 
 def train_row(row: str, seed: int, overrides: list[str]) -> dict:
-    """Train one row with one seed in a process of its own, or read what an earlier start left."""
-    folder = OUTPUT / f"{row}_seed{seed}"
-    settings = ["SEED", str(seed), *overrides]
-    run = train("reid_heads", str(CONFIGS / f"{row}.yaml"), folder, settings, threads=1)
-    features = load_features(folder / "inference/features.npz")
-    return {**run, "row": row, "seed": seed, **measure_gap(features)}
+    """Train one row with one seed; add the gap between the modalities."""
+    run = COMPARISON.train_row(row, seed, overrides)
+    return {**run, **measure_gap(load_features(Path(run["folder"]) / "inference/features.npz"))}
 
 
 def measure_gap(features: ReIDFeatures) -> dict[str, float]:
@@ -100,10 +96,7 @@ def score_random_vectors(features: ReIDFeatures) -> dict[str, dict[str, float]]:
 def format_table(report: dict) -> str:
     """Write mean and standard deviation over the seeds as Markdown."""
     lines = [
-        "# Visible-infrared ReID on drawn-sysu",
-        "",
-        describe_conditions(report),
-        "",
+        *COMPARISON.head(report),
         "All and indoor search, single shot, ten trials of the permutation file. Gap: squared MMD "
         "between the test features of the two modalities, of everybody together and mean over "
         "each person's own (0 to 10, not percent).",
@@ -111,7 +104,7 @@ def format_table(report: dict) -> str:
         "| method | all: mAP | top-1 | indoor: mAP | top-1 | gap | gap by identity | minutes |",
         "|---" * 8 + "|",
     ]
-    for _, title, runs in by_row(report, ROWS):
+    for _, title, runs in by_row(report, COMPARISON.rows):
         cells = [
             spread([run["results"][search][metric] for run in runs])
             for search in SEARCHES.values()

@@ -15,40 +15,40 @@ from pathlib import Path
 
 import numpy as np
 from training_runs import (
-    compare,
-    describe_conditions,
+    Comparison,
     draw_market,
     each_seed,
-    parse_rows,
     reid_table,
-    train,
 )
 
 from reid_heads.data.crop_lists import write_crop_list
 from reid_heads.data.datasets.market1501 import load_market1501
 
-CONFIGS = Path("configs/drawn_market/intra_class")
-OUTPUT = Path("output/intra_class_augmentation")
-RESULTS = Path("benchmarks/results/intra_class_augmentation")
-ROWS = {
-    "multi_similarity": "multi-similarity",
-    "multi_similarity_global": "+ synthetic embeddings, global variances",
-    "multi_similarity_corrected": "+ synthetic embeddings, corrected variances (IAA)",
-    "triplet": "hardest-negative triplet",
-    "triplet_global": "+ synthetic embeddings, global variances",
-    "triplet_corrected": "+ synthetic embeddings, corrected variances (IAA)",
-}
+COMPARISON = Comparison(
+    name="intra_class_augmentation",
+    title="Intra-class augmentation on a long-tailed drawn-market",
+    configs=Path("configs/drawn_market/intra_class"),
+    rows={
+        "multi_similarity": "multi-similarity",
+        "multi_similarity_global": "+ synthetic embeddings, global variances",
+        "multi_similarity_corrected": "+ synthetic embeddings, corrected variances (IAA)",
+        "triplet": "hardest-negative triplet",
+        "triplet_global": "+ synthetic embeddings, global variances",
+        "triplet_corrected": "+ synthetic embeddings, corrected variances (IAA)",
+    },
+)
+LONG_TAIL = COMPARISON.output / "long_tail.csv"
 TAIL = 0.04
 """Share of its crops that the rarest identity keeps, one at least."""
 
 
 def main() -> None:
     """Train what is missing, write the table."""
-    args = parse_rows(__doc__, ROWS).parse_args()
+    args = COMPARISON.parser(__doc__).parse_args()
     root = draw_market(args.processes)
-    counts = write_long_tail(root, OUTPUT / "long_tail.csv")
+    counts = write_long_tail(root, LONG_TAIL)
 
-    compare(args, each_seed(args, train_row), RESULTS, format_table, crops_of_identities=counts)
+    COMPARISON.run(args, each_seed(args, train_row), format_table, crops_of_identities=counts)
 
 
 def write_long_tail(root: Path, path: Path) -> list[int]:
@@ -74,26 +74,20 @@ def write_long_tail(root: Path, path: Path) -> list[int]:
 
 def train_row(row: str, seed: int, overrides: list[str]) -> dict:
     """Train one row with one seed, or read what an earlier start left."""
-    data = ["DATASETS.CROPS", str([["long_tail_train", str(OUTPUT / "long_tail.csv"), "train"]])]
-    data += ["DATASETS.TRAIN", "('long_tail_train',)", "SEED", str(seed)]
-    folder = OUTPUT / f"{row}_seed{seed}"
-    config = str(CONFIGS / f"{row}.yaml")
-    run = train("reid_heads", config, folder, [*data, *overrides], threads=1)
-    return {**run, "row": row, "seed": seed}
+    data = ["DATASETS.CROPS", str([["long_tail_train", str(LONG_TAIL), "train"]])]
+    data += ["DATASETS.TRAIN", "('long_tail_train',)"]
+    return COMPARISON.train_row(row, seed, [*data, *overrides])
 
 
 def format_table(report: dict) -> str:
     """Write mean and standard deviation over the seeds as Markdown."""
     counts = np.array(report["crops_of_identities"])
     lines = [
-        "# Intra-class augmentation on a long-tailed drawn-market",
-        "",
-        describe_conditions(report),
-        "",
+        *COMPARISON.head(report),
         f"{counts.sum()} training crops of {len(counts)} identities, from {counts.max()} to "
         f"{counts.min()} each, the median {np.median(counts):g}.",
         "",
-        *reid_table(report, ROWS, "loss"),
+        *reid_table(report, COMPARISON.rows, "loss"),
     ]
     return "\n".join(lines) + "\n"
 

@@ -16,12 +16,10 @@ from functools import partial
 from pathlib import Path
 
 from training_runs import (
+    Comparison,
     by_row,
-    compare,
-    describe_conditions,
     draw_market,
     mean_minutes,
-    parse_rows,
     reid_cells,
     run_quietly,
     spread,
@@ -31,28 +29,30 @@ from training_runs import (
 from reid_heads.data.label_noise import TARGETS
 from reid_heads.data.label_noise import main as write_noise
 
-CONFIGS = Path("configs/drawn_market/label_noise")
-OUTPUT = Path("output/label_noise")
-RESULTS = Path("benchmarks/results/label_noise")
-ROWS = {
-    "clean": "ArcFace on the true labels",
-    "arcface": "ArcFace on the noisy labels",
-    "sub_centers": "ArcFace with 3 sub-centers on the noisy labels",
-    "purified": "ArcFace on what purification keeps",
-}
-CONFIG_OF_ROW = dict.fromkeys(ROWS, "0_arcface") | {"sub_centers": "1_sub_centers"}
+COMPARISON = Comparison(
+    name="label_noise",
+    title="Wrong labels on drawn-market",
+    configs=Path("configs/drawn_market/label_noise"),
+    rows={
+        "clean": "ArcFace on the true labels",
+        "arcface": "ArcFace on the noisy labels",
+        "sub_centers": "ArcFace with 3 sub-centers on the noisy labels",
+        "purified": "ArcFace on what purification keeps",
+    },
+)
+CONFIG_OF_ROW = dict.fromkeys(COMPARISON.rows, "0_arcface") | {"sub_centers": "1_sub_centers"}
 CLEANING = ("precision", "recall", "wrong_kept")
 
 
 def main() -> None:
     """Train what is missing, write the table."""
-    parser = parse_rows(__doc__, ROWS)
+    parser = COMPARISON.parser(__doc__)
     parser.add_argument("--share", type=float, default=0.4, help="of wrong labels")
     parser.add_argument("--to", choices=TARGETS, default="uniform", help="who gets them")
     parser.add_argument("--angle", type=float, default=75.0, help="of purification, degrees")
     args = parser.parse_args()
     root = draw_market(args.processes)
-    folder = OUTPUT / f"{args.to}_{args.share:g}"
+    folder = COMPARISON.output / f"{args.to}_{args.share:g}"
     for seed in args.seeds:
         draw_noise(root, folder / f"seed{seed}", args.share, args.to, seed)
     # Purification stands on the run with sub-centers of its seed, whether that row is shown or not.
@@ -60,13 +60,13 @@ def main() -> None:
     jobs = [(row, folder / f"seed{seed}", seed) for seed in args.seeds for row in first]
     trainings = [partial(train_row, *job, args.overrides) for job in jobs]
     facts = {"share": args.share, "to": args.to, "angle": args.angle}
-    finished = compare(args, trainings, RESULTS, format_table, **facts)
+    finished = COMPARISON.run(args, trainings, format_table, **facts)
     if "purified" in args.rows:
         trainings = [
             partial(train_purified, folder / f"seed{seed}", seed, args.angle, args.overrides)
             for seed in args.seeds
         ]
-        compare(args, trainings, RESULTS, format_table, earlier=finished, **facts)
+        COMPARISON.run(args, trainings, format_table, earlier=finished, **facts)
 
 
 def draw_noise(root: Path, folder: Path, share: float, to: str, seed: int) -> None:
@@ -89,7 +89,7 @@ def settings_of(crops: Path, seed: int, overrides: list[str]) -> list[str]:
 def train_row(row: str, folder: Path, seed: int, overrides: list[str]) -> dict:
     """Train one row with one seed, or read what an earlier start left."""
     crops = folder / {"clean": "truth.csv", "purified": "cleaned.csv"}.get(row, "noisy.csv")
-    config = str(CONFIGS / f"{CONFIG_OF_ROW[row]}.yaml")
+    config = COMPARISON.config(CONFIG_OF_ROW[row])
     settings = settings_of(crops, seed, overrides)
     run = train("reid_heads", config, folder / row, settings, threads=1)
     return {**run, "row": row, "seed": seed}
@@ -101,7 +101,7 @@ def train_purified(folder: Path, seed: int, angle: float, overrides: list[str]) 
     report = folder / "cleaned.json"
     if not report.exists():
         command = [sys.executable, "-m", "reid_heads.purify", "--angle", str(angle)]
-        command += ["--config-file", str(CONFIGS / "1_sub_centers.yaml")]
+        command += ["--config-file", COMPARISON.config("1_sub_centers")]
         command += ["--weights", str(folder / "sub_centers/model_final.pth")]
         command += ["--truth", str(folder / "truth.csv"), "--output", str(folder / "cleaned.csv")]
         run_quietly([*command, *settings_of(folder / "noisy.csv", seed, overrides)], threads=1)
@@ -116,10 +116,7 @@ def train_purified(folder: Path, seed: int, angle: float, overrides: list[str]) 
 def format_table(report: dict) -> str:
     """Write mean and standard deviation over the seeds as Markdown."""
     lines = [
-        "# Wrong labels on drawn-market",
-        "",
-        describe_conditions(report),
-        "",
+        *COMPARISON.head(report),
         f"{100 * report['share']:g} % of the training labels are wrong ({report['to']}); crops "
         f"above {report['angle']:g} degrees are dropped. Precision and recall are of the dropped "
         "crops, wrong kept is the share of wrong labels among the others.",
@@ -127,7 +124,7 @@ def format_table(report: dict) -> str:
         "| method | mAP | mINP | top-1 | top-5 | precision | recall | wrong kept | minutes a run |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for _, title, runs in by_row(report, ROWS):
+    for _, title, runs in by_row(report, COMPARISON.rows):
         cells = reid_cells(runs)
         for name in CLEANING:
             values = [run["cleaning"][name] for run in runs if "cleaning" in run]

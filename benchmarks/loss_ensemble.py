@@ -13,50 +13,49 @@ from pathlib import Path
 
 import torch
 from training_runs import (
+    Comparison,
     by_row,
-    compare,
-    describe_conditions,
     draw_market,
     each_seed,
-    parse_rows,
     reid_table,
     spread,
-    train,
 )
 
 from reid_heads.config import load_config
 
-CONFIGS = Path("configs/drawn_market/ensemble")
-OUTPUT = Path("output/loss_ensemble")
-RESULTS = Path("benchmarks/results/loss_ensemble")
-ROWS = {
-    "0_softmax": "softmax",
-    "1_triplet": "batch-hard triplet",
-    "2_multi_similarity": "multi-similarity",
-    "3_sum": "the three, summed",
-    "4_ensemble": "the three as an ensemble",
-    "5_own_embeddings": "+ an embedding for each",
-    "6_diversity": "+ diversity",
-}
+COMPARISON = Comparison(
+    name="loss_ensemble",
+    title="Ensembles of losses on drawn-market",
+    configs=Path("configs/drawn_market/ensemble"),
+    rows={
+        "0_softmax": "softmax",
+        "1_triplet": "batch-hard triplet",
+        "2_multi_similarity": "multi-similarity",
+        "3_sum": "the three, summed",
+        "4_ensemble": "the three as an ensemble",
+        "5_own_embeddings": "+ an embedding for each",
+        "6_diversity": "+ diversity",
+    },
+)
 FIRST_SEED_ONLY = ("6_diversity",)
 ENSEMBLES = ("4_ensemble", "5_own_embeddings", "6_diversity")
 
 
 def main() -> None:
     """Train what is missing, write the table."""
-    args = parse_rows(__doc__, ROWS).parse_args()
+    args = COMPARISON.parser(__doc__).parse_args()
     draw_market(args.processes)
 
-    compare(args, each_seed(args, train_row, FIRST_SEED_ONLY), RESULTS, format_table)
+    COMPARISON.run(args, each_seed(args, train_row, FIRST_SEED_ONLY), format_table)
 
 
 def train_row(row: str, seed: int, overrides: list[str]) -> dict:
-    """Train one row with one seed, or read what an earlier start left."""
-    config, folder = str(CONFIGS / f"{row}.yaml"), OUTPUT / f"{row}_seed{seed}"
-    run = train("reid_heads", config, folder, ["SEED", str(seed), *overrides], threads=1)
-    run = {**run, "row": row, "seed": seed}
+    """Train one row with one seed; add the weights that an ensemble has learned."""
+    run = COMPARISON.train_row(row, seed, overrides)
     if row in ENSEMBLES:
-        run["weights"] = read_weights(config, folder / "model_final.pth")
+        run["weights"] = read_weights(
+            COMPARISON.config(row), Path(run["folder"]) / "model_final.pth"
+        )
     return run
 
 
@@ -73,13 +72,10 @@ def read_weights(config: str, checkpoint: Path) -> dict[str, float]:
 def format_table(report: dict) -> str:
     """Write mean and standard deviation over the seeds as Markdown."""
     lines = [
-        "# Ensembles of losses on drawn-market",
-        "",
-        describe_conditions(report),
-        "",
-        *reid_table(report, ROWS, "losses"),
+        *COMPARISON.head(report),
+        *reid_table(report, COMPARISON.rows, "losses"),
     ]
-    for row, _, runs in by_row(report, {row: ROWS[row] for row in ENSEMBLES}):
+    for row, _, runs in by_row(report, {row: COMPARISON.rows[row] for row in ENSEMBLES}):
         learned = [run["weights"] for run in runs]
         weights = [f"{k.lower()} {spread([w[k] for w in learned], 3)}" for k in learned[0]]
         lines += ["", f"Weights learned by {row}: {', '.join(weights)}."]

@@ -16,13 +16,11 @@ from pathlib import Path
 
 import numpy as np
 from training_runs import (
+    Comparison,
     by_row,
-    compare,
-    describe_conditions,
     draw_market,
     each_seed,
     mean_minutes,
-    parse_rows,
     reid_cells,
     train,
     train_all,
@@ -32,31 +30,32 @@ from reid_heads.config import load_config
 from reid_heads.data.crop_lists import write_crop_list
 from reid_heads.data.datasets.market1501 import load_market1501
 
-CONFIGS = Path("configs/drawn_market/margins")
-OUTPUT = Path("output/margins")
-RESULTS = Path("benchmarks/results/margins")
 SCALES = (8, 15, 30)
 # Seed of the trainings that choose a scale, and of which identities they leave out.
 VALIDATION_SEED = 0
 VALIDATION_SHARE = 0.25
 VALIDATION_SCHEDULE = ("SOLVER.REID.EPOCHS", "5", "SOLVER.REID.STEP_EPOCHS", "(4, 5)")
 
-# Row of the table by config file below CONFIGS.
-ROWS = {
-    "cosine": "no margin",
-    "sphereface": "SphereFace",
-    "arcface": "ArcFace",
-    "arcface_straight_through": "ArcFace, straight-through gradient",
-    "cosface": "CosFace",
-    "combined": "combined (1, 0.3, 0.2)",
-    "combined_2": "combined (0.9, 0.4, 0.15)",
-    "intra_inter": "no margin, intra and inter penalties",
-    "subcenter": "ArcFace, 3 sub-centers",
-    "curricularface": "CurricularFace",
-    "magface": "MagFace",
-    "adaface": "AdaFace",
-    "partial_fc": "ArcFace, Partial FC with 0.3 of the identities",
-}
+COMPARISON = Comparison(
+    name="margins",
+    title="Margins on drawn-market",
+    configs=Path("configs/drawn_market/margins"),
+    rows={
+        "cosine": "no margin",
+        "sphereface": "SphereFace",
+        "arcface": "ArcFace",
+        "arcface_straight_through": "ArcFace, straight-through gradient",
+        "cosface": "CosFace",
+        "combined": "combined (1, 0.3, 0.2)",
+        "combined_2": "combined (0.9, 0.4, 0.15)",
+        "intra_inter": "no margin, intra and inter penalties",
+        "subcenter": "ArcFace, 3 sub-centers",
+        "curricularface": "CurricularFace",
+        "magface": "MagFace",
+        "adaface": "AdaFace",
+        "partial_fc": "ArcFace, Partial FC with 0.3 of the identities",
+    },
+)
 # Variants of a loss have its scale, and the first seed only.
 SCALE_OF = {
     "arcface_straight_through": "arcface",
@@ -69,7 +68,7 @@ SCALE_OF = {
 
 def main() -> None:
     """Train what is missing, write the table."""
-    args = parse_rows(__doc__, ROWS).parse_args()
+    args = COMPARISON.parser(__doc__).parse_args()
     root = draw_market(args.processes)
     validated = validate_scales(args, root)
 
@@ -77,12 +76,12 @@ def main() -> None:
     trainings = each_seed(
         args, lambda row, seed, more: train_row(row, scales[row], seed, more), SCALE_OF
     )
-    compare(args, trainings, RESULTS, format_table, validated=validated)
+    COMPARISON.run(args, trainings, format_table, validated=validated)
 
 
 def validate_scales(args: argparse.Namespace, root: Path) -> dict[str, dict[int, float]]:
     """Train each loss with each scale on a part of the training set; return the others' mAP."""
-    crops = OUTPUT / "validation.csv"
+    crops = COMPARISON.output / "validation.csv"
     identities = write_validation(root, crops)
     data = ["DATASETS.CROPS", str([["fit", str(crops), "train"], ["held_out", str(crops), "test"]])]
     data += ["DATASETS.TRAIN", "('fit',)", "DATASETS.TEST", "('held_out',)"]
@@ -90,9 +89,8 @@ def validate_scales(args: argparse.Namespace, root: Path) -> dict[str, dict[int,
     data += [*VALIDATION_SCHEDULE, *args.overrides]
     own = {SCALE_OF.get(row, row): None for row in args.rows}
     jobs = [(row, scale) for row in own for scale in SCALES]
-    trainings = [
-        partial(train_row, *job, VALIDATION_SEED, data, OUTPUT / "validation") for job in jobs
-    ]
+    folder = COMPARISON.output / "validation"
+    trainings = [partial(train_row, *job, VALIDATION_SEED, data, folder) for job in jobs]
     runs = train_all(trainings, args.processes, lambda _: None)
     found: dict[str, dict[int, float]] = {row: {} for row in own}
     for run in sorted(runs, key=lambda run: run["scale"]):
@@ -130,9 +128,11 @@ def write_validation(root: Path, path: Path) -> int:
     return len(people) - len(held_out)
 
 
-def train_row(row: str, scale: int, seed: int, overrides: list[str], folder: Path = OUTPUT) -> dict:
+def train_row(
+    row: str, scale: int, seed: int, overrides: list[str], folder: Path = COMPARISON.output
+) -> dict:
     """Train one row in a process of its own, or read what an earlier start left."""
-    config = str(CONFIGS / f"{row}.yaml")
+    config = COMPARISON.config(row)
     settings = ["SEED", str(seed), f"MODEL.REID_HEAD.{loss_of(config)}.SCALE", str(float(scale))]
     place = folder / f"{row}_scale{scale}_seed{seed}"
     run = train("reid_heads", config, place, [*settings, *overrides], threads=1)
@@ -149,14 +149,11 @@ def loss_of(config: str) -> str:
 def format_table(report: dict) -> str:
     """Write mean and standard deviation over the seeds as Markdown, and how s was chosen."""
     lines = [
-        "# Margins on drawn-market",
-        "",
-        describe_conditions(report),
-        "",
+        *COMPARISON.head(report),
         "| loss | config | s | mAP | mINP | top-1 | top-5 | minutes a run |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for row, title, runs in by_row(report, ROWS):
+    for row, title, runs in by_row(report, COMPARISON.rows):
         cells = [title, row, str(runs[0]["scale"]), *reid_cells(runs), mean_minutes(runs)]
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
@@ -171,7 +168,7 @@ def format_table(report: dict) -> str:
     ]
     for row, maps in report["validated"].items():
         cells = [f"{maps[scale]:.1f}" for scale in SCALES]
-        lines.append(f"| {ROWS[row]} | {' | '.join(cells)} |")
+        lines.append(f"| {COMPARISON.rows[row]} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

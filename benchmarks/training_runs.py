@@ -11,8 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +25,56 @@ from person_search.synthetic.world_spec import PRESETS
 from reid_heads.data.builtin import get_datasets_root
 
 REID_METRICS = ("mAP", "mINP", "top1", "top5")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A benchmark of crop ReID: the rows of its table, and where everything of it lies."""
+
+    name: str
+    """Of the folder below output/ and of the report in benchmarks/results/."""
+
+    title: str
+    configs: Path
+    """Folder with a config for each row, ROW.yaml."""
+
+    rows: Mapping[str, str]
+    """What each row is called in the table, in the table's order."""
+
+    @property
+    def output(self) -> Path:
+        """Folder of the trainings."""
+        return Path("output") / self.name
+
+    def config(self, row: str) -> str:
+        """Return the path of a row's config."""
+        return str(self.configs / f"{row}.yaml")
+
+    def parser(self, description: str) -> argparse.ArgumentParser:
+        """Return the command line; see ``parse_rows``."""
+        return parse_rows(description, self.rows)
+
+    def train_row(self, row: str, seed: int, overrides: list[str]) -> dict:
+        """Train one row with one seed in a process of its own, or read what is there."""
+        settings = ["SEED", str(seed), *overrides]
+        folder = self.output / f"{row}_seed{seed}"
+        run = train("reid_heads", self.config(row), folder, settings, threads=1)
+        return {**run, "row": row, "seed": seed}
+
+    def run(
+        self,
+        args: argparse.Namespace,
+        trainings: Sequence[Callable[[], dict]],
+        format_table: Callable[[dict], str],
+        **more: Any,
+    ) -> list[dict]:
+        """Train and report; see ``compare``."""
+        results = Path("benchmarks/results") / self.name
+        return compare(args, trainings, results, format_table, **more)
+
+    def head(self, report: dict) -> list[str]:
+        """Return the lines above the table: the title, when, where and how it was run."""
+        return [f"# {self.title}", "", describe_conditions(report), ""]
 
 
 def train(module: str, config_file: str, folder: Path, overrides: list[str], threads: int) -> dict:
