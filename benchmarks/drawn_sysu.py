@@ -25,7 +25,6 @@ from person_search.synthetic.presets import ALL_PRESETS
 from person_search.synthetic.sysu_writer import write_sysu_mm01
 from reid_heads.data.builtin import get_datasets_root
 from reid_heads.evaluation.features import ReIDFeatures, load_features
-from reid_heads.evaluation.scoring import score_features
 from reid_heads.labels import THERMAL, VISIBLE
 from reid_heads.losses.mmd import squared_mmd_by_group
 
@@ -75,22 +74,6 @@ def measure_gap(features: ReIDFeatures) -> dict[str, float]:
     ]
     together = squared_mmd_by_group(rows, torch.zeros_like(people), modalities)
     return {"gap": float(together), "gap_by_identity": float(torch.cat(by_person).mean())}
-
-
-def score_random_vectors(features: ReIDFeatures) -> dict[str, dict[str, float]]:
-    """Return what features without any meaning score."""
-    draw = np.random.default_rng(0).standard_normal
-    q, g = len(features.query_pids), len(features.gallery_pids)
-    labels = {
-        name: getattr(features, name)
-        for name in ("query_pids", "query_camids", "gallery_pids", "gallery_camids")
-    }
-    random = ReIDFeatures(
-        query_features=draw((q, 64)).astype(np.float32),
-        gallery_features=draw((g, 64)).astype(np.float32),
-        **labels,
-    )
-    return {k: v.metrics() for k, v in score_features(random, "sysu_mm01").items()}
 
 
 def format_table(report: dict) -> str:
