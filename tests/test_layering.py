@@ -14,7 +14,15 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 # its own and from the floors below; rooms of one floor do not see each other.
 FLOORS = {
     "reid_heads": (
-        ("atomic_file", "config_file", "distributed", "face_pairs", "labels", "sysu_protocol"),
+        (
+            "atomic_file",
+            "config_file",
+            "distributed",
+            "face_pairs",
+            "labels",
+            "sysu_protocol",
+            "unit_norm",
+        ),
         ("augmentation", "backbones", "data", "evaluation"),
         ("heads",),
         ("losses",),

@@ -14,10 +14,7 @@ from detectron2.utils import comm
 
 from person_search.evaluation.collection import FrameResult, merge_frames
 from person_search.evaluation.context import ContextMatching
-from person_search.evaluation.predictions import (
-    UNIT_NORM_TOLERANCE,
-    save_predictions,
-)
+from person_search.evaluation.predictions import save_predictions
 from person_search.evaluation.scoring import (
     ProtocolSource,
     format_metrics,
@@ -26,6 +23,7 @@ from person_search.evaluation.scoring import (
 )
 from person_search.evaluation.search import evaluate_search
 from reid_heads.atomic_file import save_json
+from reid_heads.unit_norm import is_unit_norm
 
 logger = logging.getLogger(__name__)
 
@@ -177,8 +175,7 @@ def _to_arrays(
     boxes = instances.pred_boxes.tensor.detach().float().cpu().numpy().reshape(-1, 4)
     embeddings = instances.embeddings.detach().float().cpu().numpy()
     norms = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings))
-    # A NaN fails this test as well.
-    if not (np.abs(norms - 1) <= UNIT_NORM_TOLERANCE).all():
+    if not is_unit_norm(norms).all():
         raise ValueError(
             f"{frame}: embeddings of the model's {key} have norms {norms.min():.4g} to "
             f"{norms.max():.4g}, expected 1. Normalise them in the model; with NaN, training has "

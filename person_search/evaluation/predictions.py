@@ -12,10 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from reid_heads.atomic_file import save_arrays
-
-# Half precision moves the norm of a unit vector by less than this; a forgotten normalisation moves
-# it by far more.
-UNIT_NORM_TOLERANCE = 1e-3
+from reid_heads.unit_norm import is_unit_norm
 
 # Published loaders of one data set round a query box differently, by up to one pixel a side.
 QUERY_BOX_TOLERANCE = 2.0
@@ -270,7 +267,7 @@ def _check_rows(boxes: np.ndarray, box_name: str, embeddings: np.ndarray, name: 
             "not (x, y, w, h)"
         )
     norms = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings))
-    bad = np.abs(norms - 1) > UNIT_NORM_TOLERANCE
+    bad = ~is_unit_norm(norms)
     if bad.any():
         row = int(np.argmax(bad))
         raise ValueError(

@@ -9,9 +9,8 @@ import numpy as np
 
 from person_search.gallery.engine import GalleryError
 from person_search.gallery.rows import StoredPerson
+from reid_heads.unit_norm import is_unit_norm
 
-# How far from 1 the norm of an embedding may be; half precision gives 5e-4.
-NORM_TOLERANCE = 2e-3
 # Context matching: published for PRW, whose galleries are the larger ones.
 CONTEXT_K1 = 30
 CONTEXT_K2 = 4
@@ -39,7 +38,7 @@ def check_embeddings(embeddings: np.ndarray, embedding_dim: int, name: str) -> n
     if not np.isfinite(rows).all():
         raise GalleryError(f"{name}: got numbers that are not finite (NaN or infinity)")
     norms = np.linalg.norm(rows, axis=1)
-    if (abs(norms - 1) > NORM_TOLERANCE).any():
+    if not is_unit_norm(norms).all():
         worst = norms[np.argmax(abs(norms - 1))]
         raise GalleryError(f"{name}: got a row of norm {worst:.4g}, expected unit norm")
     return rows

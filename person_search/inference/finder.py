@@ -21,14 +21,13 @@ from person_search.footage.images import ImageSource, read_image
 from person_search.inference.network import Network
 from person_search.inference.threshold_file import Calibration, threshold_path
 from person_search.people import People
+from reid_heads.unit_norm import is_unit_norm
 
 __all__ = ["People", "PersonFinder", "default_model"]
 
 logger = logging.getLogger(__name__)
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-# As in the evaluation: half precision moves a norm by less.
-_UNIT_NORM_TOLERANCE = 1e-3
 
 
 def default_model() -> tuple[Path, Path]:
@@ -241,8 +240,7 @@ class PersonFinder:
         """Return people with float32 embeddings of unit norm, or refuse what cannot be compared."""
         embeddings = people.embeddings.astype(np.float32).reshape(-1, self.embedding_dim)
         norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-        # NaN fails this test as well.
-        if not (np.abs(norms - 1) <= _UNIT_NORM_TOLERANCE).all():
+        if not is_unit_norm(norms).all():
             raise ValueError(
                 f"the model gives embeddings of norm {norms.min():.4g} to {norms.max():.4g}, "
                 "expected 1. With NaN its training has diverged or half precision overflows: try "

@@ -12,12 +12,12 @@ import numpy as np
 from reid_heads.atomic_file import save_arrays
 from reid_heads.evaluation.features import check_features
 from reid_heads.evaluation.named_arrays import BROKEN_FILE, read_arrays
+from reid_heads.unit_norm import is_unit_norm
 
 NOBODY = "nobody"
 """What a rejected face is called, so nobody is enrolled by that name."""
 
 _ARRAYS = ("names", "embeddings", "model_digest")
-_NORM_TOLERANCE = 1e-3
 _HINT = "; expected a file that `python -m reid_heads.faces enroll` wrote: enroll again"
 
 
@@ -50,7 +50,7 @@ class People:
             )
         norms = np.linalg.norm(self.embeddings, axis=1)
         worst = int(np.abs(norms - 1).argmax())
-        if abs(norms[worst] - 1) > _NORM_TOLERANCE:
+        if not is_unit_norm(norms[worst]):
             raise ValueError(
                 f"embeddings: that of {self.names[worst]!r} has norm {norms[worst]:g}, expected 1"
             )

@@ -18,11 +18,9 @@ import torch.nn.functional as F
 from PIL import Image
 
 from reid_heads.faces.detectors import DetectedFace, Detector, choose_main_face, cut_face
+from reid_heads.unit_norm import is_unit_norm
 
 EMBED_BATCH = 64
-
-NORM_TOLERANCE = 1e-3
-"""How far from 1 the length of a unit embedding may be."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +157,8 @@ class FacePipeline:
         """
         self._check_new(name)
         others = next(iter(self._enrolled.values()), embedding)
-        norm = float(np.linalg.norm(embedding))
-        if embedding.ndim != 1 or embedding.shape != others.shape or not _is_unit(norm):
+        norm = np.linalg.norm(embedding)
+        if embedding.ndim != 1 or embedding.shape != others.shape or not is_unit_norm(norm):
             raise ValueError(
                 f"embedding of {name!r}: got shape {embedding.shape} and norm {norm:g}, expected "
                 f"({others.shape[-1]},) and 1"
@@ -190,11 +188,6 @@ class FacePipeline:
             name = names[best] if row[best] >= self.threshold else None
             found.append(Identification(face, name, float(row[best])))
         return found
-
-
-def _is_unit(norms: Any) -> Any:
-    """Return whether norms are 1; not a number is not."""
-    return abs(norms - 1) <= NORM_TOLERANCE
 
 
 class CropEmbedder:
@@ -230,7 +223,7 @@ class CropEmbedder:
             both = self.model.features(torch.cat([images, images.flip(-1)])).embeddings.float()
             rows.append(F.normalize(both[: len(images)] + both[len(images) :]).cpu().numpy())
         embeddings = np.concatenate(rows)
-        is_unit = _is_unit(np.linalg.norm(embeddings, axis=1))
+        is_unit = is_unit_norm(np.linalg.norm(embeddings, axis=1))
         if not is_unit.all():
             raise ValueError(
                 f"embeddings: NaN, infinity or all zeros, {np.count_nonzero(~is_unit)} of "
