@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from demo.inputs import Box, check_box
+from demo.inputs import check_box
 from person_search.footage.images import (
     ImageError,
     ImageSource,
@@ -17,7 +17,7 @@ from person_search.footage.images import (
     read_image,
 )
 from person_search.inference.crops import embed_person, find_filling
-from person_search.people import Match, People
+from person_search.people import Box, Match, People
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex

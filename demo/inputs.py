@@ -4,8 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 
-Box = tuple[float, float, float, float]
-"""(x1, y1, x2, y2) in original pixels."""
+from person_search.people import Box
 
 
 def parse_box(text: str, width: int, height: int) -> Box:

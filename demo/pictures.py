@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from demo.inputs import Box
 from person_search.drawing.rankings import MATCH_COLOR, crop_around
 from person_search.footage.frames import read_frame, split_frame_name
-from person_search.people import Match
+from person_search.people import Box, Match
 
 logger = logging.getLogger(__name__)
 

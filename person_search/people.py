@@ -1,11 +1,47 @@
 """People in pictures: where one stands, what a model finds, what a search returns.
 
-Letters: N people, D embedding size.
+Letters: K pairs of boxes, N people, D embedding size.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+
+Box = tuple[float, float, float, float]
+"""Where a person stands: (x1, y1, x2, y2), left, top, right and bottom edge in original pixels."""
+
+
+def paired_intersection(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
+    """Compute the area that boxes of a pair share; arguments as of `paired_iou`.
+
+    Returns:
+        (K,) float64, square pixels.
+    """
+    a, b = np.asarray(boxes_a, np.float64), np.asarray(boxes_b, np.float64)
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    return np.asarray(np.prod(np.maximum(sides, 0), axis=-1))
+
+
+def paired_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
+    """Compute the intersection over union of box pairs.
+
+    In float64, so that a threshold decides the same on every machine.
+
+    Args:
+        boxes_a: (K, 4), (x1, y1, x2, y2) in pixels; widths are x2 - x1, without the +1 of integer
+            boxes. One of the two may be (4,) or (1, 4) and belongs to all pairs.
+        boxes_b: (K, 4), the other box of each pair.
+
+    Returns:
+        (K,) float64 in 0..1; 0 where both boxes have no area.
+    """
+    a, b = np.asarray(boxes_a, np.float64), np.asarray(boxes_b, np.float64)
+    intersection = paired_intersection(a, b)
+    union = np.prod(a[..., 2:] - a[..., :2], axis=-1) + np.prod(b[..., 2:] - b[..., :2], axis=-1)
+    union -= intersection
+    iou = np.zeros_like(union)
+    np.divide(intersection, union, out=iou, where=union > 0)
+    return np.asarray(iou)
 
 
 @dataclass(frozen=True)
@@ -36,7 +72,7 @@ class Match:
     image: str
     """File of the frame, or for a video ``FILE#frame=N`` with N from 0; `read_frame` reads both."""
 
-    box_xyxy: tuple[float, float, float, float]
+    box_xyxy: Box
     """Where the person stands, in original pixels."""
 
     score: float

@@ -19,7 +19,7 @@ from person_search.drawing.rankings import (
     shorten,
 )
 from person_search.footage.images import ImageError
-from person_search.people import Match
+from person_search.people import Match, paired_intersection
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_tags_of_a_crowd_do_not_hide_each_other():
     assert len(tags) == 4
     for i, one in enumerate(tags):
         for other in tags[:i]:
-            assert people_drawing._overlap(one, other) == 0
+            assert paired_intersection(np.array(one), np.array(other)) == 0
 
 
 def test_wrong_arguments_of_draw_people():

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-Rectangle = tuple[float, float, float, float]
+from person_search.people import Box, paired_intersection
+
 Color = tuple[int, int, int]
 
 PERSON_COLOR: Color = (34, 102, 204)
@@ -16,7 +17,7 @@ EDGE: Color = (255, 255, 255)
 
 def draw_people(
     image: np.ndarray | Image.Image,
-    boxes: np.ndarray | Sequence[Rectangle],
+    boxes: np.ndarray | Sequence[Box],
     labels: Sequence[str],
     selected: int | None = None,
 ) -> Image.Image:
@@ -64,7 +65,7 @@ class _Pen:
         side = max(picture.size)
         self._width = max(2, round(side / 400))
         self._font = ImageFont.load_default(max(11, round(side / 55)))
-        self._tags: list[Rectangle] = []
+        self._tags: list[Box] = []
 
     def outline(self, box: np.ndarray, color: Color) -> None:
         width = self._width
@@ -92,28 +93,23 @@ class _Pen:
         middle = ((place[0] + place[2]) / 2, (place[1] + place[3]) / 2)
         self._draw.text(middle, label, ink, font=self._font, anchor="mm")
 
-    def _find_place(self, box: Rectangle, width: float, height: float) -> Rectangle:
+    def _find_place(self, box: Box, width: float, height: float) -> Box:
         """Return the first of several places about the box with the least of other tags below."""
         x1, y1, x2, y2 = box
         gap = 2 * self._width
         tops = (y1 - height - gap, y1 + gap, y2 - height - gap, y2 + gap)
         lefts = (x1, x2 - width)
         places = [self._push_inside(left, top, width, height) for top in tops for left in lefts]
-        return min(places, key=lambda place: sum(_overlap(place, tag) for tag in self._tags))
+        tags = np.reshape(self._tags, (-1, 4))
+        return min(places, key=lambda place: sum(paired_intersection(np.array(place), tags)))
 
-    def _push_inside(self, left: float, top: float, width: float, height: float) -> Rectangle:
+    def _push_inside(self, left: float, top: float, width: float, height: float) -> Box:
         left = max(0.0, min(left, self._size[0] - 1 - width))
         top = max(0.0, min(top, self._size[1] - 1 - height))
         return left, top, left + width, top + height
 
-    def _clip(self, box: np.ndarray) -> Rectangle:
+    def _clip(self, box: np.ndarray) -> Box:
         right, bottom = self._size[0] - 1, self._size[1] - 1
         x1, x2 = (float(x) for x in np.clip(box[[0, 2]], 0, right))
         y1, y2 = (float(y) for y in np.clip(box[[1, 3]], 0, bottom))
         return x1, y1, max(x1, x2), max(y1, y2)
-
-
-def _overlap(first: Rectangle, second: Rectangle) -> float:
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    return max(0.0, width) * max(0.0, height)

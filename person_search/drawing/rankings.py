@@ -13,13 +13,12 @@ from person_search.drawing.people import draw_people
 from person_search.footage.frames import read_frame
 from person_search.footage.images import ImageError
 from person_search.footage.times import format_time
-from person_search.people import Match
+from person_search.people import Box, Match
 
 __all__ = ["Ranking", "crop_around", "draw_people", "draw_rankings"]
 
 logger = logging.getLogger(__name__)
 
-Box = tuple[float, float, float, float]
 Color = tuple[int, int, int]
 
 BACKGROUND: Color = (255, 255, 255)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from person_search.data.protocol import SearchProtocol
-from person_search.evaluation.boxes import paired_iou
 from person_search.evaluation.predictions import Predictions
+from person_search.people import paired_iou
 
 # The query takes the place of detections of the same person.
 CONTEXT_NMS_IOU = 0.5

@@ -15,7 +15,6 @@ from pycocotools.cocoeval import COCOeval
 
 from person_search.data.protocol import SearchProtocol
 from person_search.evaluation.alignment import check_frames
-from person_search.evaluation.boxes import paired_iou
 from person_search.evaluation.frame_detections import (
     FrameDetections,
     expand_ranges,
@@ -23,6 +22,7 @@ from person_search.evaluation.frame_detections import (
 )
 from person_search.evaluation.predictions import Predictions
 from person_search.evaluation.ranking import average_precision
+from person_search.people import paired_iou
 from reid_heads.labels import UNLABELED_PID
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,6 @@ import numpy as np
 
 from person_search.data.protocol import SearchProtocol
 from person_search.evaluation.alignment import check_against_protocol
-from person_search.evaluation.boxes import paired_iou
 from person_search.evaluation.context import ContextMatching, match_context
 from person_search.evaluation.frame_detections import (
     FrameDetections,
@@ -25,6 +24,7 @@ from person_search.evaluation.frame_detections import (
 from person_search.evaluation.predictions import Predictions
 from person_search.evaluation.ranking import average_precision, rank_true, top_entries
 from person_search.evaluation.similarity import iterate_galleries
+from person_search.people import paired_iou
 
 TOP_K = (1, 5, 10)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from person_search.gallery.engine import GalleryError
-from person_search.people import Match, People
+from person_search.people import Box, Match, People
 
 MAX_NAME_BYTES = 8_192
 MAX_CAMERA_BYTES = 1_024
@@ -45,7 +45,7 @@ class StoredPerson:
     """Id of the frame."""
 
     frame_name: str
-    box_xyxy: tuple[float, float, float, float]
+    box_xyxy: Box
     score: float
     camera: str | None
     timestamp: float | None

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from person_search.people import Box, People
+
 if TYPE_CHECKING:
     from person_search.inference.finder import PersonFinder
-    from person_search.people import People
-
-Box = tuple[float, float, float, float]
 
 CROP_SHARE = 0.5
 """Share of a picture that a person must fill for the picture to be a crop of that person."""
@@ -97,7 +96,7 @@ def fills_picture(
     return bool((x2 - x1) * (y2 - y1) >= share * width * height)
 
 
-def find_filling(finder: "PersonFinder", image: np.ndarray) -> "People | None":
+def find_filling(finder: "PersonFinder", image: np.ndarray) -> People | None:
     """Find the person who fills a picture, whom the detector often misses without room.
 
     Args:

@@ -13,12 +13,10 @@ import numpy as np
 
 from person_search.footage.frames import read_frame, split_frame_name
 from person_search.inference.crops import embed_person, find_filling
+from person_search.people import Box, People, paired_iou
 
 if TYPE_CHECKING:
     from person_search.inference.finder import PersonFinder
-    from person_search.people import People
-
-Box = tuple[float, float, float, float]
 
 FORMS = "IMG, IMG:x1,y1,x2,y2 or IMG#NUMBER"
 SAME_PERSON_IOU = 0.5
@@ -64,7 +62,7 @@ class OpenQuery:
     """A picture with people of whom one must be chosen."""
 
     image: str
-    people: "People"
+    people: People
     """Numbered from 1 in this order: from left to right."""
 
     size: tuple[int, int]
@@ -151,7 +149,7 @@ def absolute_name(image: str) -> str:
     return os.path.abspath(file) + ("" if number is None else f"#frame={number}")
 
 
-def _from_left_to_right(people: "People") -> "People":
+def _from_left_to_right(people: People) -> People:
     return people.select(np.argsort(people.boxes[:, ::2].sum(axis=1), kind="stable"))
 
 
@@ -172,16 +170,16 @@ def _embed_box(
     name: str,
     image: np.ndarray,
     box: Box,
-    people: "People | None" = None,
+    people: People | None = None,
 ) -> ChosenQuery:
     embedding = embed_person(finder, image, box)
     beside = np.zeros((0, finder.embedding_dim), np.float32)
     if people is not None:
-        beside = _by_score(people, _overlaps(box, people.boxes) < SAME_PERSON_IOU)
+        beside = _by_score(people, paired_iou(np.array(box), people.boxes) < SAME_PERSON_IOU)
     return ChosenQuery(name, box, embedding, beside)
 
 
-def _take_number(query: QueryText, people: "People", want_context: bool) -> ChosenQuery:
+def _take_number(query: QueryText, people: People, want_context: bool) -> ChosenQuery:
     count, number = len(people.boxes), query.person or 0
     if number > count:
         raise ValueError(
@@ -195,17 +193,8 @@ def _take_number(query: QueryText, people: "People", want_context: bool) -> Chos
     return ChosenQuery(query.image, (x1, y1, x2, y2), embedding, _by_score(people, others))
 
 
-def _by_score(people: "People", mask: np.ndarray) -> np.ndarray:
+def _by_score(people: People, mask: np.ndarray) -> np.ndarray:
     """Return the embeddings of the people of a mask (N,), by falling score."""
     rows = np.flatnonzero(mask)
     order = rows[np.argsort(-people.scores[rows], kind="stable")]
     return np.asarray(people.embeddings[order])
-
-
-def _overlaps(box: Box, boxes: np.ndarray) -> np.ndarray:
-    """Return the intersection over union (N,) of a box with others."""
-    one = np.array(box, np.float32)
-    sides = np.minimum(one[2:], boxes[:, 2:]) - np.maximum(one[:2], boxes[:, :2])
-    shared = sides.clip(0).prod(axis=1)
-    union = (one[2:] - one[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) - shared
-    return np.asarray(shared / np.maximum(union, 1e-9))

@@ -7,19 +7,19 @@ rule is kept here. Boxes are (x1, y1, x2, y2) in frame pixels.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from person_search.people import paired_iou
 from person_search.synthetic.modality_spec import ModalitySpec
 from person_search.synthetic.palette import Stream, make_rng
-from person_search.synthetic.places.paste import clip_box
+from person_search.synthetic.places.paste import PixelBox, clip_box
 from person_search.synthetic.prw_writer import frame_name
 from person_search.synthetic.world import UNLABELLED, DrawnFrame, World
 from person_search.synthetic.world_spec import MarketSpec, WorldSpec
-
-Box = tuple[int, int, int, int]
 
 CROP_HEIGHT, CROP_WIDTH = 128, 64
 DISTRACTOR, JUNK = UNLABELLED, -2
@@ -40,7 +40,7 @@ class CutBox:
 
     identity: int
     """Number of the identity in the world, ``DISTRACTOR`` or ``JUNK``."""
-    box: Box
+    box: PixelBox
     visible: float = 1.0
     """Share of the person that can be seen in the frame."""
 
@@ -101,7 +101,7 @@ def _cut(frame: DrawnFrame, number: int, cut: CutBox) -> Crop:
     return Crop(plan.index, plan.split, plan.camera, cut.identity, number, cut.visible, stem, image)
 
 
-def reference_box(spec: WorldSpec, xywh: tuple[int, int, int, int]) -> Box:
+def reference_box(spec: WorldSpec, xywh: tuple[int, int, int, int]) -> PixelBox:
     """Return the box that a hand would draw: the person's, with room beside somebody narrow."""
     x, y, w, h = xywh
     spare = max(0, round(0.36 * h) - w)
@@ -119,7 +119,9 @@ def detect_people(spec: MarketSpec, frame: DrawnFrame, rng: np.random.Generator)
     return found
 
 
-def jitter_box(spec: MarketSpec | ModalitySpec, reference: Box, rng: np.random.Generator) -> Box:
+def jitter_box(
+    spec: MarketSpec | ModalitySpec, reference: PixelBox, rng: np.random.Generator
+) -> PixelBox:
     """Return a detector's box of the person in ``reference``, at an IoU of at least 0.5."""
     for _ in range(_TRIES):
         box = _template(reference, spec.box_scale, spec.box_shift, rng)
@@ -128,12 +130,14 @@ def jitter_box(spec: MarketSpec | ModalitySpec, reference: Box, rng: np.random.G
             kept = round((0.6 + 0.25 * rng.random()) * (y2 - y1))
             box = (x1, y1, x2, y1 + kept) if rng.random() < 0.7 else (x1, y2 - kept, x2, y2)
         box = clip_box(box, spec.width, spec.height)
-        if _is_large_enough(box) and iou(box, reference) >= GOOD_IOU:
+        if _is_large_enough(box) and _ious(box, [reference])[0] >= GOOD_IOU:
             return box
     return reference
 
 
-def _template(reference: Box, spread: float, shift: float, rng: np.random.Generator) -> Box:
+def _template(
+    reference: PixelBox, spread: float, shift: float, rng: np.random.Generator
+) -> PixelBox:
     """Return a box of the detector's shape round the reference, not clipped."""
     x1, y1, x2, y2 = reference
     h = 1.05 * (y2 - y1) * math.exp(spread * float(rng.standard_normal()))
@@ -152,12 +156,8 @@ def _junk(spec: MarketSpec, frame: DrawnFrame, rng: np.random.Generator) -> list
             continue
         for _ in range(_TRIES):
             box = clip_box(_template(reference, 0.5, 0.3, rng), spec.width, spec.height)
-            best = max(iou(box, other) for other in references)
-            if (
-                _is_large_enough(box)
-                and best < GOOD_IOU
-                and JUNK_IOU <= iou(box, reference) < GOOD_IOU
-            ):
+            is_near = JUNK_IOU <= _ious(box, [reference])[0] < GOOD_IOU
+            if _is_large_enough(box) and is_near and _ious(box, references).max() < GOOD_IOU:
                 found.append(CutBox(JUNK, box))
                 break
     return found
@@ -184,21 +184,15 @@ def _background(
             box = clip_box(
                 _template(around, spec.box_scale, spec.box_shift, rng), spec.width, spec.height
             )
-            if _is_large_enough(box) and all(iou(box, other) < JUNK_IOU for other in references):
+            if _is_large_enough(box) and (_ious(box, references) < JUNK_IOU).all():
                 found.append(CutBox(DISTRACTOR, box))
                 break
     return found
 
 
-def _is_large_enough(box: Box) -> bool:
+def _is_large_enough(box: PixelBox) -> bool:
     return box[2] - box[0] >= _SMALLEST[0] and box[3] - box[1] >= _SMALLEST[1]
 
 
-def iou(a: Box, b: Box) -> float:
-    """Return intersection over union of two boxes; 0 where they do not touch."""
-    w = min(a[2], b[2]) - max(a[0], b[0])
-    h = min(a[3], b[3]) - max(a[1], b[1])
-    if w <= 0 or h <= 0:
-        return 0.0
-    areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    return w * h / (areas - w * h)
+def _ious(box: PixelBox, others: Sequence[PixelBox]) -> np.ndarray:
+    return paired_iou(np.array(box), np.reshape(others, (-1, 4)))

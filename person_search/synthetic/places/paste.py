@@ -5,8 +5,11 @@ import numpy as np
 
 from person_search.synthetic.canvas import Light, Sprite
 
+PixelBox = tuple[int, int, int, int]
+"""Whole pixels of a frame, (x1, y1, x2, y2): what can be cut out."""
 
-def clip_box(box: tuple[int, int, int, int], width: int, height: int) -> tuple[int, int, int, int]:
+
+def clip_box(box: PixelBox, width: int, height: int) -> PixelBox:
     """Cut (x1, y1, x2, y2) at the frame; empty boxes have x2 <= x1 or y2 <= y1."""
     x1, y1, x2, y2 = box
     return max(0, x1), max(0, y1), min(width, x2), min(height, y2)
