@@ -5,8 +5,7 @@ pictures go out as base64 inside the answer, cut from the frames of a match, nev
 """
 
 from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import gradio as gr
 from gradio.components.api_component import Api
@@ -14,10 +13,12 @@ from gradio_client.utils import python_type_to_json_schema
 
 from demo import actions, additions
 from demo.actions import Gallery, SearchSettings, Service
+from demo.inputs import parse_optional_time
+from demo.mistakes import told
 from demo.pictures import show_match
 from demo.uploads import MODEL, uploaded_file
 from person_search.footage.files import FootageOptions
-from person_search.footage.times import format_time, parse_time
+from person_search.footage.times import format_time
 from person_search.gallery.add_footage import IndexReport
 from person_search.people import Match
 
@@ -34,7 +35,7 @@ def add_api(service: Service) -> None:
     endpoints = _Endpoints(service)
     upload = uploaded_file(visible=False, label="image")
     uploads = uploaded_file(visible=False, label="files", file_count="multiple")
-    gr.api(told(endpoints.galleries), api_name="galleries")
+    gr.api(told(_fail)(endpoints.galleries), api_name="galleries")
     _add(endpoints.find_people, [upload], on_model=True)
     _add(
         endpoints.search,
@@ -56,17 +57,9 @@ def add_api(service: Service) -> None:
     )  # fmt: skip
 
 
-def told(function: Callable) -> Callable:
+def _fail(error: Exception) -> NoReturn:
     """Send a caller's mistake as the error's message instead of an unnamed failure."""
-
-    @wraps(function)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except (ValueError, OSError) as error:
-            raise gr.Error(str(error), print_exception=False) from error
-
-    return guarded
+    raise gr.Error(str(error), print_exception=False) from error
 
 
 def _typed(hint: Any, default: Any) -> Api:
@@ -76,7 +69,7 @@ def _typed(hint: Any, default: Any) -> Api:
 def _add(function: Callable, inputs: list, on_model: bool) -> None:
     queue = (MODEL, 1) if on_model else ("index", 1)
     gr.Button(visible=False).click(
-        told(function), inputs, _typed(dict[str, Any], None), api_name=function.__name__,
+        told(_fail)(function), inputs, _typed(dict[str, Any], None), api_name=function.__name__,
         concurrency_id=queue[0], concurrency_limit=queue[1], show_progress="hidden",
     )  # fmt: skip
 
@@ -126,8 +119,8 @@ class _Endpoints:
         settings = SearchSettings(
             top=top,
             cameras=cameras or (),
-            since=_time(since),
-            until=_time(until, end=True),
+            since=parse_optional_time(since),
+            until=parse_optional_time(until, end=True),
             threshold=service.threshold if threshold is None else float(threshold),
             one_per_frame=one_per_frame,
         )
@@ -156,7 +149,9 @@ class _Endpoints:
         """Add images and videos to a gallery; they are kept on the server."""
         files = files or []
         try:
-            options = FootageOptions(camera, every=every, start=_time(start), time_from="exif")
+            options = FootageOptions(
+                camera, every=every, start=parse_optional_time(start), time_from="exif"
+            )
             report = additions.index_uploads(
                 self.service, self.service.gallery(gallery), files, options
             )
@@ -169,10 +164,6 @@ def _given(value: Any, name: str) -> Any:
     if value is None:
         raise ValueError(f"{name} is missing; expected an uploaded file, see handle_file")
     return value
-
-
-def _time(value: str | float | None, end: bool = False) -> float | None:
-    return None if value in (None, "") else parse_time(str(value), end=end)
 
 
 def _rounded(box: Sequence[float]) -> list[float]:

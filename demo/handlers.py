@@ -1,35 +1,24 @@
 """What happens on the page: thin functions between Gradio's events and `demo.actions`."""
 
 import itertools
-from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
 from typing import Any
 
 import gradio as gr
 
 from demo import actions, additions, markup
 from demo.actions import Query, SearchSettings, Service
-from demo.inputs import parse_box
+from demo.inputs import parse_box, parse_optional_time
+from demo.mistakes import told
 from person_search.footage.files import FootageOptions
-from person_search.footage.times import parse_time
 
 _serials = itertools.count()
 
 
-def told(handler: Callable) -> Callable:
-    """Tell a visitor's mistake as a warning on the page, which otherwise stays as it is."""
-
-    @wraps(handler)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return handler(*args, **kwargs)
-        except (ValueError, OSError) as error:
-            gr.Warning(markup.escape(str(error)), title="Not done")
-            return gr.skip()
-
-    # Gradio reads the signature for gr.EventData and gr.Progress; wraps() hands it on.
-    return guarded
+def _warn(error: Exception) -> Any:
+    """Show a visitor's mistake as a warning; the page otherwise stays as it is."""
+    gr.Warning(markup.escape(str(error)), title="Not done")
+    return gr.skip()
 
 
 class Handlers:
@@ -43,7 +32,7 @@ class Handlers:
 
     # Step 1.
 
-    @told
+    @told(_warn)
     def choose_example(self, event: gr.EventData) -> tuple:
         """Take one of the example pictures."""
         number = int(event.number)
@@ -71,14 +60,14 @@ class Handlers:
 
     # Step 2.
 
-    @told
+    @told(_warn)
     def pick(self, event: gr.EventData, query: Query | None, label: str, *settings: Any) -> tuple:
         """Search for one of the people found."""
         query = _needed(query)
         box = actions.box_of_number(query, int(event.number))
         return self._ask(actions.choose_person(self.service.finder, query, box), label, settings)
 
-    @told
+    @told(_warn)
     def draw(self, event: gr.EventData, query: Query | None, label: str, *settings: Any) -> tuple:
         """Search for whoever is in a box drawn on the picture."""
         query = _needed(query)
@@ -86,7 +75,7 @@ class Handlers:
         box = actions.check_box(event.box, width, height)
         return self._ask(actions.choose_person(self.service.finder, query, box), label, settings)
 
-    @told
+    @told(_warn)
     def type_box(self, query: Query | None, text: str, label: str, *settings: Any) -> tuple:
         """Search for whoever is in a box typed as numbers.
 
@@ -100,20 +89,20 @@ class Handlers:
 
     # Step 3.
 
-    @told
+    @told(_warn)
     def ask_again(self, query: Query | None, label: str, *settings: Any) -> tuple:
         """Search again with other settings or in another gallery."""
         if query is None or query.box is None:
             return gr.skip(), gr.skip()
         return self._ask(query, label, settings)
 
-    @told
+    @told(_warn)
     def show(self, event: gr.EventData, query: Query | None) -> str:
         """Show the whole frame of a match."""
         place = int(event.place)
         return markup.frame_dialog(_match(query, place), place, next(_serials))
 
-    @told
+    @told(_warn)
     def add_same(
         self, event: gr.EventData, query: Query | None, label: str, *settings: Any
     ) -> tuple:
@@ -122,7 +111,7 @@ class Handlers:
         more = actions.with_match(self.service.gallery(label), _needed(query), match)
         return self._ask(more, label, settings)
 
-    @told
+    @told(_warn)
     def forget_added(self, query: Query | None, label: str, *settings: Any) -> tuple:
         """Search with the first picture alone again."""
         query = _needed(query)
@@ -133,8 +122,8 @@ class Handlers:
         asked = SearchSettings(
             top=int(top),
             cameras=tuple(cameras or ()),
-            since=_time(since),
-            until=_time(until, end=True),
+            since=parse_optional_time(since),
+            until=parse_optional_time(until, end=True),
             threshold=float(threshold),
             one_per_frame=bool(one_per_frame),
         )
@@ -172,7 +161,7 @@ class Handlers:
             options = FootageOptions(
                 camera=camera.strip() or None,
                 every=float(every or 0),
-                start=_time(begins),
+                start=parse_optional_time(begins),
                 time_from="exif",
             )
             report = additions.index_uploads(
@@ -190,10 +179,6 @@ def _needed(query: Query | None) -> Query:
     if query is None:
         raise ValueError("choose a picture first")
     return query
-
-
-def _time(text: str | None, end: bool = False) -> float | None:
-    return parse_time(text, end=end) if text and text.strip() else None
 
 
 def _match(query: Query | None, place: int):

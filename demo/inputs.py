@@ -1,9 +1,10 @@
-"""Boxes as people type them."""
+"""Boxes and times as people type them."""
 
 import math
 import re
 from collections.abc import Sequence
 
+from person_search.footage.times import parse_time
 from person_search.people import Box
 
 
@@ -41,3 +42,13 @@ def check_box(box: Sequence[float], width: int, height: int) -> Box:
             f"picture is {width} x {height} pixels"
         )
     return cut
+
+
+def parse_optional_time(value: str | float | None, *, end: bool = False) -> float | None:
+    """Read a time as `parse_time` does; a field left empty is no time, None.
+
+    Raises:
+        ValueError: it is no time.
+    """
+    text = "" if value is None else str(value).strip()
+    return parse_time(text, end=end) if text else None

@@ -1,0 +1,34 @@
+"""Boxes and times as people type them, and what becomes of mistakes."""
+
+import inspect
+
+import pytest
+
+from demo.inputs import parse_optional_time
+from demo.mistakes import told
+
+
+@pytest.mark.parametrize("empty", [None, "", "  "])
+def test_a_time_left_empty_is_none(empty):
+    assert parse_optional_time(empty) is None
+
+
+def test_a_time_may_be_typed_or_a_number():
+    assert parse_optional_time(90) == parse_optional_time(" 0:01:30 ") == 90.0
+    day = parse_optional_time("2025-06-02"), parse_optional_time("2025-06-02", end=True)
+    assert 86_399 < day[1] - day[0] < 86_400
+    with pytest.raises(ValueError, match="'soon' is no time"):
+        parse_optional_time("soon")
+
+
+def test_mistakes_are_handed_on_and_failures_are_not():
+    def divide(first: int, second: int) -> float:
+        if first < 0:
+            raise ValueError("below zero")
+        return first / second
+
+    guarded = told(lambda error: f"told: {error}")(divide)
+    assert guarded(6, 3) == 2 and guarded(-1, 3) == "told: below zero"
+    with pytest.raises(ZeroDivisionError):
+        guarded(1, 0)
+    assert list(inspect.signature(guarded).parameters) == ["first", "second"]
