@@ -22,7 +22,7 @@ from person_search.evaluation.frame_detections import (
     group_by_frame,
 )
 from person_search.evaluation.predictions import Predictions
-from person_search.evaluation.ranking import average_precision, rank_true, top_entries
+from person_search.evaluation.ranking import rank_true, top_entries
 from person_search.evaluation.similarity import iterate_galleries
 from person_search.people import paired_iou
 
@@ -66,8 +66,8 @@ class QueryResult:
     recall: float
     """Share of the true rows that were found, 0..1."""
 
-    true_ranks: tuple[int, ...]
-    """Ranks, from 1 and rising, of the true detections."""
+    best_rank: int
+    """Rank, from 1, of the best true detection; 0 where none was found."""
 
     top_rows: np.ndarray
     """(K,) int64: the most similar detections, best first: rows in the predictions."""
@@ -168,15 +168,15 @@ def search_each_query(
     search = _Search(protocol, predictions, score_threshold, confidence_weighting, context)
     results = []
     for query, similarities, members, true_entries in search:
-        ranking = np.argsort(-similarities, kind="stable")
         recall = len(true_entries) / max(num_true[query], 1)
+        precision, best_rank = rank_true(similarities, true_entries)
         top = top_entries(similarities, num_top)
         results.append(
             QueryResult(
                 query=query,
-                average_precision=average_precision(similarities, true_entries) * recall,
+                average_precision=precision * recall,
                 recall=recall,
-                true_ranks=tuple((np.flatnonzero(np.isin(ranking, true_entries)) + 1).tolist()),
+                best_rank=best_rank,
                 top_rows=search.detections.rows[members[top]],
                 top_similarities=similarities[top],
                 top_is_true=np.isin(top, true_entries),
