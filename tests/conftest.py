@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers_processes import serve_processes
 
 # Several test processes share the machine; a waiting thread pool makes each one slower.
 torch.set_num_threads(1)
@@ -68,6 +69,13 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="slow; run with --runslow"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def processes():
+    """What ``run_processes`` of helpers_processes asks; there before the first test."""
+    with serve_processes():
+        yield
 
 
 def overrides_of(text):

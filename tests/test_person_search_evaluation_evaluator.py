@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing
 from detectron2.data import MetadataCatalog
 from detectron2.structures import Boxes, Instances
+from helpers_processes import run_processes
 
 from person_search.data.protocol import SearchProtocol
 from person_search.evaluation import evaluator as module
@@ -266,31 +266,20 @@ def test_other_processes_return_nothing(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def _run_rank(rank, folder):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
-    )
-    evaluator = PersonSearchEvaluator({"search": make_protocol()}, f"{folder}/out")
+def _evaluate_share(rank, folder):
+    evaluator = PersonSearchEvaluator({"search": make_protocol()}, folder)
     # Frames 3 and 4 come twice, as from a sampler that pads.
     feed(evaluator, [0, 1, 2, 3, 4] if rank == 0 else [7, 6, 5, 4, 3])
-    results = evaluator.evaluate()
-    with open(f"{folder}/rank{rank}.json", "w") as file:
-        json.dump(results, file)
-    torch.distributed.destroy_process_group()
+    return json.dumps(evaluator.evaluate())
 
 
 def test_two_processes(tmp_path):
-    # Forked, as importing torch anew in each process takes most of the time.
-    processes = torch.multiprocessing.start_processes(
-        _run_rank, args=(str(tmp_path),), nprocs=2, join=False, start_method="fork"
-    )
-    assert processes.join(timeout=60) or processes.join(timeout=60)
-    assert json.loads((tmp_path / "rank1.json").read_text()) == {}
+    main, other = run_processes(_evaluate_share, 2, tmp_path / "out")
+    assert json.loads(other) == {}
     single = PersonSearchEvaluator({"search": make_protocol()}, tmp_path / "single")
     feed(single, range(8))
     expected = single.evaluate()
-    assert json.loads((tmp_path / "rank0.json").read_text()) == expected
+    assert json.loads(main) == expected
     ours = load_predictions(tmp_path / "out/predictions.npz")
     reference = load_predictions(tmp_path / "single/predictions.npz")
     for name in type(ours).__dataclass_fields__:
