@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from demo.inputs import check_box
 from person_search.footage.images import (
     ImageError,
     ImageSource,
@@ -16,7 +15,7 @@ from person_search.footage.images import (
     read_bytes,
     read_image,
 )
-from person_search.inference.crops import embed_person, find_filling
+from person_search.inference.queries import NobodyFoundError, choose_person, find_people
 from person_search.people import Box, Match, People
 
 if TYPE_CHECKING:
@@ -116,12 +115,14 @@ class Query:
     """(K, D): of the person asked for; more than one where matches were confirmed."""
     answer: Answer | None = None
 
-    def number_of(self, box: Box | None) -> int | None:
-        """Return the number of the found person with exactly this box, else None."""
-        for number, known in enumerate(self.people.boxes, start=1):
-            if box is not None and tuple(float(v) for v in known) == tuple(box):
-                return number
-        return None
+    @property
+    def number(self) -> int | None:
+        """Number of the person asked for; None where nobody is, or a box of the visitor's own."""
+        return None if self.box is None else self.people.number_of(self.box)
+
+    def asking_for(self, person: People) -> "Query":
+        """Ask for one person of this picture."""
+        return Query(self.image, self.people, person.box(0), person.embeddings)
 
 
 def open_picture(source: ImageSource) -> np.ndarray:
@@ -160,77 +161,35 @@ def read_upload(file: str | Path) -> np.ndarray:
         Path(file).unlink(missing_ok=True)
 
 
-def find_people(finder: "PersonFinder", image: np.ndarray) -> People:
-    """Find the people of a picture, from left to right: what their numbers follow.
-
-    Where somebody fills the picture, it is a crop of that one person: what else the detector sees
-    in it, without room around it, are parts.
-    """
-    people = find_filling(finder, image)
-    if people is None:
-        (people,) = finder.find([image])
-    order = np.argsort(people.boxes[:, ::2].sum(axis=1), kind="stable")
-    return people.select(order)
+def look_at(finder: "PersonFinder", image: np.ndarray) -> Query:
+    """Find the people of a picture, and ask for whoever is meant where that needs no choice."""
+    query = Query(image, find_people(finder, image))
+    try:
+        found = choose_person(finder, image, people=query.people)
+    except NobodyFoundError:
+        return query
+    return query if len(found) > 1 else query.asking_for(found)
 
 
-def choose_person(finder: "PersonFinder", query: Query, box: Box) -> Query:
-    """Ask for the person in a box: one of those found, or anything else in the picture.
-
-    Raises:
-        ValueError: the box is outside the picture.
-    """
-    number = query.number_of(box)
-    if number is None:
-        embeddings = embed_person(finder, query.image, box)[None]
-    else:
-        embeddings = query.people.embeddings[number - 1 : number]
-    return Query(query.image, query.people, tuple(box), embeddings)
-
-
-def choose_by_default(
+def choose_one(
     finder: "PersonFinder",
     image: np.ndarray,
-    person: int | None,
-    box: Sequence[float] | None,
-) -> Query:
-    """Ask for the person that a caller means who cannot click.
-
-    A box counts first, then a number. Without both the only person found is meant, or the whole
-    picture where nobody is found: then it is a crop.
+    *,
+    box: Sequence[float] | None = None,
+    number: int | None = None,
+) -> People:
+    """Return the one person that a caller means who cannot click, by `choose_person`'s rule.
 
     Raises:
-        ValueError: the number or box does not fit, or several people were found.
+        ValueError: the number or box does not fit, nobody was found, or several people were.
     """
-    query = Query(image, find_people(finder, image) if box is None else _nobody())
-    height, width = image.shape[:2]
-    if box is not None:
-        return choose_person(finder, query, check_box(box, width, height))
-    count = len(query.people.boxes)
-    if person is None and count == 0:
-        return choose_person(finder, query, (0.0, 0.0, float(width), float(height)))
-    if person is None and count > 1:
+    found = choose_person(finder, image, box=box, number=number)
+    if len(found) > 1:
         raise ValueError(
-            f"found {count} people in the picture: give person, a number from 1 to {count} as "
-            "find_people lists them, or box"
+            f"found {len(found)} people in the picture: give person, a number from 1 to "
+            f"{len(found)} as find_people lists them, or box"
         )
-    return choose_person(finder, query, box_of_number(query, 1 if person is None else person))
-
-
-def _nobody() -> People:
-    return People(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 0)))
-
-
-def box_of_number(query: Query, number: int) -> Box:
-    """Return the box of a found person by its number from 1.
-
-    Raises:
-        ValueError: there is no such number.
-    """
-    count = len(query.people.boxes)
-    if not 1 <= number <= count:
-        raise ValueError(f"no person {number}; the picture has {count}, numbered from 1")
-    x1, y1, x2, y2 = (float(v) for v in query.people.boxes[number - 1])
-    return x1, y1, x2, y2
+    return found
 
 
 def search_gallery(

@@ -20,6 +20,7 @@ from demo.uploads import MODEL, uploaded_file
 from person_search.footage.files import FootageOptions
 from person_search.footage.times import format_time
 from person_search.gallery.add_footage import IndexReport
+from person_search.inference.queries import find_people
 from person_search.people import Match
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class _Endpoints:
     def find_people(self, image: str) -> dict[str, Any]:
         """Find the people of a picture: number, box (x1, y1, x2, y2) in pixels and score."""
         pixels = actions.read_upload(_given(image, "image"))
-        found = actions.find_people(self.service.finder, pixels)
+        found = find_people(self.service.finder, pixels)
         people = [
             {"number": i + 1, "box": _rounded(box), "score": round(float(score), 4)}
             for i, (box, score) in enumerate(zip(found.boxes, found.scores, strict=True))
@@ -124,12 +125,12 @@ class _Endpoints:
             threshold=service.threshold if threshold is None else float(threshold),
             one_per_frame=one_per_frame,
         )
-        query = actions.choose_by_default(service.finder, pixels, person, box)
+        found = actions.choose_one(service.finder, pixels, box=box, number=person)
         answer = actions.search_gallery(
-            service, service.gallery(gallery), query.embeddings, settings
+            service, service.gallery(gallery), found.embeddings, settings
         )
         return {
-            "box": _rounded(query.box or ()),
+            "box": _rounded(found.box(0)),
             "threshold": answer.threshold,
             "is_probably_absent": answer.is_probably_absent,
             "matches": [

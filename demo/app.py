@@ -167,13 +167,14 @@ def _match_step(service: Service) -> tuple:
 def _connect_picture(handlers, query, stage, picked, results, gallery, settings) -> None:
     examples, upload, text, button = picked
     shown = [query, stage, results]
-    examples.choose(handlers.choose_example, None, shown, **ON_MODEL)
-    upload.upload(handlers.take_upload, upload, [*shown, upload], **ON_MODEL)
-    asked = [query, gallery, *settings]
+    where = [gallery, *settings]
+    examples.choose(handlers.choose_example, where, shown, **ON_MODEL)
+    upload.upload(handlers.take_upload, [upload, *where], [*shown, upload], **ON_MODEL)
+    asked = [query, *where]
     stage.pick(handlers.pick, asked, [query, results], **QUIET)
     stage.draw(handlers.draw, asked, [query, results], **ON_MODEL)
     gr.on(
-        [button.click, text.submit], handlers.type_box, [query, text, gallery, *settings],
+        [button.click, text.submit], handlers.type_box, [query, text, *where],
         [query, results, stage], **ON_MODEL,
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from demo import actions, additions, markup
 from demo.actions import Query, SearchSettings, Service
@@ -33,14 +34,15 @@ class Handlers:
     # Step 1.
 
     @told(_warn)
-    def choose_example(self, event: gr.EventData) -> tuple:
+    def choose_example(self, event: gr.EventData, label: str, *settings: Any) -> tuple:
         """Take one of the example pictures."""
         number = int(event.number)
         if not 0 <= number < len(self.service.examples):
             raise ValueError(f"no example {number}")
-        return self._look_at(actions.open_picture(self.service.examples[number]))
+        image = actions.open_picture(self.service.examples[number])
+        return self._look_at(image, label, settings)
 
-    def take_upload(self, file: str | None) -> tuple:
+    def take_upload(self, file: str | None, label: str, *settings: Any) -> tuple:
         """Take an uploaded picture; its file is gone afterwards.
 
         Returns:
@@ -52,11 +54,17 @@ class Handlers:
             image = actions.open_picture(actions.read_upload(file))
         except (ValueError, OSError) as error:
             return None, markup.note(str(error), "error"), markup.NO_SEARCH, None
-        return (*self._look_at(image), None)
+        return (*self._look_at(image, label, settings), None)
 
-    def _look_at(self, image: Any) -> tuple:
-        query = Query(image, actions.find_people(self.service.finder, image))
-        return query, markup.stage(query), markup.NO_SEARCH
+    def _look_at(self, image: np.ndarray, label: str, settings: tuple) -> tuple:
+        """Show who is in a picture, and search for them where only one person can be meant."""
+        query, results = actions.look_at(self.service.finder, image), markup.NO_SEARCH
+        if query.box is not None:
+            try:
+                query, results = self._ask(query, label, settings)
+            except ValueError as error:  # in the settings; the picture stays
+                results = markup.note(str(error), "error")
+        return query, markup.stage(query), results
 
     # Step 2.
 
@@ -64,16 +72,15 @@ class Handlers:
     def pick(self, event: gr.EventData, query: Query | None, label: str, *settings: Any) -> tuple:
         """Search for one of the people found."""
         query = _needed(query)
-        box = actions.box_of_number(query, int(event.number))
-        return self._ask(actions.choose_person(self.service.finder, query, box), label, settings)
+        person = query.people.numbered(int(event.number))
+        return self._ask(query.asking_for(person), label, settings)
 
     @told(_warn)
     def draw(self, event: gr.EventData, query: Query | None, label: str, *settings: Any) -> tuple:
         """Search for whoever is in a box drawn on the picture."""
         query = _needed(query)
-        height, width = query.image.shape[:2]
-        box = actions.check_box(event.box, width, height)
-        return self._ask(actions.choose_person(self.service.finder, query, box), label, settings)
+        person = actions.choose_one(self.service.finder, query.image, box=event.box)
+        return self._ask(query.asking_for(person), label, settings)
 
     @told(_warn)
     def type_box(self, query: Query | None, text: str, label: str, *settings: Any) -> tuple:
@@ -83,8 +90,8 @@ class Handlers:
             The query, the results, and the stage, which shows the box.
         """
         query = _needed(query)
-        height, width = query.image.shape[:2]
-        chosen = actions.choose_person(self.service.finder, query, parse_box(text, width, height))
+        person = actions.choose_one(self.service.finder, query.image, box=parse_box(text))
+        chosen = query.asking_for(person)
         return (*self._ask(chosen, label, settings), markup.stage(chosen))
 
     # Step 3.

@@ -76,7 +76,7 @@ def examples(thumbnails: Sequence[str]) -> str:
 def stage(query: Query) -> str:
     """Return the visitor's picture with everybody outlined, and a button for each person."""
     height, width = query.image.shape[:2]
-    chosen = query.number_of(query.box)
+    chosen = query.number
     outlines = [
         _outline(number, box, width, height, number == chosen, "data-number")
         for number, box in enumerate(query.people.boxes.tolist(), start=1)
@@ -97,12 +97,21 @@ def stage(query: Query) -> str:
 
 
 def _stage_note(query: Query) -> str:
-    found = len(query.people.boxes)
+    found = len(query.people)
+    if not found and query.box is not None:
+        return (
+            '<p class="ps-hint">Nobody was found by itself; the outlined box is searched for. '
+            "Draw another, or take another picture.</p>"
+        )
     if not found:
         return note(
             "Nobody was found in this picture. Draw a box around the person, or take another "
             "picture.",
             "warning",
+        )
+    if found == 1 and query.number == 1:
+        return (
+            '<p class="ps-hint">1 person found and searched for. For somebody else, draw a box.</p>'
         )
     return f'<p class="ps-hint">{count(found, "person")} found. Click one, or draw a box.</p>'
 

@@ -3,12 +3,49 @@
 Letters: K pairs of boxes, N people, D embedding size.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
 Box = tuple[float, float, float, float]
 """Where a person stands: (x1, y1, x2, y2), left, top, right and bottom edge in original pixels."""
+
+
+def check_box(box: Sequence[float], width: int, height: int) -> Box:
+    """Return a box that somebody gave, cut at the picture's border.
+
+    Corners in another order are not swapped: who gives x2 < x1 likely means a width and a height.
+
+    Args:
+        box: (x1, y1, x2, y2) in original pixels.
+        width: of the picture, pixels.
+        height: likewise.
+
+    Raises:
+        ValueError: These are not four finite numbers, the box has no area, or less than a pixel of
+            it is inside the picture.
+    """
+    if len(box) != 4 or not all(
+        isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v) for v in box
+    ):
+        raise ValueError(f"got {box!r} as a box; expected four numbers: x1, y1, x2, y2")
+    x1, y1, x2, y2 = (float(v) for v in box)
+    written = f"the box ({x1:g}, {y1:g}, {x2:g}, {y2:g})"
+    if x2 <= x1 or y2 <= y1:
+        raise ValueError(
+            f"{written} has no area; expected x1, y1, x2, y2, its left, top, right and bottom edge "
+            "in pixels, with x1 < x2 and y1 < y2; not a width and a height"
+        )
+    x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
+    if x2 - x1 < 1 or y2 - y1 < 1:
+        raise ValueError(
+            f"{written} is outside the picture, or less than a pixel of it is inside; the picture "
+            f"is {width} x {height} pixels"
+        )
+    return x1, y1, x2, y2
 
 
 def paired_intersection(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
@@ -63,6 +100,40 @@ class People:
     def select(self, rows: np.ndarray) -> "People":
         """Return some of them: ``rows`` are numbers, or a (N,) mask."""
         return People(self.boxes[rows], self.scores[rows], self.embeddings[rows])
+
+    def from_left_to_right(self) -> "People":
+        """Sort them by the middle of their boxes: so are the people of a picture numbered, from 1.
+
+        Of those above each other, the first stays first.
+        """
+        return self.select(np.argsort(self.boxes[:, ::2].sum(axis=1), kind="stable"))
+
+    def by_score(self) -> "People":
+        """Sort them by falling score; of equal ones the first stays first."""
+        return self.select(np.argsort(-self.scores, kind="stable"))
+
+    def box(self, row: int) -> Box:
+        """Return the box of one of them."""
+        x1, y1, x2, y2 = (float(v) for v in self.boxes[row])
+        return x1, y1, x2, y2
+
+    def numbered(self, number: int) -> "People":
+        """Return one of them by its number, from 1.
+
+        Raises:
+            ValueError: Nobody has this number.
+        """
+        if not 1 <= number <= len(self):
+            raise ValueError(
+                f"there is no person {number} in the picture: {len(self)} found, numbered from 1 "
+                "from left to right"
+            )
+        return self.select(np.array([number - 1]))
+
+    def number_of(self, box: Box) -> int | None:
+        """Return the number, from 1, of the first of them with exactly this box, else None."""
+        rows = np.flatnonzero((self.boxes == np.array(box, self.boxes.dtype)).all(axis=1))
+        return int(rows[0]) + 1 if len(rows) else None
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from helpers_demo import FINGERPRINT, ColorFinder, draw_colors
 from PIL import Image
 
 from demo import actions, additions, markup, pictures
-from demo.actions import Answer, Gallery, Query, SearchSettings, Service
-from demo.inputs import check_box, parse_box
+from demo.actions import Answer, Gallery, SearchSettings, Service
 from person_search.footage.files import FootageOptions
 from person_search.footage.images import ImageError
 from person_search.gallery.add_footage import IndexReport
@@ -54,47 +53,30 @@ def service(tmp_path):
 
 def make_query(names=("red", "green", "blue")):
     image = draw_colors(names)
-    return Query(image, actions.find_people(ColorFinder(), image))
+    return actions.look_at(ColorFinder(), image)
 
 
-def test_people_are_numbered_from_left_to_right():
-    boxes = make_query().people.boxes
-    assert (np.diff(boxes[:, 0]) > 0).all()
-    assert actions.box_of_number(make_query(), 1)[0] == boxes[0, 0]
-    with pytest.raises(ValueError, match="no person 4; the picture has 3"):
-        actions.box_of_number(make_query(), 4)
+def test_whoever_is_meant_without_a_choice_is_asked_for():
+    """tests/test_person_search_inference_queries.py has the whole table."""
+    query = make_query(["red"])
+    assert query.number == 1 and (query.embeddings == query.people.embeddings).all()
+    query = make_query()
+    assert query.number is None and query.box is None and len(query.people) == 3
+    assert (np.diff(query.people.boxes[:, 0]) > 0).all()
+    assert make_query([]).box is None
+    crop = actions.look_at(ColorFinder(), np.full((80, 40, 3), (90, 150, 120), np.uint8))
+    assert crop.box == (0.0, 0.0, 40.0, 80.0) and crop.number is None
 
 
-def test_a_found_person_keeps_the_found_embedding_and_another_box_is_embedded():
-    query, finder = make_query(), ColorFinder()
-    found = actions.choose_person(finder, query, actions.box_of_number(query, 2))
-    assert (found.embeddings == query.people.embeddings[1:2]).all()
-    assert found.number_of(found.box) == 2
-    x1, y1, x2, y2 = actions.box_of_number(query, 3)
-    drawn = actions.choose_person(finder, query, (x1 + 2, y1 + 2, x2 - 2, y2 - 2))
-    assert drawn.number_of(drawn.box) is None
+def test_a_visitor_may_ask_for_a_found_person_or_for_any_box():
+    query = make_query()
+    found = query.asking_for(query.people.numbered(2))
+    assert (found.embeddings == query.people.embeddings[1:2]).all() and found.number == 2
+    x1, y1, x2, y2 = query.people.box(2)
+    box = [x1 + 2, y1 + 2, x2 - 2, y2 - 2]
+    drawn = query.asking_for(actions.choose_one(ColorFinder(), query.image, box=box))
+    assert drawn.box == tuple(box) and drawn.number is None
     assert drawn.embeddings[0] @ query.people.embeddings[2] > 0.999
-
-
-@pytest.mark.parametrize(
-    ("names", "person", "box", "expected"),
-    [
-        (["red"], None, None, 0),
-        (["red", "blue"], 2, None, 1),
-        (["red", "blue"], None, "first", 0),
-    ],
-)
-def test_who_is_meant_without_a_click(names, person, box, expected):
-    query = make_query(names)
-    given = None if box is None else query.people.boxes[0].tolist()
-    chosen = actions.choose_by_default(ColorFinder(), query.image, person, given)
-    assert chosen.embeddings[0] @ query.people.embeddings[expected] > 0.999
-
-
-def test_a_crop_without_people_is_searched_whole():
-    crop = np.full((80, 40, 3), (90, 150, 120), np.uint8)
-    chosen = actions.choose_by_default(ColorFinder(), crop, None, None)
-    assert chosen.box == (0.0, 0.0, 40.0, 80.0)
 
 
 def test_the_person_who_fills_a_picture_is_looked_for_with_room():
@@ -112,35 +94,14 @@ def test_the_person_who_fills_a_picture_is_looked_for_with_room():
     tight[0] = tight[:, 0] = tight[:, -1] = (90, 150, 120)
     tight[1:, 0] = (220, 30, 30)
     assert len(NeedsRoom().find([tight])[0]) == 0
-    people = actions.find_people(NeedsRoom(), tight)
-    assert len(people) == 1 and people.boxes[0].tolist() == [0, 0, 36, 76]
+    query = actions.look_at(NeedsRoom(), tight)
+    assert len(query.people) == 1 and query.box == (0, 0, 36, 76) and query.number == 1
 
 
 def test_several_people_need_a_choice():
     image = draw_colors(["red", "blue"])
     with pytest.raises(ValueError, match=r"found 2 people.*a number from 1 to 2"):
-        actions.choose_by_default(ColorFinder(), image, None, None)
-
-
-@pytest.mark.parametrize("text", ["10, 20, 40, 90", "(10 20 40 90)", "[40,90; 10 20]"])
-def test_typed_boxes(text):
-    assert parse_box(text, 100, 100) == (10, 20, 40, 90)
-
-
-def test_boxes_are_cut_at_the_border_and_refused_outside():
-    assert check_box([-5, -5, 50, 500], 100, 80) == (0, 0, 50, 80)
-    with pytest.raises(ValueError, match="outside the picture or empty; the picture is 100 x 80"):
-        check_box([120, 10, 150, 40], 100, 80)
-    with pytest.raises(ValueError, match="outside"):
-        check_box([10, 10, 10, 40], 100, 80)
-
-
-@pytest.mark.parametrize("bad", [[1, 2, 3], [1, 2, 3, float("nan")], ["1", 2, 3, 4], [True] * 4])
-def test_what_is_no_box(bad):
-    with pytest.raises(ValueError, match="expected four numbers"):
-        check_box(bad, 100, 100)
-    with pytest.raises(ValueError, match="expected four numbers"):
-        parse_box("left, top", 100, 100)
+        actions.choose_one(ColorFinder(), image)
 
 
 def test_large_pictures_are_reduced_and_the_shape_stays(monkeypatch):
@@ -248,7 +209,6 @@ def test_a_confirmed_match_joins_the_query(service, tmp_path):
     file = save_upload(tmp_path / "up", "a.png", ["green", "blue"])
     additions.index_uploads(service, gallery, [file], FootageOptions())
     query = make_query(["red"])
-    query = actions.choose_person(service.finder, query, actions.box_of_number(query, 1))
     (match, *_) = gallery.index.search(query.embeddings * [[0, 1, 0]] + [[0, 0.1, 0]], top=1)
     more = actions.with_match(gallery, query, match)
     assert more.embeddings.shape == (2, 3)
@@ -282,9 +242,8 @@ def test_the_verdict(similarities, is_empty, expected):
 def test_matches_below_the_threshold_stand_apart_and_names_are_escaped(tmp_path):
     file = tmp_path / "<i>x.png"
     Image.fromarray(draw_colors(["red"])).save(file)
-    query = make_query(["red"])
     answer = make_answer([0.9, 0.3], name=str(file))
-    query = replace(query, box=actions.box_of_number(query, 1), answer=answer)
+    query = replace(make_query(["red"]), answer=answer)
     page = markup.results(query, "<u>toy</u>")
     assert page.count('class="ps-card"') == 2 and 'start="2"' in page
     assert page.index("probably other people") < page.index('data-place="1"')
@@ -314,8 +273,20 @@ def test_a_changed_frame_is_cut_again(tmp_path):
 def test_the_stage_has_a_button_for_each_person_and_says_when_there_is_nobody():
     stage = markup.stage(make_query())
     assert stage.count('class="ps-chip"') == 3 and "3 people found" in stage
-    nobody = Query(np.full((40, 60, 3), 128, np.uint8), make_query([]).people)
-    assert "Nobody was found" in markup.stage(nobody)
+    assert "Click one" in stage and "ps-chosen" not in stage
+    assert "Draw a box around the person" in markup.stage(make_query([]))
+
+
+def test_the_stage_says_who_is_searched_for_without_a_click():
+    stage = markup.stage(make_query(["red"]))
+    assert "1 person found and searched for" in stage and stage.count("ps-chosen") == 1
+    assert 'aria-pressed="true" aria-label="Search for person 1"' in stage
+    crop = actions.look_at(ColorFinder(), np.full((80, 40, 3), (90, 150, 120), np.uint8))
+    stage = markup.stage(crop)
+    assert "the outlined box is searched for" in stage and stage.count("ps-chosen") == 1
+    own = make_query(["red"])
+    own = replace(own, box=(1.0, 2.0, 30.0, 40.0))
+    assert "1 person found. Click one" in markup.stage(own)
 
 
 def test_reports_and_counts():

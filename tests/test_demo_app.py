@@ -183,10 +183,11 @@ def assert_no_uploads():
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"person": 3}, "no person 3; the picture has 2"),
+        ({"person": 3}, "no person 3 in the picture: 2 found"),
         ({}, "found 2 people"),
         ({"box": [500, 5, 600, 50]}, "outside the picture"),
         ({"box": [1, 2]}, "expected four numbers"),
+        ({"box": [90, 5, 10, 50]}, "has no area"),
         ({"person": 1, "gallery": "attic"}, "no gallery 'attic'"),
         ({"person": 1, "top": 5000}, r"top must be within 1\.\.100"),
         ({"person": 1, "since": "yesterday"}, "'yesterday' is no time"),

@@ -4,8 +4,19 @@ import inspect
 
 import pytest
 
-from demo.inputs import parse_optional_time
+from demo.inputs import parse_box, parse_optional_time
 from demo.mistakes import told
+
+
+@pytest.mark.parametrize("text", ["10, 20, 40, 90", "(10 20 40 90)", "[10,20; 40 90]"])
+def test_typed_boxes(text):
+    assert parse_box(text) == [10, 20, 40, 90]
+
+
+@pytest.mark.parametrize("text", ["", "left, top", "1, 2, 3", "1 2 3 4 5"])
+def test_what_is_no_box(text):
+    with pytest.raises(ValueError, match="expected four numbers"):
+        parse_box(text)
 
 
 @pytest.mark.parametrize("empty", [None, "", "  "])

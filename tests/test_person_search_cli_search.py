@@ -11,15 +11,15 @@ from PIL import Image
 from person_search.cli import main
 from person_search.commands import search as command
 from person_search.commands.output import SearchAnswer, answer_to_json, format_answer
+from person_search.commands.query_text import ChosenQuery, absolute_name
 from person_search.footage.times import parse_time
-from person_search.inference.queries import ChosenQuery, absolute_name
 from person_search.people import Match, People
 
 MATCH = Match("/a/1.jpg", (1.0, 2.0, 30.0, 40.0), 0.9, 0.75, "north", 60.0, "id_0")
 
 
 def _answer(matches=(MATCH,), threshold=0.5, least=None):
-    query = ChosenQuery("q.jpg", (0.0, 0.0, 5.0, 9.0), np.ones(1), np.zeros((0, 1)))
+    query = ChosenQuery("q.jpg", People(np.float32([[0, 0, 5, 9]]), np.ones(1), np.ones((1, 1))))
     return SearchAnswer("/g.db", "gallery", [query], list(matches), threshold, least)
 
 
@@ -156,6 +156,22 @@ def test_several_pictures_are_one_person(index):
     np.testing.assert_allclose(index.embeddings, [[1, 0], [0.6, 0.8]])
 
 
+def test_who_is_searched_for_is_said(index, capsys):
+    assert _search("--query", "street.png#2", "--query", "street.png:-5,0,9.4,9") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["searching for street.png:110,10,140,90", "searching for street.png:0,0,9,9"]
+    assert _search("--query", "street.png#2", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["queries"][0]["box"] == [110, 10, 140, 90] and not err
+
+
+def test_choices_are_drawn_with_their_numbers(index, tmp_path):
+    assert _search("--query", "street.png", "--save", "choose.png") == command.MUST_CHOOSE
+    with Image.open(tmp_path / "choose.png") as drawn:
+        assert drawn.size == (200, 100)
+        assert (np.asarray(drawn)[..., 2] > 150).any(), "nothing is outlined on black"
+
+
 def test_context_is_who_stands_beside(index):
     assert _search("--query", "street.png#1", "--context") == 0
     assert index.options["context_embeddings"].tolist() == [[0, 1]]
@@ -172,7 +188,7 @@ def test_one_of_several_pictures_without_a_choice_stops_the_search(index, capsys
     [
         (["--query", "gone.png"], "there is no picture gone.png"),
         (["--query", "street.png#3"], "there is no person 3"),
-        (["--query", "street.png:9,9,1,1"], "the box has no area"),
+        (["--query", "street.png:9,9,1,1"], "query street.png: the box (9, 9, 1, 1) has no area"),
         (["--query", "street.png#1", "--since", "soon"], "'soon' is no time"),
         (["--query", "street.png#1", "--since", "90", "--until", "60"], "swap them"),
         (["--query", "street.png#1", "--save", "out.doc"], "expected a picture file"),

@@ -19,7 +19,7 @@ from person_search.drawing.rankings import (
     shorten,
 )
 from person_search.footage.images import ImageError
-from person_search.people import Match, paired_intersection
+from person_search.people import Match, People, paired_intersection
 
 
 @pytest.fixture
@@ -191,7 +191,13 @@ def test_a_box_without_area_gives_a_crop_too():
 
 # People outlined in a picture
 
-PEOPLE = [(40, 60, 80, 160), (120, 60, 160, 160), (125, 65, 165, 165)]
+
+def make_people(boxes):
+    count = len(boxes)
+    return People(np.float32(boxes).reshape(-1, 4), np.ones(count), np.zeros((count, 2)))
+
+
+PEOPLE = make_people([(40, 60, 80, 160), (120, 60, 160, 160), (125, 65, 165, 165)])
 
 
 def _contrast(first, second):
@@ -211,7 +217,7 @@ def _contrast(first, second):
 
 @pytest.mark.parametrize("grey", [0, 60, 128, 190, 255])
 def test_outlines_stand_out_from_any_background(grey):
-    drawn = np.asarray(draw_people(np.full((200, 300, 3), grey, np.uint8), PEOPLE, ["1", "2", "3"]))
+    drawn = np.asarray(draw_people(np.full((200, 300, 3), grey, np.uint8), PEOPLE))
     crossed = drawn[110, 20:41]  # from the left into the first person
     assert max(_contrast(color, (grey,) * 3) for color in crossed) > 3.5
     assert (crossed == PERSON_COLOR).all(axis=1).any()
@@ -226,8 +232,8 @@ def test_numbers_can_be_read_on_their_tags(color):
 
 def test_the_selected_one_is_in_its_own_colour_and_on_top():
     image = np.zeros((200, 300, 3), np.uint8)
-    plain = draw_people(image, PEOPLE, ["1", "2", "3"])
-    chosen = draw_people(image, PEOPLE, ["1", "2", "3"], selected=1)
+    plain = draw_people(image, PEOPLE)
+    chosen = draw_people(image, PEOPLE, selected=1)
     assert not _has(plain, SELECTED_COLOR) and _has(chosen, SELECTED_COLOR)
     # Its right side crosses the third one's box.
     assert tuple(np.asarray(chosen)[150, 161]) == SELECTED_COLOR
@@ -242,14 +248,14 @@ def test_any_size_of_picture_works_and_tags_stay_inside(size):
         (width - 3, height - 3, width + 30, height + 30),
         (0, 0, width, height),
     ]
-    drawn = draw_people(np.zeros((*size, 3), np.uint8), boxes, ["1", "2", "3"], selected=2)
+    drawn = draw_people(np.zeros((*size, 3), np.uint8), make_people(boxes), selected=2)
     assert drawn.size == (width, height) and drawn.mode == "RGB"
 
 
 def test_lines_grow_with_the_picture():
     def thickness(side):
         box = (side * 0.4, side * 0.2, side * 0.6, side * 0.8)
-        drawn = np.asarray(draw_people(np.zeros((side, side, 3), np.uint8), [box], ["1"]))
+        drawn = np.asarray(draw_people(np.zeros((side, side, 3), np.uint8), make_people([box])))
         return (drawn[side // 2, : side // 2] == PERSON_COLOR).all(axis=1).sum()
 
     assert thickness(400) == 2 and thickness(4000) == 10
@@ -269,7 +275,7 @@ def test_tags_of_a_crowd_do_not_hide_each_other():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(people_drawing, "_Pen", Pen)
-        draw_people(np.zeros((300, 400, 3), np.uint8), boxes, list("1234"))
+        draw_people(np.zeros((300, 400, 3), np.uint8), make_people(boxes))
     assert len(tags) == 4
     for i, one in enumerate(tags):
         for other in tags[:i]:
@@ -278,9 +284,7 @@ def test_tags_of_a_crowd_do_not_hide_each_other():
 
 def test_wrong_arguments_of_draw_people():
     image = np.zeros((20, 20, 3), np.uint8)
-    with pytest.raises(ValueError, match="1 boxes and 0 labels"):
-        draw_people(image, [(0, 0, 5, 5)], [])
     with pytest.raises(ValueError, match="selected is 1"):
-        draw_people(image, [(0, 0, 5, 5)], ["1"], selected=1)
-    assert draw_people(image, [], []).size == (20, 20)
-    assert draw_people(Image.new("L", (8, 8)), np.zeros((0, 4)), []).mode == "RGB"
+        draw_people(image, make_people([(0, 0, 5, 5)]), selected=1)
+    assert draw_people(image, make_people([])).size == (20, 20)
+    assert draw_people(Image.new("L", (8, 8)), make_people([])).mode == "RGB"

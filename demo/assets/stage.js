@@ -50,7 +50,9 @@ function finish(a, b) {
   showBand(a, b);
   setDrawing(false);
   window.personSearchAsked = true;
-  trigger('draw', { box: [a.x, a.y, b.x, b.y] });
+  const [left, right] = [Math.min(a.x, b.x), Math.max(a.x, b.x)];
+  const [top, bottom] = [Math.min(a.y, b.y), Math.max(a.y, b.y)];
+  trigger('draw', { box: [left, top, right, bottom] });
 }
 
 element.addEventListener('click', (event) => {

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from person_search.commands.query_text import ChosenQuery, OpenQuery
 from person_search.footage.times import format_time
-from person_search.inference.queries import ChosenQuery, OpenQuery
 
 if TYPE_CHECKING:
     from person_search.people import Match
@@ -98,11 +98,16 @@ def _round_box(box: Iterable[float]) -> list[float]:
     return [round(float(v), 2) for v in box]
 
 
+def format_chosen(query: ChosenQuery) -> str:
+    """Say who is searched for, as a query that means the same."""
+    return f"searching for {query.image}:" + ",".join(f"{v:.0f}" for v in query.box)
+
+
 def format_choice(query: OpenQuery) -> str:
     """List the people of a query picture by number."""
     people = query.people
     lines = [
-        f"{query.image} shows {len(people.boxes)} people; choose one by its number, for example "
+        f"{query.image} shows {len(people)} people; choose one by its number, for example "
         f"--query '{query.image}#1':",
         "number  score  box (x1 y1 x2 y2)",
     ]

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from PIL import Image
 
 from person_search.commands.output import SearchAnswer
+from person_search.commands.query_text import OpenQuery
 from person_search.drawing.people import draw_people
 from person_search.drawing.rankings import BACKGROUND, GAP, Ranking, draw_rankings
 from person_search.footage.frames import read_frame
-from person_search.inference.queries import OpenQuery
 
 
 def draw_answer(answer: SearchAnswer) -> Image.Image:
@@ -32,14 +32,7 @@ def draw_choices(queries: Sequence[OpenQuery]) -> Image.Image:
     Args:
         queries: at least one.
     """
-    pictures = [
-        draw_people(
-            read_frame(query.image),
-            query.people.boxes,
-            [str(number) for number in range(1, len(query.people.boxes) + 1)],
-        )
-        for query in queries
-    ]
+    pictures = [draw_people(read_frame(query.image), query.people) for query in queries]
     height = sum(picture.height for picture in pictures) + GAP * (len(pictures) - 1)
     sheet = Image.new("RGB", (max(p.width for p in pictures), height), BACKGROUND)
     top = 0

@@ -1,8 +1,9 @@
 """``person-search search``: find a person in a gallery.
 
 A query is IMG:x1,y1,x2,y2 (a box in pixels), IMG#2 (the second person from the left that is found)
-or IMG alone: the whole picture if it shows one person and little else, else the people found are
-listed to choose from. IMG is a picture or a video's frame, clip.mp4#frame=30.
+or IMG alone: the person who fills the picture, or the only one found; of several the people are
+listed to choose from, and where nobody is found a picture taller than wide is taken whole. IMG is
+a picture or a video's frame, clip.mp4#frame=30.
 """
 
 import argparse
@@ -25,18 +26,19 @@ from person_search.commands.output import (
     choices_to_json,
     format_answer,
     format_choice,
+    format_chosen,
 )
 from person_search.commands.pictures import draw_answer, draw_choices
-from person_search.footage.times import FORMS, parse_time
-from person_search.inference.queries import (
+from person_search.commands.query_text import (
     ChosenQuery,
     OpenQuery,
     QueryText,
     absolute_name,
-    choose_person,
     parse_query,
     read_query_image,
+    resolve_query,
 )
+from person_search.footage.times import FORMS, parse_time
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -117,12 +119,15 @@ def run(args: argparse.Namespace) -> int:
     # The gallery first: its errors come before the seconds that a model takes to load.
     with GalleryIndex.open(args.gallery, args.name) as index:
         finder = load_finder(args)
-        queries = [choose_person(finder, text, want_context=args.context) for text in texts]
+        queries = [resolve_query(finder, text, want_context=args.context) for text in texts]
         still_open = [query for query in queries if isinstance(query, OpenQuery)]
         if still_open:
             _show_choices(args, still_open)
             return MUST_CHOOSE
         chosen = [query for query in queries if isinstance(query, ChosenQuery)]
+        if not args.json:
+            for query in chosen:
+                print(format_chosen(query), file=sys.stderr)
         _show_answer(args, search(index, finder, chosen, args))
     return 0
 
@@ -144,9 +149,9 @@ def search(
     Raises:
         GalleryError: The gallery is of another model, or a value is out of range.
     """
-    beside = np.concatenate([query.beside for query in queries])
+    beside = [row for query in queries if query.beside for row in query.beside.embeddings]
     matches = index.search(
-        np.stack([query.embedding for query in queries]),
+        np.concatenate([query.person.embeddings for query in queries]),
         top=args.top,
         cameras=args.camera,
         since=None if args.since is None else parse_time(args.since),
@@ -155,7 +160,7 @@ def search(
         one_per_frame=not args.all,
         fingerprint=finder.fingerprint,
         # Nobody beside the query: there is no context to prefer.
-        context_embeddings=beside if len(beside) else None,
+        context_embeddings=np.stack(beside) if beside else None,
         rerank=args.rerank,
         without=[] if args.own_frame else [absolute_name(query.image) for query in queries],
     )
@@ -180,7 +185,7 @@ def _check_arguments(args: argparse.Namespace, texts: list[QueryText]) -> None:
         if not args.save.resolve().parent.is_dir():
             raise FileNotFoundError(f"--save {args.save}: there is no folder {args.save.parent}")
     for text in texts:
-        read_query_image(text.image)
+        read_query_image(text)
 
 
 def _show_answer(args: argparse.Namespace, answer: SearchAnswer) -> None:

@@ -1,11 +1,9 @@
 """Outline and number the people of a picture, so that one can be chosen."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from person_search.people import Box, paired_intersection
+from person_search.people import Box, People, paired_intersection
 
 Color = tuple[int, int, int]
 
@@ -16,12 +14,9 @@ EDGE: Color = (255, 255, 255)
 
 
 def draw_people(
-    image: np.ndarray | Image.Image,
-    boxes: np.ndarray | Sequence[Box],
-    labels: Sequence[str],
-    selected: int | None = None,
+    image: np.ndarray | Image.Image, people: People, selected: int | None = None
 ) -> Image.Image:
-    """Outline the people of a picture, each with its label on a tag.
+    """Outline the people of a picture, each with its number, from 1, on a tag.
 
     Lines and tags grow with the picture, so that it may be shown smaller. They have a light and a
     dark edge and stand out from any background. A tag stands above its box, or where it hides the
@@ -29,19 +24,16 @@ def draw_people(
 
     Args:
         image: (H, W, 3) uint8 RGB, or a Pillow image; not changed.
-        boxes: (N, 4), (x1, y1, x2, y2) in its pixels; parts outside are cut off.
-        labels: (N,), for example numbers.
+        people: numbered in this order; parts of boxes outside the picture are cut off.
         selected: row of the person in another colour, drawn on top.
 
     Returns:
         RGB, of the same size.
 
     Raises:
-        ValueError: if there are not as many labels as boxes, or ``selected`` is none of them.
+        ValueError: if ``selected`` is none of them.
     """
-    rows = np.asarray(boxes, np.float64).reshape(-1, 4)
-    if len(rows) != len(labels):
-        raise ValueError(f"got {len(rows)} boxes and {len(labels)} labels; expected one for each")
+    rows = people.boxes.astype(np.float64)
     if selected is not None and not 0 <= selected < len(rows):
         raise ValueError(f"selected is {selected}; expected 0..{len(rows) - 1} or None")
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
@@ -52,7 +44,7 @@ def draw_people(
     for row in order:
         pen.outline(rows[row], SELECTED_COLOR if row == selected else PERSON_COLOR)
     for row in reversed(order):
-        pen.tag(rows[row], labels[row], row == selected)
+        pen.tag(rows[row], str(row + 1), row == selected)
     return picture
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from person_search.footage.images import ImageSource, read_image
 from person_search.inference.network import Network
 from person_search.inference.threshold_file import Calibration, threshold_path
-from person_search.people import People
+from person_search.people import People, check_box
 from reid_heads.unit_norm import is_unit_norm
 
 __all__ = ["People", "PersonFinder", "default_model"]
@@ -280,7 +280,7 @@ def _inside(boxes: np.ndarray | Sequence[object], height: int, width: int) -> np
     """Return boxes (N, 4) as float32, clipped to the picture.
 
     Raises:
-        ValueError: for a wrong shape, NaN, an empty box or one outside; names the box.
+        ValueError: for a wrong shape, or a box that `check_box` refuses; names the box.
     """
     given = np.asarray(boxes, dtype=np.float32)
     if given.shape == (4,):
@@ -289,16 +289,4 @@ def _inside(boxes: np.ndarray | Sequence[object], height: int, width: int) -> np
         return np.zeros((0, 4), np.float32)
     if given.ndim != 2 or given.shape[1] != 4:
         raise ValueError(f"boxes have shape {given.shape}; expected (N, 4): (x1, y1, x2, y2) each")
-    clipped = given.clip(0, np.array([width, height] * 2, np.float32))
-    for box, kept in zip(given.tolist(), clipped.tolist(), strict=True):
-        x1, y1, x2, y2 = box
-        if not (np.isfinite(box).all() and x2 > x1 and y2 > y1):
-            raise ValueError(
-                f"the box {box} is empty; expected (x1, y1, x2, y2) with x1 < x2 and y1 < y2"
-            )
-        if kept[2] - kept[0] < 1 or kept[3] - kept[1] < 1:
-            raise ValueError(
-                f"the box {box} is outside the picture, or less than a pixel of it is inside; the "
-                f"picture is {width} x {height} pixels"
-            )
-    return clipped
+    return np.array([check_box(box, width, height) for box in given.tolist()], np.float32)
