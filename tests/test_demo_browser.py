@@ -223,6 +223,17 @@ def test_upload_a_picture_of_nobody_and_no_picture(page, served, tmp_path):
     expect(page.locator("#stage [role=alert]")).to_contain_text("broken.png is not a picture")
 
 
+def test_a_crop_of_one_person_is_searched_at_once(page, served, tmp_path):
+    _, x1, y1, x2, y2 = max(truth_of(served[2][0]), key=lambda truth: truth[4] - truth[2])
+    with Image.open(served[2][0]) as image:
+        image.crop((x1, y1, x2, y2)).save(tmp_path / "crop.png")
+    page.goto(served[0])
+    page.locator("#upload input[type=file]").set_input_files(tmp_path / "crop.png")
+    expect(page.locator("#results .ps-card").first).to_be_visible()
+    expect(page.locator("#stage .ps-outline.ps-chosen")).to_have_count(1)
+    expect(page.locator("#stage")).to_contain_text("1 person found and searched for")
+
+
 def test_index_a_new_image_and_find_it(page, served, tmp_path):
     new = tmp_path / "new.jpg"
     shutil.copy(served[2][0], new)
