@@ -230,9 +230,8 @@ def launch_app(
     port: int | None = 7860,
     auth: Callable[[str, str], Awaitable[bool]] | None = None,
     max_upload: str | int = "20mb",
-    is_blocking: bool = False,
 ) -> str:
-    """Serve the page; return its address.
+    """Serve the page from another thread; return its address.
 
     Args:
         app: from `build_app`.
@@ -240,7 +239,6 @@ def launch_app(
         port: None takes a free one.
         auth: says whether user and password are right; None lets everybody in.
         max_upload: largest file, such as "20mb".
-        is_blocking: whether to serve until interrupted.
 
     Raises:
         OSError: the port is taken.
@@ -249,7 +247,7 @@ def launch_app(
         server_name=host, server_port=port, auth=auth, max_file_size=max_upload,
         share=False, inbrowser=False, quiet=True, show_error=True, run_history=False,
         enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False, allowed_paths=[],
-        footer_links=["api"], prevent_thread_lock=not is_blocking,
+        footer_links=["api"], prevent_thread_lock=True,
         theme=gr.themes.Default(
             primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"],
             font_mono=["ui-monospace", "monospace"],

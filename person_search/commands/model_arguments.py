@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 GALLERY_HELP = "a file ending in .db, or the address http://host:port of a server"
 
 
-def add_gallery_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+def add_gallery_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--gallery`` and ``--name``."""
-    parser.add_argument("--gallery", required=required, metavar="G", help=GALLERY_HELP)
+    parser.add_argument("--gallery", required=True, metavar="G", help=GALLERY_HELP)
     parser.add_argument(
         "--name",
         default="gallery",

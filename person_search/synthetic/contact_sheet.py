@@ -27,33 +27,23 @@ from person_search.synthetic.world_spec import MarketSpec, WorldSpec
 
 _YAWS = (0, 45, 90, 135, 180, 225, 270, 315)
 _COLUMNS = 3
-_BOX_COLOURS = {True: (80, 200, 60), False: (60, 170, 240)}
-"""BGR by whether the person has an identity."""
+_FIGURE_PX = 190
+"""Height of a person of 1.8 m on the sheet of identities."""
 
 
-def frame_sheet(world: World, count: int, *, draws_boxes: bool = False) -> np.ndarray:
+def frame_sheet(world: World, count: int) -> np.ndarray:
     """Return (H, W, 3) uint8 BGR: ``count`` frames spread over the world, three in a row.
 
     Args:
         world: What to draw from.
         count: How many frames, at least 1.
-        draws_boxes: Outline the annotated boxes.
     """
     total = len(world.plans)
-    frames = []
-    for k in range(count):
-        frame = world.draw(k * total // count)
-        image = frame.image
-        if draws_boxes:
-            for person in frame.people:
-                x, y, w, h = person.box
-                colour = _BOX_COLOURS[person.identity >= 0]
-                cv2.rectangle(image, (x, y), (x + w - 1, y + h - 1), colour, 1)
-        frames.append(image)
+    frames = [world.draw(k * total // count).image for k in range(count)]
     return _grid(frames, min(_COLUMNS, count))
 
 
-def identity_sheet(world: World, count: int, height_px: int = 190) -> np.ndarray:
+def identity_sheet(world: World, count: int) -> np.ndarray:
     """Return (H, W, 3) uint8 BGR: one row per identity, eight views and two small sizes each."""
     rows = []
     for identity in range(count):
@@ -63,9 +53,9 @@ def identity_sheet(world: World, count: int, height_px: int = 190) -> np.ndarray
         cells = []
         for column, (yaw, size) in enumerate([(y, 1.0) for y in _YAWS] + [(30, 0.4), (210, 0.15)]):
             rng = make_rng(world.spec.seed, Stream.PREVIEW, identity, column)
-            cell = np.full((round(height_px * 1.3), round(height_px * 0.8), 3), 214, np.uint8)
-            tall = height_px * size * (0.55 + 0.45 * person.height_m / 1.8)
-            x, y = cell.shape[1] // 2, round(height_px * 1.2)
+            cell = np.full((round(_FIGURE_PX * 1.3), round(_FIGURE_PX * 0.8), 3), 214, np.uint8)
+            tall = _FIGURE_PX * size * (0.55 + 0.45 * person.height_m / 1.8)
+            x, y = cell.shape[1] // 2, round(_FIGURE_PX * 1.2)
             cast_shadow(cell, x, y, 0.4 * tall, 0.14 * tall, Light(0.8, 0.4))
             pose = sample_pose(rng, float(yaw))
             paste(cell, paint_person(person, pose, tall, Light(0.8, 0.6)), x, y)

@@ -49,7 +49,6 @@ class CutBox:
 class Crop:
     """A finished crop."""
 
-    frame_index: int
     split: str
     camera: int
     identity: int
@@ -98,7 +97,7 @@ def _cut(frame: DrawnFrame, number: int, cut: CutBox) -> Crop:
     )
     plan = frame.plan
     stem = f"{frame_name(plan).removesuffix('.jpg')}_{number:02d}"
-    return Crop(plan.index, plan.split, plan.camera, cut.identity, number, cut.visible, stem, image)
+    return Crop(plan.split, plan.camera, cut.identity, number, cut.visible, stem, image)
 
 
 def reference_box(spec: WorldSpec, xywh: tuple[int, int, int, int]) -> PixelBox:

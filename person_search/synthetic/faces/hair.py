@@ -80,7 +80,7 @@ def paint_hair(painter: FacePainter) -> None:
         # At the temples the line falls to the sideburns.
         fall = max(0.0, (abs(t) - 0.72) / 0.28)
         inner.append(view.on(x * (1.0 + 0.1 * fall), y + (low - y) * fall * fall))
-    outline = outer(-1.0)[::1] + inner[::-1] + outer(1.0)[::-1]
+    outline = outer(-1.0) + inner[::-1] + outer(1.0)[::-1]
     canvas.polygon(outline, colour, NEUTRAL - 4)
     _paint_strands(painter, colour)
     if style in _LONG:

@@ -29,13 +29,8 @@ class FacePainter:
         )
         self.skin = face.skin_colour
 
-    def contour(self, grow: float = 0.0, low: float = -1.0) -> list[Point]:
-        """Return the outline of the head, from the crown down the right side and up the left.
-
-        Args:
-            grow: How much wider than the skin.
-            low: y below which it is cut off; the crown is at 0.6.
-        """
+    def contour(self) -> list[Point]:
+        """Return the outline of the head, from the crown down the right side and up the left."""
         s = self.face.shape
         rows = [
             (0.60, 0.25), (0.55, 0.50), (0.44, 0.86 * s.forehead), (0.30, 0.97 * s.forehead),
@@ -43,9 +38,8 @@ class FacePainter:
             (0.62 * s.chin_y - 0.07, (s.jaw + s.chin) / 2 + 0.05), (s.chin_y + 0.035, s.chin),
             (s.chin_y, 0.22 * s.chin),
         ]  # fmt: skip
-        rows = [(y, share) for y, share in rows if y >= low]
         sides = [
-            smooth([self.view.edge(y, share * s.width + grow, side) for y, share in rows], 4)
+            smooth([self.view.edge(y, share * s.width, side) for y, share in rows], 4)
             for side in (1.0, -1.0)
         ]
         return sides[0] + sides[1][::-1]
