@@ -191,12 +191,29 @@ def test_boxes_without_area_give_finite_losses(overrides, make_model, make_input
     assert all(torch.isfinite(p.grad).all() for p in branch.parameters() if p.requires_grad)
 
 
-def test_attributes_of_people_in_scenes_are_refused(make_model, train_step):
-    model = make_model(
-        MODEL__REID_HEAD__LOSSES__ATTRIBUTES=1.0, MODEL__REID_HEAD__ATTRIBUTES__CLASSES=(2, 3)
-    )
-    with pytest.raises(ValueError, match="no attributes"):
-        train_step(model, [[0, 1]])
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [
+        ("ATTRIBUTES", "attributes"),
+        ("HETERO_CENTER_TRIPLET", "modalities"),
+        ("MMD_ID", "modalities"),
+        ("MMD", "modalities"),
+        ("DOMAIN_SOFTMAX", "domains"),
+        ("DOMAIN_TRIPLET", "domains"),
+    ],
+)
+def test_losses_on_what_people_in_frames_do_not_have_are_refused(name, needed, make_model):
+    """LOSSES.MMD 1.0 failed at the first batch only, after the data was read."""
+    with pytest.raises(ValueError, match=rf"{name} needs {needed}, which the batches of this"):
+        make_model(**{f"MODEL__REID_HEAD__LOSSES__{name}": 1.0})
+
+
+def test_members_of_an_ensemble_are_refused_likewise(make_model):
+    with pytest.raises(ValueError, match="MMD needs modalities"):
+        make_model(
+            MODEL__REID_HEAD__LOSSES__ENSEMBLE=1.0,
+            MODEL__REID_HEAD__ENSEMBLE__MEMBERS=("SOFTMAX", "MMD"),
+        )
 
 
 def test_weight_zero_is_not_computed(make_model, train_step):

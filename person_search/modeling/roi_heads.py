@@ -61,7 +61,8 @@ class PersonSearchROIHeads(StandardROIHeads):
         """Translate the config."""
         settings = super().from_config(cfg, input_shape)
         branch = IdentityBranch(cfg, input_shape)
-        losses = ReIDLosses.from_config(cfg, branch.head)
+        # Frames come from one data set, and their people have nothing but an id.
+        losses = ReIDLosses.from_config(cfg, branch.head, batch_has=())
         return {
             **settings,
             "identity_branch": branch,

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from detectron2.config import CfgNode
 from torch import Tensor, nn
 
-from reid_heads.labels import UNKNOWN_ATTRIBUTE
+from reid_heads.labels import UNKNOWN_ATTRIBUTE, UNLABELED_PID
 from reid_heads.losses.labeled_rows import mean_over_rows
+from reid_heads.losses.registry import Batch, HeadSizes, LossKind
 
 
 class AttributeLoss(nn.Module):
@@ -96,3 +98,26 @@ class AttributeLoss(nn.Module):
                 f"{self.num_classes[group] - 1}, or {UNKNOWN_ATTRIBUTE} for unknown "
                 "(MODEL.REID_HEAD.ATTRIBUTES.CLASSES)"
             )
+
+
+def _add_keys(head: CfgNode) -> None:
+    # Number of classes of each attribute group; the trainer checks it against the data.
+    head.ATTRIBUTES = CfgNode({"CLASSES": ()})
+
+
+def _build(cfg: CfgNode, head: HeadSizes) -> nn.Module:
+    return AttributeLoss(head.metric_dims[0], cfg.ATTRIBUTES.CLASSES)
+
+
+def _apply(loss: nn.Module, batch: Batch) -> Tensor:
+    if batch.attributes is None:
+        raise ValueError(
+            "MODEL.REID_HEAD.LOSSES.ATTRIBUTES is on, but the batch has no attributes; train on a "
+            "data set with attributes, or set it to 0"
+        )
+    labeled = batch.pids != UNLABELED_PID
+    result: Tensor = loss(batch.features.metric[0][labeled], batch.attributes[labeled])
+    return result
+
+
+ATTRIBUTES = LossKind("ATTRIBUTES", _build, _apply, _add_keys, needs=("attributes",))

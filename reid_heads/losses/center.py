@@ -5,10 +5,12 @@ Letters: R rows, B labelled rows of all processes, d size of a feature, P identi
 
 import torch
 import torch.nn.functional as F
+from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 from reid_heads.distributed import gather_rows
 from reid_heads.losses.labeled_rows import check_num_identities, labeled_rows, mean_over_rows
+from reid_heads.losses.registry import Batch, HeadSizes, LossKind
 
 
 class CenterLoss(nn.Module):
@@ -88,3 +90,23 @@ class CenterLoss(nn.Module):
         sums = F.one_hot(place, len(seen)).to(differences.dtype).t() @ differences
         # dL/dc = -2 / B * sum of the differences of the identity's rows.
         self.centers[seen] += self.learning_rate * 2 / len(pids) * sums
+
+
+def _add_keys(head: CfgNode) -> None:
+    # Rate of the centers' own SGD, which the loss's weight does not scale.
+    head.CENTER = CfgNode({"LEARNING_RATE": 0.5})
+
+
+def _build(cfg: CfgNode, head: HeadSizes) -> nn.Module:
+    return nn.ModuleList(
+        CenterLoss(cfg.NUM_IDENTITIES, dim, cfg.CENTER.LEARNING_RATE) for dim in head.metric_dims
+    )
+
+
+def _apply(losses: nn.Module, batch: Batch) -> Tensor:
+    assert isinstance(losses, nn.ModuleList)
+    pairs = zip(losses, batch.features.metric, strict=True)
+    return torch.stack([loss(rows, batch.pids) for loss, rows in pairs]).mean()
+
+
+CENTER = LossKind("CENTER", _build, _apply, _add_keys)

@@ -3,13 +3,24 @@
 Letters: R people, D embedding size, P identities, A attribute groups.
 """
 
+from collections.abc import Collection
+
 import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
+import reid_heads.losses.builtin  # noqa: F401  (registers the losses of this package)
 from reid_heads.heads.features import HeadFeatures
-from reid_heads.losses.kinds import KINDS, Batch, HeadSizes, check_names
 from reid_heads.losses.logit_adjustment import LogitAdjustment
+from reid_heads.losses.registry import (
+    BATCH_EXTRAS,
+    LOSS_KINDS,
+    Batch,
+    HeadSizes,
+    active_losses,
+    check_names,
+    check_needs,
+)
 
 
 class ReIDLosses(nn.Module):
@@ -48,22 +59,31 @@ class ReIDLosses(nn.Module):
         self.logit_adjustment = logit_adjustment
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, head: HeadSizes) -> "ReIDLosses":
+    def from_config(
+        cls, cfg: CfgNode, head: HeadSizes, batch_has: Collection[str] = BATCH_EXTRAS
+    ) -> "ReIDLosses":
         """Build the losses of a config for the features of a head.
 
+        Args:
+            cfg: of the model.
+            head: whose features the losses see.
+            batch_has: of ``BATCH_EXTRAS``, what the model's batches may have.
+
         Raises:
-            ValueError: for an unknown loss name or a setting out of range.
+            ValueError: for an unknown loss name, a loss that needs what the batches never have, or
+                a setting out of range.
         """
         weights = dict(cfg.MODEL.REID_HEAD.LOSSES)
         # In the config's order: every process must hold the losses in the same one.
         active = [name for name, weight in weights.items() if weight != 0]
         check_names(active)
+        check_needs(active_losses(cfg), batch_has)
         settings = cfg.MODEL.REID_HEAD
         adjustment = None
         if settings.LOGIT_ADJUSTMENT != 0:
             adjustment = LogitAdjustment(settings.LOGIT_ADJUSTMENT, settings.NUM_IDENTITIES)
         return cls(
-            {name: KINDS[name].build(settings, head) for name in active}, weights, adjustment
+            {name: LOSS_KINDS[name].build(settings, head) for name in active}, weights, adjustment
         )
 
     def set_identity_counts(self, counts: Tensor) -> None:
@@ -107,7 +127,7 @@ class ReIDLosses(nn.Module):
             offsets = self.logit_adjustment()
         batch = Batch(features, pids, attributes, offsets, modalities)
         return {
-            f"loss_reid_{name.lower()}": self.weights[name] * KINDS[name].apply(loss, batch)
+            f"loss_reid_{name.lower()}": self.weights[name] * LOSS_KINDS[name].apply(loss, batch)
             for name, loss in self.losses.items()
         }
 

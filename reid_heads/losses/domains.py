@@ -10,10 +10,12 @@ import itertools
 from collections.abc import Sequence
 
 import torch
+from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 from reid_heads.distributed import mean_over_processes
 from reid_heads.losses.labeled_rows import labeled_rows
+from reid_heads.losses.registry import HeadSizes, LossKind, apply_to_metric
 from reid_heads.losses.softmax import SoftmaxLoss
 from reid_heads.losses.triplet import TripletLoss
 
@@ -143,3 +145,35 @@ def _rows_by_domain(pids: Tensor, bounds: tuple[int, ...]) -> list[tuple[int, Te
     """Return for each set its first id and which rows are of it, bool (R,)."""
     labeled_rows(pids, bounds[-1])
     return [(first, (pids >= first) & (pids < end)) for first, end in itertools.pairwise(bounds)]
+
+
+def _build_softmax(cfg: CfgNode, head: HeadSizes) -> nn.Module:
+    check_domain_identities(cfg.DOMAIN_IDENTITIES, cfg.NUM_IDENTITIES)
+    return DomainSoftmaxLoss(
+        head.classified_dims,
+        cfg.DOMAIN_IDENTITIES,
+        label_smoothing=cfg.SOFTMAX.LABEL_SMOOTHING,
+        smoothing_over=cfg.SOFTMAX.SMOOTHING_OVER,
+    )
+
+
+def _build_triplet(cfg: CfgNode, head: HeadSizes) -> nn.Module:
+    check_domain_identities(cfg.DOMAIN_IDENTITIES, cfg.NUM_IDENTITIES)
+    return DomainTripletLoss(cfg.DOMAIN_IDENTITIES, cfg.TRIPLET.MARGIN)
+
+
+# With the settings of SOFTMAX and TRIPLET.
+DOMAIN_SOFTMAX = LossKind(
+    "DOMAIN_SOFTMAX",
+    _build_softmax,
+    lambda loss, x: loss(x.features.classified, x.pids),
+    also_reads=("DOMAIN_IDENTITIES", "SOFTMAX"),
+    needs=("domains",),
+)
+DOMAIN_TRIPLET = LossKind(
+    "DOMAIN_TRIPLET",
+    _build_triplet,
+    apply_to_metric,
+    also_reads=("DOMAIN_IDENTITIES", "TRIPLET"),
+    needs=("domains",),
+)

@@ -20,52 +20,6 @@ EmbeddingLoss = Callable[[Tensor, Tensor], Tensor]
 """From embeddings (R, D) and labels (R,) int64 to a scalar, as pytorch-metric-learning's."""
 
 
-class NamedEnsemble(nn.Module):
-    """The losses that ``MODEL.REID_HEAD.ENSEMBLE`` names, each on the features meant for it."""
-
-    def __init__(
-        self,
-        members: dict[str, nn.Module],
-        balanced_sum: BalancedSum,
-        has_own_features: bool = False,
-        diversity: float = 0.0,
-    ):
-        """Keep the losses by name, and the sum of as many.
-
-        Args:
-            members: K losses.
-            balanced_sum: of K losses; may be another module's too.
-            has_own_features: whether each loss sees features of its own (WEDL) or all see the same
-                (WEL).
-            diversity: weight of the diversity term between the losses' own features.
-
-        Raises:
-            ValueError: if the diversity is negative, or above 0 without own features of two losses.
-        """
-        super().__init__()
-        if diversity < 0 or (diversity > 0 and (not has_own_features or len(members) < 2)):
-            raise ValueError(
-                f"MODEL.REID_HEAD.ENSEMBLE.DIVERSITY is {diversity}; it is 0 or more, and needs "
-                "two MEMBERS and MODEL.REID_HEAD.NAME EnsembleHead"
-            )
-        self.members = nn.ModuleDict(members)
-        self.sum = balanced_sum
-        self.has_own_features = has_own_features
-        self.diversity = diversity
-
-    def forward(self, losses: Sequence[Tensor], embeddings: Sequence[Tensor]) -> Tensor:
-        """Return the balanced sum, and the diversity term where it is on.
-
-        Args:
-            losses: K scalars, in the order of ``members``.
-            embeddings: the losses' own, each (R, D); looked at only for the diversity.
-        """
-        result: Tensor = self.sum(losses)
-        if self.diversity > 0 and len(embeddings[0]):
-            result = result + self.diversity * diversity_loss([x.float() for x in embeddings])
-        return result
-
-
 class LossEnsemble(nn.Module):
     """Any losses over one extractor's features, on these or each on an embedding of its own.
 

@@ -6,9 +6,11 @@ Letters: R rows, d size of a feature, P identities in the batch.
 from collections.abc import Sequence
 
 import torch
+from detectron2.config import CfgNode
 from torch import Tensor, nn
 
-from reid_heads.losses.modality_groups import ModalityGroups
+from reid_heads.losses.modality_groups import ModalityGroups, apply_across_modalities
+from reid_heads.losses.registry import HeadSizes, LossKind
 from reid_heads.losses.triplet import batch_hard_triplet_loss
 
 
@@ -77,3 +79,17 @@ class HeteroCenterTripletLoss(nn.Module):
             for feature in features
         ]
         return torch.stack(losses).mean()
+
+
+def _add_keys(head: CfgNode) -> None:
+    # Margin of the triplet loss on the centers of each identity in each modality.
+    head.HETERO_CENTER_TRIPLET = CfgNode({"MARGIN": 0.3})
+
+
+def _build(cfg: CfgNode, head: HeadSizes) -> nn.Module:
+    return HeteroCenterTripletLoss(cfg.HETERO_CENTER_TRIPLET.MARGIN)
+
+
+HETERO_CENTER_TRIPLET = LossKind(
+    "HETERO_CENTER_TRIPLET", _build, apply_across_modalities, _add_keys, needs=("modalities",)
+)

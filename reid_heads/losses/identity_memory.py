@@ -5,10 +5,12 @@ Letters: R rows, D embedding size, P identities, K queue slots.
 
 import torch
 import torch.nn.functional as F
+from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 from reid_heads.distributed import gather_rows, mean_over_processes
 from reid_heads.labels import UNLABELED_PID
+from reid_heads.losses.registry import HeadSizes, LossKind
 
 
 class OIMLoss(nn.Module):
@@ -160,3 +162,33 @@ def occurrence_number(values: Tensor) -> Tensor:
     number = torch.empty_like(position)
     number[order] = position - start
     return number
+
+
+def _add_keys(head: CfgNode) -> None:
+    oim = head.OIM = CfgNode()
+    # Slots for unlabelled people, used as negatives. Published: 5000 for CUHK-SYSU, 500 for PRW.
+    oim.QUEUE_SIZE = 5000
+    # Inverse temperature of the softmax.
+    oim.SCALE = 30.0
+    # Share of the old table row kept at an update, 0 <= momentum < 1.
+    oim.MOMENTUM = 0.5
+
+
+def _build(cfg: CfgNode, head: HeadSizes) -> nn.Module:
+    return OIMLoss(
+        num_identities=cfg.NUM_IDENTITIES,
+        embedding_dim=head.embedding_dim,
+        queue_size=cfg.OIM.QUEUE_SIZE,
+        scale=cfg.OIM.SCALE,
+        momentum=cfg.OIM.MOMENTUM,
+    )
+
+
+OIM = LossKind(
+    "OIM",
+    _build,
+    lambda loss, x: loss(x.features.unit_embeddings, x.pids, x.logit_offsets),
+    _add_keys,
+    also_reads=("LOGIT_ADJUSTMENT",),
+    weight=1.0,
+)

@@ -6,11 +6,13 @@ Letters: R rows, d size of a feature, P identities in the batch.
 from collections.abc import Callable, Sequence
 
 import torch
+from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses.labeled_rows import mean_over_rows
-from reid_heads.losses.modality_groups import ModalityGroups
+from reid_heads.losses.modality_groups import ModalityGroups, apply_across_modalities
+from reid_heads.losses.registry import HeadSizes, LossKind
 
 NUM_KERNELS = 5
 """Gaussians whose sum is the kernel, each twice as wide as the one before."""
@@ -149,3 +151,19 @@ def _mean_over_features(
             totals.append(of_groups(rows, groups).sum() if len(rows) else rows.sum())
         count = torch.tensor(groups.count, device=pids.device)
         return mean_over_rows(torch.stack(totals).mean(), count)
+
+
+def _add_keys(head: CfgNode) -> None:
+    # Margin on the squared discrepancy (0..10) of an identity's two modalities, below which it is
+    # left alone. MMD, of the whole batch, has no setting.
+    head.MMD_ID = CfgNode({"MARGIN": 1.4})
+
+
+def _build(cfg: CfgNode, head: HeadSizes) -> nn.Module:
+    return MarginMMDLoss(cfg.MMD_ID.MARGIN)
+
+
+MMD_ID = LossKind("MMD_ID", _build, apply_across_modalities, _add_keys, needs=("modalities",))
+MMD = LossKind(
+    "MMD", lambda cfg, head: MarginalMMDLoss(), apply_across_modalities, needs=("modalities",)
+)

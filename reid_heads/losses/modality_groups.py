@@ -6,9 +6,10 @@ Letters: R rows, L labelled rows, P identities in the batch.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reid_heads.labels import THERMAL, UNLABELED_PID, VISIBLE
+from reid_heads.losses.registry import Batch
 
 
 @dataclass(frozen=True)
@@ -61,3 +62,18 @@ class ModalityGroups:
                 "has both"
             )
         return cls(rows, numbers, of_row, found)
+
+
+def apply_across_modalities(loss: nn.Module, batch: Batch) -> Tensor:
+    """Compute a loss on the metric features and modalities of a batch.
+
+    Raises:
+        ValueError: if the batch has no modalities.
+    """
+    if batch.modalities is None:
+        raise ValueError(
+            f"{type(loss).__name__} compares visible with thermal images, but the people of this "
+            "batch have no modality; it is for crops of a visible-thermal data set"
+        )
+    result: Tensor = loss(batch.features.metric, batch.pids, batch.modalities)
+    return result

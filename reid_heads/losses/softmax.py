@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 from reid_heads.losses.labeled_rows import check_num_identities, labeled_rows, mean_over_rows
+from reid_heads.losses.registry import HeadSizes, LossKind, apply_to_classified
 
 SMOOTHING_OVER = ("all", "others")
 
@@ -134,3 +136,26 @@ def check_label_smoothing(eps: float) -> None:
     """Raise a ValueError for a label smoothing outside [0, 1)."""
     if not 0 <= eps < 1:
         raise ValueError(f"got label_smoothing={eps}; expected 0 <= label_smoothing < 1")
+
+
+def _add_keys(head: CfgNode) -> None:
+    softmax = head.SOFTMAX = CfgNode()
+    # Probability mass eps taken from the true identity, 0 <= eps < 1; 0 is plain cross-entropy.
+    softmax.LABEL_SMOOTHING = 0.0
+    # Who gets it: "all", eps/C to each of the C identities (Bag of Tricks, torchreid); "others",
+    # eps/(C-1) to each wrong one (fast-reid).
+    softmax.SMOOTHING_OVER = "all"
+
+
+def _build(cfg: CfgNode, head: HeadSizes) -> nn.Module:
+    return SoftmaxLoss(
+        head.classified_dims,
+        cfg.NUM_IDENTITIES,
+        label_smoothing=cfg.SOFTMAX.LABEL_SMOOTHING,
+        smoothing_over=cfg.SOFTMAX.SMOOTHING_OVER,
+    )
+
+
+SOFTMAX = LossKind(
+    "SOFTMAX", _build, apply_to_classified, _add_keys, also_reads=("LOGIT_ADJUSTMENT",)
+)

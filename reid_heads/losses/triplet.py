@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 from reid_heads.labels import UNLABELED_PID
+from reid_heads.losses.registry import HeadSizes, LossKind, apply_to_metric
 
 # Below this a distance counts as this and has no gradient, which is undefined at 0.
 _MIN_DISTANCE = 1e-6
@@ -92,3 +94,15 @@ class TripletLoss(nn.Module):
         """Return the scalar loss of one or more features, each (R, d), and pids (R,)."""
         losses = [batch_hard_triplet_loss(feature, pids, self.margin) for feature in features]
         return torch.stack(losses).mean()
+
+
+def _add_keys(head: CfgNode) -> None:
+    # Margin of the batch-hard triplet loss on Euclidean distances.
+    head.TRIPLET = CfgNode({"MARGIN": 0.3})
+
+
+def _build(cfg: CfgNode, head: HeadSizes) -> nn.Module:
+    return TripletLoss(cfg.TRIPLET.MARGIN)
+
+
+TRIPLET = LossKind("TRIPLET", _build, apply_to_metric, _add_keys)
