@@ -26,7 +26,6 @@ from training_runs import (
     train_all,
 )
 
-from reid_heads.config import load_config
 from reid_heads.data.crop_lists import write_crop_list
 from reid_heads.data.datasets.market1501 import load_market1501
 
@@ -133,17 +132,10 @@ def train_row(
 ) -> dict:
     """Train one row in a process of its own, or read what an earlier start left."""
     config = COMPARISON.config(row)
-    settings = ["SEED", str(seed), f"MODEL.REID_HEAD.{loss_of(config)}.SCALE", str(float(scale))]
+    settings = ["SEED", str(seed), "MODEL.REID_HEAD.COSINE_SOFTMAX.SCALE", str(float(scale))]
     place = folder / f"{row}_scale{scale}_seed{seed}"
     run = train("reid_heads", config, place, [*settings, *overrides], threads=1)
     return {**run, "row": row, "scale": scale, "seed": seed}
-
-
-def loss_of(config: str) -> str:
-    """Return the name of the one loss of a config."""
-    weights = load_config(config).MODEL.REID_HEAD.LOSSES
-    (name,) = [name for name, weight in weights.items() if weight]
-    return name
 
 
 def format_table(report: dict) -> str:

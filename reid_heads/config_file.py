@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import yaml
 from detectron2.config import CfgNode, get_cfg
 
+from reid_heads.former_keys import add_former_keys, check_no_former_keys, take_former_keys_out
+
 
 def read_config(
     config_file: str, overrides: list[str] | None, add_keys: Callable[[CfgNode], None]
@@ -23,7 +25,8 @@ def read_config(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        KeyError: for an unknown key; the message suggests the nearest known ones.
+        KeyError: for an unknown key; the message suggests the nearest known ones, or tells what a
+            key of an earlier version is called now.
         ValueError: if the file is not YAML, or a value is of a wrong type.
     """
     if config_file and not os.path.isfile(config_file):
@@ -33,7 +36,10 @@ def read_config(
     known = list(_flat_keys(cfg))
     try:
         if config_file:
+            add_former_keys(cfg)
             cfg.merge_from_file(config_file)
+            take_former_keys_out(cfg)
+        check_no_former_keys((overrides or [])[::2])
         cfg.merge_from_list(overrides or [])
     except (KeyError, AssertionError) as error:
         name = str(error).rsplit(" ", 1)[-1].strip("'\"")

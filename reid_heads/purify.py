@@ -36,9 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m reid_heads.purify",
         description="Drop the wrongly labelled crops of a training set: those that lie far from "
         "the dominant sub-center of their identity in a model trained on the set with "
-        "MODEL.REID_HEAD.LOSSES.SUBCENTER_ARCFACE. Then train a plain model from scratch on the "
-        "list that is written here (DATASETS.CROPS). Beside OUTPUT stands a report, as .json and "
-        ".md.",
+        "MODEL.REID_HEAD.COSINE_SOFTMAX.SUB_CENTERS above 1. Then train a plain model from scratch "
+        "on the list that is written here (DATASETS.CROPS). Beside OUTPUT stands a report, as "
+        ".json and .md.",
     )
     add = parser.add_argument
     add("--config-file", required=True, metavar="C", help="the config of the trained model")

@@ -14,7 +14,7 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 # its own and from the floors below; rooms of one floor do not see each other.
 FLOORS = {
     "reid_heads": (
-        ("config_readers",),
+        ("config_readers", "former_keys"),
         (
             "atomic_file",
             "config_file",

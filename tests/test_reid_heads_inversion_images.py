@@ -53,18 +53,27 @@ def test_the_norm_is_that_of_a_loop():
 
 
 @pytest.mark.parametrize(
-    "name", ["SOFTMAX", "COSINE_SOFTMAX", "ARCFACE", "COSFACE", "SUBCENTER_ARCFACE", "OIM"]
+    ("name", "settings"),
+    [
+        ("SOFTMAX", []),
+        ("COSINE_SOFTMAX", []),
+        ("COSINE_SOFTMAX", ["MARGIN.NAME", "arcface"]),
+        ("COSINE_SOFTMAX", ["MARGIN.NAME", "cosface"]),
+        ("COSINE_SOFTMAX", ["MARGIN.NAME", "arcface", "SUB_CENTERS", "3"]),
+        ("OIM", []),
+    ],
 )
-def test_the_closed_objective_falls_for_every_classifier(name):
-    model = trained_model(*losses(**{name: "1.0"}))
+def test_the_closed_objective_falls_for_every_classifier(name, settings):
+    own = [f"MODEL.REID_HEAD.{name}.{x}" if n % 2 == 0 else x for n, x in enumerate(settings)]
+    model = trained_model(*losses(**{name: "1.0"}), *own)
     if name == "OIM":
         table = model.losses.losses.OIM.table
         table.copy_(torch.nn.functional.normalize(torch.randn(table.shape)))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     # The classifiers' first weights are so small that the priors would hide them.
     alone = {"statistics_weight": 0.0, "variation_weight": 0.0, "norm_weight": 0.0}
-    settings = dataclasses.replace(FEW_STEPS, **alone)
-    history = invert(model, classify_as(model, torch.tensor([0, 1, 2])), 3, SIZE, settings).history
+    few = dataclasses.replace(FEW_STEPS, **alone)
+    history = invert(model, classify_as(model, torch.tensor([0, 1, 2])), 3, SIZE, few).history
     assert history[-1]["objective"] < history[0]["objective"]
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())

@@ -23,37 +23,17 @@ from reid_heads.losses import (
     TripletLoss,
 )
 from reid_heads.losses.intra_class import IntraClassAugmentedLoss
-from reid_heads.losses.margins import AdditiveAngularMargin, AdditiveCosineMargin
 from reid_heads.losses.pairs import PairLoss
-from reid_heads.losses.partial_fc import PartialFCLoss
 
 P = 4
 # As of a head with two metric features and three to classify.
 HEAD = SimpleNamespace(embedding_dim=9, metric_dims=(6, 5), classified_dims=(6, 5, 4))
 CLASSES = (2, 3)
-MARGINS = (
-    "ARCFACE",
-    "COSFACE",
-    "SUBCENTER_ARCFACE",
-    "SPHEREFACE",
-    "COMBINED_MARGIN",
-    "CURRICULARFACE",
-    "MAGFACE",
-    "ADAFACE",
-)
-CLASSIFIERS = ("SOFTMAX", "COSINE_SOFTMAX", *MARGINS)
+CLASSIFIERS = ("SOFTMAX", "COSINE_SOFTMAX")
 ALL = {
     "OIM": 1.0,
     "SOFTMAX": 2.0,
     "COSINE_SOFTMAX": 0.5,
-    "ARCFACE": 0.75,
-    "COSFACE": 1.5,
-    "SUBCENTER_ARCFACE": 0.25,
-    "SPHEREFACE": 0.3,
-    "COMBINED_MARGIN": 0.35,
-    "CURRICULARFACE": 0.45,
-    "MAGFACE": 0.02,
-    "ADAFACE": 0.55,
     "TRIPLET": 3.0,
     "CENTER": 5e-4,
     "ATTRIBUTES": 0.1,
@@ -185,76 +165,6 @@ def test_settings_of_the_config_arrive():
     assert [x.weight.shape for x in losses["ATTRIBUTES"].classifiers] == [(2, 6), (3, 6)]
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "sub_centers"),
-    [
-        ("ARCFACE", AdditiveAngularMargin, 1),
-        ("COSFACE", AdditiveCosineMargin, 1),
-        ("SUBCENTER_ARCFACE", AdditiveAngularMargin, 5),
-    ],
-)
-def test_settings_of_a_margin_loss_arrive(name, kind, sub_centers):
-    settings = {f"{name}__SCALE": 24.0, f"{name}__MARGIN": 0.4, f"{name}__LABEL_SMOOTHING": 0.2}
-    if sub_centers > 1:
-        settings[f"{name}__SUB_CENTERS"] = sub_centers
-    loss = make_losses({name: 1.0}, **settings).losses[name]
-    assert isinstance(loss, CosineSoftmaxLoss) and type(loss.margin) is kind
-    assert (loss.scale, loss.margin.margin, loss.label_smoothing) == (24.0, 0.4, 0.2)
-    assert loss.sub_centers == sub_centers
-    assert [w.shape for w in loss.weights] == [(sub_centers * P, d) for d in HEAD.classified_dims]
-
-
-def test_settings_of_the_other_margins_arrive():
-    losses = make_losses(
-        SPHEREFACE__MARGIN=1.5,
-        COMBINED_MARGIN__M1=0.9,
-        COMBINED_MARGIN__M2=0.4,
-        COMBINED_MARGIN__M3=0.15,
-        COMBINED_MARGIN__INTRA=0.5,
-        COMBINED_MARGIN__INTER=0.25,
-        COMBINED_MARGIN__GRADIENT="straight_through",
-        CURRICULARFACE__MARGIN=0.2,
-        CURRICULARFACE__MOMENTUM=0.9,
-        MAGFACE__NORM_RANGE=(1.0, 51.0),
-        MAGFACE__MARGIN_RANGE=(0.4, 1.0),
-        MAGFACE__REGULARIZER=5.0,
-        ADAFACE__MARGIN=0.3,
-        ADAFACE__CONCENTRATION=0.5,
-        ADAFACE__MOMENTUM=0.8,
-        ADAFACE__SUB_CENTERS=2,
-        ADAFACE__SCALE=64.0,
-    ).losses
-    assert losses["SPHEREFACE"].margin.m1 == 1.5
-    combined = losses["COMBINED_MARGIN"]
-    assert (combined.margin.m1, combined.margin.m2, combined.margin.m3) == (0.9, 0.4, 0.15)
-    assert (combined.intra, combined.inter) == (0.5, 0.25)
-    assert combined.margin.gradient == "straight_through"
-    curricular = losses["CURRICULARFACE"].margin
-    assert (curricular.margin, curricular.momentum, curricular.gradient) == (0.2, 0.9, "exact")
-    magnitude = losses["MAGFACE"].margin
-    assert (magnitude.norm_range, magnitude.margin_range) == ((1.0, 51.0), (0.4, 1.0))
-    assert magnitude.regularizer == 5.0
-    adaptive = losses["ADAFACE"]
-    assert (adaptive.margin.margin, adaptive.margin.concentration) == (0.3, 0.5)
-    assert (adaptive.margin.momentum, adaptive.sub_centers, adaptive.scale) == (0.8, 2, 64.0)
-
-
-@pytest.mark.parametrize("name", ["COSINE_SOFTMAX", *MARGINS])
-def test_partial_fc_is_for_every_softmax_over_cosines(name):
-    assert type(make_losses({name: 1.0}).losses[name]) is CosineSoftmaxLoss
-    sampled = make_losses({name: 1.0}, PARTIAL_FC__SAMPLE_SHARE=0.3).losses[name]
-    assert isinstance(sampled, PartialFCLoss)
-    assert (sampled.sample_share, sampled.is_divided) == (0.3, False)
-    sharded = make_losses({name: 1.0}, PARTIAL_FC__SHARDED=True).losses[name]
-    assert isinstance(sharded, PartialFCLoss)
-    assert (sharded.sample_share, sharded.shard) == (1.0, (0, P))
-
-
-def test_a_checkpoint_of_before_the_margins_had_a_state_still_loads():
-    names = set(make_losses({"ARCFACE": 1.0}).state_dict())
-    assert names == {f"losses.ARCFACE.weights.{n}" for n in range(3)}
-
-
 def test_unlabelled_people_are_nothing_but_negatives_of_oim():
     x, attributes = features_of(7), attributes_of(7)
     some = HeadFeatures(x.embeddings[:6], *(tuple(f[:6] for f in fs) for fs in x[1:3]))
@@ -318,7 +228,7 @@ def test_unknown_loss_is_refused():
     cfg = make_cfg()
     cfg.MODEL.REID_HEAD.LOSSES = CfgNode({"OIM": 1.0, "TRIPLETT": 1.0})
     with pytest.raises(
-        ValueError, match=r"names \['TRIPLETT'\]; known losses are \['ADAFACE', 'ARCFACE'"
+        ValueError, match=r"names \['TRIPLETT'\]; known losses are \['ATTRIBUTES', 'CENTER'"
     ):
         ReIDLosses.from_config(cfg, HEAD)
     cfg.MODEL.REID_HEAD.LOSSES = CfgNode({"OIM": 1.0, "TRIPLETT": 0.0})

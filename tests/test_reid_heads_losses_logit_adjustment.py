@@ -17,7 +17,9 @@ from reid_heads.training.checkpoint import WeightCopyCheckpointer
 
 P = 4
 HEAD = SimpleNamespace(embedding_dim=6, metric_dims=(6,), classified_dims=(6,))
-ADJUSTED = ("OIM", "SOFTMAX", "COSINE_SOFTMAX", "ARCFACE", "COSFACE", "SUBCENTER_ARCFACE")
+# Losses by name, a margin's for COSINE_SOFTMAX with it.
+MARGINS = {"arcface": {}, "cosface": {}, "subcenter": {"SUB_CENTERS": 3}}
+ADJUSTED = ("OIM", "SOFTMAX", "COSINE_SOFTMAX", *MARGINS)
 COUNTS = torch.tensor([1, 2, 3, 10])
 PIDS = torch.tensor([0, 3, 3, 1, UNLABELED_PID, 2])
 
@@ -27,8 +29,12 @@ def make_losses(name, tau):
     add_reid_head_config(cfg)
     head = cfg.MODEL.REID_HEAD
     head.NUM_IDENTITIES, head.LOGIT_ADJUSTMENT, head.OIM.QUEUE_SIZE = P, tau, 3
+    loss = "COSINE_SOFTMAX" if name in MARGINS else name
     for known in head.LOSSES:
-        head.LOSSES[known] = float(known == name)
+        head.LOSSES[known] = float(known == loss)
+    if name in MARGINS:
+        head.COSINE_SOFTMAX.SUB_CENTERS = MARGINS[name].get("SUB_CENTERS", 1)
+        head.COSINE_SOFTMAX.MARGIN.NAME = "cosface" if name == "cosface" else "arcface"
     torch.manual_seed(0)
     losses = ReIDLosses.from_config(cfg, HEAD)
     if name == "OIM":

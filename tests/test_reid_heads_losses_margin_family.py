@@ -44,7 +44,7 @@ def rows(count, dim, seed):
 
 def make_loss(name, dims=DIMS, **settings):
     torch.manual_seed(0)
-    return CosineSoftmaxLoss(dims, P, SCALE, MARGINS[name](), **settings).double()
+    return CosineSoftmaxLoss(dims, P, scale=SCALE, margin=MARGINS[name](), **settings).double()
 
 
 def guarded(theta, margin):
@@ -171,7 +171,7 @@ def test_penalties_by_hand():
 
     values = {}
     for intra, inter in ((0, 0), (1, 0), (0, 1)):
-        loss = CosineSoftmaxLoss((2,), 3, 1.0, intra=intra, inter=inter).double()
+        loss = CosineSoftmaxLoss((2,), 3, scale=1.0, intra=intra, inter=inter).double()
         with torch.no_grad():
             loss.weights[0].copy_(torch.tensor([unit(0), unit(90), unit(210)]))
         x = torch.tensor([unit(60)], dtype=torch.float64)
@@ -205,7 +205,7 @@ def test_gradcheck_of_the_penalty_between_identities():
 
 
 def test_gradient_of_adaface_is_that_of_its_margin_held_fixed():
-    loss = CosineSoftmaxLoss((5,), P, SCALE, QualityAdaptiveMargin(0.4, 0.5)).double()
+    loss = CosineSoftmaxLoss((5,), P, scale=SCALE, margin=QualityAdaptiveMargin(0.4, 0.5)).double()
     x, pids = 2 * rows(6, 5, 1), torch.tensor([0, 1, 2, 3, 0, 1])
     loss([x], pids)
     loss.eval()
@@ -244,9 +244,9 @@ def test_only_angles_count_where_the_length_is_no_quality(name):
 @pytest.mark.parametrize("name", MARGINS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_finite_where_features_lie_on_their_weights(name, dtype, sub_centers):
-    loss = CosineSoftmaxLoss((2,), 2, 64.0, MARGINS[name](), sub_centers=sub_centers, intra=1.0).to(
-        dtype
-    )
+    loss = CosineSoftmaxLoss(
+        (2,), 2, scale=64.0, margin=MARGINS[name](), sub_centers=sub_centers, intra=1.0
+    ).to(dtype)
     with torch.no_grad():
         ends = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
         loss.weights[0].copy_(ends.repeat_interleave(sub_centers, dim=0))
@@ -275,7 +275,7 @@ def test_no_labelled_rows_give_a_connected_zero_and_leave_no_trace(name, count):
 
 @pytest.mark.parametrize("name", MARGINS)
 def test_one_identity_and_one_row(name):
-    loss = CosineSoftmaxLoss((5,), 1, 8.0, MARGINS[name](), intra=0.0, inter=1.0)
+    loss = CosineSoftmaxLoss((5,), 1, scale=8.0, margin=MARGINS[name](), intra=0.0, inter=1.0)
     x = rows(1, 5, 1).float().requires_grad_()
     value = loss([x], torch.tensor([0]))
     value.backward()
@@ -356,7 +356,7 @@ def test_two_losses_before_one_backward():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"intra": -1.0}, "intra=-1.0.*COMBINED_MARGIN"),
+        ({"intra": -1.0}, "intra=-1.0.*COSINE_SOFTMAX.INTRA"),
         ({"inter": math.nan}, "inter=nan"),
         ({"inter": 1.0, "sub_centers": 2}, "one weight vector an identity"),
     ],

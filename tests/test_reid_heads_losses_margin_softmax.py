@@ -8,6 +8,7 @@ import torch
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses import CosineSoftmaxLoss, batch_hard_triplet_loss
 from reid_heads.losses.margins import AdditiveAngularMargin, AdditiveCosineMargin
+from reid_heads.losses.partial_fc import PartialFCLoss
 
 P = 4
 DIMS = (5, 3)
@@ -26,7 +27,9 @@ def rows(count, dim, seed):
 def make_loss(dims=DIMS, margin=0.0, scale=8.0, eps=0.0, kind="angular", sub_centers=1):
     torch.manual_seed(0)
     made = KINDS[kind](margin)
-    return CosineSoftmaxLoss(dims, P, scale, made, eps, sub_centers).double()
+    return CosineSoftmaxLoss(
+        dims, P, scale=scale, margin=made, label_smoothing=eps, sub_centers=sub_centers
+    ).double()
 
 
 def shifted(kind, cosine, margin):
@@ -80,7 +83,7 @@ def test_equals_the_loop(kind, margin, eps, sub_centers):
 def test_by_hand():
     # Feature (2, 0) at 0 degrees from identity 0 and 90 degrees from identity 1, s = 2, m = 60
     # degrees: logits 2 cos 60 = 1 and 2 cos 90 = 0.
-    loss = CosineSoftmaxLoss((2,), 2, 2.0, AdditiveAngularMargin(math.pi / 3))
+    loss = CosineSoftmaxLoss((2,), 2, scale=2.0, margin=AdditiveAngularMargin(math.pi / 3))
     with torch.no_grad():
         loss.weights[0].copy_(torch.tensor([[3.0, 0.0], [0.0, 0.5]]))
     got = loss([torch.tensor([[2.0, 0.0]])], torch.tensor([0]))
@@ -95,7 +98,7 @@ def test_nearest_sub_center_by_hand():
     # Two sub-centers an identity, s = 2, m = 0.5 on the cosine, feature (3, 4) / 5 = (0.6, 0.8).
     # Identity 0: (1, 0) and (0, 1) give 0.6 and 0.8, the nearer 0.8, less the margin 0.3. Identity
     # 1: (-1, 0) and (0, -1) give -0.6 and -0.8, the nearer -0.6. Logits 0.6 and -1.2.
-    loss = CosineSoftmaxLoss((2,), 2, 2.0, AdditiveCosineMargin(0.5), sub_centers=2)
+    loss = CosineSoftmaxLoss((2,), 2, scale=2.0, margin=AdditiveCosineMargin(0.5), sub_centers=2)
     with torch.no_grad():
         loss.weights[0].copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]]))
     value = loss([torch.tensor([[3.0, 4.0]])], torch.tensor([0]))
@@ -156,7 +159,9 @@ def test_no_margin_is_the_plain_softmax_to_the_last_bit(kind):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_gradient_is_finite_at_the_ends(kind, margin, dtype, sub_centers):
     """acos without a clamp gives nan where a feature points along its weights (as in fast-reid)."""
-    loss = CosineSoftmaxLoss((2,), 2, 30.0, KINDS[kind](margin), sub_centers=sub_centers).to(dtype)
+    loss = CosineSoftmaxLoss(
+        (2,), 2, scale=30.0, margin=KINDS[kind](margin), sub_centers=sub_centers
+    ).to(dtype)
     with torch.no_grad():
         ends = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
         loss.weights[0].copy_(ends.repeat_interleave(sub_centers, dim=0))
@@ -201,7 +206,7 @@ def test_triplet_restores_the_radial_gradient_that_cosines_lack(margin):
     """The claim of Sabri et al., arXiv 2212.14107: a softmax over cosines limits the gradient that
     supervises the feature, and a batch-hard triplet loss on the feature as it is stands in."""
     torch.manual_seed(0)
-    loss = CosineSoftmaxLoss((16,), P, 30.0, AdditiveAngularMargin(margin))
+    loss = CosineSoftmaxLoss((16,), P, scale=30.0, margin=AdditiveAngularMargin(margin))
     pids = torch.arange(8) // 2
     values = 4 * rows(8, 16, 3).float()
 
@@ -239,7 +244,7 @@ def test_gradient_shrinks_with_the_norm_of_the_feature(factor):
 @pytest.mark.parametrize("kind", ["none", "angular", "cosine"])
 @pytest.mark.parametrize("sub_centers", [1, 3])
 def test_no_labelled_rows_give_a_connected_zero(count, kind, sub_centers):
-    loss = CosineSoftmaxLoss((5,), P, 30.0, KINDS[kind](0.3), sub_centers=sub_centers)
+    loss = CosineSoftmaxLoss((5,), P, scale=30.0, margin=KINDS[kind](0.3), sub_centers=sub_centers)
     x = rows(count, 5, 1).float().requires_grad_()
     value = loss([x], torch.full((count,), UNLABELED_PID))
     value.backward()
@@ -272,7 +277,7 @@ def test_id_out_of_range_is_refused(bad):
     ("settings", "message"),
     [
         ({"scale": 0.0}, "scale=0.0"),
-        ({"sub_centers": 0}, "sub_centers=0.*SUBCENTER_ARCFACE"),
+        ({"sub_centers": 0}, "sub_centers=0.*SUB_CENTERS"),
         ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
         ({"num_identities": 0}, "NUM_IDENTITIES"),
         ({"in_dims": ()}, "no feature"),
@@ -286,3 +291,10 @@ def test_settings_out_of_range_are_refused(settings, message):
 def test_a_number_as_the_margin_is_refused():
     with pytest.raises(TypeError, match=r"margin=0\.3; expected a module.*AdditiveAngularMargin"):
         CosineSoftmaxLoss((4,), 3, scale=30, margin=0.3)
+
+
+@pytest.mark.parametrize("kind", [CosineSoftmaxLoss, PartialFCLoss])
+def test_settings_are_given_by_keyword(kind):
+    """Nine and ten numbers in a row were easy to put in the wrong order."""
+    with pytest.raises(TypeError, match="positional"):
+        kind((4,), 3, 30.0)

@@ -204,7 +204,7 @@ def test_margins_of_each_row():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: CombinedMargin(0.0), r"m1=0\.0.*COMBINED_MARGIN"),
+        (lambda: CombinedMargin(0.0), r"m1=0\.0.*MARGIN.COMBINED"),
         (lambda: CombinedMargin(1.0, 28.6), "m2=28.6.*radians"),
         (lambda: CombinedMargin(1.0, 0.3, math.nan), "m3=nan"),
         (lambda: MultiplicativeAngularMargin(0.9), r"margin=0\.9.*SPHEREFACE"),

@@ -17,7 +17,9 @@ P, K, DIMS = 7, 2, (5, 3)
 
 def make_loss(kind, name, sub_centers=1, **settings):
     torch.manual_seed(0)
-    return kind(DIMS, P, 8.0, MARGINS[name](), sub_centers=sub_centers, **settings).double()
+    return kind(
+        DIMS, P, scale=8.0, margin=MARGINS[name](), sub_centers=sub_centers, **settings
+    ).double()
 
 
 def batch(count, seed, num_identities=P):
@@ -89,7 +91,12 @@ def test_sampled_loss_is_the_plain_one_of_the_chosen_classes(name, sub_centers):
     chosen = choose_classes(pids[pids >= 0], P, 0.4, seed)
     assert len(chosen) < P
     small = CosineSoftmaxLoss(
-        DIMS, len(chosen), 8.0, MARGINS[name](), 0.1, sub_centers=sub_centers
+        DIMS,
+        len(chosen),
+        scale=8.0,
+        margin=MARGINS[name](),
+        label_smoothing=0.1,
+        sub_centers=sub_centers,
     ).double()
     vectors = [c * sub_centers + k for c in chosen.tolist() for k in range(sub_centers)]
     with torch.no_grad():
@@ -110,7 +117,7 @@ def test_sampled_loss_is_the_plain_one_of_the_chosen_classes(name, sub_centers):
 def test_sampling_by_hand():
     # Four identities on the axes; a feature of 0 on its axis, s = 1. All: -log(e / (e + 2 + 1/e));
     # of the three others one is drawn, two with cosine 0, one with -1.
-    loss = PartialFCLoss((2,), 4, 1.0, sample_share=0.3)
+    loss = PartialFCLoss((2,), 4, scale=1.0, sample_share=0.3)
     with torch.no_grad():
         loss.weights[0].copy_(torch.tensor([[1.0, 0], [0, 1], [0, -1], [-1, 0]]))
     values = {}

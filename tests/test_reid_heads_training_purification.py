@@ -122,14 +122,13 @@ def test_cosines_to_own_centers_equal_a_loop():
 
 def test_the_classifier_must_be_one_over_cosines():
     one, two = (CosineSoftmaxLoss((5,) * n, 4, scale=10, sub_centers=3) for n in (1, 2))
-    found = find_classifier(ReIDLosses({"ARCFACE": one}, {"ARCFACE": 1.0}))
+    found = find_classifier(ReIDLosses({"COSINE_SOFTMAX": one}, {"COSINE_SOFTMAX": 1.0}))
     assert found is one
     for losses in (
         {"SOFTMAX": SoftmaxLoss((5,), 4)},
-        {"ARCFACE": two},
-        {"ARCFACE": one, "COSFACE": two},
+        {"COSINE_SOFTMAX": two},
     ):
-        with pytest.raises(ValueError, match="SUBCENTER_ARCFACE"):
+        with pytest.raises(ValueError, match="COSINE_SOFTMAX"):
             find_classifier(ReIDLosses(losses, dict.fromkeys(losses, 1.0)))
 
 
@@ -271,8 +270,9 @@ def test_measuring_leaves_the_model_and_the_order_alone(overrides, weights):
         (["--dataset", "nothing"], "nothing"),
         (["--truth", "missing.csv"], "missing.csv"),
         (["MODEL.REID_HEAD.NUM_IDENTITIES", "7"], "set it to 6"),
-        (["MODEL.REID_HEAD.SUBCENTER_ARCFACE.SUB_CENTERS", "2"], "another model"),
-        (["MODEL.REID_HEAD.LOSSES.ARCFACE", "1.0"], "one classifier"),
+        (["MODEL.REID_HEAD.COSINE_SOFTMAX.SUB_CENTERS", "2"], "another model"),
+        (["MODEL.REID_HEAD.LOSSES.COSINE_SOFTMAX", "0.0"], "one classifier"),
+        (["MODEL.REID_HEAD.LOSSES.ARCFACE", "1.0"], "is now MODEL.REID_HEAD.LOSSES.COSINE_SOFTMAX"),
     ],
 )
 def test_errors_are_clear(changes, message, overrides, weights, tmp_path, capsys):

@@ -101,9 +101,8 @@ class Inversion:
 def classify_as(model: CropReID, pids: Tensor) -> Objective:
     """Return the closed-set objective: the network's own classification losses.
 
-    Those are SOFTMAX, COSINE_SOFTMAX, ARCFACE, COSFACE, SUBCENTER_ARCFACE, OIM and DOMAIN_SOFTMAX
-    of ``MODEL.REID_HEAD.LOSSES``, with their weights, margins and label smoothing, as the network
-    was trained.
+    Those are SOFTMAX, COSINE_SOFTMAX, OIM and DOMAIN_SOFTMAX of ``MODEL.REID_HEAD.LOSSES``, with
+    their weights, margins and label smoothing, as the network was trained.
 
     Args:
         model: with the losses that it was trained with, in evaluation mode when this is called.

@@ -42,7 +42,8 @@ class CurricularMargin(Margin):
         if not (0 <= margin < math.pi / 2 and 0 <= momentum < 1):
             raise ValueError(
                 f"CurricularMargin got margin={margin}, momentum={momentum}; expected 0 <= margin "
-                "< pi / 2 (radians) and 0 <= momentum < 1; see MODEL.REID_HEAD.CURRICULARFACE"
+                "< pi / 2 (radians) and 0 <= momentum < 1; see "
+                "MODEL.REID_HEAD.COSINE_SOFTMAX.MARGIN.CURRICULARFACE"
             )
         self.margin = margin
         self.momentum = momentum
@@ -108,7 +109,8 @@ class MagnitudeMargin(Margin):
             raise ValueError(
                 f"MagnitudeMargin got norm_range={tuple(norm_range)}, margin_range="
                 f"{tuple(margin_range)}, regularizer={regularizer}; expected 0 < l_a < u_a, 0 <= "
-                "l_m <= u_m < pi / 2 (radians) and regularizer >= 0; see MODEL.REID_HEAD.MAGFACE"
+                "l_m <= u_m < pi / 2 (radians) and regularizer >= 0; see "
+                "MODEL.REID_HEAD.COSINE_SOFTMAX.MARGIN.MAGFACE"
             )
         self.norm_range = (low, high)
         self.margin_range = (small, large)
@@ -174,7 +176,8 @@ class QualityAdaptiveMargin(Margin):
             raise ValueError(
                 f"QualityAdaptiveMargin got margin={margin}, concentration={concentration}, "
                 f"momentum={momentum}; expected 0 <= margin < 1, concentration > 0 and 0 <= "
-                "momentum < 1; see MODEL.REID_HEAD.ADAFACE"
+                "momentum < 1; see "
+                "MODEL.REID_HEAD.COSINE_SOFTMAX.MARGIN.ADAFACE"
             )
         self.margin = margin
         self.concentration = concentration

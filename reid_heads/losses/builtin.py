@@ -6,7 +6,7 @@ draw other initial weights from the same seed.
 
 from reid_heads.losses.attributes import ATTRIBUTES
 from reid_heads.losses.center import CENTER
-from reid_heads.losses.cosine_softmax import COSINE_SOFTMAXES
+from reid_heads.losses.cosine_softmax import COSINE_SOFTMAX
 from reid_heads.losses.domains import DOMAIN_SOFTMAX, DOMAIN_TRIPLET
 from reid_heads.losses.hetero_center import HETERO_CENTER_TRIPLET
 from reid_heads.losses.identity_memory import OIM
@@ -20,7 +20,7 @@ from reid_heads.losses.triplet import TRIPLET
 for _kind in (
     OIM,
     SOFTMAX,
-    *COSINE_SOFTMAXES,
+    COSINE_SOFTMAX,
     TRIPLET,
     CENTER,
     ATTRIBUTES,

@@ -4,12 +4,14 @@ Letters: R people, D embedding size, P identities, A attribute groups.
 """
 
 from collections.abc import Collection
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 import reid_heads.losses.builtin  # noqa: F401  (registers the losses of this package)
+from reid_heads.former_keys import FORMER_MARGIN_LOSSES
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.losses.logit_adjustment import LogitAdjustment
 from reid_heads.losses.registry import (
@@ -26,9 +28,9 @@ from reid_heads.losses.registry import (
 class ReIDLosses(nn.Module):
     """A weighted set of losses on what a head gives, as ``MODEL.REID_HEAD.LOSSES`` says.
 
-    OIM sees the unit embeddings; SOFTMAX, COSINE_SOFTMAX, ARCFACE and the other margins the
-    features to classify; TRIPLET and CENTER the metric features, the mean over them; ATTRIBUTES the
-    first metric feature; DOMAIN_SOFTMAX and DOMAIN_TRIPLET what SOFTMAX and TRIPLET see.
+    OIM sees the unit embeddings; SOFTMAX and COSINE_SOFTMAX the features to classify; TRIPLET and
+    CENTER the metric features, the mean over them; ATTRIBUTES the first metric feature;
+    DOMAIN_SOFTMAX and DOMAIN_TRIPLET what SOFTMAX and TRIPLET see.
     CONTRASTIVE, HARDEST_NEGATIVE_TRIPLET and MULTI_SIMILARITY see the metric features too;
     ENSEMBLE is several of these as one.
     HETERO_CENTER_TRIPLET, MMD_ID and MMD compare the modalities of the metric features. Unlabelled
@@ -57,6 +59,7 @@ class ReIDLosses(nn.Module):
         self.losses = nn.ModuleDict({name: losses[name] for name in losses if weights[name] != 0})
         self.weights = dict(weights)
         self.logit_adjustment = logit_adjustment
+        self.register_load_state_dict_pre_hook(_rename_former_margin_loss)  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_config(
@@ -130,6 +133,24 @@ class ReIDLosses(nn.Module):
             f"loss_reid_{name.lower()}": self.weights[name] * LOSS_KINDS[name].apply(loss, batch)
             for name, loss in self.losses.items()
         }
+
+
+def _rename_former_margin_loss(
+    module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any
+) -> None:
+    """Take the weights of ARCFACE and the like, of checkpoints of earlier versions."""
+    assert isinstance(module, ReIDLosses)
+    now = f"{prefix}losses.COSINE_SOFTMAX."
+    olds = [f"{prefix}losses.{name}." for name in FORMER_MARGIN_LOSSES]
+    found = [old for old in olds if any(key.startswith(old) for key in state_dict)]
+    if "COSINE_SOFTMAX" not in module.losses or len(found) != 1:
+        return
+    own = module.losses["COSINE_SOFTMAX"].state_dict()
+    for key in [key for key in state_dict if key.startswith(found[0])]:
+        name = key.removeprefix(found[0])
+        # As everywhere in the checkpointer, weights of another shape are left alone.
+        if name not in own or own[name].shape == state_dict[key].shape:
+            state_dict.setdefault(now + name, state_dict.pop(key))
 
 
 def _check_finite(features: HeadFeatures) -> None:

@@ -3,7 +3,6 @@
 from detectron2.config import CfgNode
 
 import reid_heads.losses.builtin  # noqa: F401  (registers the losses of this package)
-from reid_heads.losses.cosine_softmax import add_cosine_softmax_keys
 from reid_heads.losses.pair_kinds import add_intra_class_keys
 from reid_heads.losses.registry import LOSS_KINDS
 
@@ -14,7 +13,6 @@ def add_loss_keys(head: CfgNode) -> None:
     head.LOSSES = CfgNode({name: kind.weight for name, kind in LOSS_KINDS.items()})
     for kind in LOSS_KINDS.values():
         kind.add_keys(head)
-    add_cosine_softmax_keys(head)
     add_intra_class_keys(head)
     # Long tail: tau >= 0 times the logarithm of each identity's share of the training boxes,
     # relative to an even share, is added to its logit in OIM and in every softmax loss, in training

@@ -46,6 +46,7 @@ class CosineSoftmaxLoss(nn.Module):
         self,
         in_dims: Sequence[int],
         num_identities: int,
+        *,
         scale: float,
         margin: Margin | None = None,
         label_smoothing: float = 0.0,
@@ -83,8 +84,8 @@ class CosineSoftmaxLoss(nn.Module):
         if scale <= 0 or sub_centers < 1:
             raise ValueError(
                 f"CosineSoftmaxLoss got scale={scale}, sub_centers={sub_centers}; expected "
-                "scale > 0 and sub_centers >= 1; see MODEL.REID_HEAD.COSINE_SOFTMAX, ARCFACE, "
-                "COSFACE and SUBCENTER_ARCFACE"
+                "scale > 0 and sub_centers >= 1; see MODEL.REID_HEAD.COSINE_SOFTMAX.SCALE and "
+                "SUB_CENTERS"
             )
         _check_penalties(intra, inter, sub_centers)
         check_num_identities(num_identities)
@@ -217,7 +218,7 @@ def _check_penalties(intra: float, inter: float, sub_centers: int) -> None:
     if not (0 <= intra < math.inf and 0 <= inter < math.inf):
         raise ValueError(
             f"CosineSoftmaxLoss got intra={intra}, inter={inter}; expected 0 (none) or more; see "
-            "MODEL.REID_HEAD.COMBINED_MARGIN"
+            "MODEL.REID_HEAD.COSINE_SOFTMAX.INTRA and INTER"
         )
     if inter > 0 and sub_centers > 1:
         raise ValueError(

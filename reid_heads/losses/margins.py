@@ -45,7 +45,7 @@ class Margin(nn.Module):
         if gradient not in GRADIENTS:
             raise ValueError(
                 f"{type(self).__name__} got gradient={gradient!r}; expected one of "
-                f"{list(GRADIENTS)} (GRADIENT of the loss in MODEL.REID_HEAD)"
+                f"{list(GRADIENTS)} (MODEL.REID_HEAD.COSINE_SOFTMAX.MARGIN.GRADIENT)"
             )
         self.gradient = gradient
 
@@ -120,7 +120,8 @@ class CombinedMargin(Margin):
         if not (0 < m1 < math.inf and 0 <= m2 < math.pi / 2 and 0 <= m3 < 2):
             raise ValueError(
                 f"CombinedMargin got m1={m1}, m2={m2}, m3={m3}; expected m1 > 0, 0 <= m2 < pi / 2 "
-                "(radians) and 0 <= m3 < 2 (of a cosine); see MODEL.REID_HEAD.COMBINED_MARGIN"
+                "(radians) and 0 <= m3 < 2 (of a cosine); see "
+                "MODEL.REID_HEAD.COSINE_SOFTMAX.MARGIN.COMBINED"
             )
         self.m1, self.m2, self.m3 = m1, m2, m3
 
@@ -150,7 +151,8 @@ class MultiplicativeAngularMargin(CombinedMargin):
         if not 1 <= margin < math.inf:
             raise ValueError(
                 f"MultiplicativeAngularMargin got margin={margin}; expected margin >= 1 (a factor "
-                "of the angle); see MODEL.REID_HEAD.SPHEREFACE"
+                "of the angle); see "
+                "MODEL.REID_HEAD.COSINE_SOFTMAX.MARGIN.SPHEREFACE"
             )
         super().__init__(m1=margin, gradient=gradient)
         self.margin = margin
@@ -172,7 +174,7 @@ class AdditiveAngularMargin(CombinedMargin):
         if not 0 <= margin < math.pi / 2:
             raise ValueError(
                 f"AdditiveAngularMargin got margin={margin}; expected 0 <= margin < pi / 2 "
-                "(radians); see MODEL.REID_HEAD.ARCFACE and MODEL.REID_HEAD.SUBCENTER_ARCFACE"
+                "(radians); see MODEL.REID_HEAD.COSINE_SOFTMAX.MARGIN.ARCFACE"
             )
         super().__init__(m2=margin, gradient=gradient)
         self.margin = margin
@@ -194,7 +196,8 @@ class AdditiveCosineMargin(CombinedMargin):
         if not 0 <= margin < 2:
             raise ValueError(
                 f"AdditiveCosineMargin got margin={margin}; expected 0 <= margin < 2 (of a "
-                "cosine); see MODEL.REID_HEAD.COSFACE"
+                "cosine); see "
+                "MODEL.REID_HEAD.COSINE_SOFTMAX.MARGIN.COSFACE"
             )
         super().__init__(m3=margin, gradient=gradient)
         self.margin = margin

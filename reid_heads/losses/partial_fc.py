@@ -55,6 +55,7 @@ class PartialFCLoss(CosineSoftmaxLoss):
         self,
         in_dims: Sequence[int],
         num_identities: int,
+        *,
         scale: float,
         margin: Margin | None = None,
         label_smoothing: float = 0.0,
@@ -100,11 +101,11 @@ class PartialFCLoss(CosineSoftmaxLoss):
         super().__init__(
             in_dims,
             num_identities,
-            scale,
-            margin,
-            label_smoothing,
-            sub_centers,
-            intra,
+            scale=scale,
+            margin=margin,
+            label_smoothing=label_smoothing,
+            sub_centers=sub_centers,
+            intra=intra,
             held_identities=shard[1] - shard[0],
         )
         self.sample_share = sample_share

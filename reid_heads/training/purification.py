@@ -105,7 +105,7 @@ def find_classifier(losses: ReIDLosses) -> CosineSoftmaxLoss:
         raise ValueError(
             f"purification needs one loss with one classifier over cosines, of {len(found)} such "
             f"losses here with {[len(x.weights) for x in found]}; train with "
-            "MODEL.REID_HEAD.LOSSES.SUBCENTER_ARCFACE and a head with one feature to classify"
+            "MODEL.REID_HEAD.LOSSES.COSINE_SOFTMAX and a head with one feature to classify"
         )
     return found[0]
 
