@@ -24,6 +24,7 @@ from vector_store_worker import (
 
 from person_search.footage.files import Frame
 from person_search.gallery.index import GalleryIndex
+from person_search.gallery.search_options import FrameFilter
 from person_search.people import Match, People
 
 FINGERPRINT = "0" * 64
@@ -300,8 +301,11 @@ def search_gallery(
         # The question's window is open at its end, the gallery's is closed.
         until = float(np.nextafter(until, -np.inf))
     return gallery.search(
-        question.vector, top=top, one_per_frame=one_per_frame, since=since, until=until,
-        cameras=None if question.camera is None else [question.camera],
+        question.vector, top=top, one_per_frame=one_per_frame,
+        frames=FrameFilter(
+            cameras=None if question.camera is None else [question.camera],
+            since=since, until=until,
+        ),
     )  # fmt: skip
 
 

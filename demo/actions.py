@@ -15,6 +15,7 @@ from person_search.footage.images import (
     read_bytes,
     read_image,
 )
+from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
 from person_search.inference.queries import NobodyFoundError, choose_person, find_people
 from person_search.people import Box, Match, People
 
@@ -74,10 +75,7 @@ class SearchSettings:
     """What a visitor asks for."""
 
     top: int = 12
-    cameras: Sequence[str] = ()
-    """Empty for all."""
-    since: float | None = None
-    until: float | None = None
+    frames: FrameFilter = ALL_FRAMES
     threshold: float = NO_CALIBRATION
     one_per_frame: bool = True
 
@@ -208,15 +206,10 @@ def search_gallery(
     """
     if not 1 <= settings.top <= MAX_TOP:
         raise ValueError(f"top must be within 1..{MAX_TOP}, got {settings.top}")
-    since, until = settings.since, settings.until
-    if since is not None and until is not None and since > until:
-        raise ValueError("the time range ends before it begins: swap from and until")
     matches = gallery.index.search(
         embeddings,
         top=settings.top,
-        cameras=list(settings.cameras) or None,
-        since=settings.since,
-        until=settings.until,
+        frames=settings.frames,
         one_per_frame=settings.one_per_frame,
         fingerprint=service.finder.fingerprint,
     )

@@ -13,7 +13,7 @@ from gradio_client.utils import python_type_to_json_schema
 
 from demo import actions, additions
 from demo.actions import Gallery, SearchSettings, Service
-from demo.inputs import parse_optional_time
+from demo.inputs import parse_filter, parse_optional_time
 from demo.mistakes import told
 from demo.pictures import show_match
 from demo.uploads import MODEL, uploaded_file
@@ -119,9 +119,7 @@ class _Endpoints:
         pixels = actions.read_upload(_given(image, "image"))
         settings = SearchSettings(
             top=top,
-            cameras=cameras or (),
-            since=parse_optional_time(since),
-            until=parse_optional_time(until, end=True),
+            frames=parse_filter(cameras, since, until),
             threshold=service.threshold if threshold is None else float(threshold),
             one_per_frame=one_per_frame,
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from demo import actions, additions, markup
 from demo.actions import Query, SearchSettings, Service
-from demo.inputs import parse_box, parse_optional_time
+from demo.inputs import parse_box, parse_filter, parse_optional_time
 from demo.mistakes import told
 from person_search.footage.files import FootageOptions
 
@@ -128,9 +128,7 @@ class Handlers:
         threshold, top, cameras, since, until, one_per_frame = settings
         asked = SearchSettings(
             top=int(top),
-            cameras=tuple(cameras or ()),
-            since=parse_optional_time(since),
-            until=parse_optional_time(until, end=True),
+            frames=parse_filter(cameras, since, until),
             threshold=float(threshold),
             one_per_frame=bool(one_per_frame),
         )

@@ -1,8 +1,10 @@
-"""Boxes and times as people type them."""
+"""Boxes, times and filters as people type them."""
 
 import re
+from collections.abc import Sequence
 
 from person_search.footage.times import parse_time
+from person_search.gallery.search_options import FrameFilter
 
 
 def parse_box(text: str) -> list[float]:
@@ -29,3 +31,23 @@ def parse_optional_time(value: str | float | None, *, end: bool = False) -> floa
     """
     text = "" if value is None else str(value).strip()
     return parse_time(text, end=end) if text else None
+
+
+def parse_filter(
+    cameras: Sequence[str] | None, since: str | float | None, until: str | float | None
+) -> FrameFilter:
+    """Read which frames to look at; what is left empty filters nothing.
+
+    Args:
+        cameras: names.
+        since: as `parse_optional_time` reads them.
+        until: likewise; a date counts to its end.
+
+    Raises:
+        ValueError: one is no time, or the range ends before it begins.
+    """
+    return FrameFilter(
+        cameras=list(cameras or ()) or None,
+        since=parse_optional_time(since),
+        until=parse_optional_time(until, end=True),
+    )

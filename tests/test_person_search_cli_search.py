@@ -13,6 +13,7 @@ from person_search.commands import search as command
 from person_search.commands.output import SearchAnswer, answer_to_json, format_answer
 from person_search.commands.query_text import ChosenQuery, absolute_name
 from person_search.footage.times import parse_time
+from person_search.gallery.search_options import ByNeighbors, FrameFilter
 from person_search.people import Match, People
 
 MATCH = Match("/a/1.jpg", (1.0, 2.0, 30.0, 40.0), 0.9, 0.75, "north", 60.0, "id_0")
@@ -126,23 +127,25 @@ def test_every_option_reaches_the_gallery(index):
     assert _search("--query", "street.png#1", *options, *times) == 0
     assert index.options == {
         "top": 3,
-        "cameras": ["north", "south"],
-        "since": 60.0,
-        "until": parse_time("2024-05-31", end=True),
+        "frames": FrameFilter(
+            cameras=["north", "south"],
+            since=60.0,
+            until=parse_time("2024-05-31", end=True),
+            without=[os.path.abspath("street.png")],
+        ),
         "min_similarity": 0.2,
         "one_per_frame": False,
+        "refine": ByNeighbors(),
         "fingerprint": "f" * 64,
-        "context_embeddings": None,
-        "rerank": True,
-        "without": [os.path.abspath("street.png")],
     }
 
 
 def test_the_querys_own_frame_is_left_out_unless_asked_for(index):
     assert _search("--query", "./street.png#1", "--query", "street.png#2") == 0
-    assert index.options["without"] == [os.path.abspath("street.png")] * 2
+    assert index.options["frames"].without == [os.path.abspath("street.png")] * 2
     assert _search("--query", "street.png#1", "--own-frame") == 0
-    assert index.options["without"] == []
+    assert index.options["frames"] == FrameFilter(without=[])
+    assert index.options["refine"] is None
 
 
 def test_names_of_queries_are_those_of_the_gallery():
@@ -174,7 +177,7 @@ def test_choices_are_drawn_with_their_numbers(index, tmp_path):
 
 def test_context_is_who_stands_beside(index):
     assert _search("--query", "street.png#1", "--context") == 0
-    assert index.options["context_embeddings"].tolist() == [[0, 1]]
+    assert index.options["refine"].embeddings.tolist() == [[0, 1]]
 
 
 def test_one_of_several_pictures_without_a_choice_stops_the_search(index, capsys):

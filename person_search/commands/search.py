@@ -39,6 +39,7 @@ from person_search.commands.query_text import (
     resolve_query,
 )
 from person_search.footage.times import FORMS, parse_time
+from person_search.gallery.search_options import ByContext, ByNeighbors, FrameFilter
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -149,24 +150,30 @@ def search(
     Raises:
         GalleryError: The gallery is of another model, or a value is out of range.
     """
-    beside = [row for query in queries if query.beside for row in query.beside.embeddings]
-    matches = index.search(
-        np.concatenate([query.person.embeddings for query in queries]),
-        top=args.top,
+    frames = FrameFilter(
         cameras=args.camera,
         since=None if args.since is None else parse_time(args.since),
         until=None if args.until is None else parse_time(args.until, end=True),
+        without=[] if args.own_frame else [absolute_name(query.image) for query in queries],
+    )
+    matches = index.search(
+        np.concatenate([query.person.embeddings for query in queries]),
+        top=args.top,
+        frames=frames,
         min_similarity=args.min_similarity,
         one_per_frame=not args.all,
+        refine=ByNeighbors() if args.rerank else _context(queries),
         fingerprint=finder.fingerprint,
-        # Nobody beside the query: there is no context to prefer.
-        context_embeddings=np.stack(beside) if beside else None,
-        rerank=args.rerank,
-        without=[] if args.own_frame else [absolute_name(query.image) for query in queries],
     )
     return SearchAnswer(
         index.uri, args.name, queries, matches, finder.threshold, args.min_similarity
     )
+
+
+def _context(queries: list[ChosenQuery]) -> ByContext | None:
+    """Return the people beside the queries; None without any, there is no context to prefer."""
+    beside = [row for query in queries if query.beside for row in query.beside.embeddings]
+    return ByContext(np.stack(beside)) if beside else None
 
 
 def _check_arguments(args: argparse.Namespace, texts: list[QueryText]) -> None:

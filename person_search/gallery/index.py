@@ -17,6 +17,7 @@ from person_search.gallery.engine import Engine, GalleryError, connect, disconne
 from person_search.gallery.nearest import check_range, find_nearest, find_refined, make_filter
 from person_search.gallery.ranking import best_per_frame, check_embeddings, fuse_embeddings
 from person_search.gallery.rows import StoredFrame, StoredPerson, frame_id, to_match, to_people
+from person_search.gallery.search_options import ALL_FRAMES, ByContext, FrameFilter, Refinement
 from person_search.gallery.store import Store, list_names
 from person_search.gallery.summary import GalleryInfo, summarize
 from person_search.gallery.writing import Entry, check_entries, delete_frames, put_entries
@@ -196,15 +197,11 @@ class GalleryIndex:
         embeddings: np.ndarray,
         *,
         top: int = 10,
-        cameras: Sequence[str] | None = None,
-        since: float | None = None,
-        until: float | None = None,
+        frames: FrameFilter = ALL_FRAMES,
         min_similarity: float | None = None,
         one_per_frame: bool = True,
+        refine: Refinement | None = None,
         fingerprint: str | None = None,
-        context_embeddings: np.ndarray | None = None,
-        rerank: bool = False,
-        without: Sequence[str] = (),
     ) -> list[Match]:
         """Find the people most similar to one person.
 
@@ -212,18 +209,12 @@ class GalleryIndex:
             embeddings: (D,), or (K, D) of several pictures of the same person, which are fused:
                 their mean, normalised.
             top: At most so many matches, 1 to 16,384.
-            cameras: Only frames of these cameras; "" stands for an unknown one.
-            since: Only frames of a known time, at or after this one, in seconds.
-            until: Likewise, at or before.
+            frames: Which to look at.
             min_similarity: Only people at least this similar, -1..1.
             one_per_frame: Return the best person of each frame, as the protocols rank, rather than
                 everybody.
+            refine: How to sort the best frames anew; None leaves them by similarity.
             fingerprint: Of the model that made the embeddings, to be checked.
-            context_embeddings: (K, D) people beside the query, by falling score: the best frames
-                are sorted anew by whether these are there too (`match_with_context`).
-            rerank: Sort the best frames anew by k-reciprocal neighbours (`rerank_candidates`).
-            without: Names of frames to leave out, such as the one that the query was taken from,
-                as the protocols do.
 
         Returns:
             Best first; ties by name of the frame, then by place in it. Exact, unless the gallery
@@ -231,22 +222,20 @@ class GalleryIndex:
 
         Raises:
             GalleryError: On another model's fingerprint or size, embeddings that are not of unit
-                norm, values out of range, context and rerank both, an unreachable database.
+                norm, values out of range, an unreachable database.
         """
         store = self._open_store()
         _check_model(store, fingerprint)
         rows = check_embeddings(embeddings, store.embedding_dim, "query embeddings")
         query = fuse_embeddings(rows)
         check_range(top, min_similarity)
-        expression = make_filter(cameras, since, until)
-        left_out = [frame_id(name) for name in without]
-        if context_embeddings is None and not rerank:
-            people = find_nearest(store, query, expression, top, one_per_frame, left_out)
+        if refine is None:
+            people = find_nearest(store, query, frames, top, one_per_frame)
         else:
-            beside = None
-            if context_embeddings is not None:
-                beside = check_embeddings(context_embeddings, store.embedding_dim, "context")
-            people = find_refined(store, query, expression, top, beside, rerank, left_out)
+            if isinstance(refine, ByContext):
+                beside = check_embeddings(refine.embeddings, store.embedding_dim, "context")
+                refine = ByContext(beside)
+            people = find_refined(store, query, frames, top, refine)
             people = best_per_frame(people) if one_per_frame else people
         least = -math.inf if min_similarity is None else min_similarity
         return [to_match(p) for p in people if p.similarity >= least][:top]
@@ -278,7 +267,9 @@ class GalleryIndex:
                 "nothing says which frames to remove; give names, a camera, a time or missing"
             )
         store = self._open_store()
-        expression = make_filter(None if camera is None else [camera], None, until)
+        expression = make_filter(
+            FrameFilter(cameras=None if camera is None else [camera], until=until)
+        )
         with self._engine.writing:
             return delete_frames(store, expression, names, missing)
 

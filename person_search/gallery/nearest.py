@@ -1,7 +1,5 @@
 """Asking a gallery's database for the people most similar to a query."""
 
-import math
-from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +11,8 @@ from person_search.gallery.ranking import (
     rerank_candidates,
     sort_by_similarity,
 )
-from person_search.gallery.rows import StoredPerson, any_of, between
+from person_search.gallery.rows import StoredPerson, any_of, between, frame_id
+from person_search.gallery.search_options import ByContext, FrameFilter, Refinement
 from person_search.gallery.store import MAX_ROWS, Store
 
 # People asked for at first, for each frame wanted; frames hold several, who look alike.
@@ -26,23 +25,13 @@ _GROWTH = 4
 CANDIDATE_FRAMES = 100
 
 
-def make_filter(cameras: Sequence[str] | None, since: float | None, until: float | None) -> str:
-    """Return the filter for frames of some cameras and times, "" for all.
-
-    Raises:
-        GalleryError: If nothing could fit.
-    """
+def make_filter(frames: FrameFilter) -> str:
+    """Return the database's filter for cameras and times, "" for all."""
     parts = []
-    if cameras is not None:
-        if isinstance(cameras, str) or not cameras:
-            raise GalleryError(f"cameras is {cameras!r}; expected names in a list, or None for all")
-        parts.append(any_of("camera", cameras))
-    if since is not None or until is not None:
-        if not all(t is None or math.isfinite(t) for t in (since, until)):
-            raise GalleryError(f"since {since} and until {until}: expected seconds, or None")
-        if since is not None and until is not None and since > until:
-            raise GalleryError(f"since {since} lies after until {until}")
-        parts.append(between(since, until))
+    if frames.cameras is not None:
+        parts.append(any_of("camera", frames.cameras))
+    if frames.since is not None or frames.until is not None:
+        parts.append(between(frames.since, frames.until))
     return " and ".join(parts)
 
 
@@ -61,10 +50,9 @@ def check_range(top: int, min_similarity: float | None) -> None:
 def find_nearest(
     store: Store,
     query: np.ndarray,
-    expression: str,
+    frames: FrameFilter,
     top: int,
     one_per_frame: bool,
-    without: Collection[str] = (),
 ) -> list[StoredPerson]:
     """Return the most similar people of complete frames, best first, without embeddings.
 
@@ -75,13 +63,16 @@ def find_nearest(
     Args:
         store: Where.
         query: (D,) of unit norm.
-        expression: A filter, or "".
+        frames: Which to look at.
         top: At most so many.
         one_per_frame: Only the best of each frame.
-        without: Ids of frames to leave out.
+
+    Raises:
+        GalleryError: If a camera's name holds control characters.
     """
+    expression = make_filter(frames)
     found: list[StoredPerson] = []
-    seen: set[str] = set(without)
+    seen = {frame_id(name) for name in frames.without}
     wanted = max(_FIRST_SHARE * top, _FIRST_LEAST) if one_per_frame else top + _SPARE
     limit = min(MAX_ROWS, wanted)
     while True:
@@ -102,32 +93,18 @@ def find_nearest(
 
 
 def find_refined(
-    store: Store,
-    query: np.ndarray,
-    expression: str,
-    top: int,
-    context: np.ndarray | None,
-    rerank: bool,
-    without: Collection[str] = (),
+    store: Store, query: np.ndarray, frames: FrameFilter, top: int, refine: Refinement
 ) -> list[StoredPerson]:
     """Find the best frames and sort all their people anew, by their context or by neighbours.
 
     Args:
         store: Where.
         query: (D,) of unit norm.
-        expression: A filter, or "".
+        frames: Which to look at.
         top: Frames wanted; CANDIDATE_FRAMES are looked at, if more.
-        context: (K, D) people beside the query, or None.
-        rerank: Whether neighbours decide.
-        without: Ids of frames to leave out.
-
-    Raises:
-        GalleryError: If both are asked for.
+        refine: What decides.
     """
-    if context is not None and rerank:
-        raise GalleryError("context matching and re-ranking exclude each other; choose one")
-    wanted = max(top, CANDIDATE_FRAMES)
-    best = find_nearest(store, query, expression, wanted, one_per_frame=True, without=without)
+    best = find_nearest(store, query, frames, max(top, CANDIDATE_FRAMES), one_per_frame=True)
     people = [
         replace(p, similarity=float(p.embedding @ query))
         for p in store.people_of([p.frame for p in best])
@@ -135,6 +112,6 @@ def find_refined(
     ]
     if not people:
         return []
-    if context is None:
-        return rerank_candidates(query, people)
-    return match_with_context(query, context, people)
+    if isinstance(refine, ByContext):
+        return match_with_context(query, refine.embeddings, people)
+    return rerank_candidates(query, people)
