@@ -16,6 +16,7 @@ import detectron2
 import pytest
 from detectron2.config import CfgNode
 from detectron2.structures import Boxes
+from helpers_processes import run_processes
 
 if not detectron2.__name__.startswith("LabGym"):
     pytest.skip("an upstream detectron2 is installed", allow_module_level=True)
@@ -38,31 +39,59 @@ def test_both_names_are_one_module(name):
     assert importlib.import_module("detectron2" + name) is importlib.import_module(REAL + name)
 
 
-def run_python(code):
+def forget():
+    """Make this process one that has imported detectron2 under neither name."""
+    for name in [n for n in sys.modules if f"{n}.".startswith(("detectron2.", "LabGym."))]:
+        del sys.modules[name]
+    sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != "_AliasFinder"]
+
+
+def import_the_alias_first():
+    import importlib.util
+    import sys
+
+    import detectron2  # noqa: F401
+
+    before = set(sys.modules)
+    assert importlib.util.find_spec("detectron2.projects") is not None
+    assert set(sys.modules) == before, "find_spec imported something"
+    import detectron2.utils.registry as one
+
+    two = importlib.import_module("LabGym.detectron2.utils.registry")
+    assert one is two, (one, two)
+
+
+def import_the_real_name_first():
+    import importlib
+
+    one = importlib.import_module("LabGym.detectron2.utils.registry")
+    import detectron2.utils.registry as two
+
+    assert one is two, (one, two)
+    assert two.__spec__.name == "LabGym.detectron2.utils.registry", two.__spec__
+
+
+ORDERS = [import_the_alias_first, import_the_real_name_first]
+
+
+def _forget_and_import(rank, number):
+    forget()
+    assert "detectron2" not in sys.modules
+    ORDERS[number]()
+    return number
+
+
+@pytest.mark.parametrize("number", range(len(ORDERS)))
+def test_either_name_may_be_the_first(number):
+    assert run_processes(_forget_and_import, 1, number) == [number]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ORDERS)
+def test_either_name_may_be_the_first_in_a_fresh_interpreter(order):
+    code = f"import importlib\n{inspect.getsource(order)}\n{order.__name__}()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-def test_fresh_interpreter_that_asks_for_detectron2_first():
-    run_python(f"""
-import importlib.util, sys
-import detectron2
-before = set(sys.modules)
-assert importlib.util.find_spec("detectron2.projects") is not None
-assert set(sys.modules) == before, "find_spec imported something"
-import detectron2.utils.registry as one
-import {REAL}.utils.registry as two
-assert one is two, (one, two)
-""")
-
-
-def test_fresh_interpreter_that_asks_for_the_real_name_first():
-    run_python(f"""
-import {REAL}.utils.registry as one
-import detectron2.utils.registry as two
-assert one is two, (one, two)
-assert two.__spec__.name == "{REAL}.utils.registry", two.__spec__
-""")
 
 
 def test_registries_and_catalogs_are_single():
@@ -85,6 +114,17 @@ def test_objects_travel_through_pickle_and_copy():
     assert type(copy.deepcopy(CfgNode({"A": 1}))) is CfgNode
 
 
+def _forget_and_count(rank, pickled):
+    forget()
+    return len(pickle.loads(pickled))
+
+
+def test_objects_travel_to_a_process_that_has_imported_neither_name():
+    boxes = Boxes([[0.0, 0.0, 2.0, 3.0]])
+    assert run_processes(_forget_and_count, 1, pickle.dumps(boxes)) == [1]
+
+
+@pytest.mark.slow
 def test_objects_travel_to_a_process_that_has_imported_nothing():
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(len, (Boxes([[0.0, 0.0, 2.0, 3.0]]),)) == 1
