@@ -31,7 +31,7 @@ def test_no_key_of_detectron2_changes():
 
 
 def test_the_global_default_stays_clean():
-    """Our keys must never get into detectron2's own defaults (style, rule 4)."""
+    """Our keys must never get into detectron2's own defaults."""
     add_person_search_config(get_cfg())
     assert "PERSON_SEARCH" not in get_cfg().MODEL
     first, second = get_cfg(), get_cfg()

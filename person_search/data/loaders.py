@@ -42,7 +42,7 @@ TAIL_SAMPLERS: dict[str, tuple[Any, Callable[[CfgNode], dict[str, float]]]] = {
 logger = logging.getLogger(__name__)
 
 
-def build_train_loader(cfg: CfgNode):
+def build_train_loader(cfg: CfgNode) -> tuple[Any, ResumableSampler]:
     """Build the training loader and its sampler for ``cfg.DATASETS.TRAIN``.
 
     Returns:

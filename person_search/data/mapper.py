@@ -1,6 +1,7 @@
 """From dataset dicts to model inputs."""
 
 import copy
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -23,7 +24,7 @@ class PersonSearchMapper(DatasetMapper):
     """
 
     @configurable
-    def __init__(self, is_train: bool, *, seed: int, use_gt_boxes: bool = False, **kwargs):
+    def __init__(self, is_train: bool, *, seed: int, use_gt_boxes: bool = False, **kwargs: Any):
         """Extend ``DatasetMapper``.
 
         Args:

@@ -1,5 +1,7 @@
 """Norm-aware person search: the length of an embedding scores its detection."""
 
+from typing import Any
+
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
@@ -23,7 +25,7 @@ class NormAwareROIHeads(PersonSearchROIHeads):
     """
 
     @configurable
-    def __init__(self, *, score: str = "norm", **kwargs):
+    def __init__(self, *, score: str = "norm", **kwargs: Any):
         """Extend ``PersonSearchROIHeads``.
 
         Args:

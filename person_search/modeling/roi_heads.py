@@ -1,5 +1,7 @@
 """ROI heads with an identity branch beside the detection branch."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
@@ -33,7 +35,7 @@ class PersonSearchROIHeads(StandardROIHeads):
         identity_losses: ReIDLosses,
         boxes_per_person: int = 0,
         person_loss_weight: float = 1.0,
-        **kwargs,
+        **kwargs: Any,
     ):
         """Add the identity branch to ``StandardROIHeads``.
 

@@ -3,6 +3,8 @@
 Letters: R boxes over the batch.
 """
 
+from typing import Any
+
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec, batched_nms
@@ -31,7 +33,7 @@ class SequentialROIHeads(PersonSearchROIHeads):
     """
 
     @configurable
-    def __init__(self, *, box_refiner: BoxRefiner, refined_nms_thresh: float = 0.5, **kwargs):
+    def __init__(self, *, box_refiner: BoxRefiner, refined_nms_thresh: float = 0.5, **kwargs: Any):
         """Extend ``PersonSearchROIHeads``.
 
         Args:
