@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo app test test-slow check fix readme clean
+.PHONY: help setup demo app test test-slow check fix docs readme clean
 
 help:
 	@echo "make demo       search the drawn gallery with the shipped weights (sets everything up first)"
@@ -25,6 +25,7 @@ help:
 	@echo "make test-slow  run all tests, the slow ones too"
 	@echo "make check      format, lint, types and default tests"
 	@echo "make fix        format and fix what can be fixed"
+	@echo "make docs       build the site of docs/ into output/docs (sets everything up first)"
 	@echo "make readme     make the README's pictures again"
 	@echo "make clean      remove the virtual environment and everything in output/"
 
@@ -55,6 +56,11 @@ check: $(READY)
 fix: $(READY)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: $(READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "wrote output/docs: open output/docs/index.html, or, to search in it, run"
+	@echo "  $(BIN)/python -m http.server --bind 127.0.0.1 --directory output/docs 8000"
 
 readme: $(READY)
 	@$(BIN)/python -m docs.make_pictures

@@ -4,4 +4,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 .venv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-  --custom-compile-command "packaging/lock.sh" --all-extras --group dev pyproject.toml --output-file requirements.lock "$@"
+  --custom-compile-command "packaging/lock.sh" --all-extras --group dev --group docs pyproject.toml --output-file requirements.lock "$@"

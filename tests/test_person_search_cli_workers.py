@@ -70,7 +70,7 @@ def test_several_processes_cannot_share_a_file(monkeypatch, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_two_processes_index_each_frame_once(start_store, tmp_path):  # noqa: F811
-    """The example of docs/gallery.md: torchrun, a store, and a broken file; twice."""
+    """The example of docs/own_footage.md: torchrun, a store, and a broken file; twice."""
     root = write_cuhk_sysu(
         PRESETS["drawn-cuhk"].scaled(0.02), tmp_path / "drawn-cuhk", splits=("test",)
     )

@@ -534,7 +534,7 @@ def test_the_guide_shows_what_is_there(tmp_path):
     lines = re.findall(r"-m reid_heads\.faces (.*)", guide.replace("\\\n", " "))
     parsed = [build_parser().parse_args(shlex.split(x.replace("$NET", options))) for x in lines]
     assert [args.command for args in parsed] == ["enroll", "identify", "align", "verify"]
-    (listed,) = re.findall(r"```\n(path,.*?)```", guide, re.DOTALL)
+    (listed,) = re.findall(r"```text\n(path,.*?)```", guide, re.DOTALL)
     (tmp_path / "faces.csv").write_text(listed)
     path = save(tmp_path / "ann" / "one.jpg", np.zeros((160, 200, 3), np.uint8))
     (face,) = read_face_list(tmp_path / "faces.csv")(path).faces

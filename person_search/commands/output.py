@@ -68,7 +68,7 @@ def _format_match(rank: int, match: "Match") -> str:
 
 
 def answer_to_json(answer: SearchAnswer) -> str:
-    """Write the answer as one JSON object; docs/gallery.md describes it."""
+    """Write the answer as one JSON object; docs/own_footage.md describes it."""
     content = {
         "gallery": answer.gallery,
         "name": answer.name,
@@ -122,7 +122,7 @@ def format_choice(query: OpenQuery) -> str:
 
 
 def choices_to_json(gallery: str, name: str, queries: Sequence[OpenQuery]) -> str:
-    """Write the people to choose from as one JSON object; docs/gallery.md describes it."""
+    """Write the people to choose from as one JSON object; docs/own_footage.md describes it."""
     content = {
         "gallery": gallery,
         "name": name,

@@ -1,5 +1,4 @@
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -7,32 +6,15 @@ from pathlib import Path
 
 import cv2
 import pytest
+from helpers_docs import PAGES, ROOT, blocks, shell_lines
 
-from person_search.cli import main
 from person_search.synthetic.world import World
 from person_search.synthetic.world_spec import PRESETS
 
-ROOT = Path(__file__).resolve().parent.parent
-GUIDE = (ROOT / "docs/gallery.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line
-    for block in re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL)
-    for line in block.split("\n")
-]
-
-
-def test_every_option_named_in_the_guide_exists(capsys):
-    names = set(re.findall(r"person-search (\w+)", "\n".join(COMMANDS)))
-    assert {"index", "search", "info", "remove", "merge", "store", "calibrate"} <= names
-    for line in COMMANDS:
-        found = re.search(r"(?:person-search|person_search\.cli) (\w+)", line)
-        if found is None:
-            continue
-        with pytest.raises(SystemExit):
-            main([found[1], "--help"])
-        text = capsys.readouterr().out
-        for option in re.findall(r"(?<= )--[\w-]+", line[found.end() :]):
-            assert option in text, f"{found[1]} {option}"
+GUIDE = PAGES["docs/own_footage.md"]
+# The shell of the test is that of the virtual environment; there is no second machine.
+ELSEWHERE = ("source ", "torchrun --nnodes")
+COMMANDS = [line for line in shell_lines(GUIDE) if not line.startswith(ELSEWHERE)]
 
 
 def _write_clip(path):
@@ -57,7 +39,7 @@ def test_every_command_of_the_guide_runs(tmp_path):
     environment = {**os.environ, "PATH": path, "REPOSITORY": str(ROOT), "PYTHONPATH": str(ROOT)}
     stores = []
     try:
-        for line in filter(None, COMMANDS):
+        for line in COMMANDS:
             command = line.replace("19530", port)
             log = (tmp_path / "log.txt").open("w+")
             process = subprocess.Popen(
@@ -81,7 +63,7 @@ def test_every_command_of_the_guide_runs(tmp_path):
         for process in stores:
             process.terminate()
             process.wait(30)
-    (example,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    (example,) = blocks(GUIDE, "python")
     done = subprocess.run(
         [sys.executable, "-c", example],
         cwd=tmp_path,
