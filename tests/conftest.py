@@ -3,6 +3,7 @@
 import functools
 import operator
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,20 @@ def root_config(path):
     return path.stem
 
 
+def interrupted(straight, checkpoint, folder="halted"):
+    """Copy a finished run, as if its process had been stopped just after a checkpoint.
+
+    Args:
+        straight: The run's output folder.
+        checkpoint: Name of the checkpoint's file.
+        folder: Name of the copy, beside ``straight``.
+    """
+    halted = shutil.copytree(straight, straight.parent / folder)
+    (halted / "model_final.pth").unlink()
+    (halted / "last_checkpoint").write_text(checkpoint)
+    return halted
+
+
 def assert_same(first, second, path=""):
     """Compare nested states, tensors to the last bit."""
     assert type(first) is type(second), path
@@ -204,41 +219,46 @@ def draw_scene(pids, size=(96, 160), seed=0):
     return image, np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
 
+def write_toy_frames(folder, frames, size=(96, 160)):
+    """Write toy frames as JPEG files; return their dataset dicts. One list of pids a frame."""
+    from detectron2.structures import BoxMode
+    from PIL import Image
+
+    folder.mkdir(exist_ok=True)
+    dicts = []
+    for number, pids in enumerate(frames):
+        h, w = size[number] if isinstance(size, list) else size
+        image, boxes = draw_scene(pids, (h, w), seed=number)
+        path = folder / f"{number}.jpg"
+        Image.fromarray(image).save(path, quality=95)
+        annotations = [
+            {
+                "bbox": [float(v) for v in box],
+                "bbox_mode": BoxMode.XYXY_ABS,
+                "category_id": 0,
+                "person_id": pid,
+            }
+            for box, pid in zip(boxes, pids, strict=True)
+        ]
+        dicts.append(
+            {
+                "file_name": str(path),
+                "image_id": f"{number}.jpg",
+                "height": h,
+                "width": w,
+                "cam_id": None,
+                "annotations": annotations,
+            }
+        )
+    return dicts
+
+
 @pytest.fixture
 def write_frames(tmp_path):
-    """Write toy frames as JPEG files and return their dataset dicts; one list of pids a frame."""
+    """``write_toy_frames`` into a folder of the test's own."""
 
     def write(frames, size=(96, 160), folder="frames"):
-        from detectron2.structures import BoxMode
-        from PIL import Image
-
-        (tmp_path / folder).mkdir(exist_ok=True)
-        dicts = []
-        for number, pids in enumerate(frames):
-            h, w = size[number] if isinstance(size, list) else size
-            image, boxes = draw_scene(pids, (h, w), seed=number)
-            path = tmp_path / folder / f"{number}.jpg"
-            Image.fromarray(image).save(path, quality=95)
-            annotations = [
-                {
-                    "bbox": [float(v) for v in box],
-                    "bbox_mode": BoxMode.XYXY_ABS,
-                    "category_id": 0,
-                    "person_id": pid,
-                }
-                for box, pid in zip(boxes, pids, strict=True)
-            ]
-            dicts.append(
-                {
-                    "file_name": str(path),
-                    "image_id": f"{number}.jpg",
-                    "height": h,
-                    "width": w,
-                    "cam_id": None,
-                    "annotations": annotations,
-                }
-            )
-        return dicts
+        return write_toy_frames(tmp_path / folder, frames, size)
 
     return write
 

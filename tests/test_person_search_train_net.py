@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import CONFIGS, TINY_FPN, assert_same, overrides_of, root_config
+from conftest import CONFIGS, TINY_FPN, assert_same, interrupted, overrides_of, root_config
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
 from detectron2.modeling import build_model
@@ -191,10 +191,7 @@ def test_interrupted_run_ends_as_a_straight_one(workers, tau, launch_training):
     """Weights, optimizer and identity memory to the last bit."""
     settings = ["DATALOADER.NUM_WORKERS", workers, "MODEL.REID_HEAD.LOGIT_ADJUSTMENT", tau]
     straight = launch_training("straight", *settings)
-    halted = launch_training("halted", *settings)
-    # As if the process had been stopped just after iteration 3's checkpoint.
-    (halted / "model_final.pth").unlink()
-    (halted / "last_checkpoint").write_text("model_0000002.pth")
+    halted = interrupted(straight, "model_0000002.pth")
     launch_training("halted", *settings, flags=["--resume"])
 
     first, second = (torch.load(folder / "model_final.pth") for folder in (straight, halted))

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import CONFIGS, assert_same, overrides_of
+from conftest import CONFIGS, assert_same, interrupted, overrides_of
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
 from PIL import Image
-from test_reid_heads_train_net import TINY, interrupt
+from test_reid_heads_train_net import TINY
 
 from reid_heads.train_net import main
 
@@ -18,23 +18,26 @@ NAMES = ("toy_modalities_train", "toy_modalities_test")
 
 @pytest.fixture
 def table(tmp_path):
-    """A CSV of six people to train on and four others, each with bands of an own brightness."""
+    """A CSV of six people, each with bands of an own brightness, which thermal pictures invert.
+
+    Two of the six pictures of each modality are for the test: untrained, the model finds hardly
+    anybody across modalities.
+    """
 
     def write(name, pid, number, is_thermal):
         bands = np.random.default_rng(pid).integers(0, 255, 4)
         noise = np.random.default_rng([pid, number, is_thermal]).integers(-15, 15, (32, 16, 3))
         image = np.repeat(bands, 8)[:, None, None] + noise
-        if not is_thermal:
-            image = image * np.array([1.0, 0.7, 0.4])
+        image = 255 - image if is_thermal else image * np.array([1.0, 0.7, 0.4])
         Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(tmp_path / name)
 
     rows = ["path,person,camera,split,modality"]
-    for pid in range(1, 11):
-        for number in range(4):
+    for pid in range(1, 7):
+        for number in range(6):
             for camera, modality in ((1, "visible"), (2, "thermal")):
                 name = f"{pid}_{number}_{modality}.png"
                 write(name, pid, number, camera == 2)
-                split = "train" if pid <= 6 else "query" if camera == 2 else "gallery"
+                split = "train" if number < 4 else "query" if camera == 2 else "gallery"
                 rows.append(f"{name},{pid},{camera},{split},{modality}")
     path = tmp_path / "crops.csv"
     path.write_text("\n".join(rows) + "\n")
@@ -63,8 +66,7 @@ def launch(table, tmp_path):
 
 def test_interrupted_run_ends_as_a_straight_one(launch):
     straight, _ = launch("straight")
-    halted, _ = launch("halted")
-    interrupt(halted, "model_0000002.pth")
+    halted = interrupted(straight, "model_0000002.pth")
     launch("halted", flags=["--resume"])
     first, second = (torch.load(folder / "model_final.pth") for folder in (straight, halted))
     assert_same(first, second)
@@ -75,16 +77,18 @@ def test_interrupted_run_ends_as_a_straight_one(launch):
 
 
 def test_training_learns_across_modalities(launch):
-    settings = ["SOLVER.MAX_ITER", "60", "SOLVER.STEPS", "()", "SOLVER.BASE_LR", "0.1"]
+    settings = ["SOLVER.MAX_ITER", "40", "SOLVER.STEPS", "()", "SOLVER.BASE_LR", "0.03"]
+    settings += ["SOLVER.IMS_PER_BATCH", "24", "SOLVER.CHECKPOINT_PERIOD", "40"]
     settings += ["INPUT.REID.ERASING.PROBABILITY", "0.0", "INPUT.REID.PADDING", "0"]
     output, results = launch("out", *settings)
     rows = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
     losses = [row["total_loss"] for row in rows if "total_loss" in row]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
     assert {"loss_reid_hetero_center_triplet", "loss_reid_mmd_id", "loss_reid_softmax"} <= set(
         rows[0]
     )
-    assert results["reid"]["mAP"] > 60  # of 4 people chance is about 40
+    # With three seeds: 90 to 100, and 20 to 41 untrained.
+    assert results["reid"]["mAP"] > 70
 
 
 def test_the_backbone_has_a_tenth_of_the_rate(launch):

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import CONFIGS, assert_same, overrides_of, root_config
+from conftest import CONFIGS, assert_same, interrupted, overrides_of, root_config
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
@@ -153,12 +153,6 @@ def launch(crops, tmp_path):
     return run
 
 
-def interrupt(folder, checkpoint):
-    """Leave a run as if its process had been stopped just after a checkpoint."""
-    (folder / "model_final.pth").unlink()
-    (folder / "last_checkpoint").write_text(checkpoint)
-
-
 @pytest.mark.parametrize(
     ("config", "overrides"),
     [
@@ -182,8 +176,7 @@ def interrupt(folder, checkpoint):
 def test_interrupted_run_ends_as_a_straight_one(config, overrides, launch):
     """Weights, optimizer, centers and weight average to the last bit."""
     straight, _ = launch("straight", *overrides, config=config)
-    halted, _ = launch("halted", *overrides, config=config)
-    interrupt(halted, "model_0000002.pth")
+    halted = interrupted(straight, "model_0000002.pth")
     launch("halted", *overrides, flags=["--resume"], config=config)
     first, second = (torch.load(folder / "model_final.pth") for folder in (straight, halted))
     assert_same(first, second)
@@ -206,7 +199,8 @@ def test_thirty_and_thirty_iterations_are_sixty(launch):
     settings = ["SOLVER.MAX_ITER", "60", "SOLVER.CHECKPOINT_PERIOD", "30", "SOLVER.STEPS", "(40,)"]
     straight, _ = launch("straight", *settings)
     halted, _ = launch("halted", *settings)
-    interrupt(halted, "model_0000029.pth")
+    (halted / "model_final.pth").unlink()
+    (halted / "last_checkpoint").write_text("model_0000029.pth")
     launch("halted", *settings, flags=["--resume"])
     assert_same(*(torch.load(folder / "model_final.pth") for folder in (straight, halted)))
 
