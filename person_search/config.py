@@ -2,7 +2,11 @@
 
 from detectron2.config import CfgNode
 
-from reid_heads.config import add_crop_backbone_config, add_reid_head_config
+from reid_heads.config import (
+    add_crop_backbone_config,
+    add_reid_head_config,
+    add_trainer_config,
+)
 from reid_heads.config_file import read_config
 
 
@@ -10,6 +14,7 @@ def add_person_search_config(cfg: CfgNode) -> None:
     """Add every key of this project to a detectron2 config."""
     add_reid_head_config(cfg)
     add_crop_backbone_config(cfg)
+    add_trainer_config(cfg)
     _add_model_keys(cfg)
     _add_training_keys(cfg)
     _add_test_keys(cfg)
@@ -78,8 +83,6 @@ def _add_training_keys(cfg: CfgNode) -> None:
     # Data of your own to register: (name, COCO JSON with person ids, folder of its images, "train"
     # or "test") each; the names can then stand in DATASETS.TRAIN and DATASETS.TEST.
     cfg.DATASETS.COCO_PERSON = ()
-    # "SGD" (detectron2's) or "AdamW".
-    cfg.SOLVER.OPTIMIZER = "SGD"
     # Largest relative change of brightness, contrast and saturation of training frames, each drawn
     # uniformly from 1 - x to 1 + x; 0 leaves them as they are.
     cfg.INPUT.COLOR_JITTER = 0.0

@@ -50,6 +50,7 @@ def add_crop_reid_config(cfg: CfgNode) -> None:
     """Add every key of crop ReID to a detectron2 config, ``MODEL.REID_HEAD`` among them."""
     add_reid_head_config(cfg)
     add_crop_backbone_config(cfg)
+    add_trainer_config(cfg)
     _add_model_keys(cfg)
     _add_input_keys(cfg)
     _add_solver_keys(cfg)
@@ -77,6 +78,15 @@ def add_crop_backbone_config(cfg: CfgNode) -> None:
     slim.NUM_BLOCKS = (1, 2, 2, 1)
 
 
+def add_trainer_config(cfg: CfgNode) -> None:
+    """Add what every training reads beside detectron2's keys."""
+    # "SGD" (detectron2's), "Adam" or "AdamW".
+    cfg.SOLVER.OPTIMIZER = "SGD"
+    # Share of the old value in an exponential moving average of the weights, which is then what is
+    # evaluated; 0: no average.
+    cfg.SOLVER.EMA_DECAY = 0.0
+
+
 def _add_model_keys(cfg: CfgNode) -> None:
     # MODEL.BACKBONE.NAME "build_two_stream_backbone": the ResNet whose stem and first stages are
     # doubled, one set for visible and one for thermal images, and how many of its last stages both
@@ -85,9 +95,6 @@ def _add_model_keys(cfg: CfgNode) -> None:
     node = cfg.MODEL.CROP_REID
     # Embed each test crop and its mirror image, and take the mean.
     node.FLIP_TEST = False
-    # Share of the old value in an exponential moving average of the weights, which is then what is
-    # evaluated; 0: no average.
-    node.EMA_DECAY = 0.0
 
     jitter = node.STYLE_JITTER = CfgNode()
     # Stages after which feature maps take over the style of other crops of the batch, in training
@@ -157,8 +164,6 @@ def _add_input_keys(cfg: CfgNode) -> None:
 
 
 def _add_solver_keys(cfg: CfgNode) -> None:
-    # "SGD" (detectron2's), "Adam" or "AdamW".
-    cfg.SOLVER.OPTIMIZER = "SGD"
     node = cfg.SOLVER.REID = CfgNode()
     # Factor of the learning rate of the backbone's parameters: MMD-ReID trains it at a tenth of
     # the rate of neck and classifiers.

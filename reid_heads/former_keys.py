@@ -76,7 +76,7 @@ FORMER_KEYS: dict[str, FormerKey] = {
     key.name: key
     for loss, margin in FORMER_MARGIN_LOSSES.items()
     for key in _keys_of_margin_loss(loss, margin)
-}
+} | {"MODEL.CROP_REID.EMA_DECAY": FormerKey("MODEL.CROP_REID.EMA_DECAY", 0.0, "SOLVER.EMA_DECAY")}
 """Every former key by its full name."""
 
 

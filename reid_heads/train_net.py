@@ -89,10 +89,6 @@ class CropReIDTrainer(ResumableTrainer):
         )
         return [update, *built]
 
-    def weight_average_decay(self) -> float:
-        """Return the decay of the weights' moving average, 0 for none."""
-        return self.cfg.MODEL.CROP_REID.EMA_DECAY
-
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> Optimizer:
         """Build the optimizer, the backbone's rate scaled by ``SOLVER.REID.BACKBONE_LR_FACTOR``."""

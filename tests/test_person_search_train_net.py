@@ -186,10 +186,13 @@ def launch_training(dataset, tmp_path):
     return run
 
 
-@pytest.mark.parametrize(("workers", "tau"), [("0", "0.5"), ("2", "0.0")])
-def test_interrupted_run_ends_as_a_straight_one(workers, tau, launch_training):
-    """Weights, optimizer and identity memory to the last bit."""
+@pytest.mark.parametrize(
+    ("workers", "tau", "decay"), [("0", "0.5", "0.0"), ("2", "0.0", "0.0"), ("0", "0.0", "0.9")]
+)
+def test_interrupted_run_ends_as_a_straight_one(workers, tau, decay, launch_training):
+    """Weights, optimizer, identity memory and weight average to the last bit."""
     settings = ["DATALOADER.NUM_WORKERS", workers, "MODEL.REID_HEAD.LOGIT_ADJUSTMENT", tau]
+    settings += ["SOLVER.EMA_DECAY", decay]
     straight = launch_training("straight", *settings)
     halted = interrupted(straight, "model_0000002.pth")
     launch_training("halted", *settings, flags=["--resume"])
@@ -202,6 +205,11 @@ def test_interrupted_run_ends_as_a_straight_one(workers, tau, launch_training):
     names = [oim + name for name in ("table", "queue", "queue_pointer")]
     for name in (*names, "backbone.fpn_output2.weight"):
         assert not torch.equal(half[name], first["model"][name]), f"{name} did not move"
+    average = first["trainer"]["hooks"].get("WeightAverage", {}).get("average", {})
+    assert bool(average) == (decay != "0.0")
+    if average:
+        name = "backbone.fpn_output2.weight"
+        assert not torch.equal(average[name], first["model"][name])
     counts = first["model"].get("roi_heads.identity_losses.logit_adjustment.identity_counts")
     # The labelled boxes of PIDS by person.
     assert (None if counts is None else counts.tolist()) == ([2, 3, 2, 3] if tau != "0.0" else None)
@@ -285,6 +293,22 @@ def test_evaluation_during_training_keeps_the_best_weights(launch_training, test
         assert len(arrays["query_embeddings"]) == 3
         assert sorted(arrays["image_names"]) == [f"{i}.jpg" for i in range(5)]
         assert arrays["embeddings"].shape[1] == 16
+
+
+def test_what_is_evaluated_is_the_average_of_the_weights(launch_training, test_set):
+    """In training, and from its checkpoint; the query boxes' embeddings tell."""
+    common = ["DATASETS.TEST", f"('{test_set}',)", "SOLVER.MAX_ITER", "3"]
+    common += ["SOLVER.WARMUP_ITERS", "0", "SOLVER.BASE_LR", "0.01"]
+    trained = launch_training("trained", *common, "SOLVER.EMA_DECAY", "0.8")
+    plain = launch_training("plain", *common)
+    weights = ["MODEL.WEIGHTS", str(trained / "model_final.pth")]
+    evaluated = launch_training("evaluated", *common, *weights, flags=["--eval-only"])
+    queries = {}
+    for folder in (trained, plain, evaluated):
+        with np.load(folder / "inference/predictions.npz") as arrays:
+            queries[folder.name] = arrays["query_embeddings"]
+    np.testing.assert_allclose(queries["trained"], queries["evaluated"], atol=1e-6)
+    assert np.abs(queries["trained"] - queries["plain"]).max() > 1e-3
 
 
 def test_evaluating_annotated_boxes_is_the_detectors_upper_bound(launch_training, test_set):

@@ -85,7 +85,7 @@ def launch(domains, tmp_path):
     ("config", "overrides"),
     [
         ("svil", ["MODEL.CROP_REID.STYLE_JITTER.MIX_RANGE", "(0.0,1.0)"]),
-        ("svil", ["MODEL.REID_HEAD.LOSSES.CENTER", "0.0005", "MODEL.CROP_REID.EMA_DECAY", "0.9"]),
+        ("svil", ["MODEL.REID_HEAD.LOSSES.CENTER", "0.0005", "SOLVER.EMA_DECAY", "0.9"]),
         ("style_jitter", ["MODEL.CROP_REID.STYLE_JITTER.PROBABILITY", "0.5"]),
         ("baseline", ["DATALOADER.REID.SAMPLER", "identity_uniform"]),
     ],

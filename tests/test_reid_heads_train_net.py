@@ -158,7 +158,7 @@ def launch(crops, tmp_path):
     [
         ("Base-BagOfTricks.yaml", ["DATALOADER.NUM_WORKERS", "2"]),
         ("Base-BagOfTricks.yaml", ["MODEL.REID_HEAD.LOGIT_ADJUSTMENT", "0.5"]),
-        ("Base-BagOfTricks.yaml", ["MODEL.CROP_REID.EMA_DECAY", "0.9"]),
+        ("Base-BagOfTricks.yaml", ["SOLVER.EMA_DECAY", "0.9"]),
         ("Base-BagOfTricks.yaml", ["DATALOADER.REID.SAMPLER", "identity_uniform"]),
         (
             "Base-BagOfTricks.yaml",
@@ -242,7 +242,7 @@ def test_epochs_become_iterations(launch):
 
 
 def test_evaluating_a_checkpoint_gives_the_training_runs_results(launch):
-    output, results = launch("trained", "MODEL.CROP_REID.EMA_DECAY", "0.8")
+    output, results = launch("trained", "SOLVER.EMA_DECAY", "0.8")
     weights = ["MODEL.WEIGHTS", str(output / "model_final.pth")]
     _, again = launch("evaluated", *weights, flags=["--eval-only"])
     assert again["reid"] == pytest.approx(results["reid"])
@@ -251,7 +251,7 @@ def test_evaluating_a_checkpoint_gives_the_training_runs_results(launch):
 def test_the_evaluated_weights_are_the_average(launch):
     """With a decay near 1 the average stays at the start, and scores as no training at all."""
     start, _ = launch("start", "SOLVER.MAX_ITER", "1", "SOLVER.BASE_LR", "0.0")
-    settings = ["SOLVER.BASE_LR", "0.01", "MODEL.CROP_REID.EMA_DECAY", "0.999999"]
+    settings = ["SOLVER.BASE_LR", "0.01", "SOLVER.EMA_DECAY", "0.999999"]
     moved, _ = launch("moved", *settings)
     first = torch.load(start / "model_final.pth")["model"]["backbone.stem.conv1.weight"]
     state = torch.load(moved / "model_final.pth")

@@ -110,34 +110,49 @@ def set_weight(model, value):
         model.weight.fill_(value)
 
 
+def average_of(hook):
+    return hook.averaged_model.weight.item()
+
+
 def test_the_average_follows_the_weights():
     model, hook = averaged()
     set_weight(model, 4.0)
     hook.after_step()  # 0.75 * 8 + 0.25 * 4
-    assert hook.average["weight"].item() == 7.0
+    assert average_of(hook) == 7.0
     set_weight(model, 3.0)
     hook.after_step()  # 0.75 * 7 + 0.25 * 3
-    assert hook.average["weight"].item() == 6.0
+    assert average_of(hook) == 6.0
     assert model.weight.item() == 3.0
 
 
-def test_the_average_is_applied_for_a_while():
-    model, hook = averaged()
-    set_weight(model, 4.0)
-    with pytest.raises(RuntimeError), hook.applied():
-        assert model.weight.item() == 8.0
-        raise RuntimeError("an evaluation that fails")
-    assert model.weight.item() == 4.0
+def test_buffers_are_those_of_the_model():
+    """The average of running statistics would be of other weights than the average's."""
+    model = torch.nn.BatchNorm1d(2)
+    hook = WeightAverage(model, 0.75)
+    hook.before_train()
+    model(torch.tensor([[1.0, 2.0], [5.0, 8.0]]))
+    hook.after_step()
+    for name, buffer in model.named_buffers():
+        assert torch.equal(hook.averaged_model.get_buffer(name), buffer), name
 
 
 def test_the_average_of_a_checkpoint_is_taken_up():
     _, first = averaged()
     state = first.state_dict()
-    _, second = averaged()
+    model, second = averaged()
     second.load_state_dict({"average": {"weight": torch.full((1, 1), 5.0)}})
     second.before_train()
-    assert second.average["weight"].item() == 5.0
+    assert average_of(second) == 5.0
     assert state["average"]["weight"].item() == 8.0
+    second.after_step()  # 0.75 * 5 + 0.25 * 8
+    assert average_of(second) == 5.75 and model.weight.item() == 8.0
+
+
+def test_the_average_of_another_model_is_refused():
+    _, hook = averaged()
+    hook.load_state_dict({"average": {"losses.losses.ARCFACE.weights.0": torch.zeros(1)}})
+    with pytest.raises(ValueError, match=r"average of another model: \['losses.losses.ARCFACE"):
+        hook.before_train()
 
 
 @pytest.mark.parametrize("decay", [-0.1, 0.0, 1.0, 1.5])

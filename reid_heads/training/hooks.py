@@ -1,8 +1,7 @@
 """Training hooks that detectron2 lacks."""
 
-import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
 from fvcore.common.checkpoint import Checkpointer
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from reid_heads.losses.intra_class import IntraClassAugmentedLoss
 
@@ -67,7 +67,7 @@ class WeightAverage(HookBase):
     """
 
     def __init__(self, model: nn.Module, decay: float):
-        """Start from the model's present parameters.
+        """Prepare.
 
         Args:
             model: the one that is trained, not wrapped for several processes.
@@ -78,46 +78,55 @@ class WeightAverage(HookBase):
         """
         if not 0 < decay < 1:
             raise ValueError(
-                f"MODEL.CROP_REID.EMA_DECAY is {decay}; expected 0 (no average) or less than 1"
+                f"SOLVER.EMA_DECAY is {decay}; expected 0 (no average) or more, and less than 1"
             )
         self.model = model
         self.decay = decay
-        self.average: dict[str, Tensor] = {}
+        self._averaged: AveragedModel | None = None
+        self._of_checkpoint: dict[str, Tensor] = {}
 
-    def before_train(self) -> None:
-        """Start the average at the loaded weights, unless a checkpoint brought one."""
-        if not self.average:
-            self.average = {k: p.detach().clone() for k, p in self.model.named_parameters()}
+    @property
+    def averaged_model(self) -> nn.Module:
+        """A copy of the model with the averaged parameters and the model's own buffers."""
+        assert self._averaged is not None, "training has not begun"
+        module: nn.Module = self._averaged.module
+        return module
 
     @torch.no_grad()
+    def before_train(self) -> None:
+        """Start the average at the loaded weights, or at the average of a checkpoint.
+
+        Raises:
+            ValueError: if the checkpoint's average is of another model.
+        """
+        self._averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.decay))
+        # Otherwise the first step would be taken as the start, without the loaded weights.
+        self._averaged.n_averaged.fill_(1)
+        if not self._of_checkpoint:
+            return
+        own = dict(self.averaged_model.named_parameters())
+        if own.keys() != self._of_checkpoint.keys():
+            names = sorted(own.keys() ^ self._of_checkpoint.keys())
+            raise ValueError(
+                f"the checkpoint holds the moving average of another model: {names[:5]} are in one "
+                "of them only. Resume with the config and the version that it was trained with"
+            )
+        for name, parameter in own.items():
+            parameter.copy_(self._of_checkpoint[name])
+
     def after_step(self) -> None:
         """Blend the new weights in."""
-        for name, parameter in self.model.named_parameters():
-            self.average[name].lerp_(parameter, 1 - self.decay)
-
-    @contextlib.contextmanager
-    def applied(self) -> Iterator[None]:
-        """Give the model the averaged weights inside the context."""
-        own = {k: p.detach().clone() for k, p in self.model.named_parameters()}
-        self._copy_into_model(self.average)
-        try:
-            yield
-        finally:
-            self._copy_into_model(own)
-
-    @torch.no_grad()
-    def _copy_into_model(self, values: dict[str, Tensor]) -> None:
-        for name, parameter in self.model.named_parameters():
-            parameter.copy_(values[name])
+        assert self._averaged is not None
+        self._averaged.update_parameters(self.model)
 
     def state_dict(self) -> dict:
-        """Return what a checkpoint holds of this hook."""
-        return {"average": self.average}
+        """Return what a checkpoint holds of this hook: the averaged parameters by name."""
+        own = self.averaged_model.named_parameters()
+        return {"average": {name: parameter.detach() for name, parameter in own}}
 
     def load_state_dict(self, state: dict) -> None:
-        """Take up the average of a checkpoint."""
-        device = next(self.model.parameters()).device
-        self.average = {k: v.to(device) for k, v in state["average"].items()}
+        """Take up the average of a checkpoint when training begins."""
+        self._of_checkpoint = state["average"]
 
 
 class UpdateIntraClass(HookBase):

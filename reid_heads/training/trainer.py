@@ -85,7 +85,7 @@ class ResumableTrainer(DefaultTrainer):
         if self._divided is not None:
             # Before the hook that saves checkpoints: a checkpoint without these is of no use.
             built.insert(1, self._divided)
-        decay = self.weight_average_decay()
+        decay = self.cfg.SOLVER.EMA_DECAY
         return built if decay == 0 else self._with_weight_average(built, decay)
 
     def _build_divided_hook(self) -> SaveDividedParameters | None:
@@ -94,20 +94,16 @@ class ResumableTrainer(DefaultTrainer):
             model = model.module
         if not divided_parameters(model):
             return None
-        if self.weight_average_decay() > 0:
+        if self.cfg.SOLVER.EMA_DECAY > 0:
             raise ValueError(
-                f"the weights' moving average has the decay {self.weight_average_decay()}, but "
-                "checkpoints cannot hold that of classes which are divided over processes; set "
-                "MODEL.CROP_REID.EMA_DECAY to 0.0 or MODEL.REID_HEAD.PARTIAL_FC.SHARDED to False"
+                f"SOLVER.EMA_DECAY is {self.cfg.SOLVER.EMA_DECAY}, but checkpoints cannot hold the "
+                "moving average of classes which are divided over processes; set it to 0.0 or "
+                "MODEL.REID_HEAD.PARTIAL_FC.SHARDED to False"
             )
         solver = self.cfg.SOLVER
         return SaveDividedParameters(
             model, self.optimizer, self.cfg.OUTPUT_DIR, solver.CHECKPOINT_PERIOD
         )
-
-    def weight_average_decay(self) -> float:
-        """Return the decay of the weights' moving average, 0 for none."""
-        return 0.0
 
     def _with_weight_average(
         self, built: list[hooks.HookBase], decay: float
@@ -119,8 +115,7 @@ class ResumableTrainer(DefaultTrainer):
         )
 
         def test_average() -> OrderedDict:
-            with average.applied():
-                self._last_eval_results = self.test(self.cfg, self.model)
+            self._last_eval_results = self.test(self.cfg, average.averaged_model)
             return self._last_eval_results
 
         evaluate = hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, test_average)
