@@ -10,6 +10,7 @@ import numpy as np
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
+import reid_heads.crop_reid  # noqa: F401  (registers the model)
 from reid_heads.atomic_file import atomic_file, save_json
 from reid_heads.config import load_config
 from reid_heads.data.crop_lists import write_crop_list

@@ -7,6 +7,7 @@ from conftest import CONFIGS, overrides_of
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
+import reid_heads.crop_reid  # noqa: F401  (registers the model)
 from reid_heads.config import load_config
 from reid_heads.faces.alignment import TEMPLATE, align_face
 from reid_heads.faces.detectors import (
