@@ -5,6 +5,7 @@ import torch
 from conftest import CONFIGS, root_config
 from detectron2.modeling import build_model
 
+import person_search.modeling  # noqa: F401  (registers the models)
 from person_search.config import load_config
 
 YAMLS = [p for p in sorted(CONFIGS.rglob("*.yaml")) if root_config(p) == "Base-PersonSearch"]
