@@ -71,6 +71,12 @@ def paired_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
 
     Returns:
         (K,) float64 in 0..1; 0 where both boxes have no area.
+
+    Examples:
+        >>> import numpy as np
+        >>> halves = np.array([[0, 0, 10, 20], [0, 10, 10, 20], [50, 0, 60, 20]])
+        >>> paired_iou(np.array([0, 0, 10, 10]), halves)
+        array([0.5, 0. , 0. ])
     """
     a, b = np.asarray(boxes_a, np.float64), np.asarray(boxes_b, np.float64)
     intersection = paired_intersection(a, b)
@@ -83,7 +89,16 @@ def paired_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class People:
-    """Boxes, scores and embeddings, one row a person; no rows where nobody is."""
+    """Boxes, scores and embeddings, one row a person; no rows where nobody is.
+
+    Examples:
+        >>> import numpy as np
+        >>> boxes = np.array([[10, 20, 40, 110], [60, 15, 95, 120]], np.float32)
+        >>> people = People(boxes, np.array([0.9, 0.4], np.float32), np.eye(2, 128))
+        >>> sure = people.select(people.scores >= 0.5)
+        >>> len(sure), sure.embeddings.shape
+        (1, (1, 128))
+    """
 
     boxes: np.ndarray
     """(N, 4) float32, (x1, y1, x2, y2) in original pixels."""
@@ -138,7 +153,13 @@ class People:
 
 @dataclass(frozen=True)
 class Match:
-    """A person found in a gallery frame."""
+    """A person found in a gallery frame.
+
+    Examples:
+        >>> match = Match("hall.mp4#frame=50", (10, 20, 40, 110), score=0.9, similarity=0.8)
+        >>> match.similarity, match.camera
+        (0.8, None)
+    """
 
     image: str
     """File of the frame, or for a video ``FILE#frame=N`` with N from 0; `read_frame` reads both."""

@@ -32,6 +32,14 @@ def draw_people(
 
     Raises:
         ValueError: if ``selected`` is none of them.
+
+    Examples:
+        >>> street = np.full((120, 160, 3), 128, np.uint8)
+        >>> boxes = np.array([[10, 20, 40, 110], [60, 15, 95, 115]], np.float32)
+        >>> people = People(boxes, np.ones(2, np.float32), np.eye(2, 128, dtype=np.float32))
+        >>> drawn = draw_people(street, people, selected=1)
+        >>> drawn.size, drawn.mode
+        ((160, 120), 'RGB')
     """
     rows = people.boxes.astype(np.float64)
     if selected is not None and not 0 <= selected < len(rows):

@@ -7,7 +7,13 @@ import numpy as np
 
 
 def average_precision(similarities: np.ndarray, true_entries: np.ndarray) -> float:
-    """Compute the average precision alone, as ``rank_true`` does."""
+    """Compute the average precision alone, as ``rank_true`` does.
+
+    Examples:
+        >>> similarities = np.array([0.9, 0.8, 0.7, 0.1])
+        >>> round(average_precision(similarities, np.array([0, 2])), 3)  # (1/1 + 2/3) / 2
+        0.833
+    """
     return rank_true(similarities, true_entries)[0]
 
 
@@ -28,6 +34,10 @@ def rank_true(similarities: np.ndarray, true_entries: np.ndarray) -> tuple[float
 
     Returns:
         Precision in 0..1 and rank from 1; 0 and 0 if nothing is true.
+
+    Examples:
+        >>> rank_true(np.array([0.9, 0.8, 0.7, 0.1]), true_entries=np.array([1]))
+        (0.5, 2)
     """
     if not len(true_entries):
         return 0.0, 0
@@ -54,6 +64,10 @@ def top_entries(similarities: np.ndarray, number: int) -> np.ndarray:
     Args:
         similarities: (E,).
         number: How many, at least 0; fewer come back where there are fewer.
+
+    Examples:
+        >>> top_entries(np.array([0.1, 0.9, -np.inf, 0.8]), number=2)
+        array([1, 3])
     """
     candidates = np.flatnonzero(similarities > -np.inf)
     if 0 < number < len(candidates):

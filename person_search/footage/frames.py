@@ -33,6 +33,12 @@ def split_frame_name(name: str) -> tuple[str, int | None]:
     """Split a frame's name into its file and the number of the video frame, None for an image.
 
     Only the last ``#frame=N`` counts, so the file's own name may hold a ``#``.
+
+    Examples:
+        >>> split_frame_name("/footage/clip.mp4#frame=50")
+        ('/footage/clip.mp4', 50)
+        >>> split_frame_name("/footage/a#1.jpg")
+        ('/footage/a#1.jpg', None)
     """
     found = _FRAME_NAME.fullmatch(name)
     return (found["video"], int(found["number"])) if found else (name, None)

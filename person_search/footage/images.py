@@ -46,6 +46,15 @@ def read_image(source: ImageSource) -> np.ndarray:
         ImageError: if it is no picture, truncated, empty, of more than `MAX_PIXELS`, an array of
             another dtype or shape, or a URL.
         OSError: if the file does not exist or may not be read.
+
+    Examples:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> red = np.full((4, 6, 3), (255, 0, 0), np.uint8)
+        >>> read_image(Image.fromarray(red).convert("P")).shape
+        (4, 6, 3)
+        >>> read_image(red) is red
+        True
     """
     if isinstance(source, np.ndarray):
         return _check_array(source)

@@ -29,6 +29,12 @@ def parse_time(text: str, *, end: bool = False) -> float:
 
     Raises:
         ValueError: ``text`` is none of these.
+
+    Examples:
+        >>> parse_time("90"), parse_time("0:01:30")
+        (90.0, 90.0)
+        >>> parse_time("2025-06-02T14:00:00+02:00")
+        1748865600.0
     """
     text = text.strip()
     if _SECONDS.fullmatch(text):

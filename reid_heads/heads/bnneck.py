@@ -23,6 +23,14 @@ class BNNeckHead(nn.Module):
     Euclidean distances mean something; the classifier and the comparison at test see f_i, which
     lies around the origin. The BatchNorm's bias stays 0, so that the bias-free classifier's planes
     go through that origin. Without the neck all three see f_t, as in the paper's ablation.
+
+    Examples:
+        >>> import torch
+        >>> from reid_heads.heads.pooling import AveragePooling
+        >>> head = BNNeckHead(in_channels=8, pool=AveragePooling()).eval()
+        >>> given = head(torch.ones(3, 8, 6, 2))
+        >>> given.embeddings.shape, len(given.metric), len(given.classified)
+        (torch.Size([3, 8]), 1, 1)
     """
 
     @configurable

@@ -61,6 +61,12 @@ class EmbeddingHead(nn.Module):
     With ``stripes=(1,)`` it is the global pooling and linear projection of OIM (Xiao et al., CVPR
     2017) and its followers; ``stripes=(1, 2)`` adds the upper and the lower body. The BatchNorm
     after the projection is NAE's (Chen et al., CVPR 2020).
+
+    Examples:
+        >>> import torch
+        >>> head = EmbeddingHead(in_channels=8, embedding_dim=16, stripes=(1, 2)).eval()
+        >>> head(torch.ones(3, 8, 6, 2)).unit_embeddings.shape
+        torch.Size([3, 16])
     """
 
     @configurable

@@ -42,6 +42,16 @@ class MGNHead(nn.Module):
             names of one plain ResNet (res4.1..., res5...): a checkpointer that matches names by
             their ending matches every prefix apart, so that all start from the same ImageNet
             weights, as published. From scratch each branch has random weights of its own.
+
+    Examples:
+        >>> import torch
+        >>> from reid_heads.heads.pooling import MaxPooling
+        >>> branches = [nn.Conv2d(8, 12, kernel_size=1) for _ in range(3)]
+        >>> sizes = {"branch_channels": 12, "reduction_dim": 4}
+        >>> head = MGNHead(branches=branches, pool=MaxPooling(), **sizes).eval()
+        >>> given = head(torch.ones(2, 8, 12, 4))
+        >>> given.embeddings.shape, [rows.shape[1] for rows in given.classified]
+        (torch.Size([2, 32]), [12, 12, 12, 4, 4, 4, 4, 4])
     """
 
     weight_copies = tuple(f"branches.{i}." for i in range(len(LAST_STRIDES)))

@@ -27,6 +27,14 @@ class NormAwareHead(nn.Module):
 
     Layers and initial values are those of the authors' released code, not checked against the text
     of the paper. The linear layers have no bias here: the BatchNorm behind them takes it away.
+
+    Examples:
+        >>> import torch
+        >>> from reid_heads.heads.pooling import MaxPooling
+        >>> head = NormAwareHead(in_channels=(8, 16), embedding_dim=12, pool=MaxPooling()).eval()
+        >>> given = head(torch.ones(3, 16, 3, 1), torch.ones(3, 8, 6, 2))
+        >>> given.embeddings.shape, given.person_logits.shape
+        (torch.Size([3, 12]), torch.Size([3]))
     """
 
     reads_pooled = True

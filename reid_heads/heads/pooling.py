@@ -38,6 +38,13 @@ class GeMPooling(nn.Module):
     Radenovic et al., TPAMI 2019, equation 3: p = 1 is the average of non-negative features, and the
     maximum is the limit of large p. It is computed through logarithms, so that x^p neither under-
     nor overflows for any p.
+
+    Examples:
+        >>> rows = torch.tensor([1.0, 3.0]).view(1, 1, 2, 1)
+        >>> GeMPooling(power=1.0)(rows).flatten()  # the mean
+        tensor([2.])
+        >>> GeMPooling(power=1.0)(rows, stripes=2).shape
+        torch.Size([1, 1, 2])
     """
 
     power: nn.Parameter | float
