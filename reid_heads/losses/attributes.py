@@ -25,6 +25,12 @@ class AttributeLoss(nn.Module):
 
     Over several processes every rank must call ``forward``, with zero rows too: each group is
     divided by its known rows of all ranks.
+
+    Examples:
+        >>> loss = AttributeLoss(in_dim=8, num_classes=(2, 5))  # a hat or none; five colours
+        >>> attributes = torch.tensor([[0, 4], [1, -1], [0, 2]])  # one colour is unknown
+        >>> loss(torch.ones(3, 8), attributes).shape
+        torch.Size([])
     """
 
     def __init__(self, in_dim: int, num_classes: Sequence[int]):

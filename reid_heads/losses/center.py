@@ -30,6 +30,11 @@ class CenterLoss(nn.Module):
     Over several processes every rank must call ``forward``, with zero rows too: differences are
     gathered from all ranks before the update, so that the centers stay equal (detectron2 does not
     broadcast buffers), and the loss is divided by the labelled rows of all ranks.
+
+    Examples:
+        >>> loss = CenterLoss(num_identities=2, dim=4)
+        >>> loss(torch.zeros(3, 4, requires_grad=True), torch.tensor([0, 1, 1])).shape
+        torch.Size([])
     """
 
     centers: Tensor

@@ -25,6 +25,14 @@ class LossEnsemble(nn.Module):
 
     With shared embeddings (the paper's WEL) every loss sees the features; with ``embedding_dim``
     (WEDL) each sees a linear projection of its own, which ``embed`` concatenates for the test.
+
+    Examples:
+        >>> from reid_heads.losses.triplet import TripletLoss
+        >>> triplet = TripletLoss(margin=0.3)
+        >>> loss = LossEnsemble([lambda rows, pids: triplet([rows], pids)] * 2, 8, embedding_dim=4)
+        >>> features = torch.ones(4, 8)
+        >>> loss(features, torch.tensor([0, 0, 1, 1])).shape, loss.embed(features).shape
+        (torch.Size([]), torch.Size([4, 8]))
     """
 
     def __init__(

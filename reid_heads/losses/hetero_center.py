@@ -53,7 +53,14 @@ def hetero_center_triplet_loss(
 
 
 class HeteroCenterTripletLoss(nn.Module):
-    """The mean of ``hetero_center_triplet_loss`` over several features of the same people."""
+    """The mean of ``hetero_center_triplet_loss`` over several features of the same people.
+
+    Examples:
+        >>> loss = HeteroCenterTripletLoss(margin=0.3)
+        >>> pids, modalities = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
+        >>> loss([torch.tensor([[0.0], [0.0], [9.0], [9.0]])], pids, modalities)
+        tensor(0.)
+    """
 
     def __init__(self, margin: float | None = 0.3):
         """Keep the margin.

@@ -29,6 +29,12 @@ class OIMLoss(nn.Module):
 
     Two deliberate departures from the first implementation: the update happens after the loss in
     ``forward``, not inside ``backward``; and the queue pointer is a buffer.
+
+    Examples:
+        >>> loss = OIMLoss(num_identities=3, embedding_dim=4, queue_size=2)
+        >>> embeddings = torch.eye(4)[:3].requires_grad_()
+        >>> loss(embeddings, torch.tensor([0, 2, -1])).shape  # the last one has no known identity
+        torch.Size([])
     """
 
     table: Tensor

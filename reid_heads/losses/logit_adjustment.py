@@ -25,6 +25,10 @@ class LogitAdjustment(nn.Module):
 
     The counts are part of the checkpoints. A checkpoint without them, of a training without
     adjustment, still loads.
+
+    Examples:
+        >>> LogitAdjustment(tau=1.0, num_identities=3).identity_counts.shape
+        torch.Size([3])
     """
 
     identity_counts: Tensor

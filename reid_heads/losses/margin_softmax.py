@@ -40,6 +40,14 @@ class CosineSoftmaxLoss(nn.Module):
 
     Over several processes every rank must call ``forward``, with zero rows too: the loss is divided
     by the labelled rows of all ranks, and what a margin keeps is taken from the rows of all ranks.
+
+    Examples:
+        >>> import torch
+        >>> from reid_heads.losses.margins import AdditiveAngularMargin
+        >>> arcface = CosineSoftmaxLoss((8,), 3, scale=30.0, margin=AdditiveAngularMargin(0.3))
+        >>> loss = arcface([torch.ones(4, 8, requires_grad=True)], torch.tensor([0, 1, 2, 2]))
+        >>> loss.shape, loss.requires_grad
+        (torch.Size([]), True)
     """
 
     def __init__(

@@ -159,7 +159,14 @@ class MultiplicativeAngularMargin(CombinedMargin):
 
 
 class AdditiveAngularMargin(CombinedMargin):
-    """cos(theta + m): ArcFace, Deng et al., CVPR 2019, equation 3; see ``add_angular_margin``."""
+    """cos(theta + m): ArcFace, Deng et al., CVPR 2019, equation 3; see ``add_angular_margin``.
+
+    Examples:
+        >>> cosines = torch.tensor([[0.8, 0.1], [0.8, 0.1]])
+        >>> AdditiveAngularMargin(0.3)(cosines, torch.tensor([0, 1])).numpy().round(3)
+        array([[ 0.587,  0.1  ],
+               [ 0.8  , -0.199]], dtype=float32)
+    """
 
     def __init__(self, margin: float, gradient: str = "exact"):
         """Keep the margin.
@@ -181,7 +188,14 @@ class AdditiveAngularMargin(CombinedMargin):
 
 
 class AdditiveCosineMargin(CombinedMargin):
-    """cos(theta) - m: the large margin cosine loss of CosFace, Wang et al., CVPR 2018."""
+    """cos(theta) - m: the large margin cosine loss of CosFace, Wang et al., CVPR 2018.
+
+    Examples:
+        >>> cosines = torch.tensor([[0.8, 0.1], [0.8, 0.1]])
+        >>> AdditiveCosineMargin(0.2)(cosines, torch.tensor([0, 1])).numpy().round(3)
+        array([[ 0.6,  0.1],
+               [ 0.8, -0.1]], dtype=float32)
+    """
 
     def __init__(self, margin: float, gradient: str = "exact"):
         """Keep the margin.

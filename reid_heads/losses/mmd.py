@@ -72,6 +72,14 @@ class MarginMMDLoss(nn.Module):
     and only as far as a margin, keeps the features from collapsing. An identity above the margin
     adds its MMD^2 as it is, another one nothing: the gradient is that of the hinge max(MMD^2 -
     margin, 0), which the published code replaces so.
+
+    Examples:
+        >>> pids, modalities = torch.tensor([0, 0, 0, 0]), torch.tensor([0, 0, 1, 1])
+        >>> alike = torch.tensor([[0.0], [1.0]] * 2)
+        >>> apart = torch.tensor([[0.0], [0.1], [9.0], [9.1]])
+        >>> loss = MarginMMDLoss(margin=1.4)
+        >>> [round(loss([rows], pids, modalities).item(), 1) for rows in (alike, apart)]
+        [0.0, 7.1]
     """
 
     def __init__(self, margin: float = 1.4):
@@ -118,6 +126,12 @@ class MarginalMMDLoss(nn.Module):
 
     The ablation of Jambigi et al., BMVC 2021: the same kernel, no margin. Over several processes
     each compares its own rows.
+
+    Examples:
+        >>> loss = MarginalMMDLoss()
+        >>> rows = torch.tensor([[0.0], [1.0], [0.0], [1.0]])
+        >>> round(loss([rows], torch.tensor([0, 1, 2, 3]), torch.tensor([0, 0, 1, 1])).item(), 6)
+        0.0
     """
 
     def forward(self, features: Sequence[Tensor], pids: Tensor, modalities: Tensor) -> Tensor:

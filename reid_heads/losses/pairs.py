@@ -34,6 +34,13 @@ def contrastive_loss(
         num_anchors: R, at least 1.
         positive_margin: b_p, a distance, 0..2.
         negative_margin: b_n.
+
+    Examples:
+        >>> rows, pids = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([0, 0, 1])
+        >>> contrastive_loss(
+        ...     rows, pids, num_anchors=2, positive_margin=0.5, negative_margin=2.5
+        ... )  # (0.5 + 0 + 0.5 + 0.5) / 2
+        tensor(0.7500)
     """
     positive, negative = _pair_masks(pids, num_anchors)
     distances = _distances(rows, num_anchors)
@@ -127,7 +134,13 @@ def _distances(rows: Tensor, num_anchors: int) -> Tensor:
 
 
 class PairLoss(nn.Module):
-    """A loss over pairs, the mean over several features of the same people."""
+    """A loss over pairs, the mean over several features of the same people.
+
+    Examples:
+        >>> loss = PairLoss(make_contrastive(positive_margin=0.0, negative_margin=0.5))
+        >>> loss([torch.eye(3)], torch.tensor([0, 1, 2]))  # further apart than the margin
+        tensor(0.)
+    """
 
     def __init__(self, compare: CompareRows):
         """Keep what compares rows, such as a ``contrastive_loss`` with its margins given."""

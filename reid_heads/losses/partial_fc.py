@@ -49,6 +49,12 @@ class PartialFCLoss(CosineSoftmaxLoss):
     those that are there.
 
     Every rank must call ``forward`` and then ``backward``, with zero rows too.
+
+    Examples:
+        >>> loss = PartialFCLoss((8,), 1000, scale=30.0, sample_share=0.1)
+        >>> pids = torch.tensor([0, 1, 999, 999])
+        >>> loss([torch.ones(4, 8)], pids).shape  # compared with 100 of the identities
+        torch.Size([])
     """
 
     def __init__(

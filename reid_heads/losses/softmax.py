@@ -25,6 +25,12 @@ class SoftmaxLoss(nn.Module):
 
     Over several processes every rank must call ``forward``, with zero rows too: the loss is divided
     by the labelled rows of all ranks.
+
+    Examples:
+        >>> loss = SoftmaxLoss(in_dims=(8, 16), num_identities=3, label_smoothing=0.1)
+        >>> features = [torch.zeros(4, 8), torch.zeros(4, 16)]
+        >>> round(loss(features, torch.tensor([0, 1, 2, 2])).item(), 4)  # the logarithm of 3
+        1.0986
     """
 
     def __init__(

@@ -37,6 +37,12 @@ def batch_hard_triplet_loss(embeddings: Tensor, pids: Tensor, margin: float | No
     Returns:
         Scalar. Zero, but still connected to ``embeddings``, where no anchor has a negative: no
         labelled row, or one identity only.
+
+    Examples:
+        >>> rows = torch.tensor([[0.0], [1.0], [3.0], [5.0]])
+        >>> pids = torch.tensor([0, 0, 1, 1])
+        >>> batch_hard_triplet_loss(rows, pids, margin=2.0)  # (0 + 1 + 2 + 0) / 4
+        tensor(0.7500)
     """
     labeled = pids != UNLABELED_PID
     with torch.autocast(pids.device.type, enabled=False):
@@ -71,7 +77,13 @@ def _distances(first: Tensor, second: Tensor) -> Tensor:
 
 
 class TripletLoss(nn.Module):
-    """The mean of ``batch_hard_triplet_loss`` over several features of the same people."""
+    """The mean of ``batch_hard_triplet_loss`` over several features of the same people.
+
+    Examples:
+        >>> loss = TripletLoss(margin=0.3)
+        >>> loss([torch.zeros(4, 8), torch.zeros(4, 16)], torch.tensor([0, 0, 1, 1]))
+        tensor(0.3000)
+    """
 
     def __init__(self, margin: float | None = 0.3):
         """Keep the margin.
