@@ -15,6 +15,12 @@ class ClassMoments:
 
     Batches are merged by the exact rule for joining two sets of samples (Chan, Golub and LeVeque,
     1979), so that no more than P x d numbers are kept, however many samples pass.
+
+    Examples:
+        >>> moments = ClassMoments(num_classes=2, dim=1)
+        >>> moments.add(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([0, 0, 1]))
+        >>> moments.counts, moments.means.flatten()
+        (tensor([2, 1]), tensor([2., 5.], dtype=torch.float64))
     """
 
     def __init__(self, num_classes: int, dim: int, device: torch.device | str = "cpu"):

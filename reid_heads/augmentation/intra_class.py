@@ -136,6 +136,16 @@ class IntraClassGaussians(nn.Module):
     """A diagonal Gaussian for each class, and rows drawn around given ones.
 
     All of it is in buffers: training resumes exactly. Memory is P x d.
+
+    Examples:
+        >>> settings = IntraClassSettings(copies=4, covariance="own")
+        >>> gaussians = IntraClassGaussians(2, 3, settings)
+        >>> pids = torch.tensor([0, 0, 1, 1])
+        >>> moments = ClassMoments(2, dim=3)
+        >>> moments.add(torch.eye(4)[:, :3], pids)
+        >>> gaussians.update(moments)
+        >>> gaussians.draw(F.normalize(torch.ones(4, 3)), pids).shape
+        torch.Size([16, 3])
     """
 
     counts: Tensor

@@ -29,6 +29,12 @@ class StyleJitter(nn.Module):
 
     Random numbers come from torch's global generator. Over several processes donors come from the
     process's own crops.
+
+    Examples:
+        >>> jitter = StyleJitter(mix_range=(0.0, 1.0), stripes=2)
+        >>> crops = torch.rand(4, 8, 6, 2)
+        >>> jitter(crops).shape, jitter.eval()(crops) is crops
+        (torch.Size([4, 8, 6, 2]), True)
     """
 
     def __init__(

@@ -87,6 +87,15 @@ def evaluate_identification(
 
     Raises:
         ValueError: If no probe's person is enrolled, a similarity is NaN, or the blocks do not fit.
+
+    Examples:
+        >>> result = evaluate_identification(
+        ...     [np.array([[0.9, 0.1], [0.2, 0.3]])],
+        ...     probe_pids=np.array([7, 9]),
+        ...     enrolled_pids=np.array([7, 8]),
+        ... )
+        >>> result.is_right, result.is_mated, result.rank1()
+        (array([ True, False]), array([ True, False]), 1.0)
     """
     best = np.empty(len(probe_pids))
     answers = np.empty(len(probe_pids), dtype=enrolled_pids.dtype)

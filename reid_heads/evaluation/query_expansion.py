@@ -54,6 +54,11 @@ def expand_queries(
 
     Returns:
         (Q, D) float32 of unit norm, a new array.
+
+    Examples:
+        >>> crops = np.float32([[1, 0], [0.6, 0.8], [-1, 0]])
+        >>> expand_queries(crops[:1], crops[1:], QueryExpansion(neighbours=1, alpha=0)).round(3)
+        array([[0.894, 0.447]], dtype=float32)
     """
     options = options or QueryExpansion()
     number = min(options.neighbours, len(gallery_features))

@@ -81,6 +81,17 @@ def evaluate_market(
 
     Raises:
         ValueError: If no query has a match, a similarity is NaN, or the blocks do not fit.
+
+    Examples:
+        >>> result = evaluate_market(
+        ...     [np.array([[0.9, 0.8, 0.7]])],
+        ...     query_pids=np.array([1]),
+        ...     query_cam_ids=np.array([1]),
+        ...     gallery_pids=np.array([1, 2, 1]),
+        ...     gallery_cam_ids=np.array([1, 2, 2]),  # the first is of the query's camera: junk
+        ... )
+        >>> {name: round(value, 1) for name, value in result.metrics().items()}
+        {'mAP': 50.0, 'mINP': 50.0, 'top1': 0.0, 'top5': 100.0, 'top10': 100.0}
     """
     index = PersonIndex(query_pids, gallery_pids)
     queries, first_ranks, precisions, penalties = [], [], [], []

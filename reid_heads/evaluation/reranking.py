@@ -77,6 +77,12 @@ def rerank(
     Yields:
         (B, G) float32: minus the final distance, so -1..0, higher is more similar. Valid until the
         next step.
+
+    Examples:
+        >>> crops = np.float32([[1, 0], [0.8, 0.6], [0, 1]])
+        >>> (similarities,) = rerank(crops[:1], crops[1:], Reranking(k1=1, k2=1))
+        >>> similarities.shape, bool(similarities[0, 0] > similarities[0, 1])
+        ((1, 2), True)
     """
     options = options or Reranking()
     num_queries = len(query_features)

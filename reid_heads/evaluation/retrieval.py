@@ -69,6 +69,12 @@ def evaluate_retrieval(
 
     Raises:
         ValueError: If no query has a match, a similarity is NaN, or something does not fit.
+
+    Examples:
+        >>> pids = np.array([1, 1, 2])
+        >>> similarities = np.array([[1.0, 0.9, 0.1], [0.9, 1.0, 0.2], [0.1, 0.2, 1.0]])
+        >>> evaluate_retrieval([similarities], pids, pids, are_same_images=True).first_ranks
+        array([1, 1])
     """
     if not ranks or min(ranks) < 1:
         raise ValueError(f"ranks: got {tuple(ranks)}, expected whole numbers of at least 1")

@@ -108,6 +108,15 @@ def evaluate_verification(
     Raises:
         ValueError: If an array does not fit, a similarity is NaN, there is one fold only, or either
             kind of pairs is missing.
+
+    Examples:
+        >>> result = evaluate_verification(
+        ...     similarities=np.array([0.9, 0.2, 0.8, 0.3]),
+        ...     is_genuine=np.array([True, False, True, False]),
+        ...     folds=np.array([0, 0, 1, 1]),
+        ... )
+        >>> result.fold_accuracies, result.fold_thresholds
+        (array([1., 1.]), array([0.55, 0.55]))
     """
     _check_pairs(similarities, is_genuine)
     names = np.unique(folds)
