@@ -45,8 +45,9 @@ MODEL.REID_HEAD.OIM.QUEUE_SIZE 8
 TINY_C4 = """
 MODEL.DEVICE cpu
 MODEL.WEIGHTS ''
-MODEL.RESNETS.DEPTH 18
-MODEL.RESNETS.RES2_OUT_CHANNELS 64
+MODEL.RESNETS.STEM_OUT_CHANNELS 8
+MODEL.RESNETS.RES2_OUT_CHANNELS 16
+MODEL.RESNETS.WIDTH_PER_GROUP 4
 MODEL.ANCHOR_GENERATOR.SIZES [[16,32]]
 MODEL.RPN.PRE_NMS_TOPK_TRAIN 100
 MODEL.RPN.POST_NMS_TOPK_TRAIN 20
@@ -152,7 +153,7 @@ def assert_same(first, second, path=""):
 
 @pytest.fixture
 def tiny_cfg():
-    """Make a config of a very small model: kind "fpn" (from scratch, BN) or "c4" (ResNet-18)."""
+    """Make a config of a very small model: "fpn" (from scratch, BN) or "c4" (narrow ResNet-50)."""
 
     def make(kind="fpn", **overrides):
         from detectron2.config import get_cfg

@@ -36,16 +36,16 @@ def imagenet_pickle(make_model, tmp_path):
     model = make_model("c4")
     rng = np.random.default_rng(0)
     arrays = {
-        "conv1_w": rng.standard_normal((64, 3, 7, 7)).astype(np.float32),
-        "res_conv1_bn_s": rng.standard_normal(64).astype(np.float32),
-        "res_conv1_bn_b": rng.standard_normal(64).astype(np.float32),
-        "fc1000_w": rng.standard_normal((1000, 512)).astype(np.float32),
+        "conv1_w": rng.standard_normal((8, 3, 7, 7)).astype(np.float32),
+        "res_conv1_bn_s": rng.standard_normal(8).astype(np.float32),
+        "res_conv1_bn_b": rng.standard_normal(8).astype(np.float32),
+        "fc1000_w": rng.standard_normal((1000, 128)).astype(np.float32),
         "fc1000_b": rng.standard_normal(1000).astype(np.float32),
     }
     for stage in ("res2", "res3", "res4"):
         arrays |= caffe2_names(stage, getattr(model.backbone, stage).state_dict(), rng)
     arrays |= caffe2_names("res5", model.roi_heads.box_head.res5.state_dict(), rng)
-    path = tmp_path / "R-18.pkl"
+    path = tmp_path / "R-50.pkl"
     path.write_bytes(pickle.dumps(arrays))
     return path, arrays
 
@@ -77,7 +77,7 @@ def test_imagenet_weights_reach_both_copies_of_the_last_stage(imagenet_pickle, m
             torch.testing.assert_close(state[f"{prefix}res5.{name}"], expected)
         torch.testing.assert_close(value, expected)
         loaded += 1
-    assert loaded == 3 * 5  # two blocks of two convolutions and a shortcut, 3 arrays each
+    assert loaded == 3 * 10  # three blocks of three convolutions, a shortcut; 3 arrays each
     assert loaded == sum(key.startswith("res5_") for key in arrays)
 
 
@@ -158,5 +158,5 @@ def test_file_that_is_no_checkpoint(name, content, make_model, tmp_path):
 
 def test_imagenet_weights_are_not_a_whole_model(imagenet_pickle, make_model):
     path, _ = imagenet_pickle
-    with pytest.raises(ValueError, match=r"R-18\.pkl is a checkpoint of another model"):
+    with pytest.raises(ValueError, match=r"R-50\.pkl is a checkpoint of another model"):
         WeightCopyCheckpointer(make_model("c4")).load_whole_model(str(path))

@@ -403,7 +403,7 @@ def make_arguments(first, second, seed=0):
     ("names", "fusion"),
     [(("res2",), "sum"), *((("res2", "res3", "res4"), fusion) for fusion in FUSIONS)],
 )
-@pytest.mark.parametrize("how", ["trace", "export"])
+@pytest.mark.parametrize("how", ["trace", pytest.param("export", marks=pytest.mark.slow)])
 def test_other_numbers_of_boxes_than_exported_with(names, fusion, how):
     """detectron2's own conversion of boxes would fix their number in ``torch.export``."""
     module = TwoImages(shuffle_weights(make_pooler(names, fusion=fusion)))

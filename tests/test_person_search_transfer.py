@@ -236,7 +236,7 @@ def test_a_stem_without_relu_is_refused(tiny_cfg):
 def test_only_bottlenecks_have_a_place_for_their_stride(tiny_cfg):
     stage1 = crop_cfg("MODEL.BACKBONE.NAME", "build_reid_resnet_backbone")
     stage1.MODEL.CROP_REID.STEM_RELU = True
-    cfg = tiny_cfg("c4", **{BRANCH + "LAST_STRIDE": 1})
+    cfg = tiny_cfg("c4", MODEL__RESNETS__DEPTH=18, **{BRANCH + "LAST_STRIDE": 1})
     stage1.MODEL.PIXEL_MEAN, stage1.MODEL.PIXEL_STD = cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD
     stage1.INPUT.FORMAT = cfg.INPUT.FORMAT
     check_same_input(cfg, stage1)
