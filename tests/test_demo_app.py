@@ -66,7 +66,8 @@ def served(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(served):
-    return Client(served[1], verbose=False)
+    # Fifty uploads at once take longer than the usual five seconds where the machine is busy.
+    return Client(served[1], verbose=False, httpx_kwargs={"timeout": 120})
 
 
 @pytest.fixture
