@@ -120,13 +120,16 @@ def _stable_argsort() -> Iterator[None]:
     ONNX's TopK gives the earlier of two equal values first, which is just that.
     """
 
-    def argsort(g: Any, values: Any, *settings: Any) -> Any:
-        dim, descending = settings[-2:]
-        axis = symbolic_helper._get_const(dim, "i", "dim")
+    @symbolic_helper.parse_args("v", "i", "i")
+    def top_k(g: Any, values: Any, axis: int, largest: int) -> Any:
         shape = g.op("Shape", values)
         count = g.op("Gather", shape, g.op("Constant", value_t=torch.tensor([axis])), axis_i=0)
-        largest = int(symbolic_helper._get_const(descending, "i", "descending"))
         return g.op("TopK", values, count, axis_i=axis, largest_i=largest, outputs=2)[1]
+
+    def argsort(g: Any, values: Any, *settings: Any) -> Any:
+        # With and without the argument ``stable``, which comes before these two.
+        dim, descending = settings[-2:]
+        return top_k(g, values, dim, descending)
 
     torch.onnx.register_custom_op_symbolic("aten::argsort", argsort, OPSET)
     try:

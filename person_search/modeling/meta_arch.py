@@ -62,13 +62,15 @@ class PersonSearchRCNN(GeneralizedRCNN):
             return detections
         # Boxes are scaled in place below, so queries are embedded first.
         queries = self._embed_queries(features, batched_inputs)
-        outputs = GeneralizedRCNN._postprocess(detections, batched_inputs, images.image_sizes)
-        for output, found, x in zip(outputs, queries, batched_inputs, strict=True):
-            if found is not None:
-                height, width = x.get("height"), x.get("width")
-                output["queries"] = detector_postprocess(
-                    found, height or found.image_size[0], width or found.image_size[1]
-                )
+        outputs = []
+        for people, asked, x, resized in zip(
+            detections, queries, batched_inputs, images.image_sizes, strict=True
+        ):
+            size = x.get("height", resized[0]), x.get("width", resized[1])
+            output = {"instances": detector_postprocess(people, *size)}
+            if asked is not None:
+                output["queries"] = detector_postprocess(asked, *size)
+            outputs.append(output)
         return outputs
 
     def _embed_queries(

@@ -9,7 +9,8 @@ from typing import Any, Self
 import torch
 from detectron2.layers import FrozenBatchNorm2d
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class BatchStatistics:
@@ -98,7 +99,7 @@ def has_statistics(module: nn.Module) -> bool:
             module.running_var, torch.ones_like(module.running_var), rtol=0, atol=2 * module.eps
         )
         return not is_folded
-    return isinstance(module, _BatchNorm) and module.running_mean is not None
+    return isinstance(module, BATCH_NORMS) and module.running_mean is not None
 
 
 def statistics_distance(layer: Any, inputs: Tensor) -> Tensor:

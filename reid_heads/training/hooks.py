@@ -42,6 +42,7 @@ class BestMetricCheckpointer(hooks.BestCheckpointer):
     def __init__(self, eval_period: int, checkpointer: Checkpointer, metric: str):
         """Follow ``metric`` of the event storage every ``eval_period`` iterations."""
         super().__init__(eval_period, checkpointer, metric, mode="max", file_prefix="model_best")
+        self.metric = metric
         self.record = Path(checkpointer.save_dir) / "model_best.json"
 
     def before_train(self) -> None:
@@ -53,7 +54,7 @@ class BestMetricCheckpointer(hooks.BestCheckpointer):
     def _update_best(self, val: float, iteration: int) -> bool:
         is_number = super()._update_best(val, iteration)
         if is_number:
-            best = {"metric": self._val_metric, "value": val, "iteration": iteration}
+            best = {"metric": self.metric, "value": val, "iteration": iteration}
             self.record.write_text(json.dumps(best) + "\n")
         return is_number
 
