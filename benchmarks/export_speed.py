@@ -9,7 +9,6 @@ ratios are taken within a turn. Writes ``benchmarks/results/export_speed.json`` 
 
 import argparse
 import json
-import logging
 import os
 import platform
 import statistics
@@ -30,6 +29,7 @@ from person_search.inference.onnx_network import OnnxNetwork
 from person_search.synthetic.sample_pictures import draw_sample_pictures
 from person_search.synthetic.world import World
 from person_search.synthetic.world_spec import PRESETS
+from reid_heads.torch_parts import hush_remarks
 
 RESULTS = Path(__file__).parent / "results" / "export_speed.json"
 PYTORCH = "PyTorch"
@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=40, help="turns (default 40)")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+    hush_remarks()
     content = measure(args.threads, args.repeats)
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(content, indent=2) + "\n")

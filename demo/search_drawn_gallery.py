@@ -7,10 +7,8 @@ the CUHK-SYSU protocol, and shows a few of them: a table on the terminal and a p
 """
 
 import argparse
-import logging
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +24,7 @@ from person_search.people import Match
 from person_search.synthetic.cuhk_writer import write_cuhk_sysu
 from person_search.synthetic.world_spec import PRESETS
 from person_search.train_net import PersonSearchTrainer, build_evaluator
+from reid_heads.torch_parts import hush_remarks
 from reid_heads.training.checkpoint import WeightCopyCheckpointer
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -37,9 +36,7 @@ DATASET = "drawn_cuhk_test"
 def main(arguments: list[str] | None = None) -> int:
     """Run the demonstration; return the exit status."""
     args = _parse(arguments)
-    # Remarks of torch about detectron2's code, which a newcomer cannot act on.
-    warnings.filterwarnings("ignore", message=".*meshgrid")
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+    hush_remarks()
     started = time.perf_counter()
     try:
         run(args.output, args.weights, args.num_queries, args.top)

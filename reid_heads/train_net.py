@@ -25,6 +25,7 @@ from reid_heads.data.loaders import (
     load_train_crops,
 )
 from reid_heads.data.own_data import register_own_data
+from reid_heads.detectron2_parts import replace_loop
 from reid_heads.evaluation.evaluator import ReIDEvaluator
 from reid_heads.evaluation.image_evaluator import MAIN_METRICS, ImageEvaluator
 from reid_heads.losses.intra_class import IntraClassAugmentedLoss
@@ -62,8 +63,7 @@ class CropReIDTrainer(ResumableTrainer):
         super().__init__(cfg)
         meta = cfg.SOLVER.META_LEARNING
         if meta.ENABLED:
-            # Hooks and checkpoints reach the loop through this one attribute.
-            self._trainer = MetaLearningTrainer(
+            loop = MetaLearningTrainer(
                 self.model,
                 self.data_loader,
                 self.optimizer,
@@ -71,6 +71,7 @@ class CropReIDTrainer(ResumableTrainer):
                 inner_optimizer=meta.INNER_OPTIMIZER,
                 seed=cfg.SEED,
             )
+            replace_loop(self, loop)
 
     def build_hooks(self) -> list[HookBase]:
         """Add the estimates of intra-class augmentation, where a loss has it."""

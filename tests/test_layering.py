@@ -14,14 +14,16 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 # its own and from the floors below; rooms of one floor do not see each other.
 FLOORS = {
     "reid_heads": (
-        ("config_readers", "former_keys"),
+        ("config_readers", "former_keys", "library_parts"),
         (
             "atomic_file",
             "config_file",
+            "detectron2_parts",
             "distributed",
             "face_pairs",
             "labels",
             "sysu_protocol",
+            "torch_parts",
             "unit_norm",
         ),
         ("augmentation", "backbones", "data", "evaluation"),

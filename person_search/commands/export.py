@@ -1,8 +1,9 @@
 """``person-search export``: write the model as one ONNX or TorchScript file."""
 
 import argparse
-import logging
 from pathlib import Path
+
+from reid_heads.torch_parts import hush_remarks
 
 SUFFIXES = {"onnx": (".onnx",), "torchscript": (".ts", ".pt")}
 """Names that tell what is in a file; weights end in .pth."""
@@ -58,8 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from person_search.inference.finder import PersonFinder, default_model
     from person_search.synthetic.sample_pictures import draw_sample_pictures
 
-    # A remark of torch about detectron2's code, which a user cannot act on.
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+    hush_remarks()
     pictures = [*draw_sample_pictures(), *(read_image(name) for name in args.image)]
     files = default_model() if args.config_file is None else (args.config_file, args.weights)
     finder = PersonFinder.from_config(*files, device="cpu")

@@ -1,10 +1,10 @@
 """The arguments that choose a gallery and a model, the same in every command."""
 
 import argparse
-import logging
 import sys
-import warnings
 from typing import TYPE_CHECKING
+
+from reid_heads.torch_parts import hush_remarks
 
 if TYPE_CHECKING:
     from person_search.inference.finder import PersonFinder
@@ -49,9 +49,7 @@ def load_finder(args: argparse.Namespace, device: str | None = None) -> "PersonF
         OSError: A file is missing.
     """
     check_model_arguments(args)
-    # Remarks of torch about detectron2's code, which a user cannot act on.
-    warnings.filterwarnings("ignore", message=".*meshgrid")
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+    hush_remarks()
     from person_search.inference.finder import PersonFinder, default_model
 
     if args.export is not None:

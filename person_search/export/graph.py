@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
-from detectron2.export.torchscript_patch import patch_builtin_len
 from detectron2.structures import Boxes, ImageList
 from torch import Tensor, nn
+
+from reid_heads.detectron2_parts import traced_len
 
 Found = tuple[Tensor, Tensor, Tensor]
 
@@ -104,5 +105,5 @@ def ready_to_trace(graph: SearchGraph) -> Iterator[None]:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         stack.enter_context(torch.no_grad())
-        stack.enter_context(patch_builtin_len(ours))
+        stack.enter_context(traced_len(ours))
         yield

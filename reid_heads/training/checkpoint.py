@@ -13,6 +13,7 @@ from reid_heads.backbones.torchvision_weights import (
     convert_torchvision_state_dict,
     is_torchvision_resnet,
 )
+from reid_heads.detectron2_parts import arrays_to_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
 
     def _load_model(self, checkpoint):
         if checkpoint.get("matching_heuristics", False):
-            self._convert_ndarray_to_tensor(checkpoint["model"])
+            arrays_to_tensors(self, checkpoint["model"])
             checkpoint["model"] = self._match_each_copy(checkpoint)
             checkpoint["matching_heuristics"] = False
         self.incompatible = super()._load_model(checkpoint)

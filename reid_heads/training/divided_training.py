@@ -15,10 +15,10 @@ from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from reid_heads.atomic_file import atomic_file
 from reid_heads.losses.partial_fc import PartialFCLoss
+from reid_heads.torch_parts import leave_to_each_process
 
 
 def divided_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -32,13 +32,10 @@ def divided_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def undivided_parameters_only(model: nn.Module) -> None:
-    """Tell DistributedDataParallel, before it wraps the model, to leave divided parameters alone.
-
-    It would broadcast the first process's and average the gradients.
-    """
+    """Take divided parameters, before the model is wrapped, from what processes share."""
     names = list(divided_parameters(model))
     if names:
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, names)
+        leave_to_each_process(model, names)
 
 
 def check_divided_training(cfg: CfgNode) -> None:

@@ -16,6 +16,7 @@ from torch.func import functional_call
 from torch.nn.parallel import DistributedDataParallel
 
 from reid_heads.augmentation.style_jitter import style_jitter_off
+from reid_heads.detectron2_parts import next_batch
 from reid_heads.distributed import mean_over_processes
 
 Group = dict[str, Any]
@@ -133,7 +134,7 @@ class MetaLearningTrainer(SimpleTrainer):
         """
         assert self.module.training, "[MetaLearningTrainer] model was changed to eval mode!"
         start = time.perf_counter()
-        data = next(self._data_loader_iter)
+        data = next_batch(self)
         data_time = time.perf_counter() - start
 
         train_batch, test_batch, num_domains = self.split(data)
@@ -150,9 +151,10 @@ class MetaLearningTrainer(SimpleTrainer):
             parameter.grad = _combine(first, second, self.beta, num_domains)
         self.after_backward()
 
-        self._write_metrics(train_losses, data_time)
-        named = {META_TEST + name: loss for name, loss in test_losses.items()}
-        self._write_metrics(named, data_time, prefix=META_TEST)
+        if (self.iter + 1) % self.gather_metric_period == 0:
+            self.write_metrics(train_losses, data_time, self.iter)
+            named = {META_TEST + name: loss for name, loss in test_losses.items()}
+            self.write_metrics(named, data_time, self.iter, prefix=META_TEST)
         self.optimizer.step()
 
     def split(self, data: Batch) -> tuple[Batch, Batch, int]:

@@ -11,6 +11,7 @@ from detectron2.engine import DefaultTrainer, hooks
 from detectron2.utils import comm
 from torch.nn.parallel import DistributedDataParallel
 
+from reid_heads.detectron2_parts import keep_results, last_results
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses import ReIDLosses
 from reid_heads.training.checkpoint import WeightCopyCheckpointer
@@ -115,8 +116,9 @@ class ResumableTrainer(DefaultTrainer):
         )
 
         def test_average() -> OrderedDict:
-            self._last_eval_results = self.test(self.cfg, average.averaged_model)
-            return self._last_eval_results
+            results = self.test(self.cfg, average.averaged_model)
+            keep_results(self, results)
+            return results
 
         evaluate = hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, test_average)
         others = [evaluate if isinstance(hook, hooks.EvalHook) else hook for hook in built]
@@ -166,4 +168,4 @@ class ResumableTrainer(DefaultTrainer):
         # After the weights are loaded: a checkpoint of other data brings counts of its own.
         self._set_identity_counts()
         super().train()
-        return getattr(self, "_last_eval_results", None) if comm.is_main_process() else None
+        return last_results(self) if comm.is_main_process() else None
