@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 
 from person_search.commands.registry import Command, find_commands, name_extra
+from reid_heads.library_parts import MissingPartError
 
 USER_MISTAKE = 2
 STOPPED = 130
@@ -60,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader of a pipe has gone, as "head" does; Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, MissingPartError) as error:
         return _fail(chosen, error.args[0] if isinstance(error, KeyError) else error)
     except KeyboardInterrupt:
         print(f"\nperson-search {chosen}: stopped", file=sys.stderr)

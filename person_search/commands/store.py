@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from person_search.gallery.engine import (
     is_address,
     wait_for_orphan,
 )
+from person_search.gallery.milvus_parts import engine_command, lock_of
 
 HOST = "127.0.0.1"
 PORT = 19530
@@ -118,7 +118,7 @@ def _lock(path: Path) -> Iterator[None]:
         GalleryError: One of them has it open, or the folder is read-only.
     """
     check_lock(path)
-    lock = path.with_name(f".{path.name}.lock")
+    lock = lock_of(path)
     with lock.open("a") as file:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
@@ -132,19 +132,10 @@ def _lock(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _run_engine(path: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # milvus_lite's pkg_resources, not ours to change
-        import milvus_lite
-
-    # What milvus_lite.server.Server runs, which neither ends with its parent nor is ended gently.
-    program = Path(milvus_lite.__file__).parent / "lib" / "milvus"
-    engine = subprocess.Popen(
-        [
-            *(sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())),
-            *(str(program), str(path), f"{HOST}:{port}", "ERROR"),
-        ],
-        cwd=path.parent,
-    )
+    # What Milvus Lite's own server runs, which neither ends with its parent nor is ended gently.
+    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
+    command = engine_command(path, f"{HOST}:{port}")
+    engine = subprocess.Popen([*launcher, *command], cwd=path.parent)
     try:
         yield engine
     finally:

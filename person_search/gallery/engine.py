@@ -12,13 +12,15 @@ import re
 import sqlite3
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
+
+from person_search.gallery import milvus_parts
+from reid_heads.library_parts import MissingPartError
 
 # The engine reads a gallery of a million people in 18 s when it opens the file.
 OPEN_TIMEOUT = 180.0
@@ -131,9 +133,7 @@ def disconnect(engine: Engine) -> None:
         del _engines[engine.uri]
         engine.client.close()
         if engine.path:
-            from milvus_lite.server_manager import server_manager_instance
-
-            server_manager_instance.release_server(str(engine.path))
+            milvus_parts.release_server(engine.path)
 
 
 def is_address(uri: str) -> bool:
@@ -204,7 +204,7 @@ def _check_content(path: Path) -> None:
                 tables = {row[0] for row in rows}
             finally:
                 connection.close()
-    if (header and header != SQLITE_HEADER) or (tables and "collection_meta" not in tables):
+    if (header and header != SQLITE_HEADER) or (tables and milvus_parts.MARK_TABLE not in tables):
         raise GalleryError(
             f"{path} is not a gallery but some other file; it was left as it is, choose another"
         )
@@ -212,10 +212,10 @@ def _check_content(path: Path) -> None:
 
 def _import_client() -> Any:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # milvus_lite's pkg_resources, not ours to change
-            import milvus_lite  # noqa: F401
-            from pymilvus import MilvusClient
+        milvus_parts.check_version()
+        from pymilvus import MilvusClient
+    except MissingPartError as error:
+        raise GalleryError(str(error)) from error
     except ImportError as error:
         raise GalleryError(
             "a gallery needs pymilvus and milvus-lite; install them with: "
@@ -246,19 +246,18 @@ def _connect_server(client_class: Any, address: str) -> Any:
 
 
 def _open_file(client_class: Any, path: Path) -> Any:
-    from milvus_lite.server_manager import server_manager_instance
     from pymilvus.exceptions import MilvusException
 
     # Trying the lock would drop this process's own.
-    if str(path) not in server_manager_instance._servers:
+    if not milvus_parts.has_server(path):
         check_lock(path)
         wait_for_orphan(path)
     try:
         client = _start_engine(client_class, path)
         client.list_collections(timeout=OPEN_TIMEOUT)
     except (MilvusException, RuntimeError, OSError) as error:
-        if str(path) in server_manager_instance._servers:
-            server_manager_instance.release_server(str(path))
+        if milvus_parts.has_server(path):
+            milvus_parts.release_server(path)
         text = " ".join(str(getattr(error, "message", error)).split())
         raise GalleryError(
             f"the engine cannot open {path} ({text}); check that the disk has space and that the "
@@ -272,7 +271,6 @@ def _start_engine(client_class: Any, path: Path) -> Any:
 
     The client itself gives the engine half a second and then fails at the first refusal.
     """
-    from milvus_lite.server_manager import server_manager_instance
     from pymilvus.exceptions import MilvusException
 
     deadline = time.monotonic() + OPEN_TIMEOUT
@@ -280,9 +278,7 @@ def _start_engine(client_class: Any, path: Path) -> Any:
         try:
             return client_class(uri=str(path), timeout=OPEN_TIMEOUT)
         except MilvusException:
-            server = server_manager_instance._servers.get(str(path))
-            has_ended = server is None or server._p is None or server._p.poll() is not None
-            if has_ended or time.monotonic() > deadline:
+            if not milvus_parts.is_server_running(path) or time.monotonic() > deadline:
                 raise
         time.sleep(0.1)
 
@@ -293,7 +289,7 @@ def check_lock(path: Path) -> None:
     Raises:
         GalleryError: With how to share it.
     """
-    lock = path.with_name(f".{path.name}.lock")
+    lock = milvus_parts.lock_of(path)
     deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
@@ -321,19 +317,9 @@ def wait_for_orphan(path: Path) -> None:
     It ends by itself as soon as it notices; a second engine beside it would not see that write.
     """
     deadline = time.monotonic() + ORPHAN_TIMEOUT
-    while _has_engine(path):
+    while milvus_parts.has_engine(path):
         if time.monotonic() > deadline:
             raise GalleryError(
                 f"the engine of an earlier process still holds {path}; try again in a minute"
             )
         time.sleep(0.05)
-
-
-def _has_engine(path: Path) -> bool:
-    wanted = str(path).encode()
-    for command in Path("/proc").glob("[0-9]*/cmdline"):  # nothing where there is no /proc
-        with suppress(OSError):
-            words = command.read_bytes().split(b"\0")
-            if words[0].endswith(b"milvus_lite/lib/milvus") and wanted in words[1:]:
-                return True
-    return False
