@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import gradio as gr
-from gradio.components.api_component import Api
-from gradio_client.utils import python_type_to_json_schema
 
 from demo import actions, additions
 from demo.actions import Gallery, SearchSettings, Service
+from demo.gradio_parts import typed
 from demo.inputs import parse_filter, parse_optional_time
 from demo.mistakes import told
 from demo.pictures import show_match
@@ -41,18 +40,18 @@ def add_api(service: Service) -> None:
     _add(
         endpoints.search,
         [
-            upload, _typed(list[float] | None, None), _typed(int | None, None),
-            _typed(str | None, None), _typed(int, 10), _typed(list[str] | None, None),
-            _typed(str | float | None, None), _typed(str | float | None, None),
-            _typed(float | None, None), _typed(bool, True), _typed(bool, False),
+            upload, typed(list[float] | None, None), typed(int | None, None),
+            typed(str | None, None), typed(int, 10), typed(list[str] | None, None),
+            typed(str | float | None, None), typed(str | float | None, None),
+            typed(float | None, None), typed(bool, True), typed(bool, False),
         ],
         on_model=True,
     )  # fmt: skip
     _add(
         endpoints.index,
         [
-            uploads, _typed(str | None, None), _typed(str | None, None), _typed(float, 1.0),
-            _typed(str | float | None, None),
+            uploads, typed(str | None, None), typed(str | None, None), typed(float, 1.0),
+            typed(str | float | None, None),
         ],
         on_model=False,
     )  # fmt: skip
@@ -63,14 +62,10 @@ def _fail(error: Exception) -> NoReturn:
     raise gr.Error(str(error), print_exception=False) from error
 
 
-def _typed(hint: Any, default: Any) -> Api:
-    return Api(default, python_type_to_json_schema(hint))
-
-
 def _add(function: Callable, inputs: list, on_model: bool) -> None:
     queue = (MODEL, 1) if on_model else ("index", 1)
     gr.Button(visible=False).click(
-        told(_fail)(function), inputs, _typed(dict[str, Any], None), api_name=function.__name__,
+        told(_fail)(function), inputs, typed(dict[str, Any], None), api_name=function.__name__,
         concurrency_id=queue[0], concurrency_limit=queue[1], show_progress="hidden",
     )  # fmt: skip
 
