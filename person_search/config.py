@@ -104,28 +104,30 @@ def _add_test_keys(cfg: CfgNode) -> None:
     search = cfg.TEST.SEARCH = CfgNode()
     # Detections below this score (0..1) are not searched; the official protocols use 0.5.
     search.SCORE_THRESHOLD = 0.5
-    # Multiply each gallery similarity by the detection's score (SeqNet's confidence-weighted
-    # similarity).
+    # Also score with each gallery similarity multiplied by the detection's score (SeqNet's
+    # confidence-weighted similarity): "search_weighted".
     search.CONFIDENCE_WEIGHTING = False
     # Embed the annotated boxes instead of detecting: the upper bound of a perfect detector.
     search.USE_GT_BOXES = False
-    # CUHK-SYSU layouts: gallery sizes that are scored besides the first, which gives "search"; -1
-    # is the full set.
+    # CUHK-SYSU layouts: gallery sizes to score, the main one first; 100 gives "search", 50
+    # "search_g50", -1, the full set, "search_full".
     search.GALLERY_SIZES = (100,)
-    # CUHK-SYSU layouts: subsets to score as well: "occlusion", "resolution".
+    # CUHK-SYSU layouts: subsets to score as well: "occlusion", "resolution", as "search_occlusion"
+    # and so on.
     search.SUBSETS = ()
-    # PRW and COCO layouts: also score with the query's camera left out of the gallery.
+    # PRW and COCO layouts: also score with the query's camera left out of the gallery:
+    # "search_multi_view".
     search.MULTI_VIEW = False
-    # Also score the first protocol's queries in three groups by how many boxes of the test set show
+    # Also score the first gallery's queries in three groups by how many boxes of the test set show
     # their identity: "search_head", "search_middle" and "search_tail".
     search.BY_FREQUENCY = False
     context = search.CONTEXT = CfgNode()
-    # Context bipartite graph matching (SeqNet), scored besides the plain search: K1 gallery
-    # detections are re-ranked by the K2 most confident people around the query. Published: CUHK-
-    # SYSU 10 and 3, PRW 30 and 4.
+    # Context bipartite graph matching (SeqNet), scored besides as "search_cbgm": the frames of the
+    # K1 best gallery detections are re-ranked by the K2 most confident people around the query. 0
+    # takes what is published for the data set's layout (published_context).
     context.ENABLED = False
-    context.K1 = 10
-    context.K2 = 3
+    context.K1 = 0
+    context.K2 = 0
 
 
 def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode:

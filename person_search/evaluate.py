@@ -3,21 +3,28 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from tabulate import tabulate
 
-from person_search.evaluation.context import ContextMatching
+from person_search.data.builtin import BUILTIN_DATASETS, get_datasets_root
+from person_search.data.coco_person import load_coco_person_protocol
+from person_search.data.cuhk_sysu import FULL_GALLERY
+from person_search.evaluation.context import ContextMatching, published_context
 from person_search.evaluation.predictions import Predictions, load_predictions
-from person_search.evaluation.scoring import ProtocolSource, score_predictions
+from person_search.evaluation.rules import (
+    STANDARD_GALLERY_SIZE,
+    STANDARD_SCORE_THRESHOLD,
+    ProtocolLoader,
+    SearchRules,
+    list_searches,
+)
+from person_search.evaluation.scoring import score_predictions
 from reid_heads.atomic_file import save_json
 
-DEFAULT_GALLERY_SIZE = 100
 OFFICIAL_GALLERY_SIZES = (50, 100, 500, 1000, 2000, 4000)
-
-# Published k1 and k2 of context matching, by layout; own data is searched as a whole, like PRW.
-_CONTEXT_SIZES = {"cuhk_sysu": (10, 3), "prw": (30, 4), "json": (30, 4)}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,7 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m person_search.evaluate",
         description="Score saved predictions: search mAP and top-k, detection AP and recall. "
-        "Numbers are percentages. The options set what 'search' means in the results.",
+        "Numbers are percentages. 'search' is always the plain protocol; what an option asks for "
+        "beyond it has a name of its own in table and JSON.",
     )
     add = parser.add_argument
     add(
@@ -47,25 +55,32 @@ def build_parser() -> argparse.ArgumentParser:
         "--gallery-size",
         type=int,
         metavar="N",
-        help="CUHK-SYSU: frames to search for each query: 50, 100 (default), 500, 1000, 2000, "
-        "4000, or -1 for the full set",
+        help=f"CUHK-SYSU: frames to search for each query: 50, {STANDARD_GALLERY_SIZE} (default), "
+        "500, 1000, 2000, 4000, or -1 for the full set; others than the default as search_g50 and "
+        "so on, search_full",
     )
     add(
         "--all-gallery-sizes",
         action="store_true",
-        help="CUHK-SYSU: score every gallery size that is there as well, as search_g50 and so on",
+        help="CUHK-SYSU: also score every other gallery size that is there",
     )
     add(
-        "--subset", choices=("occlusion", "resolution"), help="CUHK-SYSU: search a subset's queries"
+        "--subset",
+        choices=("occlusion", "resolution"),
+        help="CUHK-SYSU: also score a subset's queries, as search_occlusion or search_resolution",
     )
-    add("--multi-view", action="store_true", help="PRW and JSON: leave out the query's own camera")
+    add(
+        "--multi-view",
+        action="store_true",
+        help="PRW and JSON: also score with the query's own camera left out, as search_multi_view",
+    )
     add(
         "--cbgm",
         nargs="*",
         type=int,
         metavar="K",
-        help="rerank by the people around the query (context bipartite graph matching); optionally "
-        "followed by k1 and k2, by default 10 3 for CUHK-SYSU and 30 4 otherwise",
+        help="also rerank by the people around the query (context bipartite graph matching), as "
+        "search_cbgm; optionally followed by k1 and k2, by default those published for the layout",
     )
     add(
         "--by-frequency",
@@ -73,14 +88,15 @@ def build_parser() -> argparse.ArgumentParser:
         help="also score the queries whose identities have most, middling and fewest boxes in the "
         "test set, a third of the identities each, as search_head, search_middle and search_tail",
     )
-    weighting_help = "multiply similarities by the detection score"
+    weighting_help = "also multiply similarities by the detection score, as search_weighted"
     add("--confidence-weighting", action="store_true", help=weighting_help)
     add(
         "--score-threshold",
         type=float,
-        default=0.5,
+        default=STANDARD_SCORE_THRESHOLD,
         metavar="S",
-        help="least detection score that is searched, 0..1 (default 0.5, as in the official code)",
+        help="least detection score that counts, 0..1 (default 0.5, as in the official code); "
+        "another one is told by every name: search_score0.8",
     )
     add("--json", type=Path, metavar="OUT", help="write the results to this file")
     return parser
@@ -100,18 +116,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     layout = _get_layout(parser, args.dataset)
     _check_options(parser, args, layout)
     try:
+        load_protocol, root = _find_protocol(args, layout)
+        searches = _read_searches(parser, args, layout, root)
         predictions = load_predictions(args.predictions)
-        context = None
-        if args.cbgm is not None:
-            context = ContextMatching(*(args.cbgm or _CONTEXT_SIZES[layout]))
-        results = score_predictions(
-            _find_protocols(args, layout),
-            predictions,
-            score_threshold=args.score_threshold,
-            confidence_weighting=args.confidence_weighting,
-            context=context,
-            by_frequency=args.by_frequency,
-        )
+        results = score_predictions(load_protocol, searches, predictions)
         if args.json is not None:
             save_json(args.json, results)
     except (ValueError, OSError) as error:
@@ -124,13 +132,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def format_table(results: Mapping[str, Mapping[str, float]]) -> str:
     """Lay the results out for reading: one block for search, one each for detection."""
+    titles = {"search": "search", "detection": "detection", "bbox": "COCO box AP"}
     blocks = []
-    searches = {name: row for name, row in results.items() if name.startswith("search")}
-    for title, rows in (
-        ("search", searches),
-        ("detection", {"people": results["detection"]}),
-        ("COCO box AP", {"people": results["bbox"]}),
-    ):
+    for prefix, title in titles.items():
+        rows = {name: row for name, row in results.items() if name.startswith(prefix)}
         columns = list(dict.fromkeys(column for row in rows.values() for column in row))
         lines = [[name, *(_format_cell(row, c) for c in columns)] for name, row in rows.items()]
         alignment = ["left", *["right"] * len(columns)]
@@ -147,11 +152,9 @@ def _format_cell(row: Mapping[str, float], column: str) -> str:
 
 
 def _get_layout(parser: argparse.ArgumentParser, dataset: str) -> str:
-    """Return ``cuhk_sysu``, ``prw`` or ``json``."""
-    from person_search.data.builtin import BUILTIN_DATASETS
-
+    """Return ``cuhk_sysu``, ``prw`` or ``coco_person``."""
     if dataset.endswith(".json"):
-        return "json"
+        return "coco_person"
     if dataset not in BUILTIN_DATASETS:
         parser.error(
             f"--dataset: got {dataset!r}, expected one of {', '.join(BUILTIN_DATASETS)}, or a file "
@@ -169,39 +172,50 @@ def _check_options(parser: argparse.ArgumentParser, args: argparse.Namespace, la
                 parser.error(f"--{name} belongs to CUHK-SYSU; {args.dataset} has one gallery")
     elif args.multi_view:
         parser.error("--multi-view belongs to PRW and JSON; CUHK-SYSU has no cameras")
-    if args.subset and args.gallery_size not in (None, DEFAULT_GALLERY_SIZE):
-        parser.error(f"--subset has galleries of {DEFAULT_GALLERY_SIZE} only")
     if args.cbgm is not None and len(args.cbgm) not in (0, 2):
         parser.error(f"--cbgm: got {len(args.cbgm)} numbers, expected none, or k1 and k2")
-    if not 0 <= args.score_threshold <= 1:
-        parser.error(f"--score-threshold: got {args.score_threshold}, expected 0..1")
 
 
-def _find_protocols(args: argparse.Namespace, layout: str) -> dict[str, ProtocolSource]:
-    """Return what loads each protocol, by the name of its group of results."""
-    from person_search.data.builtin import BUILTIN_DATASETS, get_datasets_root
-    from person_search.data.coco_person import load_coco_person_protocol
-
-    if layout == "json":
+def _find_protocol(args: argparse.Namespace, layout: str) -> tuple[ProtocolLoader, Path]:
+    """Return what loads the protocol of a gallery, and the data set's folder."""
+    if layout == "coco_person":
         file = Path(args.dataset)
         root = args.root or file.parent
-        return {"search": partial(load_coco_person_protocol, file, root, args.multi_view)}
+        return partial(load_coco_person_protocol, file, root), root
     dataset = BUILTIN_DATASETS[args.dataset]
     root = args.root or get_datasets_root() / dataset.folder
     if not root.is_dir():
         raise FileNotFoundError(
             f"{root}: no such folder. Give the data set's own folder with --root."
         )
-    load = partial(dataset.load_protocol, root, title=dataset.folder)
-    if layout == "prw":
-        return {"search": partial(load, multi_view=args.multi_view)}
-    size = DEFAULT_GALLERY_SIZE if args.gallery_size is None else args.gallery_size
-    protocols = {"search": partial(load, gallery_size=size, subset=args.subset)}
-    if args.all_gallery_sizes:
-        for other in _list_gallery_sizes(root):
-            protocols[f"search_g{other}"] = partial(load, gallery_size=other)
-        protocols["search_full"] = partial(load, gallery_size=-1)
-    return protocols
+    return partial(dataset.load_protocol, root, title=dataset.folder), root
+
+
+def _read_searches(
+    parser: argparse.ArgumentParser, args: argparse.Namespace, layout: str, root: Path
+) -> list[SearchRules]:
+    """Translate the options into what is scored; end with a message where they make no sense."""
+    try:
+        plain = SearchRules(score_threshold=args.score_threshold)
+        galleries = [replace(plain, gallery_size=args.gallery_size)]
+        if args.all_gallery_sizes:
+            sizes = (*_list_gallery_sizes(root), FULL_GALLERY)
+            galleries += [replace(plain, gallery_size=size) for size in sizes]
+        if args.subset:
+            galleries.append(replace(plain, subset=args.subset))
+        if args.multi_view:
+            galleries.append(replace(plain, multi_view=True))
+        context = None
+        if args.cbgm is not None:
+            context = ContextMatching(*args.cbgm) if args.cbgm else published_context(layout)
+    except ValueError as error:
+        parser.error(str(error))
+    return list_searches(
+        galleries,
+        confidence_weighting=args.confidence_weighting,
+        context=context,
+        by_frequency=args.by_frequency,
+    )
 
 
 def _list_gallery_sizes(root: Path) -> list[int]:

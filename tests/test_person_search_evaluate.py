@@ -1,6 +1,7 @@
 """The command that scores saved predictions, on tiny sets in the official layouts."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from person_search.evaluation.alignment import select_queries
 from person_search.evaluation.context import ContextMatching
 from person_search.evaluation.detection import coco_box_ap, evaluate_detection
 from person_search.evaluation.predictions import Predictions, save_predictions
+from person_search.evaluation.rules import SearchRules
 from person_search.evaluation.search import evaluate_search, search_each_query
 
 
@@ -98,16 +100,16 @@ def test_gallery_size(tmp_path, cuhk, size):
     root, predictions = cuhk
     protocol = load_cuhk_sysu_protocol(root, gallery_size=size)
     results = score(tmp_path, "cuhk_sysu", root, "--gallery-size", size)
-    assert results["search"] == evaluate_search(protocol, predictions)
+    name = {50: "search_g50", -1: "search_full"}[size]
+    assert list(results) == ["detection", name, "bbox"]
+    assert results[name] == evaluate_search(protocol, predictions)
 
 
 def test_all_gallery_sizes_that_are_there(tmp_path, cuhk):
     root, predictions = cuhk
     results = score(tmp_path, "cuhk_sysu", root, "--all-gallery-sizes")
-    assert list(results) == [
-        "detection", "search", "search_g50", "search_g100", "search_full", "bbox",
-    ]  # fmt: skip
-    for name, size in (("search_g50", 50), ("search_g100", 100), ("search_full", -1)):
+    assert list(results) == ["detection", "search", "search_g50", "search_full", "bbox"]
+    for name, size in (("search", 100), ("search_g50", 50), ("search_full", -1)):
         protocol = load_cuhk_sysu_protocol(root, gallery_size=size)
         assert results[name] == evaluate_search(protocol, predictions)
 
@@ -119,25 +121,37 @@ def test_subsets_pick_their_queries(tmp_path, cuhk, subset):
     chosen = select_queries(predictions, protocol)
     assert len(chosen.query_names) == {"occlusion": 1, "resolution": 2}[subset]
     results = score(tmp_path, "cuhk_sysu", root, "--subset", subset)
-    assert results["search"] == evaluate_search(protocol, chosen)
+    assert list(results) == ["detection", "search", f"search_{subset}", "bbox"]
+    assert results[f"search_{subset}"] == evaluate_search(protocol, chosen)
 
 
 def test_prw(tmp_path, prw):
     root, predictions = prw
-    for options, multi_view in (((), False), (("--multi-view",), True)):
-        protocol = load_prw_protocol(root, multi_view=multi_view)
-        results = score(tmp_path, "prw", root, *options)
-        assert results["search"] == evaluate_search(protocol, predictions)
-        assert results["detection"] == evaluate_detection(protocol, predictions)
-    assert score(tmp_path, "drawn_prw", root, "--multi-view") == results
+    protocol, multi_view = (load_prw_protocol(root, multi_view=m) for m in (False, True))
+    expected = {
+        "detection": evaluate_detection(protocol, predictions),
+        "search": evaluate_search(protocol, predictions),
+        "search_multi_view": evaluate_search(multi_view, predictions),
+        "bbox": coco_box_ap(protocol, predictions),
+    }
+    for dataset in ("prw", "drawn_prw"):
+        assert score(tmp_path, dataset, root, "--multi-view") == expected
+    expected.pop("search_multi_view")
+    assert score(tmp_path, "prw", root) == expected
 
 
 def test_scoring_options(tmp_path, prw):
     root, predictions = prw
     protocol = load_prw_protocol(root)
     results = score(tmp_path, "prw", root, "--score-threshold", 0.8, "--confidence-weighting")
-    assert results["search"] == evaluate_search(protocol, predictions, 0.8, True)
-    assert results["detection"] == evaluate_detection(protocol, predictions, 0.8)
+    rules = SearchRules(score_threshold=0.8)
+    weighted = replace(rules, confidence_weighting=True)
+    assert results == {
+        "detection_score0.8": evaluate_detection(protocol, predictions, 0.8),
+        "search_score0.8": evaluate_search(protocol, predictions, rules),
+        "search_score0.8_weighted": evaluate_search(protocol, predictions, weighted),
+        "bbox": coco_box_ap(protocol, predictions),
+    }
 
 
 @pytest.mark.parametrize(
@@ -147,7 +161,9 @@ def test_context_matching(tmp_path, prw, options, expected):
     root, predictions = prw
     results = score(tmp_path, "prw", root, "--cbgm", *options)
     protocol = load_prw_protocol(root)
-    assert results["search"] == evaluate_search(protocol, predictions, context=expected)
+    assert results["search"] == evaluate_search(protocol, predictions)
+    reranked = evaluate_search(protocol, predictions, SearchRules(context=expected))
+    assert results["search_cbgm"] == reranked
 
 
 def test_by_frequency_on_prw(tmp_path, prw, capsys):
@@ -219,14 +235,14 @@ def refuse(capsys, *arguments):
         (("--dataset", "a.json", "--all-gallery-sizes"), "--all-gallery-sizes belongs to"),
         (("--dataset", "cuhk_sysu", "--multi-view"), "--multi-view belongs to PRW and JSON"),
         (("--dataset", "prw", "--cbgm", "3"), "--cbgm: got 1 numbers"),
-        (("--dataset", "prw", "--score-threshold", "50"), "--score-threshold: got 50.0"),
-        (
-            ("--dataset", "cuhk_sysu", "--subset", "occlusion", "--gallery-size", "50"),
-            "--subset has galleries of 100 only",
-        ),
+        (("--score-threshold", "50"), "score_threshold: got 50.0, expected 0..1"),
+        (("--cbgm", "0", "3"), "k1 and k2: got 0 and 3"),
+        (("--gallery-size", "0"), "gallery_size: got 0, expected 1 or more frames, or -1"),
     ],
 )
-def test_options_that_make_no_sense(capsys, arguments, message):
+def test_options_that_make_no_sense(tmp_path, capsys, arguments, message):
+    if "--dataset" not in arguments:
+        arguments = ("--dataset", "cuhk_sysu", "--root", tmp_path, *arguments)
     assert message in refuse(capsys, *arguments)
 
 
@@ -238,8 +254,6 @@ def test_mistakes_end_with_one_line(tmp_path, prw, capsys):
     assert "no.npz: no such predictions file" in capsys.readouterr().err
     assert run(*common, "--root", tmp_path / "none", "--predictions", file) == 1
     assert "none: no such folder" in capsys.readouterr().err
-    assert run(*common, "--root", root, "--predictions", file, "--cbgm", 0, 3) == 1
-    assert "k1 and k2: got 0 and 3" in capsys.readouterr().err
     cuhk = make_cuhk_sysu(tmp_path / "CUHK-SYSU")
     assert run("--dataset", "cuhk_sysu", "--root", cuhk, "--predictions", file) == 1
     assert "image_names: 5 of 5 frames are not in CUHK-SYSU" in capsys.readouterr().err

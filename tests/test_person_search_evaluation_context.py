@@ -8,6 +8,7 @@ import pytest
 from person_search.data.protocol import SearchProtocol
 from person_search.evaluation.context import ContextMatching, match_context
 from person_search.evaluation.predictions import Predictions
+from person_search.evaluation.rules import SearchRules
 from person_search.evaluation.search import evaluate_search, search_each_query
 
 
@@ -146,9 +147,9 @@ def test_a_companion_brings_the_right_frame_up():
     # Without: 0.7 (false), 0.5 (true): AP 1/2. With: the true one gets max(0.5, 0.9) = 0.9.
     assert evaluate_search(protocol, predictions)["mAP"] == pytest.approx(50)
     context = ContextMatching(2, 2)
-    result = evaluate_search(protocol, predictions, context=context)
+    result = evaluate_search(protocol, predictions, SearchRules(context=context))
     assert result == pytest.approx({"mAP": 100, "top1": 100, "top5": 100, "top10": 100})
-    query = search_each_query(protocol, predictions, context=context)[0]
+    query = search_each_query(protocol, predictions, SearchRules(context=context))[0]
     assert query.top_similarities == pytest.approx([0.9, 0.7, 0.0])
     assert query.top_rows.tolist() == [0, 2, 1]
     # The inputs were not touched: the plain search is as before.
@@ -158,8 +159,10 @@ def test_a_companion_brings_the_right_frame_up():
 def test_companions_below_the_score_threshold_take_no_part():
     protocol, predictions = companion_case(companion_score=0.4)
     context = ContextMatching(2, 2)
-    assert evaluate_search(protocol, predictions, context=context)["mAP"] == pytest.approx(50)
-    low = evaluate_search(protocol, predictions, score_threshold=0.3, context=context)
+    assert evaluate_search(protocol, predictions, SearchRules(context=context))[
+        "mAP"
+    ] == pytest.approx(50)
+    low = evaluate_search(protocol, predictions, SearchRules(score_threshold=0.3, context=context))
     assert low["mAP"] == pytest.approx(100)
 
 
@@ -169,7 +172,9 @@ def test_weighted_edges():
     arrays = {n: getattr(predictions, n) for n in Predictions.__dataclass_fields__}
     arrays["scores"] = np.float32([1, 0.75, 1])
     query = search_each_query(
-        protocol, Predictions(**arrays), confidence_weighting=True, context=ContextMatching(2, 2)
+        protocol,
+        Predictions(**arrays),
+        SearchRules(confidence_weighting=True, context=ContextMatching(2, 2)),
     )[0]
     # 0.9 * 0.75 = 0.675 < 0.7
     assert query.top_similarities == pytest.approx([0.7, 0.675, 0.0])

@@ -14,8 +14,10 @@ from helpers_processes import run_processes
 
 from person_search.data.protocol import SearchProtocol
 from person_search.evaluation import evaluator as module
+from person_search.evaluation.context import ContextMatching
 from person_search.evaluation.evaluator import PersonSearchEvaluator
 from person_search.evaluation.predictions import load_predictions
+from person_search.evaluation.rules import PLAIN, SearchRules, list_searches
 from person_search.train_net import PersonSearchTrainer
 
 NUM = 4
@@ -76,14 +78,14 @@ PERFECT = {"mAP": 100.0, "top1": 100.0, "top5": 100.0, "top10": 100.0}
 def test_a_perfect_model(tmp_path):
     part = replace(make_protocol(3), name="some of the queries")
     evaluator = PersonSearchEvaluator(
-        {"search": make_protocol(), "search_part": lambda: part},
+        lambda subset=None: part if subset else make_protocol(),
         tmp_path / "inference",
-        context={"k1": 10, "k2": 3},
+        searches=[PLAIN, SearchRules(context=ContextMatching(10, 3)), SearchRules(subset="part")],
     )
     evaluator.reset()
     feed(evaluator, [5, 0, 7, 2, 1, 3, 4, 6])
     results = evaluator.evaluate()
-    assert set(results) == {"detection", "search", "search_part", "search_cbgm", "bbox"}
+    assert set(results) == {"detection", "search", "search_cbgm", "search_part", "bbox"}
     assert next(iter(results)) == "detection"
     assert results["detection"] == {"ap": 100.0, "recall": 100.0, "recall_labeled": 100.0}
     assert results["search"] == results["search_part"] == PERFECT
@@ -106,7 +108,9 @@ def test_results_by_frequency(tmp_path):
         protocol, frame_pids=tuple(np.array([p, 0 if i < 3 else -1]) for i, p in enumerate(pids))
     )
     evaluator = PersonSearchEvaluator(
-        {"search": protocol, "search_other": make_protocol()}, tmp_path, by_frequency=True
+        lambda subset=None: make_protocol() if subset else protocol,
+        tmp_path,
+        searches=list_searches([PLAIN, SearchRules(subset="other")], by_frequency=True),
     )
     # Frames 4 and 5 of persons 0 and 1 were not run.
     feed(evaluator, [0, 1, 2, 3, 6, 7])
@@ -141,7 +145,7 @@ def test_the_config_asks_for_results_by_frequency(by_frequency, tiny_cfg, tmp_pa
 
 
 def test_what_it_writes(tmp_path):
-    evaluator = PersonSearchEvaluator({"search": make_protocol()}, tmp_path)
+    evaluator = PersonSearchEvaluator(make_protocol, tmp_path)
     feed(evaluator, [6, 5, 4, 3, 2, 1, 0])  # frame 7 was not run
     evaluator.evaluate()
     found = load_predictions(tmp_path / "predictions.npz")
@@ -159,7 +163,7 @@ def test_what_it_writes(tmp_path):
 
 
 def test_context_comes_by_falling_score():
-    evaluator = PersonSearchEvaluator({"search": make_protocol(1)})
+    evaluator = PersonSearchEvaluator(lambda: make_protocol(1))
     given, output = make_output(0)
     shifts = torch.tensor([[0.0], [100.0], [200.0], [300.0]])
     output["instances"] = Instances(
@@ -175,7 +179,7 @@ def test_context_comes_by_falling_score():
 
 
 def test_reset_forgets():
-    evaluator = PersonSearchEvaluator({"search": make_protocol()})
+    evaluator = PersonSearchEvaluator(make_protocol)
     feed(evaluator, range(8))
     evaluator.reset()
     with pytest.raises(ValueError, match="no frames"):
@@ -183,7 +187,9 @@ def test_reset_forgets():
 
 
 def test_nobody_found():
-    evaluator = PersonSearchEvaluator({"search": make_protocol()}, context={"k1": 2, "k2": 2})
+    evaluator = PersonSearchEvaluator(
+        make_protocol, searches=list_searches([PLAIN], context=ContextMatching(2, 2))
+    )
     for frame in range(8):
         given, output = make_output(frame)
         output["instances"] = output["instances"][:0]
@@ -194,13 +200,13 @@ def test_nobody_found():
 
 
 def test_half_precision_outputs():
-    evaluator = PersonSearchEvaluator({"search": make_protocol()})
+    evaluator = PersonSearchEvaluator(make_protocol)
     feed(evaluator, range(8), dtype=torch.bfloat16)
     assert evaluator.evaluate()["search"] == PERFECT
 
 
 def test_empty_query_instances_are_fine():
-    evaluator = PersonSearchEvaluator({"search": make_protocol()})
+    evaluator = PersonSearchEvaluator(make_protocol)
     feed(evaluator, range(7))
     given, output = make_output(7)
     output["queries"] = make_output(0)[1]["queries"][:0]
@@ -210,13 +216,13 @@ def test_empty_query_instances_are_fine():
 
 @pytest.mark.parametrize("scale", [2.0, float("nan")])
 def test_bad_norms_stop_at_the_first_frame(scale):
-    evaluator = PersonSearchEvaluator({"search": make_protocol()})
+    evaluator = PersonSearchEvaluator(make_protocol)
     with pytest.raises(ValueError, match=r"3\.jpg: embeddings of the model's instances have norms"):
         feed(evaluator, [3], scale=scale)
 
 
 def test_a_plain_detector_is_refused():
-    evaluator = PersonSearchEvaluator({"search": make_protocol()})
+    evaluator = PersonSearchEvaluator(make_protocol)
     given, output = make_output(5)
     output["instances"].remove("embeddings")
     with pytest.raises(ValueError, match=r"5\.jpg: the model's instances have no field embeddings"):
@@ -224,11 +230,11 @@ def test_a_plain_detector_is_refused():
 
 
 def test_missing_and_unknown_queries_and_frames():
-    evaluator = PersonSearchEvaluator({"search": make_protocol()})
+    evaluator = PersonSearchEvaluator(make_protocol)
     feed(evaluator, [0, 1, 3, 4, 5, 6, 7])
     with pytest.raises(ValueError, match=r"1 of 4 have no embedding.* query 2 in '2\.jpg'"):
         evaluator.evaluate()
-    evaluator = PersonSearchEvaluator({"search": make_protocol(2)})
+    evaluator = PersonSearchEvaluator(lambda: make_protocol(2))
     feed(evaluator, [0, 1, 2])
     with pytest.raises(ValueError, match=r"query_ids: 2\.jpg has query 2"):
         evaluator.evaluate()
@@ -239,16 +245,22 @@ def test_missing_and_unknown_queries_and_frames():
         evaluator.evaluate()
 
 
-def test_no_protocol_is_refused():
-    with pytest.raises(ValueError, match="protocols: got none"):
-        PersonSearchEvaluator({})
+def test_no_search_and_two_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="searches: got none"):
+        PersonSearchEvaluator(make_protocol, searches=[])
+    twice = [SearchRules(context=ContextMatching(k1, 2)) for k1 in (1, 2)]
+    with pytest.raises(ValueError, match="searches: got two named 'search_cbgm'"):
+        PersonSearchEvaluator(make_protocol, searches=twice)
 
 
 def test_predictions_are_kept_when_a_protocol_does_not_fit(tmp_path):
     boxes = np.float32([[0, 0, 5, 5]])
     other = replace(make_protocol(1), query_boxes=boxes, name="other queries")
-    protocols = {"search": make_protocol(), "search_other": other}
-    evaluator = PersonSearchEvaluator(protocols, tmp_path)
+    evaluator = PersonSearchEvaluator(
+        lambda subset=None: other if subset else make_protocol(),
+        tmp_path,
+        searches=[PLAIN, SearchRules(subset="other")],
+    )
     feed(evaluator, range(8))
     with pytest.raises(ValueError, match="no row for query 0 of other queries"):
         evaluator.evaluate()
@@ -260,14 +272,14 @@ def test_other_processes_return_nothing(tmp_path, monkeypatch):
         synchronize=lambda: None, gather=lambda data, dst: [], is_main_process=lambda: False
     )
     monkeypatch.setattr(module, "comm", fake)
-    evaluator = PersonSearchEvaluator({"search": make_protocol()}, tmp_path)
+    evaluator = PersonSearchEvaluator(make_protocol, tmp_path)
     feed(evaluator, [0])
     assert evaluator.evaluate() == {}
     assert os.listdir(tmp_path) == []
 
 
 def _evaluate_share(rank, folder):
-    evaluator = PersonSearchEvaluator({"search": make_protocol()}, folder)
+    evaluator = PersonSearchEvaluator(make_protocol, folder)
     # Frames 3 and 4 come twice, as from a sampler that pads.
     feed(evaluator, [0, 1, 2, 3, 4] if rank == 0 else [7, 6, 5, 4, 3])
     return json.dumps(evaluator.evaluate())
@@ -276,7 +288,7 @@ def _evaluate_share(rank, folder):
 def test_two_processes(tmp_path):
     main, other = run_processes(_evaluate_share, 2, tmp_path / "out")
     assert json.loads(other) == {}
-    single = PersonSearchEvaluator({"search": make_protocol()}, tmp_path / "single")
+    single = PersonSearchEvaluator(make_protocol, tmp_path / "single")
     feed(single, range(8))
     expected = single.evaluate()
     assert json.loads(main) == expected

@@ -8,6 +8,7 @@ from person_search.data.protocol import SearchProtocol
 from person_search.evaluation import similarity
 from person_search.evaluation.context import ContextMatching
 from person_search.evaluation.predictions import Predictions
+from person_search.evaluation.rules import SearchRules
 from person_search.evaluation.search import evaluate_search, search_each_query
 
 
@@ -138,7 +139,7 @@ def test_equals_the_oracle_on_random_cases(seed, weighting, sparse, monkeypatch)
     monkeypatch.setattr(similarity, "_DENSE_QUERIES", 4)
     protocol, predictions = make_case(seed)
     expected = oracle(protocol, predictions, 0.5, weighting)
-    got = evaluate_search(protocol, predictions, confidence_weighting=weighting)
+    got = evaluate_search(protocol, predictions, SearchRules(confidence_weighting=weighting))
     assert got == pytest.approx(expected, abs=1e-9)
 
 
@@ -346,7 +347,7 @@ def test_order_of_rows_and_images_does_not_matter(seed):
 def test_inputs_are_left_as_they_were():
     protocol, predictions = make_case(3)
     before = {n: np.copy(getattr(predictions, n)) for n in ("embeddings", "scores", "boxes")}
-    evaluate_search(protocol, predictions, confidence_weighting=True)
+    evaluate_search(protocol, predictions, SearchRules(confidence_weighting=True))
     for name, array in before.items():
         assert np.array_equal(array, getattr(predictions, name))
 
@@ -354,4 +355,4 @@ def test_inputs_are_left_as_they_were():
 def test_context_asked_for_but_absent():
     protocol, predictions = make_case(0)
     with pytest.raises(ValueError, match="context_query_index: absent"):
-        evaluate_search(protocol, predictions, context=ContextMatching(10, 3))
+        evaluate_search(protocol, predictions, SearchRules(context=ContextMatching(10, 3)))

@@ -14,7 +14,11 @@ from person_search.evaluation.ranking import top_entries
 
 @dataclass(frozen=True)
 class ContextMatching:
-    """Set how context is matched. Published: k1=10, k2=3 for CUHK-SYSU, k1=30, k2=4 for PRW."""
+    """Set how context is matched; `published_context` gives the sizes that papers take.
+
+    Raises:
+        ValueError: If a size is below 1.
+    """
 
     k1: int
     """Frames of the k1 most similar detections are looked at again."""
@@ -29,6 +33,14 @@ class ContextMatching:
     def __post_init__(self) -> None:
         if self.k1 < 1 or self.k2 < 1:
             raise ValueError(f"k1 and k2: got {self.k1} and {self.k2}, expected 1 or more")
+
+
+_PUBLISHED = {"cuhk_sysu": ContextMatching(k1=10, k2=3), "prw": ContextMatching(k1=30, k2=4)}
+
+
+def published_context(layout: str) -> ContextMatching:
+    """Return the sizes published for a layout; own data is searched as a whole, as PRW is."""
+    return _PUBLISHED.get(layout, _PUBLISHED["prw"])
 
 
 def match_context(

@@ -3,7 +3,8 @@
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,9 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 
 from person_search.evaluation.collection import FrameResult, merge_frames
-from person_search.evaluation.context import ContextMatching
 from person_search.evaluation.predictions import save_predictions
-from person_search.evaluation.scoring import (
-    ProtocolSource,
-    format_metrics,
-    load_protocol,
-    score_predictions,
-)
-from person_search.evaluation.search import evaluate_search
+from person_search.evaluation.rules import PLAIN, ProtocolLoader, SearchRules
+from person_search.evaluation.scoring import check_searches, score_predictions
 from reid_heads.atomic_file import save_json
 from reid_heads.unit_norm import is_unit_norm
 
@@ -42,40 +37,29 @@ class PersonSearchEvaluator(DatasetEvaluator):
 
     def __init__(
         self,
-        protocols: Mapping[str, ProtocolSource],
+        load_protocol: ProtocolLoader,
         output_dir: str | os.PathLike[str] | None = None,
         *,
-        score_threshold: float = 0.5,
-        confidence_weighting: bool = False,
-        context: Mapping[str, int] | None = None,
-        by_frequency: bool = False,
+        searches: Sequence[SearchRules] = (PLAIN,),
         distributed: bool = True,
     ) -> None:
         """Set what is scored.
 
         Args:
-            protocols: By the name of their group of results, the usual one, ``search``, first. It
-                gives the queries, and the frames that detection is scored on; the queries of the
-                others must be among its own. A callable is called when its turn to score comes.
+            load_protocol: Gives the protocol of each gallery when its turn to score comes.
             output_dir: Where ``predictions.npz`` and ``results.json`` go; None writes nothing.
-            score_threshold: Least score, 0..1, of a detection that is searched.
-            confidence_weighting: Multiply similarities by the detection score.
-            context: ``{"k1": .., "k2": ..}`` to score context matching beside the usual search,
-                as ``search_cbgm``; None leaves it out. Context people are saved in any case.
-            by_frequency: Score the first protocol's queries by how often the test set shows their
-                identities as well: ``search_head``, ``search_middle`` and ``search_tail``.
+            searches: What to score, see ``list_searches``. The first's protocol gives the queries,
+                and the frames that detection is scored on; the queries of the others must be among
+                its own. The context of each query is saved in any case.
             distributed: Gather from all processes; False scores what this process alone has seen.
+
+        Raises:
+            ValueError: If there is no search, or two have one name.
         """
-        if not protocols:
-            raise ValueError("protocols: got none, expected at least one, named 'search'")
-        self._protocols = dict(protocols)
+        check_searches(searches)
+        self._load_protocol = load_protocol
+        self._searches = tuple(searches)
         self._output_dir = None if output_dir is None else Path(output_dir)
-        self._score_threshold = score_threshold
-        self._confidence_weighting = confidence_weighting
-        self._context = (
-            None if context is None else ContextMatching(k1=context["k1"], k2=context["k2"])
-        )
-        self._by_frequency = by_frequency
         self._distributed = distributed
         self._frames: list[FrameResult] = []
 
@@ -136,29 +120,13 @@ class PersonSearchEvaluator(DatasetEvaluator):
 
     def _score(self, frames: list[FrameResult]) -> OrderedDict[str, dict[str, float]]:
         """Write the predictions, then score them."""
-        first, *others = self._protocols
-        protocol = load_protocol(self._protocols[first])
-        predictions = merge_frames(frames, protocol)
+        # Of the first search, the protocol serves to put the frames in order too.
+        load_protocol = lru_cache(maxsize=1)(self._load_protocol)
+        predictions = merge_frames(frames, self._searches[0].load_protocol(load_protocol))
         if self._output_dir is not None:
             save_predictions(self._output_dir / PREDICTIONS_FILE, predictions)
             logger.info("wrote %s", self._output_dir / PREDICTIONS_FILE)
-        results = score_predictions(
-            {first: protocol, **{name: self._protocols[name] for name in others}},
-            predictions,
-            score_threshold=self._score_threshold,
-            confidence_weighting=self._confidence_weighting,
-            by_frequency=self._by_frequency,
-        )
-        if self._context is not None:
-            results[f"{first}_cbgm"] = evaluate_search(
-                protocol,
-                predictions,
-                self._score_threshold,
-                self._confidence_weighting,
-                self._context,
-            )
-            logger.info("%s_cbgm: %s", first, format_metrics(results[f"{first}_cbgm"]))
-        return results
+        return score_predictions(load_protocol, self._searches, predictions)
 
 
 def _to_arrays(

@@ -1,82 +1,82 @@
-"""Score saved predictions by one or several protocols of a data set, and write the results."""
+"""Score saved predictions by every search that is asked for."""
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from person_search.data.protocol import SearchProtocol
 from person_search.evaluation.alignment import select_queries
-from person_search.evaluation.context import ContextMatching
 from person_search.evaluation.detection import coco_box_ap, evaluate_detection
 from person_search.evaluation.frequency import summarize_by_frequency
 from person_search.evaluation.predictions import Predictions
+from person_search.evaluation.rules import ProtocolLoader, SearchRules
 from person_search.evaluation.search import score_queries
 
 logger = logging.getLogger(__name__)
 
-ProtocolSource = SearchProtocol | Callable[[], SearchProtocol]
-"""A protocol, or what loads it when its turn comes."""
+
+def check_searches(searches: Sequence[SearchRules]) -> None:
+    """Raise a ValueError if there is no search, or two of them have one name."""
+    if not searches:
+        raise ValueError("searches: got none, expected at least one, such as SearchRules()")
+    names = [rules.name for rules in searches]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(
+            f"searches: got two named {twice[0]!r}, one of which would hide the other's results; "
+            "score them one after the other"
+        )
 
 
 def score_predictions(
-    protocols: Mapping[str, ProtocolSource],
-    predictions: Predictions,
-    *,
-    score_threshold: float = 0.5,
-    confidence_weighting: bool = False,
-    context: ContextMatching | None = None,
-    by_frequency: bool = False,
+    load_protocol: ProtocolLoader, searches: Sequence[SearchRules], predictions: Predictions
 ) -> OrderedDict[str, dict[str, float]]:
-    """Score one set of predictions by several protocols.
+    """Score one set of predictions by several searches.
 
     Args:
-        protocols: By the name of their group of results. Detection is scored on the frames of the
+        load_protocol: Gives the protocol of each gallery when its turn comes.
+        searches: What to score, see ``list_searches``. Detection is scored on the frames of the
             first. One with other queries than were predicted picks its own among them.
         predictions: What was found; unchanged.
-        score_threshold: Least score, 0..1, of a detection that counts.
-        confidence_weighting: Multiply similarities by the detection score.
-        context: Rerank by the people around the query; None does not.
-        by_frequency: Score the first protocol's queries by the frequency of their identities too.
 
     Returns:
-        ``detection``, one group a protocol, those of ``summarize_by_frequency`` after the first
-        one, and COCO's ``bbox``; in percent.
+        ``detection``, one group a search under the name of its rules, each followed by those of
+        ``summarize_by_frequency`` where asked for, and COCO's ``bbox``; in percent.
 
     Raises:
-        ValueError: If there is no protocol, or one does not fit the predictions.
+        ValueError: If there is no search, two have one name, or a protocol does not fit the
+            predictions.
     """
-    if not protocols:
-        raise ValueError("protocols: got none, expected at least one, named 'search'")
-    results: OrderedDict[str, dict[str, float]] = OrderedDict()
-    for name, source in protocols.items():
-        protocol = load_protocol(source)
-        is_first = not results
-        if is_first:
-            results["detection"] = evaluate_detection(protocol, predictions, score_threshold)
-            bbox = coco_box_ap(protocol, predictions)
-        scores = score_queries(
-            protocol,
-            pick_queries(predictions, protocol),
-            score_threshold,
-            confidence_weighting,
-            context,
-        )
-        results[name] = scores.summarize()
-        logger.info("%s, %s: %s", name, protocol.name, format_metrics(results[name]))
-        if by_frequency and is_first:
-            groups = summarize_by_frequency(protocol, scores, name)
-            results.update(groups)
-            for group, metrics in groups.items():
-                logger.info("%s: %s", group, format_metrics(metrics))
+    check_searches(searches)
+    # Neighbours mostly share a gallery, and the largest takes a minute to read.
+    load_protocol = lru_cache(maxsize=1)(load_protocol)
+    first = searches[0]
+    protocol = first.load_protocol(load_protocol)
+    detection = evaluate_detection(protocol, predictions, first.score_threshold)
+    bbox = coco_box_ap(protocol, predictions)
+    results = OrderedDict({first.detection_name: detection})
+    for rules in searches:
+        results.update(_score_search(rules, rules.load_protocol(load_protocol), predictions))
     results["bbox"] = bbox
-    logger.info("detection: %s", format_metrics(results["detection"]))
+    logger.info("%s: %s", first.detection_name, format_metrics(detection))
     logger.info("COCO box AP: %s", format_metrics(bbox))
     return results
 
 
-def load_protocol(source: ProtocolSource) -> SearchProtocol:
-    """Return the protocol, loading it if need be."""
-    return source if isinstance(source, SearchProtocol) else source()
+def _score_search(
+    rules: SearchRules, protocol: SearchProtocol, predictions: Predictions
+) -> dict[str, dict[str, float]]:
+    """Return the group of one search, and those of its frequencies where asked for."""
+    scores = score_queries(protocol, pick_queries(predictions, protocol), rules)
+    results = {rules.name: scores.summarize()}
+    logger.info("%s, %s: %s", rules.name, protocol.name, format_metrics(results[rules.name]))
+    if rules.by_frequency:
+        groups = summarize_by_frequency(protocol, scores, rules.name)
+        results.update(groups)
+        for group, metrics in groups.items():
+            logger.info("%s: %s", group, format_metrics(metrics))
+    return results
 
 
 def pick_queries(predictions: Predictions, protocol: SearchProtocol) -> Predictions:

@@ -15,7 +15,7 @@ import numpy as np
 
 from person_search.data.protocol import SearchProtocol
 from person_search.evaluation.alignment import check_against_protocol
-from person_search.evaluation.context import ContextMatching, match_context
+from person_search.evaluation.context import match_context
 from person_search.evaluation.frame_detections import (
     FrameDetections,
     expand_ranges,
@@ -23,6 +23,7 @@ from person_search.evaluation.frame_detections import (
 )
 from person_search.evaluation.predictions import Predictions
 from person_search.evaluation.ranking import rank_true, top_entries
+from person_search.evaluation.rules import PLAIN, SearchRules
 from person_search.evaluation.similarity import iterate_galleries
 from person_search.people import paired_iou
 
@@ -89,11 +90,7 @@ class _TrueCandidates:
 
 
 def evaluate_search(
-    protocol: SearchProtocol,
-    predictions: Predictions,
-    score_threshold: float = 0.5,
-    confidence_weighting: bool = False,
-    context: ContextMatching | None = None,
+    protocol: SearchProtocol, predictions: Predictions, rules: SearchRules = PLAIN
 ) -> dict[str, float]:
     """Score a search.
 
@@ -110,9 +107,8 @@ def evaluate_search(
     Args:
         protocol: What is asked.
         predictions: What was found; unchanged.
-        score_threshold: Least detection score, 0..1. The official evaluators use 0.5.
-        confidence_weighting: Multiply similarities by the detection score (CWS in SeqNet).
-        context: Rerank by the people around the query; the predictions need their context arrays.
+        rules: How it is ranked; the plain protocol by default. Which gallery is searched, the
+            protocol says. Context matching needs the predictions' context arrays.
 
     Returns:
         ``mAP``, ``top1``, ``top5``, ``top10`` in percent.
@@ -121,23 +117,18 @@ def evaluate_search(
         ValueError: If protocol and predictions do not fit, there is no query, or context is asked
             for but absent.
     """
-    scores = score_queries(protocol, predictions, score_threshold, confidence_weighting, context)
-    return scores.summarize()
+    return score_queries(protocol, predictions, rules).summarize()
 
 
 def score_queries(
-    protocol: SearchProtocol,
-    predictions: Predictions,
-    score_threshold: float = 0.5,
-    confidence_weighting: bool = False,
-    context: ContextMatching | None = None,
+    protocol: SearchProtocol, predictions: Predictions, rules: SearchRules = PLAIN
 ) -> SearchScores:
     """Score each query, with the arguments and errors of ``evaluate_search``."""
     num_queries = len(protocol.query_frames)
     precisions = np.zeros(num_queries)
     ranks = np.zeros(num_queries, dtype=np.int64)
     num_true = np.bincount(protocol.true_queries, minlength=num_queries)
-    search = _Search(protocol, predictions, score_threshold, confidence_weighting, context)
+    search = _Search(protocol, predictions, rules)
     for query, similarities, _, true_entries in search:
         if len(true_entries):
             recall = len(true_entries) / num_true[query]
@@ -149,9 +140,7 @@ def score_queries(
 def search_each_query(
     protocol: SearchProtocol,
     predictions: Predictions,
-    score_threshold: float = 0.5,
-    confidence_weighting: bool = False,
-    context: ContextMatching | None = None,
+    rules: SearchRules = PLAIN,
     num_top: int = 10,
 ) -> list[QueryResult]:
     """Search as ``evaluate_search`` does, and return each query's result.
@@ -159,13 +148,11 @@ def search_each_query(
     Args:
         protocol: As there.
         predictions: As there.
-        score_threshold: As there.
-        confidence_weighting: As there.
-        context: As there.
+        rules: As there.
         num_top: Detections to list for each query; fewer where its gallery has fewer.
     """
     num_true = np.bincount(protocol.true_queries, minlength=len(protocol.query_frames))
-    search = _Search(protocol, predictions, score_threshold, confidence_weighting, context)
+    search = _Search(protocol, predictions, rules)
     results = []
     for query, similarities, members, true_entries in search:
         recall = len(true_entries) / max(num_true[query], 1)
@@ -186,21 +173,21 @@ def search_each_query(
 
 
 def iterate_queries(
-    protocol: SearchProtocol, predictions: Predictions, score_threshold: float = 0.5
+    protocol: SearchProtocol, predictions: Predictions, rules: SearchRules = PLAIN
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
     """Search as ``evaluate_search`` does, and yield each query with its whole gallery.
 
     Args:
         protocol: As there.
         predictions: As there.
-        score_threshold: As there.
+        rules: As there.
 
     Yields:
         The query's row; similarities (E,) float32, -inf where a frame is not searched; the frame of
         each detection, (E,) rows of ``protocol.frame_names``; and which of them are true, (T,) rows
         of these arrays. Arrays are valid until the next step.
     """
-    search = _Search(protocol, predictions, score_threshold, False, None)
+    search = _Search(protocol, predictions, rules)
     for query, similarities, members, true_entries in search:
         yield query, similarities, search.detections.frames[members], true_entries
 
@@ -209,17 +196,12 @@ class _Search:
     """Walk through the queries: each with its gallery's similarities and which of them are true."""
 
     def __init__(
-        self,
-        protocol: SearchProtocol,
-        predictions: Predictions,
-        score_threshold: float,
-        confidence_weighting: bool,
-        context: ContextMatching | None,
+        self, protocol: SearchProtocol, predictions: Predictions, rules: SearchRules
     ) -> None:
         check_against_protocol(predictions, protocol)
         if not len(protocol.query_frames):
             raise ValueError(f"{protocol.name}: no queries, so there is nothing to score")
-        if context is not None and not predictions.has_context:
+        if rules.context is not None and not predictions.has_context:
             raise ValueError(
                 "context_query_index: absent, but context matching needs the people around each "
                 "query. "
@@ -227,13 +209,14 @@ class _Search:
                 "person_search.evaluation.evaluator.PersonSearchEvaluator."
             )
         self.protocol = protocol
-        self.context = context
-        self.detections = group_by_frame(protocol, predictions, score_threshold)
+        self.context = rules.context
+        self.detections = group_by_frame(protocol, predictions, rules.score_threshold)
         self.query_embeddings = predictions.query_embeddings.astype(np.float64)
         self.embeddings = predictions.embeddings[self.detections.rows].astype(np.float64)
-        if confidence_weighting:
+        if rules.confidence_weighting:
             self.embeddings *= self.detections.scores[:, None]
-        self.people = _context_people(predictions, score_threshold) if context is not None else None
+        has_context = rules.context is not None
+        self.people = _context_people(predictions, rules.score_threshold) if has_context else None
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         """Yield query, similarities (E,), their detections (E,) and the rows of the true ones."""

@@ -11,10 +11,6 @@ from person_search.gallery.engine import GalleryError
 from person_search.gallery.rows import StoredPerson
 from reid_heads.unit_norm import is_unit_norm
 
-# Context matching: published for PRW, whose galleries are the larger ones.
-CONTEXT_K1 = 30
-CONTEXT_K2 = 4
-
 
 def check_embeddings(embeddings: np.ndarray, embedding_dim: int, name: str) -> np.ndarray:
     """Return embeddings as (K, D) float32.
@@ -83,14 +79,14 @@ def match_with_context(
 
     Args:
         query: (D,) of unit norm.
-        context: (K, D) people beside the query, by falling score; at most CONTEXT_K2 - 1 count.
+        context: (K, D) people beside the query, by falling score; only the first few count.
         people: All people, with embeddings, of the candidate frames.
 
     Returns:
         The same people, best first. Their similarity stays the cosine to the query, so it need not
         fall along the list.
     """
-    from person_search.evaluation.context import ContextMatching, match_context
+    from person_search.evaluation.context import match_context, published_context
 
     frames = np.unique([p.frame_name for p in people], return_inverse=True)[1]
     order = np.argsort(frames, kind="stable")
@@ -101,7 +97,7 @@ def match_with_context(
         frames[order],
         _embeddings(grouped),
         np.vstack([query[None], context]),
-        ContextMatching(CONTEXT_K1, CONTEXT_K2),
+        published_context("prw"),  # Whose galleries are the larger ones.
     )
     return _sort_by(revised, grouped)
 

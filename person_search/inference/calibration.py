@@ -16,7 +16,7 @@ from person_search.data import register_all
 from person_search.data.loaders import build_test_loader
 from person_search.data.own_data import register_own_data
 from person_search.data.protocol import SearchProtocol
-from person_search.evaluation import PersonSearchEvaluator
+from person_search.evaluation import PersonSearchEvaluator, SearchRules
 from person_search.evaluation.evaluator import PREDICTIONS_FILE
 from person_search.evaluation.predictions import Predictions, load_predictions
 from person_search.evaluation.search import iterate_queries
@@ -61,7 +61,7 @@ def calibrate(
     present = np.full(len(protocol.query_frames), -np.inf)
     absent = present.copy()
     for query, similarities, frames, true_entries in iterate_queries(
-        protocol, predictions, score_threshold
+        protocol, predictions, SearchRules(score_threshold=score_threshold)
     ):
         present[query] = similarities[true_entries].max(initial=-np.inf)
         absent[query] = similarities[~shows[query, frames]].max(initial=-np.inf)
@@ -151,8 +151,9 @@ def calibrate_on_dataset(
     protocol = metadata.load_protocol(**options)
     network = TorchNetwork(cfg, model, device=device, half=False)
     with tempfile.TemporaryDirectory() as folder:
+        searches = [SearchRules(score_threshold=network.min_score)]
         evaluator = PersonSearchEvaluator(
-            {"search": protocol}, folder, score_threshold=network.min_score, distributed=False
+            lambda: protocol, folder, searches=searches, distributed=False
         )
         inference_on_dataset(network.model, build_test_loader(cfg, dataset), evaluator)
         predictions = load_predictions(Path(folder) / PREDICTIONS_FILE)
