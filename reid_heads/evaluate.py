@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
@@ -11,6 +12,7 @@ from reid_heads.atomic_file import save_json
 from reid_heads.evaluation.embedding_scoring import EMBEDDING_PROTOCOLS, score_file
 from reid_heads.evaluation.features import load_features
 from reid_heads.evaluation.ranking import RankingResult
+from reid_heads.evaluation.rules import QueryExpansion, ReIDRules, Reranking
 from reid_heads.evaluation.scoring import PROTOCOLS, describe_settings, score_features
 from reid_heads.sysu_protocol import read_permutations
 
@@ -109,36 +111,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = build_parser()
     args = parser.parse_args(argv)
-    reranking = _read_group(parser, args, "rerank", ("k1", "k2", "lambda_value"))
-    expansion = _read_group(parser, args, "expand", ("neighbours", "alpha"))
     for option, protocol in _OPTIONS_OF.items():
         if getattr(args, option) is not None and args.protocol != protocol:
             parser.error(f"--{option} belongs to --protocol {protocol}")
-    if args.protocol in EMBEDDING_PROTOCOLS:
-        if reranking is not None or expansion is not None:
-            parser.error(f"--rerank and --expand do not belong to --protocol {args.protocol}")
-        if args.protocol == "verification" and args.pairs is None:
-            parser.error("--protocol verification needs --pairs")
-        return _score_embeddings(args)
-    path = args.permutations
     try:
-        features = load_features(args.features)
-        results = score_features(
-            features,
-            args.protocol,
-            reranking=reranking,
-            query_expansion=expansion,
-            single_shot_repeats=10 if args.repeats is None else args.repeats,
-            permutations=None if path is None else read_permutations(path),
-            gallery_trials=10 if args.trials is None else args.trials,
-            multi_shots=10 if args.shots is None else args.shots,
-        )
-        if args.json is not None:
-            metrics = {name: result.metrics() for name, result in results.items()}
-            save_json(args.json, {**metrics.pop("reid"), **metrics, **describe_settings(results)})
+        rules = _read_rules(parser, args)
+        if args.protocol in EMBEDDING_PROTOCOLS:
+            if rules.reorders:
+                parser.error(f"--rerank and --expand do not belong to --protocol {args.protocol}")
+            if args.protocol == "verification" and args.pairs is None:
+                parser.error("--protocol verification needs --pairs")
+            _score_embeddings(args, rules)
+        else:
+            _score_crops(args, rules)
     except (ValueError, OSError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    return 0
+
+
+def _score_crops(args: argparse.Namespace, rules: ReIDRules) -> None:
+    """Score queries and gallery, write and print the results."""
+    path = args.permutations
+    features = load_features(args.features)
+    results = score_features(
+        features,
+        args.protocol,
+        rules,
+        permutations=None if path is None else read_permutations(path),
+    )
+    if args.json is not None:
+        metrics = {name: result.metrics() for name, result in results.items()}
+        save_json(args.json, {**metrics.pop("reid"), **metrics, **describe_settings(results)})
     print(
         f"{args.features}: {len(features.query_pids)} queries, {len(features.gallery_pids)} "
         f"gallery crops; scored by {args.protocol}"
@@ -147,18 +151,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if results["reid"].setting:
         print("the first ranking of the table is the main one, called 'reid'")
     print(format_table(results))
-    return 0
 
 
-def _score_embeddings(args: argparse.Namespace) -> int:
-    """Score by a protocol of faces or metric learning; return the exit status."""
-    try:
-        title, metrics = score_file(args.protocol, args.features, args.pairs, args.ranks)
-        if args.json is not None:
-            save_json(args.json, metrics)
-    except (ValueError, OSError, MemoryError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def _score_embeddings(args: argparse.Namespace, rules: ReIDRules) -> None:
+    """Score by a protocol of faces or metric learning, write and print the metrics."""
+    title, metrics = score_file(args.protocol, args.features, args.pairs, rules)
+    if args.json is not None:
+        save_json(args.json, metrics)
     print(f"{args.features}: {title}; scored by {args.protocol}\n")
     # A threshold is a cosine, all else a percentage.
     lines = [
@@ -166,7 +165,6 @@ def _score_embeddings(args: argparse.Namespace) -> int:
         for name, value in metrics.items()
     ]
     print(tabulate(lines, tablefmt="plain", disable_numparse=True, colalign=("left", "right")))
-    return 0
 
 
 def format_table(results: Mapping[str, RankingResult]) -> str:
@@ -186,12 +184,29 @@ def format_table(results: Mapping[str, RankingResult]) -> str:
     return "\n" + str(tabulate(lines, ["", *columns], floatfmt=".2f"))
 
 
+def _read_rules(parser: argparse.ArgumentParser, args: argparse.Namespace) -> ReIDRules:
+    """Translate the options into rules; raise a ValueError where one is out of its range."""
+    given = {
+        "single_shot_repeats": args.repeats,
+        "gallery_trials": args.trials,
+        "multi_shots": args.shots,
+        "recall_ranks": None if args.ranks is None else tuple(args.ranks),
+    }
+    reranking = _read_group(parser, args, "rerank", ("k1", "k2", "lambda_value"))
+    expansion = _read_group(parser, args, "expand", ("neighbours", "alpha"))
+    return ReIDRules(
+        reranking=None if reranking is None else Reranking(**reranking),
+        query_expansion=None if expansion is None else QueryExpansion(**expansion),
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
 def _read_group(
     parser: argparse.ArgumentParser, args: argparse.Namespace, switch: str, names: tuple[str, ...]
-) -> dict[str, float] | None:
+) -> dict[str, Any] | None:
     """Return the options given of a group, None if it is off; refuse options without their switch.
 
-    Options that are not given are left to the defaults of the code that uses them.
+    Options that are not given are left to the defaults of the rules.
     """
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
     if given and not getattr(args, switch):

@@ -28,6 +28,7 @@ from reid_heads.data.own_data import register_own_data
 from reid_heads.detectron2_parts import replace_loop
 from reid_heads.evaluation.evaluator import ReIDEvaluator
 from reid_heads.evaluation.image_evaluator import MAIN_METRICS, ImageEvaluator
+from reid_heads.evaluation.rules import QueryExpansion, ReIDRules, Reranking
 from reid_heads.losses.intra_class import IntraClassAugmentedLoss
 from reid_heads.training.hooks import UpdateIntraClass
 from reid_heads.training.launch import parse_and_launch, set_up_output, use_available_device
@@ -133,19 +134,6 @@ def build_evaluator(cfg: CfgNode, dataset_name: str) -> ReIDEvaluator | ImageEva
     What the numbers depend on beside the model, such as whether MSMT17's validation images were
     trained on, is recorded with them.
     """
-    test = cfg.TEST.REID
-    reranking = expansion = None
-    if test.RERANKING.ENABLED:
-        reranking = {
-            "k1": test.RERANKING.K1,
-            "k2": test.RERANKING.K2,
-            "lambda_value": test.RERANKING.LAMBDA,
-        }
-    if test.QUERY_EXPANSION.ENABLED:
-        expansion = {
-            "neighbours": test.QUERY_EXPANSION.NEIGHBOURS,
-            "alpha": test.QUERY_EXPANSION.ALPHA,
-        }
     # Several test sets must not write over each other.
     folder = "inference" if len(cfg.DATASETS.TEST) == 1 else f"inference/{dataset_name}"
     metadata = MetadataCatalog.get(dataset_name)
@@ -164,12 +152,30 @@ def build_evaluator(cfg: CfgNode, dataset_name: str) -> ReIDEvaluator | ImageEva
         return ImageEvaluator(load_pairs=metadata.get("load_pairs"), **common)
     return ReIDEvaluator(
         **common,
+        rules=read_rules(cfg.TEST.REID),
+        load_permutations=metadata.get("load_permutations"),
+    )
+
+
+def read_rules(test: CfgNode) -> ReIDRules:
+    """Translate ``cfg.TEST.REID``.
+
+    Raises:
+        ValueError: If a value is out of its range.
+    """
+    reranking = expansion = None
+    if test.RERANKING.ENABLED:
+        node = test.RERANKING
+        reranking = Reranking(k1=node.K1, k2=node.K2, lambda_value=node.LAMBDA)
+    if test.QUERY_EXPANSION.ENABLED:
+        node = test.QUERY_EXPANSION
+        expansion = QueryExpansion(neighbours=node.NEIGHBOURS, alpha=node.ALPHA)
+    return ReIDRules(
         reranking=reranking,
         query_expansion=expansion,
         single_shot_repeats=test.SINGLE_SHOT_REPEATS,
         gallery_trials=test.GALLERY_TRIALS,
         multi_shots=test.MULTI_SHOTS,
-        load_permutations=metadata.get("load_permutations"),
     )
 
 

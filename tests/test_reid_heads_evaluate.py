@@ -10,6 +10,7 @@ from helpers_cross_modality import SYSU_IMAGES, write_permutations
 
 from reid_heads.evaluate import main
 from reid_heads.evaluation.features import ReIDFeatures, save_features
+from reid_heads.evaluation.rules import QueryExpansion, ReIDRules, Reranking
 from reid_heads.evaluation.scoring import MARKET_PROTOCOLS, score_features
 from reid_heads.sysu_protocol import read_permutations
 
@@ -55,8 +56,10 @@ def test_reranking_and_expansion(tmp_path, features, capsys):
     expected = score_features(
         features,
         "market1501",
-        reranking={"k1": 4, "k2": 2, "lambda_value": 0.5},
-        query_expansion={"alpha": 0.0},
+        ReIDRules(
+            reranking=Reranking(k1=4, k2=2, lambda_value=0.5),
+            query_expansion=QueryExpansion(alpha=0.0),
+        ),
     )
     written = json.loads(out.read_text())
     assert written.pop("reid_reranked") == expected["reid_reranked"].metrics()
@@ -140,7 +143,7 @@ def test_regdb(tmp_path, capsys):
     out = tmp_path / "out.json"
     assert run(tmp_path, "--protocol", "regdb", "--json", out, "--rerank", "--k1", 3) == 0
     written = json.loads(out.read_text())
-    expected = score_features(features, "regdb", reranking={"k1": 3})
+    expected = score_features(features, "regdb", ReIDRules(reranking=Reranking(k1=3)))
     assert written["mAP"] == expected["reid"].metrics()["mAP"]
     assert written["reid_thermal_to_visible"] == expected["reid_thermal_to_visible"].metrics()
     printed = capsys.readouterr().out
@@ -167,6 +170,9 @@ def test_errors_are_one_line(tmp_path, features, capsys):
         ((*market, "--rerank", "--k1", 0), "features.npz", "expected k1 >= 1"),
         ((*market, "--expand", "--neighbours", 0), "features.npz", "expected neighbours >= 1"),
         (("--protocol", "cuhk03_classic", "--repeats", 0), "features.npz", "repeats: got 0"),
+        (("--protocol", "sysu_mm01", "--trials", 0), "features.npz", "gallery_trials: got 0"),
+        (("--protocol", "sysu_mm01", "--shots", 0), "features.npz", "multi_shots: got 0"),
+        (("--protocol", "recall", "--ranks", 1, 0), "features.npz", "recall_ranks: got (1, 0)"),
         ((*market, "--json", tmp_path), "features.npz", "Is a directory"),
     ):
         assert run(tmp_path, *options, file=file) == 2

@@ -13,6 +13,7 @@ from reid_heads.evaluation.cross_modality import (
     group_gallery,
 )
 from reid_heads.evaluation.features import ReIDFeatures
+from reid_heads.evaluation.rules import QueryExpansion, ReIDRules, Reranking
 from reid_heads.evaluation.scoring import describe_settings, score_features
 from reid_heads.evaluation.similarity import normalize_rows
 
@@ -245,7 +246,7 @@ def test_reid_is_all_single_official_if_the_draws_are_known():
     )
     for name, result in direct.items():
         assert results[f"reid_{name}"].metrics() == result.metrics()
-    without = score_features(features, "sysu_mm01", gallery_trials=3, multi_shots=2)
+    without = score_features(features, "sysu_mm01", ReIDRules(gallery_trials=3, multi_shots=2))
     assert without["reid"] is without["reid_all_single_agw"]
     assert len(without) == 5
     rankings = describe_settings(without)["rankings"]
@@ -290,9 +291,9 @@ def test_bad_sysu_input_is_named():
     with pytest.raises(ValueError, match=r"indoor search: none of the .* queries has a match"):
         evaluate_sysu([similarities[:, outdoors]], *labels[:2], *gallery[outdoors].T)
     features = make_features(query, gallery)
-    for options in ({"reranking": {}}, {"query_expansion": {}}):
+    for rules in (ReIDRules(reranking=Reranking()), ReIDRules(query_expansion=QueryExpansion())):
         with pytest.raises(ValueError, match="sysu_mm01 is scored on drawn galleries"):
-            score_features(features, "sysu_mm01", **options)
+            score_features(features, "sysu_mm01", rules)
 
 
 def make_regdb_features(seed=0):
@@ -340,12 +341,9 @@ def test_regdb_searches_both_ways():
 
 def test_regdb_reranks_and_expands_both_ways():
     features = make_regdb_features()
-    options = {
-        "reranking": {"k1": 3, "k2": 2, "lambda_value": 0.3},
-        "query_expansion": {"neighbours": 2, "alpha": 1.0},
-    }
-    results = score_features(features, "regdb", **options)
-    expected = score_features(features, "market1501", **options)
+    rules = ReIDRules(reranking=Reranking(3, 2, 0.3), query_expansion=QueryExpansion(2, 1.0))
+    results = score_features(features, "regdb", rules)
+    expected = score_features(features, "market1501", rules)
     for kind in ("", "_expanded", "_reranked"):
         forward = results[f"reid_visible_to_thermal{kind}"]
         np.testing.assert_array_equal(forward.first_ranks, expected[f"reid{kind}"].first_ranks)

@@ -16,6 +16,7 @@ from reid_heads.evaluation.embedding_scoring import (
 from reid_heads.evaluation.embeddings import ImageEmbeddings, load_embeddings, save_embeddings
 from reid_heads.evaluation.features import ReIDFeatures, save_features
 from reid_heads.evaluation.image_evaluator import ImageEvaluator
+from reid_heads.evaluation.rules import ReIDRules
 from reid_heads.face_pairs import read_pairs
 
 PAIRS = ["2 2", "a 1 2", "b 1 2", "a 1 b 1", "b 2 c 1", "c 1 2", "a 2 3", "a 3 c 2", "b 1 c 1"]
@@ -170,7 +171,8 @@ def test_command_with_queries_and_gallery(tmp_path, capsys):
     out = tmp_path / "out.json"
     command = ["--features", str(path), "--json", str(out), "--protocol"]
     assert main([*command, "recall", "--ranks", "1", "5"]) == 0
-    assert json.loads(out.read_text()) == score_recall(features, (1, 5)).metrics()
+    recall = score_recall(features, ReIDRules(recall_ranks=(1, 5)))
+    assert json.loads(out.read_text()) == recall.metrics()
     assert "4 images searched for, 2 without a match" in capsys.readouterr().out
     assert main([*command, "identification"]) == 0
     assert json.loads(out.read_text()) == score_identification(features).metrics()

@@ -10,6 +10,7 @@ from helpers_processes import run_processes
 
 from reid_heads.evaluation.evaluator import ReIDEvaluator
 from reid_heads.evaluation.features import load_features
+from reid_heads.evaluation.rules import QueryExpansion, ReIDRules, Reranking
 from reid_heads.evaluation.scoring import score_features
 
 NUM = 6
@@ -41,12 +42,9 @@ def feed(evaluator, inputs, outputs, batch=4):
 
 def test_features_results_and_record(tmp_path):
     inputs, outputs = make_crops()
-    options = {
-        "reranking": {"k1": 3, "k2": 2, "lambda_value": 0.3},
-        "query_expansion": {"neighbours": 2, "alpha": 1.0},
-    }
+    rules = ReIDRules(reranking=Reranking(3, 2, 0.3), query_expansion=QueryExpansion(2, 1.0))
     record = {"training_sets": ["market1501_train"], "config_file": "a.yaml"}
-    evaluator = ReIDEvaluator("market1501", tmp_path, record=record, **options)
+    evaluator = ReIDEvaluator("market1501", tmp_path, record=record, rules=rules)
     evaluator.reset()
     feed(evaluator, inputs, outputs)
     results = evaluator.evaluate()
@@ -58,21 +56,29 @@ def test_features_results_and_record(tmp_path):
     np.testing.assert_array_equal(features.gallery_features, embeddings[NUM:])
     assert features.query_pids.tolist() == [0, 1, 2, 3, 4, 99]
     assert features.gallery_camids.tolist() == [1, 2] * NUM
-    scored = score_features(features, "market1501", **options)
+    scored = score_features(features, "market1501", rules)
     assert results == {name: result.metrics() for name, result in scored.items()}
 
     written = json.loads((tmp_path / "results.json").read_text())
     assert written["reid"] == results["reid"]
     assert written["record"] == record
     assert (written["num_skipped_queries"], written["num_queries"]) == (1, NUM)
-    assert (written["protocol"], written["reranking"]) == ("market1501", options["reranking"])
+    facts = {
+        "protocol": "market1501",
+        "reranking": {"k1": 3, "k2": 2, "lambda_value": 0.3},
+        "query_expansion": {"neighbours": 2, "alpha": 1.0},
+        "single_shot_repeats": 10,
+        "gallery_trials": 10,
+        "multi_shots": 10,
+    }
+    assert {name: written[name] for name in facts} == facts
 
 
 def test_plain_and_classic_without_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     inputs, outputs = make_crops()
     for protocol in ("cuhk03", "cuhk03_classic"):
-        evaluator = ReIDEvaluator(protocol, single_shot_repeats=3)
+        evaluator = ReIDEvaluator(protocol, rules=ReIDRules(single_shot_repeats=3))
         feed(evaluator, inputs, outputs)
         results = evaluator.evaluate()
         assert list(results) == ["reid"]
@@ -93,15 +99,18 @@ def test_sysu_mm01_uses_the_permutations_of_its_data_set(tmp_path):
         )
         outputs.append({"embedding": torch.from_numpy(rng.standard_normal(4))})
     evaluator = ReIDEvaluator(
-        "sysu_mm01", tmp_path, multi_shots=2, load_permutations=lambda: permutations
+        "sysu_mm01",
+        tmp_path,
+        rules=ReIDRules(multi_shots=2),
+        load_permutations=lambda: permutations,
     )
     feed(evaluator, inputs, outputs)
     results = evaluator.evaluate()
     scored = score_features(
         load_features(tmp_path / "features.npz"),
         "sysu_mm01",
+        ReIDRules(multi_shots=2),
         permutations=permutations,
-        multi_shots=2,
     )
     assert results == {name: result.metrics() for name, result in scored.items()}
     written = json.loads((tmp_path / "results.json").read_text())
@@ -113,7 +122,7 @@ def test_sysu_mm01_uses_the_permutations_of_its_data_set(tmp_path):
     feed(alone, inputs, outputs)
     assert alone.evaluate()["reid"] == alone.evaluate()["reid_all_single_agw"]
     with pytest.raises(ValueError, match="leave both out"):
-        ReIDEvaluator("sysu_mm01", reranking={})
+        ReIDEvaluator("sysu_mm01", rules=ReIDRules(reranking=Reranking()))
 
 
 def test_a_crop_seen_twice_counts_once_and_reset_forgets():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from reid_heads.evaluation.neighbors import TopColumns, find_neighbors
-from reid_heads.evaluation.query_expansion import QueryExpansion, expand_queries
-from reid_heads.evaluation.reranking import Reranking, rerank
+from reid_heads.evaluation.query_expansion import expand_queries
+from reid_heads.evaluation.reranking import rerank
+from reid_heads.evaluation.rules import QueryExpansion, Reranking
 from reid_heads.evaluation.similarity import normalize_rows
 
 

@@ -7,14 +7,15 @@
 
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from reid_heads.evaluation.embeddings import ImageEmbeddings, load_embeddings
 from reid_heads.evaluation.features import ReIDFeatures, load_features
 from reid_heads.evaluation.identification import IdentificationResult, evaluate_identification
-from reid_heads.evaluation.retrieval import RECALL_RANKS, RetrievalResult, evaluate_retrieval
+from reid_heads.evaluation.retrieval import RetrievalResult, evaluate_retrieval
+from reid_heads.evaluation.rules import PLAIN, ReIDRules
 from reid_heads.evaluation.similarity import iterate_similarities, normalize_rows
 from reid_heads.evaluation.verification import (
     VerificationResult,
@@ -45,13 +46,14 @@ def score_verification(embeddings: ImageEmbeddings, pairs: FacePairs) -> Verific
 
 
 def score_recall(
-    embeddings: ImageEmbeddings | ReIDFeatures, ranks: Sequence[int] = RECALL_RANKS
+    embeddings: ImageEmbeddings | ReIDFeatures, rules: ReIDRules = PLAIN
 ) -> RetrievalResult:
     """Search for each image among all others, or for each query in the gallery, by cosine.
 
     Raises:
         ValueError: If no image has another one of its person, or an embedding is all zeros.
     """
+    ranks = rules.recall_ranks
     if isinstance(embeddings, ImageEmbeddings):
         rows = normalize_rows(embeddings.features)
         similarities = iterate_similarities(rows, rows)
@@ -88,7 +90,7 @@ def score_file(
     protocol: str,
     path: str | os.PathLike[str],
     pairs: str | os.PathLike[str] | None = None,
-    ranks: Sequence[int] | None = None,
+    rules: ReIDRules = PLAIN,
 ) -> tuple[str, dict[str, float]]:
     """Score a saved file.
 
@@ -97,7 +99,7 @@ def score_file(
         path: ``embeddings.npz``; ``features.npz`` for identification, and for recall of queries in
             a gallery.
         pairs: Pair list of verification.
-        ranks: K of Recall@K; None for the default.
+        rules: Of which the K of Recall@K counts.
 
     Returns:
         What was scored, for a reader, and the metrics.
@@ -124,7 +126,7 @@ def score_file(
             f"protocol: got {protocol!r}, expected one of {', '.join(EMBEDDING_PROTOCOLS)}"
         )
     images = load_features(path) if _has_queries(path) else load_embeddings(path)
-    result = score_recall(images, RECALL_RANKS if ranks is None else ranks)
+    result = score_recall(images, rules)
     title = f"{len(result.queries)} images searched for, {result.num_skipped} without a match"
     return title, result.metrics()
 

@@ -4,7 +4,7 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from detectron2.utils import comm
 
 from reid_heads.atomic_file import save_json
 from reid_heads.evaluation.features import ReIDFeatures, save_features
+from reid_heads.evaluation.rules import PLAIN, ReIDRules
 from reid_heads.evaluation.scoring import check_protocol, describe_settings, score_features
 from reid_heads.sysu_protocol import Permutations
 
@@ -54,11 +55,7 @@ class ReIDEvaluator(DatasetEvaluator):
         protocol: str,
         output_dir: str | os.PathLike[str] | None = None,
         *,
-        reranking: Mapping[str, Any] | None = None,
-        query_expansion: Mapping[str, Any] | None = None,
-        single_shot_repeats: int = 10,
-        gallery_trials: int = 10,
-        multi_shots: int = 10,
+        rules: ReIDRules = PLAIN,
         load_permutations: Callable[[], Permutations | None] | None = None,
         record: Mapping[str, Any] | None = None,
         distributed: bool = True,
@@ -68,13 +65,9 @@ class ReIDEvaluator(DatasetEvaluator):
         Args:
             protocol: One of ``scoring.PROTOCOLS``.
             output_dir: Where ``features.npz`` and ``results.json`` go; None writes nothing.
-            reranking: ``{"k1": .., "k2": .., "lambda_value": ..}`` to score k-reciprocal re-ranking
-                besides; None leaves it out.
-            query_expansion: ``{"neighbours": .., "alpha": ..}`` to score query expansion besides.
-            single_shot_repeats: Random galleries of ``cuhk03_classic``.
-            gallery_trials: Drawn galleries of ``sysu_mm01``.
-            multi_shots: Crops of each person in each camera in its multi-shot galleries.
-            load_permutations: Gives its official draws; called when they are needed.
+            rules: What is scored beside the plain ranking, and how galleries are drawn.
+            load_permutations: Gives the official draws of ``sysu_mm01``; called when they are
+                needed.
             record: Facts that belong to the numbers, such as the training sets and the config
                 file; written to ``results.json`` as they are.
             distributed: Gather from all processes; False scores what this process alone has seen.
@@ -82,16 +75,10 @@ class ReIDEvaluator(DatasetEvaluator):
         Raises:
             ValueError: If the protocol is unknown, or allows no re-ranking or expansion.
         """
-        check_protocol(protocol, reorders=reranking is not None or query_expansion is not None)
+        check_protocol(protocol, rules)
         self._protocol = protocol
         self._output_dir = None if output_dir is None else Path(output_dir)
-        self._options: dict[str, Any] = {
-            "reranking": reranking,
-            "query_expansion": query_expansion,
-            "single_shot_repeats": single_shot_repeats,
-            "gallery_trials": gallery_trials,
-            "multi_shots": multi_shots,
-        }
+        self._rules = rules
         self._load_permutations = load_permutations
         self._record = dict(record or {})
         self._distributed = distributed
@@ -163,20 +150,20 @@ class ReIDEvaluator(DatasetEvaluator):
         """Score, and write the results with what belongs to them."""
         load = self._load_permutations
         permutations = None if load is None else load()
-        scored = score_features(
-            features, self._protocol, permutations=permutations, **self._options
-        )
+        scored = score_features(features, self._protocol, self._rules, permutations=permutations)
         results = OrderedDict((name, result.metrics()) for name, result in scored.items())
         for name, metrics in results.items():
             numbers = ", ".join(f"{metric} {value:.2f}" for metric, value in metrics.items())
             logger.info("%s, %s: %s", self._protocol, name, numbers)
         if self._output_dir is not None:
+            rules = asdict(self._rules)
+            del rules["recall_ranks"]  # Of metric learning, which is not scored here.
             facts = {
                 "protocol": self._protocol,
                 "num_queries": len(features.query_pids),
                 "num_skipped_queries": scored["reid"].num_skipped,
                 "num_gallery": len(features.gallery_pids),
-                **self._options,
+                **rules,
                 **describe_settings(scored),
             }
             save_json(self._output_dir / RESULTS_FILE, {**results, **facts, "record": self._record})

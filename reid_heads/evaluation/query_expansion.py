@@ -8,34 +8,11 @@ cameras are not looked at. The gallery stays as it is.
 Letters: Q queries, G gallery crops, B queries of a block, D embedding size.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from reid_heads.evaluation.neighbors import TopColumns
+from reid_heads.evaluation.rules import QueryExpansion
 from reid_heads.evaluation.similarity import QUERY_BLOCK, iterate_similarities, normalize_rows
-
-
-@dataclass(frozen=True)
-class QueryExpansion:
-    """Set how queries are expanded.
-
-    Raises:
-        ValueError: If a value is out of its range.
-    """
-
-    neighbours: int = 5
-    """Gallery crops that are added, at least 1; a smaller gallery is added whole."""
-
-    alpha: float = 3.0
-    """Exponent of the weights, at least 0."""
-
-    def __post_init__(self) -> None:
-        if self.neighbours < 1 or not self.alpha >= 0:
-            raise ValueError(
-                f"query expansion: got neighbours {self.neighbours}, alpha {self.alpha}; expected "
-                "neighbours >= 1 and alpha >= 0"
-            )
 
 
 def expand_queries(

@@ -16,12 +16,12 @@ neighbours.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
 from reid_heads.evaluation.neighbors import Neighbors, find_neighbors
+from reid_heads.evaluation.rules import Reranking
 from reid_heads.evaluation.similarity import QUERY_BLOCK, iterate_similarities
 
 # Neighbours kept beyond the last that counts, so that near-ties at the border can be settled.
@@ -33,31 +33,6 @@ _SPARSE_ROWS = 4096
 _KEPT_BYTES = 512 * 2**20
 # Float32 numbers gathered at a time for single similarities.
 _GATHERED = 8_000_000
-
-
-@dataclass(frozen=True)
-class Reranking:
-    """Set the sizes of neighbourhoods; the defaults are the paper's for Market-1501.
-
-    Raises:
-        ValueError: If a value is out of its range.
-    """
-
-    k1: int = 20
-    """Neighbours of a k-reciprocal set, at least 1."""
-
-    k2: int = 6
-    """Neighbours, the crop itself among them, whose sets are averaged; 1 averages nothing."""
-
-    lambda_value: float = 0.3
-    """Share of the original distance, 0..1."""
-
-    def __post_init__(self) -> None:
-        if self.k1 < 1 or self.k2 < 1 or not 0 <= self.lambda_value <= 1:
-            raise ValueError(
-                f"re-ranking: got k1 {self.k1}, k2 {self.k2}, lambda_value {self.lambda_value}; "
-                "expected k1 >= 1, k2 >= 1 and lambda_value in 0..1"
-            )
 
 
 def rerank(

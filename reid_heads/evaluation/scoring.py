@@ -9,8 +9,9 @@ import numpy as np
 
 from reid_heads.evaluation.cross_modality import CMC_RANKS, evaluate_sysu
 from reid_heads.evaluation.features import ReIDFeatures
-from reid_heads.evaluation.query_expansion import QueryExpansion, expand_queries
+from reid_heads.evaluation.query_expansion import expand_queries
 from reid_heads.evaluation.ranking import RankingResult, evaluate_market
+from reid_heads.evaluation.rules import PLAIN, ReIDRules
 from reid_heads.evaluation.similarity import iterate_similarities, normalize_rows
 from reid_heads.evaluation.single_shot import evaluate_single_shot
 from reid_heads.sysu_protocol import Permutations
@@ -23,16 +24,16 @@ MARKET_PROTOCOLS = ("market1501", "dukemtmc", "msmt17", "cuhk03")
 PROTOCOLS = (*MARKET_PROTOCOLS, "cuhk03_classic", "sysu_mm01", "regdb")
 
 
-def check_protocol(protocol: str, *, reorders: bool = False) -> None:
+def check_protocol(protocol: str, rules: ReIDRules = PLAIN) -> None:
     """Raise a ValueError for an unknown protocol, and for one that does not allow what is asked.
 
     Args:
         protocol: One of ``PROTOCOLS``.
-        reorders: Whether queries are to be expanded or the gallery to be re-ranked.
+        rules: What is asked.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol: got {protocol!r}, expected one of {', '.join(PROTOCOLS)}")
-    if protocol == "sysu_mm01" and reorders:
+    if protocol == "sysu_mm01" and rules.reorders:
         raise ValueError(
             "sysu_mm01 is scored on drawn galleries, a few crops of each person; re-ranking and "
             "query expansion would use crops outside them: leave both out"
@@ -42,13 +43,9 @@ def check_protocol(protocol: str, *, reorders: bool = False) -> None:
 def score_features(
     features: ReIDFeatures,
     protocol: str,
+    rules: ReIDRules = PLAIN,
     *,
-    reranking: Mapping[str, Any] | None = None,
-    query_expansion: Mapping[str, Any] | None = None,
-    single_shot_repeats: int = 10,
     permutations: Permutations | None = None,
-    gallery_trials: int = 10,
-    multi_shots: int = 10,
 ) -> dict[str, RankingResult]:
     """Rank the gallery for each query by cosine similarity.
 
@@ -56,13 +53,8 @@ def score_features(
         features: Of any norm; unchanged. Of ``regdb``, the queries are visible (camera 1), the
             gallery is thermal (camera 2).
         protocol: One of ``PROTOCOLS``.
-        reranking: ``k1``, ``k2`` and ``lambda_value`` to rank by k-reciprocal re-ranking as well;
-            missing ones are the paper's. None leaves it out.
-        query_expansion: ``neighbours`` and ``alpha`` to rank with expanded queries as well.
-        single_shot_repeats: Random galleries of ``cuhk03_classic``.
+        rules: What is ranked beside the plain ranking, and how galleries are drawn.
         permutations: The galleries that the authors of SYSU-MM01 have drawn, if at hand.
-        gallery_trials: Drawn galleries of ``sysu_mm01``.
-        multi_shots: Crops of each person in each camera in its multi-shot galleries.
 
     Returns:
         ``reid``, and where asked for ``reid_expanded`` and ``reid_reranked``.
@@ -74,35 +66,21 @@ def score_features(
         ``reid_thermal_to_visible``; expanded and re-ranked of each where asked for.
 
     Raises:
-        ValueError: If the protocol or an option is unknown or out of its range, a feature is all
-            zeros, no query has a match, or SYSU-MM01 shall be expanded or re-ranked.
+        ValueError: If the protocol is unknown, a feature is all zeros, no query has a match, or
+            SYSU-MM01 shall be expanded or re-ranked.
     """
-    check_protocol(protocol, reorders=reranking is not None or query_expansion is not None)
+    check_protocol(protocol, rules)
     if protocol == "sysu_mm01":
-        return _score_sysu(
-            features, permutations=permutations, trials=gallery_trials, multi_shots=multi_shots
-        )
+        return _score_sysu(features, rules, permutations)
     if protocol == "regdb":
-        return _score_regdb(features, reranking=reranking, query_expansion=query_expansion)
-    return _score_crops(
-        features,
-        is_single_shot=protocol == "cuhk03_classic",
-        reranking=reranking,
-        query_expansion=query_expansion,
-        single_shot_repeats=single_shot_repeats,
-    )
+        return _score_regdb(features, rules)
+    return _score_crops(features, rules, is_single_shot=protocol == "cuhk03_classic")
 
 
 def _score_crops(
-    features: ReIDFeatures,
-    *,
-    is_single_shot: bool,
-    reranking: Mapping[str, Any] | None,
-    query_expansion: Mapping[str, Any] | None,
-    single_shot_repeats: int,
+    features: ReIDFeatures, rules: ReIDRules, *, is_single_shot: bool
 ) -> dict[str, RankingResult]:
     """Rank by the rules of Market-1501, or of CUHK03's classic protocol."""
-    expansion = None if query_expansion is None else QueryExpansion(**query_expansion)
     queries = normalize_rows(features.query_features, "query_features")
     gallery = normalize_rows(features.gallery_features, "gallery_features")
 
@@ -114,18 +92,18 @@ def _score_crops(
             features.gallery_camids,
         )
         if is_single_shot:
-            return evaluate_single_shot(similarities, *labels, repeats=single_shot_repeats)
+            return evaluate_single_shot(similarities, *labels, repeats=rules.single_shot_repeats)
         return evaluate_market(similarities, *labels)
 
     results = {"reid": rank(iterate_similarities(queries, gallery))}
-    if expansion is not None:
-        expanded = expand_queries(queries, gallery, expansion)
+    if rules.query_expansion is not None:
+        expanded = expand_queries(queries, gallery, rules.query_expansion)
         results["reid_expanded"] = rank(iterate_similarities(expanded, gallery))
-    if reranking is not None:
+    if rules.reranking is not None:
         # scipy.sparse takes longer to import than a small set to score.
-        from reid_heads.evaluation.reranking import Reranking, rerank
+        from reid_heads.evaluation.reranking import rerank
 
-        results["reid_reranked"] = rank(rerank(queries, gallery, Reranking(**reranking)))
+        results["reid_reranked"] = rank(rerank(queries, gallery, rules.reranking))
     skipped = results["reid"].num_skipped
     if skipped:
         logger.info(
@@ -155,7 +133,9 @@ def describe_settings(results: Mapping[str, RankingResult]) -> dict[str, Any]:
     return {"rankings": rankings} if rankings else {}
 
 
-def _score_sysu(features: ReIDFeatures, **options: Any) -> dict[str, RankingResult]:
+def _score_sysu(
+    features: ReIDFeatures, rules: ReIDRules, permutations: Permutations | None
+) -> dict[str, RankingResult]:
     scored = evaluate_sysu(
         iterate_similarities(
             normalize_rows(features.query_features, "query_features"),
@@ -165,14 +145,16 @@ def _score_sysu(features: ReIDFeatures, **options: Any) -> dict[str, RankingResu
         features.query_camids,
         features.gallery_pids,
         features.gallery_camids,
-        **options,
+        permutations=permutations,
+        trials=rules.gallery_trials,
+        multi_shots=rules.multi_shots,
     )
     # The first is all search, single shot.
     results = {"reid": next(iter(scored.values()))}
     return results | {f"reid_{name}": result for name, result in scored.items()}
 
 
-def _score_regdb(features: ReIDFeatures, **options: Any) -> dict[str, RankingResult]:
+def _score_regdb(features: ReIDFeatures, rules: ReIDRules) -> dict[str, RankingResult]:
     """Search both ways by Market-1501's rules, under which the two cameras never exclude crops."""
     for name, cam_ids, camera in (
         ("query_camids", features.query_camids, 1),
@@ -193,7 +175,7 @@ def _score_regdb(features: ReIDFeatures, **options: Any) -> dict[str, RankingRes
     )
     results = {}
     for direction, side in (("visible_to_thermal", features), ("thermal_to_visible", swapped)):
-        for name, result in score_features(side, "market1501", **options).items():
+        for name, result in score_features(side, "market1501", rules).items():
             kind = name.removeprefix("reid")
             results[f"reid_{direction}{kind}"] = replace(
                 result, cmc_ranks=CMC_RANKS, setting={"direction": direction}
