@@ -229,6 +229,9 @@ def make_answer(similarities, threshold=0.5, name="/gone/a.jpg"):
     ("similarities", "is_empty", "expected"),
     [
         ([0.9, 0.8, 0.2], False, "2 matches in “toy”, best similarity 0.90"),
+        # Three of these reach the threshold of 0.5, one of them just so.
+        ([0.9, 0.8, 0.5, 0.4375], False, "3 matches in “toy”, best similarity 0.90"),
+        ([0.5], False, "1 match in “toy”, best similarity 0.50"),
         ([0.41], False, "Probably not in this gallery: the best match has similarity 0.41"),
         ([], False, "Nobody in this gallery passes the filters"),
         ([], True, "The gallery “toy” is empty"),
@@ -251,6 +254,16 @@ def test_matches_below_the_threshold_stand_apart_and_names_are_escaped(tmp_path)
     for text in (page, dialog):
         assert "<b>door" not in text and "<i>x" not in text and "<u>" not in text
         assert str(tmp_path) not in text
+
+
+def test_a_match_at_the_threshold_stands_above_it():
+    answer = make_answer([0.75, 0.5, 0.4375, 0.25])  # 2 of 4 are at least 0.5
+    assert answer.num_above == 2 and not answer.is_probably_absent
+    page = markup.results(replace(make_query(["red"]), answer=answer), "toy")
+    above, below = page.split("probably other people")
+    assert [above.count('class="ps-card"'), below.count('class="ps-card"')] == [2, 2]
+    assert 'data-place="1"' in above and 'data-place="2"' in below and 'start="3"' in below
+    assert make_answer([0.4375]).is_probably_absent
 
 
 def test_a_frame_that_is_gone_still_has_a_card_but_no_dialog():

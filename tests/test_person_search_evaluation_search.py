@@ -294,16 +294,23 @@ def test_nothing_found_is_zero(rows):
     assert search_each_query(two_frames(), predictions)[0].average_precision == 0
 
 
-def test_tiny_boxes_need_less_overlap():
-    box = np.array([[0, 0, 10, 20]], dtype=np.float32)
-    protocol = two_frames(1)
-    # w = 10, h = 20: 200 / (20 * 30) = 1/3. Detection 10 x 50 has IoU 200/500 = 0.4.
-    tiny = SearchProtocol(**{**protocol.__dict__, "true_boxes": box})
-    predictions = found(("a", [0, 0, 10, 50], 1.0, 0.9))
-    assert evaluate_search(tiny, predictions)["mAP"] == 100
-    # 10 x 70 has 200/700 = 0.29
-    predictions = found(("a", [0, 0, 10, 70], 1.0, 0.9))
-    assert evaluate_search(tiny, predictions)["mAP"] == 0
+@pytest.mark.parametrize(
+    ("size", "height", "is_true"),
+    [
+        # 10 x 20 needs 200 / (20 * 30) = 1/3; a detection 10 x h has IoU 20/h. With 60 it is just
+        # that, with 61 it is 0.328: more than 200 / (21 * 30) = 0.317 or 200 / (20 * 31) = 0.323.
+        ((10, 20), 60, True),
+        ((10, 20), 61, False),
+        # 100 x 200 would need 20000 / (110 * 210) = 0.87, but half is enough: 200/400, not 200/401.
+        ((100, 200), 400, True),
+        ((100, 200), 401, False),
+    ],
+)
+def test_small_boxes_need_less_overlap(size, height, is_true):
+    box = np.array([[0, 0, *size]], dtype=np.float32)
+    protocol = SearchProtocol(**{**two_frames(1).__dict__, "true_boxes": box})
+    predictions = found(("a", [0, 0, size[0], height], 1.0, 0.9))
+    assert evaluate_search(protocol, predictions)["mAP"] == (100 if is_true else 0)
 
 
 @pytest.mark.parametrize("seed", range(4))
