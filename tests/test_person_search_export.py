@@ -24,8 +24,11 @@ from person_search.synthetic.world import World
 from person_search.synthetic.world_spec import PRESETS
 
 NOBODY = np.full((150, 260, 3), 128, np.uint8)
-# With people and without.
-SAMPLES = draw_sample_pictures()[::2]
+
+
+def two_pictures():
+    """With people and without."""
+    return draw_sample_pictures()[::2]
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +42,14 @@ def onnx_export(finder, tmp_path_factory):
     return export_finder(
         finder,
         tmp_path_factory.mktemp("onnx") / "folder" / "model.onnx",
-        pictures=SAMPLES,
+        pictures=two_pictures(),
     )
 
 
 @pytest.fixture(scope="module")
 def torchscript_export(finder, tmp_path_factory):
     path = tmp_path_factory.mktemp("torchscript") / "model.ts"
-    return export_finder(finder, path, "torchscript", pictures=SAMPLES)
+    return export_finder(finder, path, "torchscript", pictures=two_pictures())
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +295,7 @@ def test_an_export_that_does_something_else_is_not_written(
     path = tmp_path / "model.onnx"
     path.write_text("the old one")
     with pytest.raises(ValueError, match=r"does not do what the model does .* boxes 1\.0e-01 px"):
-        export_finder(finder, path, pictures=SAMPLES[:1])
+        export_finder(finder, path, pictures=two_pictures()[:1])
     assert path.read_text() == "the old one" and list(tmp_path.iterdir()) == [path]
 
 

@@ -9,6 +9,7 @@ import math
 import cv2
 import numpy as np
 import pytest
+from helpers_drawing import write_by_two_processes
 
 from person_search.commands import draw as command
 from person_search.synthetic.face_writer import pair_lines, write_faces
@@ -62,7 +63,7 @@ def test_the_real_loaders_read_the_set(drawn):
 
 
 def test_same_bytes_with_two_processes_and_never_twice(drawn, tmp_path):
-    again = write_faces(TINY, tmp_path / "tiny-faces", processes=2)
+    again = write_by_two_processes(write_faces, TINY, tmp_path / "tiny-faces")
     assert digest(again) == digest(drawn)
     before = {path: path.stat().st_mtime_ns for path in again.rglob("*")}
     write_faces(TINY, again)

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 import cv2
 import numpy as np
 import pytest
+from helpers_drawing import write_by_two_processes
 from scipy.io import loadmat
 
 from person_search.commands import draw as command
@@ -273,7 +274,7 @@ def test_regdb_shows_one_side_of_everybody():
 @pytest.mark.parametrize(("write", "spec"), [(write_sysu_mm01, SYSU), (write_regdb, REGDB)])
 def test_processes_do_not_matter(write, spec, sysu, regdb, tmp_path):
     ours = files_of(sysu if spec is SYSU else regdb)
-    theirs = files_of(write(spec, tmp_path / "set", processes=2))
+    theirs = files_of(write_by_two_processes(write, spec, tmp_path / "set"))
     assert ours.keys() == theirs.keys()
     # MATLAB files carry the time at which they were written in their first 128 bytes.
     for name, data in ours.items():

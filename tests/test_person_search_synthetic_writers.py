@@ -112,24 +112,29 @@ def test_cuhk_queries_can_be_found_and_are_not_in_their_own_gallery(cuhk):
             assert (protocol.query_pids[q] in protocol.frame_pids[f]) == (f in true)
 
 
-def test_galleries_are_nested(cuhk, tmp_path):
-    spec = dataclasses.replace(CUHK, test_frames=130, train_frames=1, test_identities=60)
-    root = write_cuhk_sysu(spec, tmp_path / "more")
-    masks = {g: load_cuhk_sysu_protocol(root, g).gallery_mask for g in (50, 100)}
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory):
+    """A set with 24 queries in galleries of up to 100 frames."""
+    spec = dataclasses.replace(
+        CUHK, train_frames=1, test_frames=104, test_identities=24, max_queries=24
+    )
+    return write_cuhk_sysu(spec, tmp_path_factory.mktemp("larger") / "set")
+
+
+def test_galleries_are_nested(larger):
+    masks = {g: load_cuhk_sysu_protocol(larger, g).gallery_mask for g in (50, 100)}
     assert (masks[50].sum(axis=1) == 50).all()
     assert (masks[100].sum(axis=1) == 100).all()
     assert not (masks[50] & ~masks[100]).any()
 
 
-def test_subsets_are_the_hardest_tenth_of_the_queries(tmp_path):
-    spec = dataclasses.replace(CUHK, test_frames=80, train_frames=1, test_identities=24)
-    root = write_cuhk_sysu(dataclasses.replace(spec, max_queries=24), tmp_path / "set")
-    whole = load_cuhk_sysu_protocol(root, 100)
+def test_subsets_are_the_hardest_tenth_of_the_queries(larger):
+    whole = load_cuhk_sysu_protocol(larger, 100)
     heights = np.diff(whole.query_boxes[:, 1::2]).ravel()
-    small = load_cuhk_sysu_protocol(root, 100, subset="resolution")
+    small = load_cuhk_sysu_protocol(larger, 100, subset="resolution")
     assert len(small.query_pids) == len(whole.query_pids) // 10
     assert np.diff(small.query_boxes[:, 1::2]).max() <= np.sort(heights)[len(small.query_pids) - 1]
-    hidden = load_cuhk_sysu_protocol(root, 100, subset="occlusion")
+    hidden = load_cuhk_sysu_protocol(larger, 100, subset="occlusion")
     known = {
         (f, *box) for f, box in zip(whole.query_frames, whole.query_boxes.tolist(), strict=True)
     }
