@@ -4,6 +4,7 @@ import functools
 import operator
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,10 @@ def quick_setup():
     It turns the whole config into an OmegaConf for each of three keys, and asks the machine anew
     what it is.
     """
-    from detectron2.engine import defaults
+    defaults = sys.modules.get("detectron2.engine.defaults")
+    if defaults is None:  # no test here trains anything
+        yield
+        return
 
     def get_key(cfg, *keys, default=None):
         for key in keys:

@@ -263,14 +263,17 @@ def test_nothing_of_others_is_watched_or_kept(served):
     assert "fonts.googleapis" not in page and "cdn." not in page
 
 
-def test_fifty_searches_at_once_while_indexing(client, served, tmp_path):
+@pytest.mark.parametrize(
+    ("count", "frames"), [(20, 8), pytest.param(50, 24, marks=pytest.mark.slow)]
+)
+def test_many_searches_at_once_while_indexing(count, frames, client, served, tmp_path):
     """Every search finds the right frame first, before, during and after footage is added."""
     names = list(COLORS)
     queries = {n: handle_file(str(save(tmp_path / "q", f"{n}.png", [n]))) for n in names[:4]}
     expected = {"red": "a.png", "green": "b.png", "blue": "a.png", "yellow": "b.png"}
     new = [
         handle_file(str(save(tmp_path / "n", f"n{i}.png", ["cyan", "purple"], seed=i)))
-        for i in range(24)
+        for i in range(frames)
     ]
     indexing = client.submit(files=new, gallery="town", camera="new", api_name="/index")
 
@@ -279,11 +282,11 @@ def test_fifty_searches_at_once_while_indexing(client, served, tmp_path):
         answer = client.predict(image=queries[name], top=1, api_name="/search")
         return frame_of(answer["matches"][0]) == expected[name]
 
-    with ThreadPoolExecutor(50) as pool:
-        right = list(pool.map(search, range(50)))
-    assert all(right) and len(right) == 50
-    assert indexing.result()["frames_added"] == 24
-    assert served[0].gallery("town").index.remove(camera="new") == 24
+    with ThreadPoolExecutor(count) as pool:
+        right = list(pool.map(search, range(count)))
+    assert all(right) and len(right) == count
+    assert indexing.result()["frames_added"] == frames
+    assert served[0].gallery("town").index.remove(camera="new") == frames
 
 
 def test_with_a_password(served, picture):

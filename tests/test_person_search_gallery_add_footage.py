@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from helpers_processes import run_processes
 from PIL import Image
 
 from person_search.footage import read_ahead
@@ -333,11 +334,9 @@ def index_slowly(gallery, folder, progress):
         )
 
 
-def index_and_kill(gallery, folder, after, delay):
+def index_and_kill(rank, gallery, folder, after, delay):
     """Index in a process of its own, and kill -9 it some time after ``after`` frames are done."""
-    # Forked from a server that has imported the store's client, which takes seconds.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pymilvus", __name__])
+    context = multiprocessing.get_context("fork")
     progress, far_end = context.Pipe(duplex=False)
     process = context.Process(target=index_slowly, args=(gallery, folder, far_end))
     process.start()
@@ -374,7 +373,7 @@ def test_kills_at_any_moment_lose_and_double_nothing(tmp_path, num_kills):
     counts = []
     for number in range(num_kills):
         after = 30 * number + rng.randrange(30)
-        index_and_kill(gallery, folder, after, delay=rng.uniform(0, 0.02))
+        run_processes(index_and_kill, 1, gallery, folder, after, rng.uniform(0, 0.02))
         if number in (0, num_kills - 1):
             with open_gallery(gallery) as index:
                 counts.append(index.info().frames)

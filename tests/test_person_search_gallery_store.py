@@ -1,5 +1,7 @@
 import os
+import random
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -25,6 +27,7 @@ from helpers_gallery import (
     unit,
     wait_until,
 )
+from helpers_processes import run_processes
 
 pytest.importorskip("pymilvus")
 
@@ -34,7 +37,6 @@ from person_search.gallery.engine import Engine, GalleryError, check_lock, conne
 from person_search.gallery.index import GalleryIndex, list_galleries
 
 MODEL = {"fingerprint": FINGERPRINT, "embedding_dim": DIM}
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.parametrize(
@@ -362,21 +364,8 @@ def test_an_approximate_gallery_finds_nearly_what_an_exact_one_does(tmp_path):
         GalleryIndex.create(address, "other", **MODEL).close()
 
 
-INDEXER = """
-import os, random, signal, sys, time
-sys.path[:0] = sys.argv[4].split(os.pathsep)
-import numpy as np
-from helpers_gallery import DIM, FINGERPRINT, make_entries
-from person_search.gallery.engine import _import_client
-from person_search.gallery.index import GalleryIndex
-
-path, kills, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-_import_client()  # once, before the forks: it takes seconds
-entries = make_entries(np.random.default_rng(seed), 20 * kills + 20)
-chance = random.Random(seed)
-
-def index_all(told):
-    with GalleryIndex.open_or_create(path, fingerprint=FINGERPRINT, embedding_dim=DIM) as index:
+def put_all(path, entries, told):
+    with GalleryIndex.open_or_create(path, **MODEL) as index:
         for first in range(0, len(entries), 4):
             batch = entries[first : first + 4]
             known = index.known_frames([frame.name for frame, _ in batch])
@@ -385,40 +374,36 @@ def index_all(told):
                 os.write(told, b".")
                 index.put(new)
 
-for _ in range(kills):
-    reading, told = os.pipe()
-    child = os.fork()
-    if not child:
-        index_all(told)
-        os._exit(0)
-    os.close(told)
-    for _ in range(chance.randint(1, 4)):  # kill it within a put, one of the next ones
-        os.read(reading, 1)
-    time.sleep(chance.uniform(0, 0.03))
-    os.kill(child, signal.SIGKILL)
-    status = os.waitpid(child, 0)[1]
-    print("killed" if os.WIFSIGNALED(status) else "done", flush=True)
-    os.close(reading)
-reading, told = os.pipe()
-index_all(told)
-"""
+
+def put_and_be_killed(rank, path, entries, kills, seed):
+    """Put in child processes that are killed at random moments, then in this one."""
+    chance = random.Random(seed)
+    were_killed = []
+    for _ in range(kills):
+        reading, told = os.pipe()
+        child = os.fork()
+        if not child:
+            put_all(path, entries, told)
+            os._exit(0)
+        os.close(told)
+        for _ in range(chance.randint(1, 4)):  # kill it within a put, one of the next ones
+            os.read(reading, 1)
+        time.sleep(chance.uniform(0, 0.03))
+        os.kill(child, signal.SIGKILL)
+        were_killed.append(os.WIFSIGNALED(os.waitpid(child, 0)[1]))
+        os.close(reading)
+    put_all(path, entries, os.pipe()[1])
+    return were_killed
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_every_frame_is_there_once_after_kills(tmp_path, kills):
     """A process that puts frames is killed at random moments; the last run completes the rest."""
     path, seed = tmp_path / "gallery.db", 6
-    folders = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    finished = subprocess.run(
-        [sys.executable, "-c", INDEXER, str(path), str(kills), str(seed), folders],
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.split() == ["killed"] * kills
-    wait_until(lambda: not engine_processes(path))  # it ended with the process
     entries = make_entries(np.random.default_rng(seed), 20 * kills + 20)
+    (were_killed,) = run_processes(put_and_be_killed, 1, path, entries, kills, seed, timeout=240)
+    assert were_killed == [True] * kills
+    wait_until(lambda: not engine_processes(path))  # it ended with the process
     with GalleryIndex.open(path) as index:
         assert_holds(index, entries)
 
