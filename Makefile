@@ -11,6 +11,8 @@ READY := $(VENV)/.ready
 
 # A waiting OpenMP thread that spins makes a loaded machine ten times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
+# Without compiled copies of the packages each test process compiles torch and detectron2 anew.
+unexport PYTHONDONTWRITEBYTECODE
 # uv must take the interpreter of the machine: it would fetch its own from GitHub.
 export UV_PYTHON_DOWNLOADS := never
 
@@ -22,7 +24,7 @@ help:
 	@echo "make app        search in the browser: http://127.0.0.1:7860 (sets everything up first)"
 	@echo "make test       run the default tests (sets everything up first)"
 	@echo "make setup      only set up: virtual environment, pinned packages, detectron2"
-	@echo "make test-slow  run all tests, the slow ones too"
+	@echo "make test-slow  run the slow tests, which make test leaves out"
 	@echo "make check      format, lint, types and default tests"
 	@echo "make fix        format and fix what can be fixed"
 	@echo "make docs       build the site of docs/ into output/docs (sets everything up first)"
@@ -45,7 +47,7 @@ test: $(READY)
 	@$(BIN)/python -m pytest -n auto
 
 test-slow: $(READY)
-	@$(BIN)/python -m pytest --runslow
+	@$(BIN)/python -m pytest -n auto --runslow -m slow
 
 check: $(READY)
 	@$(BIN)/ruff format --check .
