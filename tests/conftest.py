@@ -1,4 +1,16 @@
-"""Shared factories: tiny configs, models' inputs and toy frames on disk."""
+"""What tests share: tiny configs and models, toy frames, quick trainings, processes.
+
+- Default tests take milliseconds, the dearest a few seconds. What cannot (fresh interpreters, full
+  size models, whole guides) is marked ``slow``, beside a quick test of the same behaviour.
+- A model: ``make_model(kind, **overrides)`` or ``tiny_cfg``; 8 to 32 channels wide. A training:
+  the package's own ``main()`` in this process, of few iterations; ``quick_setup`` makes its start
+  quick. A resumed one: copy the straight run with ``interrupted``, train no first half again.
+- Several processes: ``run_processes`` of helpers_processes forks them with everything imported. A
+  process of its own, to be killed or without earlier imports, is one too: ``run_processes(f, 1)``.
+- A world, gallery or trained run that a file's tests only read: a fixture of module scope. xdist
+  gives each file to one worker, so it is made once. A test that changes it takes a copy.
+- Nothing depends on the order of tests, or on another test having run.
+"""
 
 import functools
 import operator
