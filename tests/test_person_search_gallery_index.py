@@ -370,6 +370,19 @@ def test_frames_are_removed_by_everything_that_is_given(gallery, tmp_path):
     assert_holds(gallery, entries)
 
 
+def test_a_name_stands_for_itself_and_its_frames_but_for_no_longer_name(gallery):
+    """Of /a/b.mp4, /a/b.mp4.old.mp4 and the folder /a/b.mp4x/ the first one goes, alone."""
+    names = [
+        *("/a/b.mp4", "/a/b.mp4#frame=0", "/a/b.mp4#frame=12"),
+        *("/a/b.mp4.old.mp4#frame=0", "/a/b.mp4x/c.jpg", "/a/b.jpg", "/x/a/b.mp4#frame=0"),
+    ]
+    entries = [(make_frame(name), PERSON) for name in names]
+    gallery.put(entries)
+    assert gallery.remove(names=["/a", "/a/", "/a/b"]) == 0
+    assert gallery.remove(names=["/a/b.mp4"]) == 3
+    assert_holds(gallery, entries[3:])
+
+
 def test_more_frames_than_one_answer_holds_are_all_read(gallery, monkeypatch):
     entries = make_entries(np.random.default_rng(22), 60)
     gallery.put(entries)
