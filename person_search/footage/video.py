@@ -120,7 +120,7 @@ def _read_clock(file: str, size: int, modified: int) -> VideoClock:
     if has_rate and promised > 0 and len(times) < 0.9 * promised:
         seconds = promised / rate
         missing = seconds - times[-1] if times[-1] < 0.9 * seconds - 1 / rate else 0.0
-    return VideoClock(times, is_counted, 0.0 if is_counted else distinct[0], missing)
+    return VideoClock(times, is_counted, distinct[0], missing)
 
 
 def decode_frames(file: str | Path, numbers: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
