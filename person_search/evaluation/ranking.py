@@ -52,7 +52,7 @@ def rank_true(similarities: np.ndarray, true_entries: np.ndarray) -> tuple[float
     precision = float((num_true / num_above).sum()) / len(true)
     best = true[-1]
     rank = len(above) - int(above.searchsorted(best, side="right")) + 1
-    if num_above[-1] > num_true[-1] or num_true[-1] > 1:
+    if num_above[-1] > num_true[-1]:
         entry = true_entries[similarities[true_entries] == best].min()
         rank += int(np.count_nonzero(similarities[:entry] == best))
     return precision, rank
