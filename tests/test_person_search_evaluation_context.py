@@ -100,7 +100,7 @@ def test_sizes_must_be_positive(k1, k2):
 BOX, OTHER = [0, 0, 100, 200], [200, 0, 300, 200]
 
 
-def companion_case(companion_score=0.9):
+def companion_case(companion_score=0.9, query_score=1.0):
     """A query with a companion; frame a holds both, frame b a stranger more like the query."""
     boxes = np.float32([BOX])
     protocol = SearchProtocol(
@@ -136,7 +136,7 @@ def companion_case(companion_score=0.9):
         query_embeddings=np.float32([[1, 0, 0]]),
         context_query_index=np.array([0, 0]),
         context_boxes=np.float32([BOX, OTHER]),
-        context_scores=np.float32([1, companion_score]),
+        context_scores=np.float32([query_score, companion_score]),
         context_embeddings=np.float32([[1, 0, 0], [0, 1, 0]]),
     )
     return protocol, predictions
@@ -159,11 +159,19 @@ def test_a_companion_brings_the_right_frame_up():
 def test_companions_below_the_score_threshold_take_no_part():
     protocol, predictions = companion_case(companion_score=0.4)
     context = ContextMatching(2, 2)
-    assert evaluate_search(protocol, predictions, SearchRules(context=context))[
-        "mAP"
-    ] == pytest.approx(50)
-    low = evaluate_search(protocol, predictions, SearchRules(score_threshold=0.3, context=context))
-    assert low["mAP"] == pytest.approx(100)
+    for threshold, expected in ((0.5, 50), (0.3, 100)):
+        rules = SearchRules(score_threshold=threshold, context=context)
+        assert evaluate_search(protocol, predictions, rules)["mAP"] == pytest.approx(expected)
+    # At the threshold they do.
+    protocol, predictions = companion_case(companion_score=0.5)
+    assert evaluate_search(protocol, predictions, SearchRules(context=context))["mAP"] == 100
+
+
+def test_the_query_takes_part_whatever_its_score():
+    """Without it the companion, first of those left, would be taken for the query."""
+    protocol, predictions = companion_case(query_score=0.4)
+    rules = SearchRules(context=ContextMatching(2, 2))
+    assert evaluate_search(protocol, predictions, rules)["mAP"] == 100
 
 
 def test_weighted_edges():

@@ -178,6 +178,17 @@ def test_context_comes_by_falling_score():
     assert np.argmax(found.context_embeddings, axis=1).tolist() == [0, 2, 3, 1]
 
 
+@pytest.mark.parametrize(("bottom", "is_beside"), [(310, True), (309, False)])
+def test_a_detection_under_the_query_is_not_beside_it(bottom, is_beside):
+    """The query is 50 x 150 = 7500 pixels; 7500 / (50 * 300) is half, 7500 / (50 * 299) is more."""
+    evaluator = PersonSearchEvaluator(lambda: make_protocol(1))
+    given, output = make_output(0)
+    output["instances"].pred_boxes = Boxes(torch.tensor([COMPANION, [10.0, 10.0, 60.0, bottom]]))
+    evaluator.process([given], [output])
+    found = module.merge_frames(evaluator._frames, make_protocol(1))
+    assert len(found.context_scores) == 2 + is_beside
+
+
 def test_reset_forgets():
     evaluator = PersonSearchEvaluator(make_protocol)
     feed(evaluator, range(8))

@@ -103,6 +103,7 @@ MISTAKES = {
         "query_embeddings": np.float32([[0, 1, 0], [0.5, 0, 0]])
     },
     "scores: values 0.5..7, expected 0..1": {"scores": np.float32([0.5, 7, 1])},
+    "scores: values 0.5..1.001, expected 0..1": {"scores": np.float32([0.5, 1.001, 1])},
     "image_names: 'a.jpg' appears 2 times": {"image_names": np.array(["a.jpg", "a.jpg"])},
     "image_index: values 0..2, expected 0..1": {"image_index": np.array([0, 1, 2])},
     "image_index: got float64, expected a NumPy array of integers": {
@@ -116,13 +117,19 @@ MISTAKES = {
         "query_embeddings": np.eye(2, dtype=np.float32)
     },
     "no array named context_scores, though": {"context_scores": None},
-    "context_query_index: values 0..5": {"context_query_index": np.array([0, 1, 5])},
+    "context_query_index: values 0..2, expected 0..1": {"context_query_index": np.array([0, 1, 2])},
     "context_query_index: no row for query 1": {"context_query_index": np.array([0, 0, 0])},
     "context_boxes: the first row of query 0": {"context_boxes": arrays()["context_boxes"][::-1]},
     "context_scores: 2 rows, but context_query_index has 3": {
         "context_scores": np.ones(2, np.float32)
     },
 }
+
+
+def test_a_score_may_round_beyond_one():
+    scores = np.float32([0.5, 1.000005, 1])
+    assert scores[1] > 1
+    assert np.array_equal(Predictions(**arrays(scores=scores)).scores, scores)
 
 
 @pytest.mark.parametrize("message", MISTAKES)
@@ -218,6 +225,38 @@ def test_query_boxes_may_be_rounded_or_clipped():
     given["query_boxes"] = np.float32([[0, 5, 49, 40], [1, 0, 10, 19]])
     with pytest.raises(ValueError, match="query_boxes: row 0"):
         check_against_protocol(Predictions(**given), protocol)
+
+
+@pytest.mark.parametrize("side", range(4))
+def test_query_boxes_may_be_two_pixels_off_and_no_more(side):
+    given, protocol = without(arrays(), *CONTEXT_FIELDS), protocol_of(arrays())
+    # Outwards: the lower and right sides may lie further inwards, as where the image ends.
+    outwards = np.float32([-1, -1, 1, 1]) * (np.arange(4) == side)
+    for pixels, fits in ((2, True), (2.25, False)):
+        off = Predictions(**given | {"query_boxes": shifted(QUERIES, *(pixels * outwards))})
+        if fits:
+            check_against_protocol(off, protocol)
+        else:
+            with pytest.raises(ValueError, match="query_boxes: row 0"):
+                check_against_protocol(off, protocol)
+
+
+def test_of_two_queries_that_fit_the_nearer_is_selected():
+    """Two people stand a pixel apart in one frame; the protocol asks for the second."""
+    boxes = np.float32([[4, 5, 50, 90], [5, 5, 50, 90]])
+    given = arrays(query_names=np.array(["b.jpg", "b.jpg"]), query_boxes=boxes)
+    predictions = Predictions(**without(given, *CONTEXT_FIELDS))
+    for row in (0, 1):
+        part = SearchProtocol(
+            **protocol_of(arrays()).__dict__
+            | {
+                "query_frames": np.array([1]),
+                "query_boxes": boxes[[row]],
+                "query_pids": np.array([0]),
+            }
+        )
+        chosen = select_queries(predictions, part)
+        assert np.array_equal(chosen.query_embeddings, predictions.query_embeddings[[row]])
 
 
 def test_select_queries_of_a_subset():
