@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 from helpers_crop_layouts import make_market, write_crops, write_market_attributes
 
+from reid_heads.data.datasets.crop_files import parse_market_name
 from reid_heads.data.datasets.market1501 import load_market1501, load_market1501_attribute_groups
 
 
@@ -146,3 +149,17 @@ def test_only_junk_and_only_one_identity(root):
     write_crops(root / "bounding_box_train", ["0002_c1s1_000001_00.jpg", "0002_c2s1_000001_00.jpg"])
     with pytest.raises(ValueError, match="all 2 crops show person 2; training needs at least two"):
         load_market1501(root, "train")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("0002_c1s1_000451_03.jpg", (2, 1)),
+        ("-1_c6s4_1.png", (-1, 6)),
+        ("12345_c12.jpg", (12345, 12)),
+        ("7_c105_c3.jpg", (7, 105)),
+    ],
+)
+def test_person_and_camera_have_as_many_digits_as_they_have(name, expected):
+    """One's own crops may come from more cameras than the six of Market-1501."""
+    assert parse_market_name(name, Path("crops")) == expected
