@@ -62,6 +62,17 @@ def test_worked_by_hand():
     assert result.metrics() == {"rank1": pytest.approx(200 / 3)}
 
 
+@pytest.mark.parametrize(("number", "is_measured"), [(9, False), (10, True), (11, True)])
+def test_a_rate_of_exactly_one_probe_counts(number, is_measured):
+    """One of 10 probes of nobody is the rate 0.1; of 9, one is more than that."""
+    similarities = np.concatenate([[0.5, 0.9], np.full(number - 1, 0.1)])[:, None]
+    probes = np.arange(number + 1)  # Person 0 is enrolled; the first of the others is at 0.9.
+    result = evaluate_identification([similarities], probes, np.zeros(1, dtype=np.int64))
+    # Where one may pass it is the 0.9, and all above 0.1 are accepted.
+    expected = {"rank1": 100.0} | ({"TPIR@FPIR0.1": 100.0} if is_measured else {})
+    assert result.metrics() == expected
+
+
 def test_equally_similar_images_answer_in_the_order_of_enrolment():
     similarities = np.array([[0.5, 0.5]])
     for enrolled, is_right in ((np.array([3, 4]), True), (np.array([4, 3]), False)):

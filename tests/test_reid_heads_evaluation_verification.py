@@ -5,6 +5,7 @@ import pytest
 
 from reid_heads.evaluation.similarity import normalize_rows
 from reid_heads.evaluation.verification import (
+    accuracy_at,
     evaluate_verification,
     find_best_grid_threshold,
     find_best_threshold,
@@ -164,6 +165,22 @@ def test_bad_input():
         roc_curve(similarities[1:], is_genuine)
     with pytest.raises(ValueError, match=r"got 1\.5"):
         roc_curve(similarities, is_genuine).at_false_accept_rate(1.5)
+
+
+def test_a_pair_at_the_threshold_is_accepted():
+    similarities = np.array([0.5, 0.5, 0.25, 0.5])
+    is_genuine = np.array([True, True, False, False])
+    # The three of 0.5 are accepted, the last of them wrongly; the impostor of 0.25 is rejected.
+    assert accuracy_at(similarities, is_genuine, 0.5) == 0.75
+
+
+def test_the_grid_begins_with_accepting_nothing():
+    """The squared distance 0, which no pair is nearer than, even of equal images."""
+    similarities, is_genuine = np.array([1.0, 0.25]), np.array([False, True])
+    # Whoever accepts the genuine pair accepts the impostor: 1 of 2 right either way.
+    threshold = find_best_grid_threshold(similarities, is_genuine)
+    assert threshold == np.nextafter(1, np.inf)
+    assert accuracy_at(similarities, is_genuine, threshold) == 0.5
 
 
 def test_grid_is_strict_at_its_points():
