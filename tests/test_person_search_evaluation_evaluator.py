@@ -18,6 +18,7 @@ from person_search.evaluation.context import ContextMatching
 from person_search.evaluation.evaluator import PersonSearchEvaluator
 from person_search.evaluation.predictions import load_predictions
 from person_search.evaluation.rules import PLAIN, SearchRules, list_searches
+from person_search.evaluation.scoring import score_predictions
 from person_search.train_net import PersonSearchTrainer
 
 NUM = 4
@@ -97,6 +98,26 @@ def test_a_perfect_model(tmp_path):
     assert not any("-" in name for group in results.values() for name in group)
     assert sorted(os.listdir(tmp_path / "inference")) == ["predictions.npz", "results.json"]
     assert json.loads((tmp_path / "inference/results.json").read_text()) == results
+
+
+def test_each_gallery_is_read_once():
+    """The largest takes a minute; the first serves to put the frames in order too."""
+    asked = []
+
+    def load(**options):
+        asked.append(options)
+        return make_protocol()
+
+    galleries = [PLAIN, SearchRules(subset="other")]
+    searches = list_searches(galleries, confidence_weighting=True, context=ContextMatching(2, 2))
+    evaluator = PersonSearchEvaluator(load, searches=searches)
+    feed(evaluator, range(8))
+    results = evaluator.evaluate()
+    assert len(results) == 2 + 2 * 3
+    assert asked == [{}, {"subset": "other"}]
+    predictions = module.merge_frames(evaluator._frames, make_protocol())
+    assert score_predictions(load, searches, predictions) == results
+    assert asked == 2 * [{}, {"subset": "other"}]
 
 
 def test_results_by_frequency(tmp_path):

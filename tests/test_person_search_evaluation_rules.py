@@ -201,6 +201,8 @@ def test_context_sizes_are_those_published_for_the_layout(layout, sizes, tiny_cf
     assert read_searches(search, layout)[-1].context == ContextMatching(*sizes)
     search.CONTEXT.K2 = 2
     assert read_searches(search, layout)[-1].context == ContextMatching(sizes[0], 2)
+    search.CONTEXT.K1, search.CONTEXT.K2 = 7, 0
+    assert read_searches(search, layout)[-1].context == ContextMatching(7, sizes[1])
 
 
 def test_a_config_without_a_gallery_is_refused(tiny_cfg):
