@@ -1,13 +1,20 @@
 """Config keys of person search, on top of detectron2's and ``reid_heads``'."""
 
 from detectron2.config import CfgNode
+from detectron2.modeling import ROI_HEADS_REGISTRY
 
+import person_search.modeling  # noqa: F401  (registers the models)
+from person_search.data.loaders import CONFIG_READERS as SAMPLER_READERS
+from person_search.modeling.identity_branch import CONFIG_READERS as BRANCH_READERS
+from person_search.modeling.roi_heads import CONFIG_READERS as ROI_HEADS_READERS
 from reid_heads.config import (
     add_crop_backbone_config,
     add_reid_head_config,
     add_trainer_config,
+    shared_readers,
 )
 from reid_heads.config_file import read_config
+from reid_heads.config_readers import Reader, readers_of
 
 
 def add_person_search_config(cfg: CfgNode) -> None:
@@ -130,6 +137,57 @@ def _add_test_keys(cfg: CfgNode) -> None:
     context.K2 = 0
 
 
+# What is at work in every training or test of person search, and what a key turns on.
+_READERS = (
+    Reader(
+        "person search",
+        (
+            "DATASETS.COCO_PERSON",
+            "INPUT.COLOR_JITTER",
+            "MODEL.PERSON_SEARCH.STL.CONFIG_FILE",
+            "MODEL.PERSON_SEARCH.STL.WEIGHTS",
+            "TEST.SEARCH",
+            "TEST.SEARCH.CONTEXT.ENABLED",
+        ),
+    ),
+    Reader(
+        "MODEL.PERSON_SEARCH.STL.CONFIG_FILE",
+        ("MODEL.PERSON_SEARCH.STL.OPTS", "MODEL.PERSON_SEARCH.STL.EXTRA_DATASETS"),
+        lambda cfg: bool(cfg.MODEL.PERSON_SEARCH.STL.CONFIG_FILE),
+    ),
+    Reader(
+        "MODEL.PERSON_SEARCH.STL.CONFIG_FILE or WEIGHTS",
+        ("MODEL.PERSON_SEARCH.STL",),
+        lambda cfg: bool(
+            cfg.MODEL.PERSON_SEARCH.STL.CONFIG_FILE or cfg.MODEL.PERSON_SEARCH.STL.WEIGHTS
+        ),
+    ),
+    Reader(
+        "TEST.SEARCH.CONTEXT.ENABLED True",
+        ("TEST.SEARCH.CONTEXT",),
+        lambda cfg: cfg.TEST.SEARCH.CONTEXT.ENABLED,
+    ),
+)
+
+
+def person_search_readers() -> list[Reader]:
+    """Return who reads the keys of ``add_person_search_config``."""
+    roi_heads = readers_of(
+        ROI_HEADS_REGISTRY, "MODEL.ROI_HEADS.NAME", lambda cfg: [cfg.MODEL.ROI_HEADS.NAME]
+    )
+    return [
+        *shared_readers(),
+        *_READERS,
+        *roi_heads,
+        *ROI_HEADS_READERS,
+        *BRANCH_READERS,
+        *SAMPLER_READERS,
+    ]
+
+
 def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode:
-    """Read a config of person search; see ``read_config``."""
-    return read_config(config_file, overrides, add_person_search_config)
+    """Read a config of person search, which sets nothing that it does not read.
+
+    See ``read_config``.
+    """
+    return read_config(config_file, overrides, add_person_search_config, person_search_readers())

@@ -1,9 +1,15 @@
 """Config keys of the ReID heads and of the training of crop ReID."""
 
 from detectron2.config import CfgNode
+from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY
 
+import reid_heads.crop_reid  # noqa: F401  (registers the model and its backbones)
+from reid_heads.backbones.two_stream import built_backbones
 from reid_heads.config_file import read_config
-from reid_heads.losses.config import add_loss_keys
+from reid_heads.config_readers import Reader, readers_of
+from reid_heads.heads import REID_HEADS_REGISTRY
+from reid_heads.heads.pooling import CONFIG_READERS as POOLING_READERS
+from reid_heads.losses.config import add_loss_keys, loss_readers
 
 
 def add_reid_head_config(cfg: CfgNode) -> None:
@@ -208,6 +214,85 @@ def _add_test_keys(cfg: CfgNode) -> None:
     node.MULTI_SHOTS = 10
 
 
+# What is at work in every training or test of crops, and what a key turns on.
+_READERS = (
+    Reader(
+        "crop ReID",
+        (
+            "INPUT.REID",
+            "INPUT.REID.ERASING.PROBABILITY",
+            "DATALOADER.REID",
+            "DATASETS.CROPS",
+            "DATASETS.FACES",
+            "DATASETS.TRIALS",
+            # With EPOCHS 0, as short trainings of a recipe have it, its epochs stand unused.
+            "SOLVER.REID",
+            "SOLVER.META_LEARNING.ENABLED",
+            "TEST.REID",
+            "TEST.REID.RERANKING.ENABLED",
+            "TEST.REID.QUERY_EXPANSION.ENABLED",
+        ),
+    ),
+    Reader(
+        "MODEL.CROP_REID.STYLE_JITTER.PLACES that name one",
+        ("MODEL.CROP_REID.STYLE_JITTER",),
+        lambda cfg: len(cfg.MODEL.CROP_REID.STYLE_JITTER.PLACES) > 0,
+    ),
+    Reader(
+        "INPUT.REID.ERASING.PROBABILITY above 0",
+        ("INPUT.REID.ERASING",),
+        lambda cfg: cfg.INPUT.REID.ERASING.PROBABILITY > 0,
+    ),
+    Reader(
+        "INPUT.REID.FRAME_MIN_SIZE above 0",
+        ("INPUT.REID.FRAME_MAX_SIZE",),
+        lambda cfg: cfg.INPUT.REID.FRAME_MIN_SIZE > 0,
+    ),
+    Reader(
+        "SOLVER.META_LEARNING.ENABLED True",
+        ("SOLVER.META_LEARNING",),
+        lambda cfg: cfg.SOLVER.META_LEARNING.ENABLED,
+    ),
+    Reader(
+        "TEST.REID.RERANKING.ENABLED True",
+        ("TEST.REID.RERANKING",),
+        lambda cfg: cfg.TEST.REID.RERANKING.ENABLED,
+    ),
+    Reader(
+        "TEST.REID.QUERY_EXPANSION.ENABLED True",
+        ("TEST.REID.QUERY_EXPANSION",),
+        lambda cfg: cfg.TEST.REID.QUERY_EXPANSION.ENABLED,
+    ),
+)
+
+
+def shared_readers() -> list[Reader]:
+    """Return who reads the keys that crop ReID and person search have in common."""
+    every = Reader(
+        "every model and training",
+        (
+            "MODEL.REID_HEAD.NAME",
+            "MODEL.REID_HEAD.NUM_IDENTITIES",
+            "MODEL.REID_HEAD.LOSSES",
+            "SOLVER.OPTIMIZER",
+            "SOLVER.EMA_DECAY",
+        ),
+    )
+    heads = readers_of(
+        REID_HEADS_REGISTRY, "MODEL.REID_HEAD.NAME", lambda cfg: [cfg.MODEL.REID_HEAD.NAME]
+    )
+    backbones = readers_of(BACKBONE_REGISTRY, "MODEL.BACKBONE.NAME", built_backbones)
+    models = readers_of(
+        META_ARCH_REGISTRY, "MODEL.META_ARCHITECTURE", lambda cfg: [cfg.MODEL.META_ARCHITECTURE]
+    )
+    return [every, *heads, *POOLING_READERS, *backbones, *models, *loss_readers()]
+
+
+def crop_reid_readers() -> list[Reader]:
+    """Return who reads the keys of ``add_crop_reid_config``."""
+    return [*shared_readers(), *_READERS]
+
+
 def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode:
-    """Read a config of crop ReID; see ``read_config``."""
-    return read_config(config_file, overrides, add_crop_reid_config)
+    """Read a config of crop ReID, which sets nothing that it does not read; see ``read_config``."""
+    return read_config(config_file, overrides, add_crop_reid_config, crop_reid_readers())

@@ -2,16 +2,20 @@
 
 import difflib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import yaml
 from detectron2.config import CfgNode, get_cfg
 
+from reid_heads.config_readers import Reader, check_keys_are_read
 from reid_heads.former_keys import add_former_keys, check_no_former_keys, take_former_keys_out
 
 
 def read_config(
-    config_file: str, overrides: list[str] | None, add_keys: Callable[[CfgNode], None]
+    config_file: str,
+    overrides: list[str] | None,
+    add_keys: Callable[[CfgNode], None],
+    readers: Sequence[Reader] | None = None,
 ) -> CfgNode:
     """Read a config with keys on top of detectron2's.
 
@@ -19,6 +23,8 @@ def read_config(
         config_file: a YAML file, or "" for the defaults.
         overrides: alternating keys and values, as on the command line.
         add_keys: adds this project's keys to a detectron2 config.
+        readers: of these keys; None for a config of another project's model, which is not asked who
+            reads them.
 
     Returns:
         The config, not frozen.
@@ -27,7 +33,8 @@ def read_config(
         FileNotFoundError: if there is no such file.
         KeyError: for an unknown key; the message suggests the nearest known ones, or tells what a
             key of an earlier version is called now.
-        ValueError: if the file is not YAML, or a value is of a wrong type.
+        ValueError: if the file is not YAML, a value is of a wrong type, or a key is set to
+            something else than its default although nothing that the config chooses reads it.
     """
     if config_file and not os.path.isfile(config_file):
         raise FileNotFoundError(f"there is no config file {config_file}; check --config-file")
@@ -49,6 +56,8 @@ def read_config(
         raise KeyError(f"in {where} or its overrides: {error.args[0]}{hint}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{config_file} is no config file in YAML: {error}") from error
+    if readers is not None:
+        check_keys_are_read(cfg, add_keys, readers)
     return cfg
 
 

@@ -117,17 +117,18 @@ def check_keys_are_read(
         ValueError: naming each such key, its value, and who would read it.
     """
     usual = own_defaults(add_keys)
-    problems = []
+    problems, defaults = [], []
     for key, value in flat_items(cfg):
         if key not in usual or value == usual[key]:
             continue
         closest = closest_readers(key, readers)
         if not any(reader.is_chosen(cfg) for reader in closest):
-            names = " or ".join(reader.name for reader in closest) or "nothing at all"
-            problems.append(f"{key} is {value!r} (default {usual[key]!r}), read by {names}")
+            names = " or ".join(reader.name for reader in closest) or "nobody"
+            problems.append(f"{key} is {value!r}, read by {names}")
+            defaults.append(f"{key} {str(usual[key]).replace(' ', '') or repr('')}")
     if problems:
         raise ValueError(
-            "the config sets what nothing in it reads: "
-            + "; ".join(problems)
-            + ". Leave such keys at their defaults, or choose what reads them"
+            f"the config sets what nothing in it reads: {'; '.join(problems)}. Choose what reads "
+            "them, take them out of the config, or, where they come from a base file, set the "
+            f"defaults again: {' '.join(defaults)}"
         )

@@ -14,6 +14,7 @@ import reid_heads.backbones.resnet
 import reid_heads.backbones.slim_resnet  # noqa: F401  (both register backbones)
 from reid_heads.augmentation.style_jitter import add_style_jitter
 from reid_heads.backbones.two_stream import TwoStreamBackbone
+from reid_heads.config_readers import reads_config
 from reid_heads.heads import build_reid_head
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.labels import VISIBLE
@@ -21,6 +22,7 @@ from reid_heads.losses import ReIDLosses
 
 
 @META_ARCH_REGISTRY.register()
+@reads_config("MODEL.CROP_REID.FLIP_TEST", "MODEL.CROP_REID.STYLE_JITTER.PLACES")
 class CropReID(nn.Module):
     """Embed crops of people; trained on batches of P identities with K crops each.
 

@@ -21,7 +21,7 @@ def test_the_tree_names_every_folder_and_file_of_the_packages_roots():
 
 
 def test_the_table_of_floors_is_the_law():
-    rows = re.findall(r"^\| \d \| (.*) \| (.*?) ?\|$", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| \d+ \| (.*) \| (.*?) ?\|$", PAGE, re.MULTILINE)
     for column, package in enumerate(("reid_heads", "person_search")):
         cells = [tuple(re.findall(r"`(\w+)`", row[column])) for row in rows]
         assert tuple(filter(None, cells)) == FLOORS[package]

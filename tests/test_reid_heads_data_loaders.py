@@ -264,6 +264,18 @@ def test_a_crop_with_unsuitable_attributes_is_named(attributes, register, tmp_pa
         build_train_loader(make_attribute_cfg(name))
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("BOX_JITTER", 0.1), ("FRAME_MIN_SIZE", 64), ("CACHE_MB", 8)]
+)
+def test_settings_of_cutting_without_anything_to_cut_are_refused(key, value, register, tmp_path):
+    crops = write_crops(tmp_path / "crops", COUNTS)
+    cfg = make_cfg(register(crops=crops), **{f"INPUT__REID__{key}": value})
+    with pytest.raises(ValueError, match=rf"got INPUT\.REID\.{key} {value}, but .* are crops"):
+        build_train_loader(cfg)
+    crops[3]["bbox"] = (0, 0, 2, 4)
+    build_train_loader(cfg)
+
+
 # --- epochs ----------------------------------------------------------------------------------
 
 

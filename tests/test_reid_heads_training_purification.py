@@ -172,6 +172,15 @@ INPUT.REID.SIZE (32,16)
 DATALOADER.NUM_WORKERS 0
 """
 
+NO_COSINES = """
+MODEL.REID_HEAD.LOSSES.COSINE_SOFTMAX 0.0
+MODEL.REID_HEAD.LOSSES.SOFTMAX 1.0
+MODEL.REID_HEAD.COSINE_SOFTMAX.SCALE 30.0
+MODEL.REID_HEAD.COSINE_SOFTMAX.SUB_CENTERS 1
+MODEL.REID_HEAD.COSINE_SOFTMAX.MARGIN.NAME none
+MODEL.REID_HEAD.COSINE_SOFTMAX.MARGIN.ARCFACE.M 0.3
+"""
+
 
 @pytest.fixture
 def noisy_set(tmp_path):
@@ -271,7 +280,7 @@ def test_measuring_leaves_the_model_and_the_order_alone(overrides, weights):
         (["--truth", "missing.csv"], "missing.csv"),
         (["MODEL.REID_HEAD.NUM_IDENTITIES", "7"], "set it to 6"),
         (["MODEL.REID_HEAD.COSINE_SOFTMAX.SUB_CENTERS", "2"], "another model"),
-        (["MODEL.REID_HEAD.LOSSES.COSINE_SOFTMAX", "0.0"], "one classifier"),
+        (NO_COSINES.split(), "one classifier"),
         (["MODEL.REID_HEAD.LOSSES.ARCFACE", "1.0"], "is now MODEL.REID_HEAD.LOSSES.COSINE_SOFTMAX"),
     ],
 )

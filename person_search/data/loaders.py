@@ -1,7 +1,7 @@
 """Data loaders on detectron2's builders."""
 
 import logging
-from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -15,29 +15,36 @@ from person_search.data.samplers import (
     OrientationSampler,
     RepeatFactorSampler,
 )
+from reid_heads.config_readers import Reader
 from reid_heads.data.loaders import build_resumable_loader, check_num_identities
 from reid_heads.data.samplers import ResumableSampler
 from reid_heads.labels import UNLABELED_PID
 
 # Values of DATALOADER.SAMPLER_TRAIN beside "TrainingSampler", detectron2's own names where it has
-# such a sampler: the class and its arguments from the node DATALOADER.
-TAIL_SAMPLERS: dict[str, tuple[Any, Callable[[CfgNode], dict[str, float]]]] = {
-    "RepeatFactorTrainingSampler": (
-        RepeatFactorSampler,
-        lambda node: {"threshold": node.REPEAT_THRESHOLD},
-    ),
+# such a sampler: the class and the keys below DATALOADER that are its arguments, by their names.
+TAIL_SAMPLERS: dict[str, tuple[Any, dict[str, str]]] = {
+    "RepeatFactorTrainingSampler": (RepeatFactorSampler, {"threshold": "REPEAT_THRESHOLD"}),
     "ClassBalancedSampler": (
         ClassBalancedSampler,
-        lambda node: {
-            "beta": node.FRAMES.CLASS_BALANCED_BETA,
-            "unlabeled_share": node.FRAMES.UNLABELED_SHARE,
-        },
+        {"beta": "FRAMES.CLASS_BALANCED_BETA", "unlabeled_share": "FRAMES.UNLABELED_SHARE"},
     ),
     "IdentityUniformSampler": (
         IdentityUniformFrameSampler,
-        lambda node: {"unlabeled_share": node.FRAMES.UNLABELED_SHARE},
+        {"unlabeled_share": "FRAMES.UNLABELED_SHARE"},
     ),
 }
+
+
+def _reader_of(sampler: str) -> Reader:
+    keys = tuple(f"DATALOADER.{key}" for key in TAIL_SAMPLERS[sampler][1].values())
+    return Reader(
+        f"DATALOADER.SAMPLER_TRAIN {sampler}",
+        keys,
+        lambda cfg: sampler == cfg.DATALOADER.SAMPLER_TRAIN,
+    )
+
+
+CONFIG_READERS = tuple(_reader_of(sampler) for sampler in TAIL_SAMPLERS)
 
 logger = logging.getLogger(__name__)
 
@@ -83,9 +90,12 @@ def _build_sampler(cfg: CfgNode, frames: list[dict]) -> ResumableSampler:
             f"DATALOADER.SAMPLER_TRAIN is {name!r}; expected one of "
             f"{['TrainingSampler', *TAIL_SAMPLERS]}"
         )
-    kind, read_settings = TAIL_SAMPLERS[name]
+    kind, keys = TAIL_SAMPLERS[name]
+    settings = {
+        argument: reduce(getattr, key.split("."), cfg.DATALOADER) for argument, key in keys.items()
+    }
     pids = [[person["person_id"] for person in frame["annotations"]] for frame in frames]
-    sampler = kind(pids=pids, **common, **read_settings(cfg.DATALOADER))
+    sampler = kind(pids=pids, **common, **settings)
     logger.info("%s: %s", name, sampler.describe_tail())
     return sampler
 

@@ -7,6 +7,7 @@ from detectron2.modeling.backbone import FPN
 from torch import Tensor
 
 from reid_heads.backbones.slim_resnet import build_slim_resnet
+from reid_heads.config_readers import reads_config
 
 
 class FPNWithBottomUp(FPN):
@@ -33,6 +34,7 @@ class FPNWithBottomUp(FPN):
 
 
 @BACKBONE_REGISTRY.register()
+@reads_config("MODEL.SLIM_RESNET")
 def build_slim_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPNWithBottomUp:
     """Build the small residual network of ``MODEL.SLIM_RESNET`` under detectron2's FPN.
 

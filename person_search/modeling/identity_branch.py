@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from person_search.modeling.fusion_pooling import MultiLevelRoIFusionPooling
 from reid_heads.backbones.resnet import build_stage
 from reid_heads.backbones.slim_resnet import build_slim_stage
+from reid_heads.config_readers import Reader
 from reid_heads.heads import build_reid_head
 from reid_heads.heads.features import HeadFeatures
 
@@ -158,6 +159,27 @@ def own_stages(body: str) -> list[int]:
     """Return the numbers of the stages that a ``BODY`` names, [4, 5] for "res4+res5"; else []."""
     known = {"res5": [5], "res4+res5": [4, 5], "res3+res4+res5": [3, 4, 5]}
     return known.get(body, [])
+
+
+_NODE = "MODEL.PERSON_SEARCH.IDENTITY_BRANCH"
+
+CONFIG_READERS = (
+    Reader(
+        f"two or more {_NODE}.IN_FEATURES",
+        (f"{_NODE}.FUSION", f"{_NODE}.FUSION_GATE"),
+        lambda cfg: len(cfg.MODEL.PERSON_SEARCH.IDENTITY_BRANCH.IN_FEATURES) > 1,
+    ),
+    Reader(
+        f"a {_NODE}.BODY with a res5",
+        (f"{_NODE}.LAST_STRIDE",),
+        lambda cfg: 5 in own_stages(cfg.MODEL.PERSON_SEARCH.IDENTITY_BRANCH.BODY),
+    ),
+    Reader(
+        f"{_NODE}.BODY basic_blocks",
+        (f"{_NODE}.BASIC_BLOCKS",),
+        lambda cfg: cfg.MODEL.PERSON_SEARCH.IDENTITY_BRANCH.BODY == "basic_blocks",
+    ),
+)
 
 
 def _build_own_stage(cfg: CfgNode, number: int) -> list[CNNBlockBase]:

@@ -9,11 +9,13 @@ from detectron2.structures import ImageList, Instances
 from torch import Tensor
 
 from person_search.modeling.roi_heads import PersonSearchROIHeads
+from reid_heads.config_readers import reads_config
 
 SCORES = ("norm", "detector")
 
 
 @ROI_HEADS_REGISTRY.register()
+@reads_config("MODEL.PERSON_SEARCH.NORM_AWARE.SCORE")
 class NormAwareROIHeads(PersonSearchROIHeads):
     """NAE (Chen et al., CVPR 2020): one vector for detection and identity, by norm and direction.
 

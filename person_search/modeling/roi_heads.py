@@ -12,11 +12,14 @@ from torch import Tensor, nn
 
 from person_search.modeling.identity_branch import IdentityBranch
 from person_search.modeling.person_boxes import TrainingBoxes, training_boxes
+from reid_heads.config_readers import Reader, reads_config
+from reid_heads.heads import REID_HEADS_REGISTRY
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.losses import ReIDLosses
 
 
 @ROI_HEADS_REGISTRY.register()
+@reads_config("MODEL.PERSON_SEARCH.IDENTITY_BRANCH")
 class PersonSearchROIHeads(StandardROIHeads):
     """Detect people and embed them from the same feature maps.
 
@@ -151,6 +154,19 @@ class PersonSearchROIHeads(StandardROIHeads):
         if self.scores_people:
             losses["loss_reid_person"] = zero
         return losses
+
+
+def _head_scores_people(cfg: CfgNode) -> bool:
+    return getattr(REID_HEADS_REGISTRY.get(cfg.MODEL.REID_HEAD.NAME), "scores_people", False)
+
+
+CONFIG_READERS = (
+    Reader(
+        "a MODEL.REID_HEAD.NAME that says whether a box shows a person, NormAwareHead",
+        ("MODEL.PERSON_SEARCH.NORM_AWARE.LOSS_WEIGHT",),
+        _head_scores_people,
+    ),
+)
 
 
 def zero_of(module: nn.Module) -> Tensor:

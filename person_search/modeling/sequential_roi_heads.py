@@ -16,9 +16,11 @@ from torch import Tensor
 from person_search.modeling.box_refiner import BoxRefiner
 from person_search.modeling.person_boxes import TrainingBoxes
 from person_search.modeling.roi_heads import PersonSearchROIHeads, zero_of
+from reid_heads.config_readers import reads_config
 
 
 @ROI_HEADS_REGISTRY.register()
+@reads_config("MODEL.PERSON_SEARCH.SEQUENTIAL")
 class SequentialROIHeads(PersonSearchROIHeads):
     """SeqNet (Li and Miao, AAAI 2021): a detection head, then a search head on its boxes.
 

@@ -14,6 +14,8 @@ from detectron2.modeling.backbone import ResNet
 from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, BottleneckBlock
 from torch import Tensor, nn
 
+from reid_heads.config_readers import reads_config
+
 NUM_BLOCKS = {
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
@@ -28,6 +30,7 @@ RES4_1 = "res4_1"
 
 
 @BACKBONE_REGISTRY.register()
+@reads_config("MODEL.CROP_REID.LAST_STRIDE", "MODEL.CROP_REID.IBN", "MODEL.CROP_REID.STEM_RELU")
 def build_reid_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
     """Build a ResNet for person crops from ``MODEL.RESNETS`` and ``MODEL.CROP_REID``.
 

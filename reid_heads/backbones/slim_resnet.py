@@ -8,8 +8,11 @@ from detectron2.modeling import BACKBONE_REGISTRY
 from detectron2.modeling.backbone import ResNet
 from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem
 
+from reid_heads.config_readers import reads_config
+
 
 @BACKBONE_REGISTRY.register()
+@reads_config("MODEL.SLIM_RESNET", "MODEL.CROP_REID.LAST_STRIDE")
 def build_slim_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
     """Build the network for person crops from ``MODEL.SLIM_RESNET``.
 

@@ -13,10 +13,12 @@ from detectron2.modeling.backbone import Backbone
 from detectron2.modeling.backbone.resnet import ResNet
 from torch import Tensor, nn
 
+from reid_heads.config_readers import reads_config
 from reid_heads.labels import THERMAL, VISIBLE
 
 
 @BACKBONE_REGISTRY.register()
+@reads_config("MODEL.TWO_STREAM")
 def build_two_stream_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> "TwoStreamBackbone":
     """Build the ResNet that ``MODEL.TWO_STREAM.BACKBONE`` names, and split it.
 
@@ -28,6 +30,13 @@ def build_two_stream_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> "TwoStrea
     return TwoStreamBackbone(
         BACKBONE_REGISTRY.get(node.BACKBONE)(cfg, input_shape), node.SHARED_STAGES
     )
+
+
+def built_backbones(cfg: CfgNode) -> list[str]:
+    """Return the names of the registered backbones that a config builds, one within another."""
+    name = cfg.MODEL.BACKBONE.NAME
+    is_two_stream = name == build_two_stream_backbone.__name__ and "TWO_STREAM" in cfg.MODEL
+    return [name, cfg.MODEL.TWO_STREAM.BACKBONE] if is_two_stream else [name]
 
 
 class TwoStreamBackbone(Backbone):

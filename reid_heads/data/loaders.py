@@ -57,6 +57,7 @@ def build_train_loader(cfg: CfgNode) -> tuple[DataLoader[Crop], CropSampler]:
     crops = load_train_crops(cfg)
     check_num_identities(cfg, max(crop["person_id"] for crop in crops) + 1)
     check_domain_identities(cfg, crops)
+    check_cutting(cfg, crops)
     if cfg.MODEL.REID_HEAD.LOSSES.ATTRIBUTES != 0:
         check_attributes(cfg, crops)
     sampler = _build_sampler(cfg, crops, comm.get_rank(), comm.get_world_size())
@@ -195,6 +196,25 @@ def check_domain_identities(cfg: CfgNode, crops: list[Crop]) -> None:
         raise ValueError(
             f"the training sets {' + '.join(cfg.DATASETS.TRAIN)} have {found} identities, but "
             f"MODEL.REID_HEAD.DOMAIN_IDENTITIES is {expected}; set it to {found}"
+        )
+
+
+def check_cutting(cfg: CfgNode, crops: list[Crop]) -> None:
+    """Refuse settings of how crops are cut from frames where none is.
+
+    Args:
+        cfg: with ``INPUT.REID``.
+        crops: as `load_train_crops` gives them.
+
+    Raises:
+        ValueError: if such a key is set and no crop has a box within a frame.
+    """
+    keys = ("BOX_JITTER", "FRAME_MIN_SIZE", "CACHE_MB")
+    given = [f"INPUT.REID.{key} {cfg.INPUT.REID[key]}" for key in keys if cfg.INPUT.REID[key] != 0]
+    if given and not any("bbox" in crop for crop in crops):
+        raise ValueError(
+            f"got {', '.join(given)}, but the training sets {' + '.join(cfg.DATASETS.TRAIN)} are "
+            "crops already, none is cut from a frame; set them to 0"
         )
 
 

@@ -9,6 +9,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 
+from reid_heads.config_readers import reads_config
 from reid_heads.heads.embedding import REID_HEADS_REGISTRY
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.heads.pooling import build_pooling
@@ -16,6 +17,7 @@ from reid_heads.heads.row_batch_norm import RowBatchNorm
 
 
 @REID_HEADS_REGISTRY.register()
+@reads_config("MODEL.REID_HEAD.POOLING", "MODEL.REID_HEAD.BATCH_NORM")
 class BNNeckHead(nn.Module):
     """Pool each person to f_t; a BatchNorm without bias gives f_i.
 

@@ -12,6 +12,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.utils.registry import Registry
 from torch import Tensor, nn
 
+from reid_heads.config_readers import reads_config
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.heads.pooling import build_pooling
 from reid_heads.heads.row_batch_norm import RowBatchNorm
@@ -24,7 +25,7 @@ images or losses. Called with ``obj(cfg, input_shape)``; they have the attribute
 whose class attribute ``reads_pooled`` is true is for person search: it is built with a third
 argument, the shape of the features as pooled from the frame, and called with those as well. One
 whose class attribute ``scores_people`` is true gives person logits, and wants to be trained on
-background too.
+background too. ``reads_config`` says which config keys a head reads.
 """
 
 
@@ -55,6 +56,12 @@ def build_reid_head(
 
 
 @REID_HEADS_REGISTRY.register()
+@reads_config(
+    "MODEL.REID_HEAD.EMBEDDING_DIM",
+    "MODEL.REID_HEAD.STRIPES",
+    "MODEL.REID_HEAD.POOLING",
+    "MODEL.REID_HEAD.BATCH_NORM",
+)
 class EmbeddingHead(nn.Module):
     """Pool horizontal stripes and project their concatenation.
 

@@ -11,6 +11,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 
+from reid_heads.config_readers import reads_config
 from reid_heads.heads.balanced_sum import BalancedSum
 from reid_heads.heads.embedding import REID_HEADS_REGISTRY
 from reid_heads.heads.features import HeadFeatures
@@ -19,6 +20,9 @@ from reid_heads.heads.row_batch_norm import RowBatchNorm
 
 
 @REID_HEADS_REGISTRY.register()
+@reads_config(
+    "MODEL.REID_HEAD.EMBEDDING_DIM", "MODEL.REID_HEAD.POOLING", "MODEL.REID_HEAD.BATCH_NORM"
+)
 class EnsembleHead(nn.Module):
     """Pool each person, and project what is pooled once for each loss of the ensemble.
 

@@ -12,6 +12,7 @@ from detectron2.layers import ShapeSpec
 from torch import Tensor, cat, nn
 
 from reid_heads.backbones.resnet import RES4_1, build_stage
+from reid_heads.config_readers import reads_config
 from reid_heads.heads.embedding import REID_HEADS_REGISTRY
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.heads.pooling import build_pooling
@@ -26,6 +27,7 @@ PARTS = (2, 3)
 
 
 @REID_HEADS_REGISTRY.register()
+@reads_config("MODEL.REID_HEAD.POOLING", "MODEL.REID_HEAD.MGN")
 class MGNHead(nn.Module):
     """Multiple Granularity Network, Wang et al., ACM MM 2018, section 3.1 and table 1.
 

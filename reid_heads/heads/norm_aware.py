@@ -11,6 +11,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 
+from reid_heads.config_readers import reads_config
 from reid_heads.heads.embedding import REID_HEADS_REGISTRY
 from reid_heads.heads.features import HeadFeatures
 from reid_heads.heads.pooling import build_pooling
@@ -18,6 +19,9 @@ from reid_heads.heads.row_batch_norm import RowBatchNorm
 
 
 @REID_HEADS_REGISTRY.register()
+@reads_config(
+    "MODEL.REID_HEAD.EMBEDDING_DIM", "MODEL.REID_HEAD.POOLING", "MODEL.REID_HEAD.NORM_AWARE"
+)
 class NormAwareHead(nn.Module):
     """The embedding of NAE (Chen et al., CVPR 2020), as SeqNet (Li and Miao, AAAI 2021) has it too.
 

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reid_heads.config_readers import Reader
+
 GEM_EPS = 1e-6
 """Features below this count as this in a generalised mean, which takes their logarithm."""
 
@@ -93,6 +95,15 @@ def build_pooling(name: str, *, gem_power: float = 3.0, gem_learned: bool = Fals
     if name not in poolings:
         raise ValueError(f"unknown pooling {name!r}; expected one of {sorted([*poolings, 'gem'])}")
     return poolings[name]()
+
+
+CONFIG_READERS = (
+    Reader(
+        "MODEL.REID_HEAD.POOLING gem",
+        ("MODEL.REID_HEAD.GEM_POWER", "MODEL.REID_HEAD.GEM_LEARNED"),
+        lambda cfg: cfg.MODEL.REID_HEAD.POOLING == "gem",
+    ),
+)
 
 
 def _widen(features: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 from detectron2.config import CfgNode
 
 import reid_heads.losses.builtin  # noqa: F401  (registers the losses of this package)
-from reid_heads.losses.pair_kinds import add_intra_class_keys
+from reid_heads.config_readers import Reader
+from reid_heads.losses.pair_kinds import INTRA_CLASS_READERS, add_intra_class_keys
 from reid_heads.losses.registry import LOSS_KINDS
 
 
@@ -19,3 +20,9 @@ def add_loss_keys(head: CfgNode) -> None:
     # (Menon et al., ICLR 2021); 0: none. A sampler that evens identities out does the same work:
     # not both.
     head.LOGIT_ADJUSTMENT = 0.0
+
+
+def loss_readers() -> list[Reader]:
+    """Return who reads the keys of the losses."""
+    kinds = [reader for kind in LOSS_KINDS.values() for reader in kind.readers()]
+    return [*kinds, *INTRA_CLASS_READERS]
