@@ -2,13 +2,12 @@
 
 import ast
 import graphlib
-from pathlib import Path
 
 import pytest
+from helpers_sources import ROOT, list_nodes, list_sources, parse, read
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("reid_heads", "person_search", "demo")
-FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+FILES = list_sources(*PACKAGES)
 
 # Each package's rooms, folders or files of its root, the ground floor first. A room imports from
 # its own and from the floors below; rooms of one floor do not see each other.
@@ -158,9 +157,9 @@ def is_upward(module, name):
     return there[1] > here[1] or (there[1] == here[1] and there[2] != here[2])
 
 
-def violations(source, module, is_package=False):
+def violations(tree, module, is_package=False):
     found = []
-    for name in imports_of(ast.parse(source), module, is_package):
+    for name in imports_of(tree, module, is_package):
         if any(is_below(name, prefix) for prefix in NOWHERE) or is_upward(module, name):
             found.append(name)
         for layer, forbidden in FORBIDDEN.items():
@@ -171,10 +170,13 @@ def violations(source, module, is_package=False):
     return sorted(set(found))
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_imports_follow_the_laws(path):
-    found = violations(path.read_text(), module_name(path), path.name == "__init__.py")
-    assert not found, f"{module_name(path)} must not import {found}: see docs/architecture.md"
+def test_imports_follow_the_laws():
+    found = {
+        module: violations(parse(path), module, path.name == "__init__.py")
+        for module, path in MODULES.items()
+    }
+    wrong = {module: names for module, names in found.items() if names}
+    assert not wrong, "these must not import what they do: see docs/architecture.md"
 
 
 def test_every_room_has_a_floor():
@@ -189,9 +191,7 @@ def test_no_imports_go_in_a_circle():
     """Imports inside functions count too: hiding one does not open a circle."""
     graph = {}
     for module, path in MODULES.items():
-        names = imports_of(
-            ast.parse(path.read_text()), module, path.name == "__init__.py", with_types=False
-        )
+        names = imports_of(parse(path), module, path.name == "__init__.py", with_types=False)
         graph[module] = {name for name in names if name in MODULES and name != module}
     # A package's front door imports its own modules, which do not import the door.
     for module in graph:
@@ -242,13 +242,16 @@ def test_no_imports_go_in_a_circle():
     ],
 )
 def test_the_check_finds_what_it_should(module, source, expected):
-    assert violations(source, module) == expected
+    assert violations(ast.parse(source), module) == expected
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_files_are_short(path):
-    count = len(path.read_text().splitlines())
-    assert count <= MAX_LINES, f"{path.name} has {count} lines; split it by subject"
+def count_lines(path):
+    return len(read(path).splitlines())
+
+
+def test_files_are_short():
+    long = {module: n for module, path in MODULES.items() if (n := count_lines(path)) > MAX_LINES}
+    assert not long, "split them by subject"
 
 
 def may_print(path):
@@ -256,31 +259,43 @@ def may_print(path):
     return path.name in MAY_PRINT or path.parent.name == "commands"
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if not may_print(path)], ids=module_name)
-def test_only_entry_points_print(path):
+def is_print(node):
+    return isinstance(node, ast.Call) and getattr(node.func, "id", None) == "print"
+
+
+def test_only_entry_points_print():
     calls = [
-        node.lineno
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "print"
+        f"{module}, line {node.lineno}"
+        for module, path in MODULES.items()
+        for node in (() if may_print(path) else list_nodes(path))
+        if is_print(node)
     ]
-    assert not calls, f"{path.name} prints in lines {calls}; use logging"
+    assert not calls, "use logging"
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_no_path_edits_and_no_star_imports(path):
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            assert all(alias.name != "*" for alias in node.names), node.lineno
-        if isinstance(node, ast.Attribute) and node.attr == "path":
-            assert getattr(node.value, "id", None) != "sys", f"sys.path in line {node.lineno}"
+def is_path_edit_or_star_import(node):
+    if isinstance(node, ast.ImportFrom):
+        return any(alias.name == "*" for alias in node.names)
+    return (
+        isinstance(node, ast.Attribute)
+        and node.attr == "path"
+        and getattr(node.value, "id", None) == "sys"
+    )
+
+
+def test_no_path_edits_and_no_star_imports():
+    assert not [
+        f"{module}, line {node.lineno}"
+        for module, path in MODULES.items()
+        for node in list_nodes(path)
+        if is_path_edit_or_star_import(node)
+    ]
 
 
 def test_init_files_are_short():
     for path in FILES:
         if path.name == "__init__.py":
-            lines = len(path.read_text().splitlines())
-            assert lines <= 20, f"{path}: {lines} lines"
+            assert count_lines(path) <= 20, path
 
 
 def test_tests_are_flat():

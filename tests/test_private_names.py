@@ -6,15 +6,14 @@ import inspect
 import re
 import textwrap
 from functools import cache
-from pathlib import Path
 
 import pytest
+from helpers_sources import ROOT, list_sources, parse
 
 from reid_heads.library_parts import Library
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("reid_heads", "person_search", "demo")
-FILES = sorted(p for name in (*PACKAGES, "benchmarks") for p in (ROOT / name).rglob("*.py"))
+FILES = list_sources(*PACKAGES, "benchmarks")
 
 # The one file for each library: plain functions, and a check that says what to install.
 ADAPTERS = {
@@ -98,11 +97,6 @@ def foreign_names(tree, ours):
 
 
 @cache
-def parse(path):
-    return ast.parse(path.read_text())
-
-
-@cache
 def our_names():
     names = (name for path in adapter_free(FILES) for name in definitions(parse(path)))
     return {name for name in names if is_private(name)}
@@ -112,10 +106,13 @@ def adapter_free(paths):
     return [p for p in paths if p.relative_to(ROOT).as_posix() not in ADAPTERS]
 
 
-@pytest.mark.parametrize("path", adapter_free(FILES), ids=lambda p: str(p.relative_to(ROOT)))
-def test_private_names_are_our_own(path):
-    found = foreign_names(parse(path), our_names())
-    assert not found, f"{path.name} leans on {found} of another library: go through an adapter"
+def test_private_names_are_our_own():
+    found = {
+        path.relative_to(ROOT).as_posix(): foreign_names(parse(path), our_names())
+        for path in adapter_free(FILES)
+    }
+    foreign = {path: names for path, names in found.items() if names}
+    assert not foreign, "go through an adapter to lean on private names of another library"
 
 
 def imported_modules(tree):
