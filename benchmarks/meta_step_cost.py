@@ -29,7 +29,7 @@ from detectron2.engine import SimpleTrainer
 from detectron2.utils.events import EventStorage
 
 from reid_heads.config import load_config
-from reid_heads.train_net import CropReIDTrainer
+from reid_heads.training.crop_trainer import CropReIDTrainer
 from reid_heads.training.meta_learning import MetaLearningTrainer
 
 ROOT = Path(__file__).parents[1]

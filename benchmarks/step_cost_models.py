@@ -21,7 +21,7 @@ from torch import nn
 import person_search.data  # noqa: F401  (registers the data sets)
 from person_search.config import load_config
 from person_search.data.mapper import PersonSearchMapper
-from person_search.train_net import PersonSearchTrainer
+from person_search.trainer import PersonSearchTrainer
 
 ROOT = Path(__file__).parents[1]
 # The demo's weights give 9.6 detections a frame of 6 people at the threshold of their config.

@@ -23,7 +23,7 @@ from person_search.evaluation.search import QueryResult, search_each_query
 from person_search.people import Match
 from person_search.synthetic.cuhk_writer import write_cuhk_sysu
 from person_search.synthetic.world_spec import PRESETS
-from person_search.train_net import PersonSearchTrainer, build_evaluator
+from person_search.trainer import PersonSearchTrainer, build_evaluator
 from reid_heads.torch_parts import hush_remarks
 from reid_heads.training.checkpoint import WeightCopyCheckpointer
 

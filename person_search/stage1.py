@@ -15,7 +15,7 @@ from person_search.transfer import check_same_input
 from reid_heads.config import load_config
 from reid_heads.data.loaders import iterations_per_epoch, load_train_crops
 from reid_heads.data.own_data import register_own_data
-from reid_heads.train_net import CropReIDTrainer
+from reid_heads.training.crop_trainer import CropReIDTrainer
 from reid_heads.training.solver import set_epochs
 
 logger = logging.getLogger(__name__)

@@ -38,7 +38,7 @@ FLOORS = {
         ("people",),
         ("data", "footage", "modeling", "synthetic"),
         ("config", "drawing", "evaluation", "transfer"),
-        ("inference", "stage1"),
+        ("inference", "stage1", "trainer"),
         ("export", "gallery", "train_net"),
         ("commands", "evaluate", "train_stage1"),
         ("cli",),

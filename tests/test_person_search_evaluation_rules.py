@@ -14,7 +14,7 @@ from person_search.data.prw import load_prw_protocol
 from person_search.evaluate import main
 from person_search.evaluation.context import ContextMatching, published_context
 from person_search.evaluation.rules import PLAIN, SearchRules, list_searches
-from person_search.train_net import PersonSearchTrainer, build_evaluator, read_searches
+from person_search.trainer import PersonSearchTrainer, build_evaluator, read_searches
 
 CBGM = ContextMatching(10, 3)
 

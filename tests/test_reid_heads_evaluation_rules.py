@@ -4,7 +4,7 @@ import pytest
 
 from reid_heads.config import load_config
 from reid_heads.evaluation.rules import QueryExpansion, ReIDRules, Reranking
-from reid_heads.train_net import read_rules
+from reid_heads.training.crop_trainer import read_rules
 
 
 def test_every_key_of_the_config_reaches_its_rule():
