@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from reid_heads.faces.people_file import People, load_people, save_people
+from reid_heads.faces.people_file import EnrolledPeople, load_people, save_people
 
 ROWS = np.eye(3, 4, dtype=np.float32)
-PEOPLE = People(("Ann Lee", "Bo", "Zoë"), ROWS, "d1" * 32)
+PEOPLE = EnrolledPeople(("Ann Lee", "Bo", "Zoë"), ROWS, "d1" * 32)
 
 
 def test_people_come_back(tmp_path):
@@ -34,7 +34,7 @@ def test_people_come_back(tmp_path):
 )
 def test_impossible_people_are_refused(names, rows, message):
     with pytest.raises(ValueError, match=message):
-        People(names, rows, "d")
+        EnrolledPeople(names, rows, "d")
 
 
 def test_another_model_is_refused(tmp_path):

@@ -34,7 +34,7 @@ from reid_heads.data.datasets.own_crops import load_own_crops
 from reid_heads.sysu_protocol import Permutations
 
 
-class People(NamedTuple):
+class PeopleOfSet(NamedTuple):
     """Whose people a name has: what tells a test set that was trained on."""
 
     folders: tuple[str, ...]
@@ -132,7 +132,7 @@ def _register(name: str, dataset: CropDataset, root: Path, splits: tuple[str, ..
         root=str(root),
         load_attribute_groups=partial(_load_attribute_groups, dataset, root),
         describe=partial(_describe, dataset, root, splits),
-        people=People(dataset.folders, dataset.trial, splits == (ALL_SPLIT,)),
+        people=PeopleOfSet(dataset.folders, dataset.trial, splits == (ALL_SPLIT,)),
     )
     if dataset.load_permutations is not None:
         metadata.set(load_permutations=partial(_load_permutations, dataset, root))

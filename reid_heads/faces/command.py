@@ -19,7 +19,7 @@ from reid_heads.faces.detectors import cut_face, whole_picture
 from reid_heads.faces.face_list import read_face_list
 from reid_heads.faces.models import FaceModel, load_detector, load_face_model
 from reid_heads.faces.parser import build_parser
-from reid_heads.faces.people_file import NOBODY, People, load_people, save_people
+from reid_heads.faces.people_file import NOBODY, EnrolledPeople, load_people, save_people
 from reid_heads.faces.pictures import (
     AlignedPictures,
     FaceSource,
@@ -97,7 +97,7 @@ def run_enroll(args: argparse.Namespace) -> None:
         with naming(args.people / person):
             pipeline.enroll_faces(person, faces)
     enrolled = pipeline.enrolled
-    people = People(tuple(enrolled), np.stack(list(enrolled.values())), model.digest)
+    people = EnrolledPeople(tuple(enrolled), np.stack(list(enrolled.values())), model.digest)
     save_people(args.output, people)
     print(f"{len(enrolled)} people, {sum(map(len, pictures.values()))} faces: {args.output}")
     print("the file is personal data, as the pictures are; only its owner can read it")

@@ -22,7 +22,7 @@ _HINT = "; expected a file that `python -m reid_heads.faces enroll` wrote: enrol
 
 
 @dataclass(frozen=True)
-class People:
+class EnrolledPeople:
     """Enrolled people; checked when built.
 
     Raises:
@@ -56,7 +56,7 @@ class People:
             )
 
 
-def save_people(path: str | os.PathLike[str], people: People) -> None:
+def save_people(path: str | os.PathLike[str], people: EnrolledPeople) -> None:
     """Write ``.npz`` without pickle, whole or not at all, to be read by its owner alone."""
     arrays = {
         "names": np.array(people.names),
@@ -66,7 +66,9 @@ def save_people(path: str | os.PathLike[str], people: People) -> None:
     save_arrays(path, arrays, mode=0o600)
 
 
-def load_people(path: str | os.PathLike[str], model_digest: str, embedding_dim: int) -> People:
+def load_people(
+    path: str | os.PathLike[str], model_digest: str, embedding_dim: int
+) -> EnrolledPeople:
     """Read what `save_people` wrote, to be compared with embeddings of a model.
 
     Args:
@@ -95,8 +97,8 @@ def load_people(path: str | os.PathLike[str], model_digest: str, embedding_dim: 
     return people
 
 
-def _read(path: Path) -> People:
+def _read(path: Path) -> EnrolledPeople:
     names, embeddings, digest = read_arrays(path, _ARRAYS).values()
     if names.ndim != 1 or names.dtype.kind != "U" or digest.ndim != 0 or digest.dtype.kind != "U":
         raise ValueError("names and model_digest are no text")
-    return People(tuple(names.tolist()), embeddings, str(digest))
+    return EnrolledPeople(tuple(names.tolist()), embeddings, str(digest))
