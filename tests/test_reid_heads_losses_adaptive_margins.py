@@ -27,6 +27,9 @@ def test_curricular_by_hand():
     got = margin(cosines, torch.tensor([0]))
     expected = torch.tensor([[-0.5, -0.8, 0.041]], dtype=torch.float64)
     torch.testing.assert_close(got, expected)
+    # One that is just as good as the target is not hard yet.
+    level = torch.tensor([[-0.5]], dtype=torch.float64)
+    assert margin.others(level, level).item() == -0.5
 
 
 def test_curricular_gradient_of_a_hard_negative():

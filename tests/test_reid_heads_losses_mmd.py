@@ -99,6 +99,14 @@ def test_the_margin_leaves_out_identities_and_their_gradient():
     assert x.grad[:4].abs().sum() == 0 and x.grad[4:].abs().sum() > 0
 
 
+def test_an_identity_at_the_margin_is_left_alone():
+    x, pids, modalities = batch(1, 3, 3)
+    (value,) = squared_mmd_by_group(x, pids, modalities).tolist()
+    assert MarginMMDLoss(value)([x], pids, modalities).item() == 0
+    below = math.nextafter(value, 0)
+    assert MarginMMDLoss(below)([x], pids, modalities).item() == value
+
+
 def test_the_gate_has_the_gradient_of_the_hinge():
     margin = 2.5
     x, pids, modalities = batch(4, 3, 3)

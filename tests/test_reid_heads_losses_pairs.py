@@ -87,6 +87,8 @@ def test_multi_similarity_by_hand():
     pull, push = math.log(1 + math.exp(1)) / 2, math.log(1 + math.exp(-20)) / 40
     value = make_multi_similarity(2.0, 40.0, 0.5, 0.1)(CIRCLE, CIRCLE_PIDS, 3)
     assert value.item() == pytest.approx((pull + push) / 3, rel=1e-12)
+    # With eps 0 a pair has to be harder than the other kind's, not just as hard.
+    assert make_multi_similarity(2.0, 40.0, 0.5, 0.0)(CIRCLE, CIRCLE_PIDS, 3).item() == 0
 
 
 @pytest.mark.parametrize("name", MAKE)
