@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 import cv2
 import numpy as np
 import pytest
-from helpers_drawing import write_by_two_processes
+from helpers_drawing import plain_people, write_by_two_processes
 from scipy.io import loadmat
 
 from person_search.commands import draw as command
@@ -41,6 +41,10 @@ from person_search.synthetic.world_spec import PRESETS, MarketSpec
 from reid_heads.data.datasets.market1501 import load_market1501
 
 TINY = PRESETS["tiny-market"]
+FEW = dataclasses.replace(
+    TINY, train_frames=8, test_frames=10, train_identities=2, test_identities=3
+)
+"""Enough frames for every folder to have something in it."""
 NAME = re.compile(r"(-1|\d{4})_c(\d)s(\d+)_(\d{6})_(\d{2})\.jpg")
 
 
@@ -53,7 +57,8 @@ FOLDERS = ("bounding_box_train", "bounding_box_test", "query")
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory):
-    return write_market1501(TINY, tmp_path_factory.mktemp("drawn") / "market")
+    with plain_people():
+        return write_market1501(TINY, tmp_path_factory.mktemp("drawn") / "market")
 
 
 @pytest.fixture(scope="module")
@@ -278,6 +283,7 @@ def test_a_crop_is_the_part_of_the_frame_in_its_box(world):
     assert np.abs(half.image.reshape(-1, 3).mean(axis=0) - mean).max() < 3
 
 
+@plain_people()
 def test_boxes_keep_the_rule_of_the_real_set(world):
     """Good from an IoU of 0.5 with the hand-drawn box, junk from 0.2, distractors below."""
     kinds = Counter()
@@ -308,6 +314,7 @@ def test_boxes_keep_the_rule_of_the_real_set(world):
     assert min(kinds[k] for k in ("good", "junk", "nothing", "passer-by")) >= 3
 
 
+@plain_people()
 def test_training_frames_give_only_people_with_identity(world):
     for index in range(TINY.train_frames):
         assert all(c.identity >= 0 for c in cut_crops(world, index))
@@ -334,9 +341,11 @@ def test_narrow_people_get_room_and_wide_ones_keep_their_box():
     assert reference_box(TINY, (0, 50, 20, 100)) == (0, 50, 28, 150)  # cut at the frame
 
 
+@plain_people()
 def test_missed_people_have_no_crop():
-    nobody = dataclasses.replace(TINY, miss_share=1.0, junk_share=0.0, background_crops=0.0)
-    crops = [c for k in range(TINY.train_frames, 32) for c in cut_crops(market_world(nobody), k)]
+    spec = dataclasses.replace(TINY, miss_share=1.0, junk_share=0.0, background_crops=0.0)
+    world = market_world(spec)
+    crops = [c for k in range(TINY.train_frames, 32) for c in cut_crops(world, k)]
     assert {c.number for c in crops} == {HAND_DRAWN}
 
 
@@ -405,16 +414,18 @@ def test_a_second_run_does_nothing_and_another_set_is_refused(market):
         write_market1501(dataclasses.replace(TINY, box_shift=0.1), market)
 
 
+@plain_people()
 def test_nothing_stays_when_drawing_fails(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(market_writer, "write_market_attributes", fail)
     with pytest.raises(OSError, match=r"cannot write the drawn set to .*No space left"):
-        write_market1501(TINY, tmp_path / "set")
+        write_market1501(FEW, tmp_path / "set")
     assert list(tmp_path.iterdir()) == []
 
 
+@plain_people()
 def test_specs_that_cannot_be_written_are_refused(tmp_path):
     with pytest.raises(TypeError, match="MarketSpec"):
         write_market1501(PRESETS["tiny-prw"], tmp_path / "a")
@@ -425,7 +436,7 @@ def test_specs_that_cannot_be_written_are_refused(tmp_path):
             dataclasses.replace(TINY, train_cameras=10, test_cameras=10), tmp_path / "a"
         )
     with pytest.raises(ValueError, match="query of tiny-market would be empty"):
-        write_market1501(dataclasses.replace(TINY, cameras_per_identity=(1, 1)), tmp_path / "a")
+        write_market1501(dataclasses.replace(FEW, cameras_per_identity=(1, 1)), tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -457,9 +468,10 @@ def arguments(*words):
     return parser.parse_args([str(w) for w in words])
 
 
+@plain_people()
 def test_the_command_draws_the_set_and_its_preview(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(
-        command.PRESETS, "drawn-market", dataclasses.replace(TINY, name="drawn-market")
+        command.PRESETS, "drawn-market", dataclasses.replace(FEW, name="drawn-market")
     )
     words = ("--set", "drawn-market", "--root", tmp_path, "--processes", 1)
     assert command.run(arguments(*words)) == 0
@@ -471,6 +483,7 @@ def test_the_command_draws_the_set_and_its_preview(tmp_path, monkeypatch, capsys
     assert sheet.shape == (4 * 132, 6 * 68, 3)
 
 
+@plain_people()
 def test_the_sheet_shows_people_under_their_camera(world):
     sheet = crop_sheet(world, 1)
     first = TINY.train_identities

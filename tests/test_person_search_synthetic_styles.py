@@ -6,7 +6,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from helpers_drawing import write_by_two_processes
+from helpers_drawing import plain_people, write_by_two_processes
 
 from person_search.commands import draw as command
 from person_search.synthetic.market_crops import cut_crops
@@ -37,7 +37,8 @@ DOMAINS = ("drawn-noon", "drawn-dusk", "drawn-mall", "drawn-vhs")
 
 @pytest.fixture(scope="module")
 def noon(tmp_path_factory):
-    return write_market1501(TINY, tmp_path_factory.mktemp("drawn") / "noon")
+    with plain_people():
+        return write_market1501(TINY, tmp_path_factory.mktemp("drawn") / "noon")
 
 
 def files_of(root):
@@ -52,7 +53,11 @@ PLAIN = {
 """SHA-256 of people and pixels of frames drawn before there were styles and modalities."""
 
 
-@pytest.mark.parametrize(("name", "index"), list(PLAIN))
+@pytest.mark.parametrize(
+    ("name", "index"),
+    # Small worlds of the other kinds are pinned in the tests of the world and of market_writer.
+    [pytest.param(*key, marks=() if key[0] == "drawn-prw" else pytest.mark.slow) for key in PLAIN],
+)
 def test_the_plain_worlds_draw_what_they_always_did(name, index):
     spec = ALL_PRESETS[name]
     world = market_world(spec) if isinstance(spec, MarketSpec) else World(spec)
@@ -93,6 +98,26 @@ def test_a_second_run_does_nothing_and_another_style_is_refused(noon):
         write_market1501(dataclasses.replace(TINY, warmth=0.2), noon)
 
 
+def small_world(name):
+    """A domain with its own look, in frames of half the size and of few people."""
+    spec = ALL_PRESETS[name]
+    low, high = spec.height_range_px
+    return market_world(
+        dataclasses.replace(
+            spec,
+            width=spec.width // 2,
+            height=spec.height // 2,
+            median_height_px=spec.median_height_px / 2,
+            height_range_px=(low / 2, high / 2),
+            people_per_frame=(2, 3),
+            train_frames=8,
+            test_frames=4,
+            train_identities=4,
+            test_identities=4,
+        )
+    )
+
+
 @pytest.mark.parametrize("name", DOMAINS)
 def test_domains_draw_the_same_without_vendor_kernels(name):
     was_optimised = cv2.useOptimized()
@@ -100,20 +125,19 @@ def test_domains_draw_the_same_without_vendor_kernels(name):
     try:
         for optimised in (True, False):
             cv2.setUseOptimized(optimised)
-            digests.append(
-                [c.image.tobytes() for c in cut_crops(market_world(ALL_PRESETS[name]), 0)]
-            )
+            digests.append([c.image.tobytes() for c in cut_crops(small_world(name), 8)])
     finally:
         cv2.setUseOptimized(was_optimised)
-    assert digests[0] == digests[1]
+    assert digests[0] == digests[1] != []
 
 
 def test_domains_differ_in_light_colour_and_detail():
     """Each is the extreme of what it was made for, by a wide margin."""
     light, colour, detail, red = {}, {}, {}, {}
     for name in DOMAINS:
-        world = market_world(ALL_PRESETS[name])
-        images = np.stack([world.draw(k).image for k in (1, 2, 5)]).astype(int)
+        world = small_world(name)
+        by_camera = {plan.camera: plan.index for plan in world.plans}
+        images = np.stack([world.draw(k).image for k in by_camera.values()]).astype(int)
         grey = images.mean(axis=3)
         light[name] = grey.mean()
         colour[name] = (images.max(axis=3) - images.min(axis=3)).mean()
@@ -232,6 +256,7 @@ def test_the_sheet_has_a_row_for_each_style():
     assert (first.max(axis=2) - first.min(axis=2)).mean() > 20
 
 
+@plain_people()
 def test_the_command_draws_a_domain_and_its_preview(tmp_path, monkeypatch):
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)

@@ -1,14 +1,18 @@
 import argparse
+import contextlib
 import dataclasses
 import errno
 import json
+import multiprocessing
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from helpers_drawing import plain_people, write_by_two_processes
 from scipy.io import loadmat
 
 from person_search.commands import draw as command
@@ -21,6 +25,13 @@ from person_search.synthetic.world import World
 from person_search.synthetic.world_spec import PRESETS
 
 CUHK, PRW = PRESETS["tiny-cuhk"], PRESETS["tiny-prw"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_people():
+    """These tests are about files; of people only their places matter."""
+    with plain_people():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +125,10 @@ def test_cuhk_queries_can_be_found_and_are_not_in_their_own_gallery(cuhk):
 
 @pytest.fixture(scope="module")
 def larger(tmp_path_factory):
-    """A set with 24 queries in galleries of up to 100 frames."""
+    """A set with 24 queries in galleries of up to 100 frames, small ones."""
+    small = {"width": 160, "height": 90, "median_height_px": 27.0, "height_range_px": (22.0, 55.0)}
     spec = dataclasses.replace(
-        CUHK, train_frames=1, test_frames=104, test_identities=24, max_queries=24
+        CUHK, train_frames=1, test_frames=104, test_identities=24, max_queries=24, **small
     )
     return write_cuhk_sysu(spec, tmp_path_factory.mktemp("larger") / "set")
 
@@ -177,7 +189,7 @@ def test_the_prw_loader_reads_it(prw):
 
 
 def test_processes_do_not_matter(prw, tmp_path):
-    other = write_prw(PRW, tmp_path / "prw", processes=2)
+    other = write_by_two_processes(write_prw, PRW, tmp_path / "prw")
     ours, theirs = files_of(prw), files_of(other)
     assert ours.keys() == theirs.keys()
     # MATLAB files carry the time at which they were written in their first 128 bytes.
@@ -186,8 +198,34 @@ def test_processes_do_not_matter(prw, tmp_path):
         assert data[skip:] == theirs[name][skip:], name
 
 
-def test_drawing_processes_do_not_import_the_program_that_starts_them(tmp_path):
+def test_drawing_processes_start_without_the_program_that_starts_them(monkeypatch):
     """A main module that brings torch along made each of them take 800 MB and seconds to start."""
+    told = []
+
+    class Pool(contextlib.nullcontext):
+        def __init__(self, processes, context, *_):
+            assert (processes, context.get_start_method()) == (2, "spawn")
+
+        def __enter__(self):
+            return self
+
+        def map(self, task, indices, arguments, chunksize):
+            # What a process that starts now would be told to import first.
+            told.append(multiprocessing.spawn.get_preparation_data("drawing"))
+            return [index + argument for index, argument in zip(indices, arguments, strict=True)]
+
+    program = types.ModuleType("__main__")
+    program.__file__ = "program.py"
+    monkeypatch.setitem(sys.modules, "__main__", program)
+    monkeypatch.setattr(output_folder, "ProcessPoolExecutor", Pool)
+    assert output_folder.run_on_frames(dict, max, [1, 2], [10, 20], processes=2) == [11, 22]
+    assert not {key for key in told[0] if key.startswith("init_main")}
+    assert multiprocessing.spawn.get_preparation_data("drawing")["init_main_from_path"]
+
+
+@pytest.mark.slow
+def test_drawing_processes_do_not_import_the_program_that_starts_them(tmp_path):
+    """The same with real ones."""
     program = tmp_path / "program.py"
     program.write_text(
         "import dataclasses, multiprocessing, sys\n"
