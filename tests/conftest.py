@@ -102,10 +102,11 @@ def processes():
 def quick_setup():
     """Spare each training what took detectron2's launcher longer than some iterations.
 
-    It turns the whole config into an OmegaConf for each of three keys, and asks the machine anew
-    what it is.
+    It turns the whole config into an OmegaConf for each of three keys, asks the machine anew what
+    it is, and colours the config in the log.
     """
-    defaults = sys.modules.get("detectron2.engine.defaults")
+    # By its package: the module goes by another name where detectron2 is LabGym's.
+    defaults = getattr(sys.modules.get("detectron2.engine"), "defaults", None)
     if defaults is None:  # no test here trains anything
         yield
         return
@@ -121,6 +122,7 @@ def quick_setup():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(defaults, "_try_get_key", get_key)
         patch.setattr(defaults, "collect_env_info", functools.cache(defaults.collect_env_info))
+        patch.setattr(defaults, "_highlight", lambda code, filename: code)
         yield
 
 
