@@ -14,6 +14,7 @@
 
 import functools
 import operator
+import os
 import re
 import shutil
 import sys
@@ -27,6 +28,7 @@ from helpers_processes import serve_processes
 
 # Several test processes share the machine; a waiting thread pool makes each one slower.
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for onnxruntime, and for processes of their own
 # The same classes in C, ten times faster: tests read and write configs by the hundred.
 yaml.SafeLoader, yaml.SafeDumper = yaml.CSafeLoader, yaml.CSafeDumper
 

@@ -258,7 +258,7 @@ def test_synchronised_norms_are_refused_in_own_stages(norm, tiny_cfg):
     [
         ("trace", "EmbeddingHead"),
         ("trace", "BNNeckHead"),
-        ("export", "BNNeckHead"),
+        pytest.param("export", "BNNeckHead", marks=pytest.mark.slow),
         pytest.param("export", "EmbeddingHead", marks=pytest.mark.slow),
     ],
 )
