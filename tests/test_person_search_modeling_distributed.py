@@ -1,13 +1,19 @@
 """Two gloo processes with one frame each against one process with both frames."""
 
+import pickle
 from unittest import mock
 
 import pytest
 import torch
-from conftest import CONFIGS, TINY_FPN, draw_scene, overrides_of
+from conftest import draw_scene, overrides_of, pickled_tiny_cfg
+from detectron2.modeling import build_model
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
 from helpers_processes import run_processes
 from torch.nn.parallel import DistributedDataParallel
 
+import person_search.config
+import person_search.modeling  # noqa: F401  (here, or each forked process imports them anew)
 from reid_heads.labels import UNLABELED_PID
 
 SIZE = (96, 160)
@@ -28,16 +34,8 @@ MODEL.REID_HEAD.BATCH_NORM False
 
 
 def build(num_processes):
-    from detectron2.config import get_cfg
-    from detectron2.modeling import build_model
-
-    import person_search.modeling  # noqa: F401  (registers the models)
-    from person_search.config import add_person_search_config
-
-    cfg = get_cfg()
-    add_person_search_config(cfg)
-    cfg.merge_from_file(str(CONFIGS / "Base-Slim-FPN.yaml"))
-    cfg.merge_from_list(overrides_of(TINY_FPN) + overrides_of(NO_BATCH_STATISTICS))
+    cfg = pickle.loads(pickled_tiny_cfg("fpn"))
+    cfg.merge_from_list(overrides_of(NO_BATCH_STATISTICS))
     torch.manual_seed(0)
     model = build_model(cfg)
     if num_processes > 1:
@@ -47,8 +45,6 @@ def build(num_processes):
 
 
 def make_frame(pids, seed):
-    from detectron2.structures import Boxes, Instances
-
     image, boxes = draw_scene(pids, SIZE, seed)
     targets = Instances(
         SIZE,
@@ -61,8 +57,6 @@ def make_frame(pids, seed):
 
 def train(rank, steps, num_processes):
     """Train; return the losses of each step, the gradients of the last and the memory."""
-    from detectron2.utils.events import EventStorage
-
     model = build(num_processes)
     inner = model.module if num_processes > 1 else model
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)

@@ -46,17 +46,19 @@ def shift_second(model):
 
 
 @pytest.mark.parametrize("head", [SEQNET, BNNECK], ids=["norm", "bnneck"])
-@pytest.mark.parametrize("pids", BATCHES.values(), ids=BATCHES.keys())
-def test_every_batch_gives_finite_losses_and_every_gradient(pids, head, make_model, train_step):
+def test_every_batch_gives_finite_losses_and_every_gradient(head, make_model, train_step):
     model = make_model(**head)
-    losses = train_step(model, pids)
     expected = {"loss_cls", "loss_box_reg", "loss_rpn_cls", "loss_rpn_loc"}
     expected |= {"loss_reid_oim", "loss_reid_box_reg"}
-    assert set(losses) == expected | ({"loss_reid_person"} if head is SEQNET else set())
-    has_people = any(pid >= 0 for frame in pids for pid in frame)
-    assert (losses["loss_reid_oim"] > 0) == has_people
-    assert (losses["loss_reid_box_reg"] > 0) == has_people
-    assert_every_gradient(model, losses)
+    expected |= {"loss_reid_person"} if head is SEQNET else set()
+    for name, pids in BATCHES.items():
+        model.zero_grad()
+        losses = train_step(model, pids)
+        assert set(losses) == expected
+        has_people = any(pid >= 0 for frame in pids for pid in frame)
+        assert (losses["loss_reid_oim"] > 0) == has_people, name
+        assert (losses["loss_reid_box_reg"] > 0) == has_people, name
+        assert_every_gradient(model, losses)
 
 
 def test_no_proposals_and_no_people(make_model, make_instances, make_input):
@@ -143,18 +145,20 @@ def gradient(module):
     return sum(float(g.abs().sum()) for g in grads)
 
 
-@pytest.mark.parametrize("name", ["loss_reid_oim", "loss_reid_person", "loss_reid_box_reg"])
-def test_the_second_heads_losses_do_not_reach_the_first(name, make_model, train_step):
+def test_the_second_heads_losses_do_not_reach_the_first(make_model, train_step):
     model = make_model(**SEQNET)
     # OIM's table is empty before the first step, and gives no gradient.
     train_step(model, [[0, 1, 2], [3]])
-    train_step(model, [[0, 1, 2], [3]])[name].backward()
+    losses = train_step(model, [[0, 1, 2], [3]])
     heads = model.roi_heads
-    assert gradient(heads.box_head) == gradient(heads.box_predictor) == 0
-    assert gradient(model.proposal_generator) == 0
-    assert gradient(heads.identity_branch.body) > 0
-    assert gradient(model.backbone) > 0
-    assert (gradient(heads.box_refiner) > 0) == (name == "loss_reid_box_reg")
+    for name in ("loss_reid_oim", "loss_reid_person", "loss_reid_box_reg"):
+        model.zero_grad()
+        losses[name].backward(retain_graph=True)
+        assert gradient(heads.box_head) == gradient(heads.box_predictor) == 0, name
+        assert gradient(model.proposal_generator) == 0, name
+        assert gradient(heads.identity_branch.body) > 0, name
+        assert gradient(model.backbone) > 0, name
+        assert (gradient(heads.box_refiner) > 0) == (name == "loss_reid_box_reg")
 
 
 def test_the_first_heads_losses_do_not_reach_the_second(make_model, train_step):
@@ -309,14 +313,14 @@ def test_no_detections(kind, make_model, frame):
     assert output["instances"].pred_boxes.tensor.shape == (0, 4)
 
 
-def test_thirty_iterations_on_toy_scenes_lower_the_losses(make_model, make_input):
+def test_sixteen_iterations_on_toy_scenes_lower_the_losses(make_model, make_input):
     model = make_model(**SEQNET)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=6e-3)
     people = [[0, 1, 2], [2, 3], [1, 3, 0], [0, 2]]
     batches = [[make_input(p, seed=i)] for i, p in enumerate(people)]
     history = []
     with EventStorage():
-        for iteration in range(30):
+        for iteration in range(16):
             losses = model(batches[iteration % 4])
             optimizer.zero_grad()
             sum(losses.values()).backward()

@@ -1,12 +1,19 @@
 import functools
 import json
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
 import torch
-from conftest import CONFIGS, TINY_FPN, assert_same, interrupted, overrides_of, root_config
+from conftest import (
+    CONFIGS,
+    TINY_FPN,
+    assert_same,
+    interrupted,
+    no_initial_values,
+    overrides_of,
+    root_config,
+)
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
 from detectron2.modeling import build_model
@@ -21,14 +28,6 @@ from reid_heads.labels import UNLABELED_PID
 from reid_heads.train_net import load_config as load_crop_config
 
 YAMLS = [p for p in sorted(CONFIGS.rglob("*.yaml")) if root_config(p) == "Base-PersonSearch"]
-INITIALISERS = (
-    "constant",
-    "kaiming_normal",
-    "kaiming_uniform",
-    "normal",
-    "trunc_normal",
-    "uniform",
-)
 LEAVES = [path for path in YAMLS if not path.name.startswith("Base-")]
 
 
@@ -81,11 +80,8 @@ def test_solver_of_the_config_is_sane(path):
 @pytest.mark.parametrize("path", LEAVES, ids=yaml_id)
 def test_model_of_the_config_builds(path):
     cfg = config_of(path).clone()
-    # On the meta device there are no values to draw, and trying takes most of the time.
-    undrawn = mock.patch.multiple(
-        torch.nn.init, **{f"{name}_": lambda x, *_, **__: x for name in INITIALISERS}
-    )
-    with torch.device("meta"), undrawn:
+    # On the meta device there are none anyway, and trying takes most of the time.
+    with torch.device("meta"), no_initial_values():
         cfg.MODEL.DEVICE = "meta"
         cfg.MODEL.WEIGHTS = ""
         model = build_model(cfg)
