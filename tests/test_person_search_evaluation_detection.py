@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
 
 from person_search.data.protocol import SearchProtocol
 from person_search.evaluation.detection import coco_box_ap, evaluate_detection
@@ -50,6 +49,9 @@ def iou(a, b):
 
 
 def oracle(protocol, predictions, score_threshold):
+    # Slow to import, for every file's worker when it collects the tests.
+    from sklearn.metrics import average_precision_score
+
     def run(labeled_only):
         labels, scores, people = [], [], 0
         for frame, name in enumerate(protocol.frame_names):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
 
 from person_search.data.protocol import SearchProtocol
 from person_search.evaluation import similarity
@@ -23,6 +22,9 @@ def iou(a, b):
 
 def oracle_query(protocol, predictions, query, score_threshold, weighting):
     """One query, one frame at a time: (AP, whether each detection of the ranking is true)."""
+    # Slow to import, for every file's worker when it collects the tests.
+    from sklearn.metrics import average_precision_score
+
     image_of = {str(name): row for row, name in enumerate(predictions.image_names)}
     true_in_frame, count_gt = {}, 0
     for row in range(len(protocol.true_queries)):

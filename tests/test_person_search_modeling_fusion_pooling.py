@@ -238,8 +238,8 @@ def test_no_parameter_is_left_without_gradient(fusion):
 def test_gradients_reach_the_maps_and_their_projections_exactly():
     pooler = make_pooler(["res2", "res3"], out_channels=3, size=(4, 2), fusion="attention")
     pooler = shuffle_weights(pooler).double()
-    maps = {n: m.requires_grad_() for n, m in make_maps(1, (32, 32), torch.float64).items()}
-    boxes = as_boxes([[[3.0, 2, 17, 30], [9, 9, 20, 21]]])
+    maps = {n: m.requires_grad_() for n, m in make_maps(1, (16, 16), torch.float64).items()}
+    boxes = as_boxes([[[2.0, 1, 11, 15], [5, 5, 14, 13]]])
     inputs = (maps["res2"], maps["res3"], *pooler.parameters())
 
     def pool(res2, res3, *_):

@@ -191,7 +191,7 @@ def test_a_given_checkpoint_of_an_older_version_is_compared(both, launch):
     config = checkpoint.parent / "config.yaml"
     config.write_text(config.read_text() + "GONE: {KEY: 3}\n")
     weights = ["MODEL.PERSON_SEARCH.STL.WEIGHTS", str(checkpoint)]
-    launch("given", *weights)
+    launch("given", *weights, "SOLVER.MAX_ITER", "1")
     config.write_text(config.read_text().replace("LAST_STRIDE: 1", "LAST_STRIDE: 2"))
     with pytest.raises(ValueError, match="LAST_STRIDE is 2 there, 1 here"):
         launch("refused", *weights)
@@ -210,7 +210,8 @@ def test_features_do_not_change_with_a_moved_file(trained, launch, tmp_path):
     moved = tmp_path / "moved" / "weights.pth"
     moved.parent.mkdir()
     moved.write_bytes(checkpoint.read_bytes())
-    output = launch("given", "MODEL.PERSON_SEARCH.STL.WEIGHTS", str(moved))
+    weights = ["MODEL.PERSON_SEARCH.STL.WEIGHTS", str(moved)]
+    output = launch("given", *weights, "SOLVER.MAX_ITER", "1")
     assert "cannot be compared" in (output / "log.txt").read_text()
     assert np.isfinite(
         sum(float(v.float().sum()) for v in weights_of(output / "model_final.pth").values())
