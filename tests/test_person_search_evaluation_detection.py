@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers_average_precision import average_precision
 
 from person_search.data.protocol import SearchProtocol
 from person_search.evaluation.detection import coco_box_ap, evaluate_detection
@@ -49,9 +50,6 @@ def iou(a, b):
 
 
 def oracle(protocol, predictions, score_threshold):
-    # Slow to import, for every file's worker when it collects the tests.
-    from sklearn.metrics import average_precision_score
-
     def run(labeled_only):
         labels, scores, people = [], [], 0
         for frame, name in enumerate(protocol.frame_names):
@@ -82,11 +80,23 @@ def oracle(protocol, predictions, score_threshold):
                 labels.append(hit)
                 scores.append(predictions.scores[row])
         recall = sum(labels) / people if people else 0.0
-        precision = average_precision_score(labels, scores) if any(labels) else 0.0
+        precision = average_precision(labels, scores) if any(labels) else 0.0
         return 100 * precision * recall, 100 * recall
 
     (ap, recall), (_, recall_labeled) = run(False), run(True)
     return {"ap": ap, "recall": recall, "recall_labeled": recall_labeled}
+
+
+@pytest.mark.slow
+def test_average_precision_of_the_naive_loop_is_that_of_sklearn():
+    """Scores are rounded, so that some are equal."""
+    from sklearn.metrics import average_precision_score
+
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        labels, scores = rng.random(30) < 0.4, rng.random(30).round(1)
+        expected = average_precision_score(labels, scores)
+        assert average_precision(labels, scores) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("seed", range(15))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers_average_precision import average_precision
 
 from person_search.data.protocol import SearchProtocol
 from person_search.evaluation import similarity
@@ -22,9 +23,6 @@ def iou(a, b):
 
 def oracle_query(protocol, predictions, query, score_threshold, weighting):
     """One query, one frame at a time: (AP, whether each detection of the ranking is true)."""
-    # Slow to import, for every file's worker when it collects the tests.
-    from sklearn.metrics import average_precision_score
-
     image_of = {str(name): row for row, name in enumerate(predictions.image_names)}
     true_in_frame, count_gt = {}, 0
     for row in range(len(protocol.true_queries)):
@@ -59,7 +57,7 @@ def oracle_query(protocol, predictions, query, score_threshold, weighting):
     order = sorted(range(len(values)), key=lambda i: -values[i])
     ap = 0.0
     if count_tp:
-        ap = average_precision_score(labels, values) * count_tp / count_gt
+        ap = average_precision(labels, values) * count_tp / count_gt
     return ap, [labels[i] for i in order]
 
 

@@ -181,7 +181,11 @@ STL = {
 }
 
 
-@pytest.mark.parametrize("fusion", ["sum", "concat", "attention"])
+@pytest.mark.parametrize(
+    "fusion",
+    # The poolings of the others have quick tests of the same.
+    ["attention", *(pytest.param(x, marks=pytest.mark.slow) for x in ("sum", "concat"))],
+)
 def test_fused_levels_and_own_stages_train_in_any_batch(fusion, make_model, train_on_batches):
     trained = train_on_batches(make_model(**STL, **{BRANCH + "FUSION": fusion}))
     assert [name for name, _, _ in trained] == list(BATCHES)

@@ -115,14 +115,12 @@ def weights_of(path):
 
 
 def test_one_command_trains_both_stages(trained):
-    stage1, first = (
-        weights_of(trained / "stage1" / "model_final.pth"),
-        trained / "model_0000001.pth",
-    )
+    stage1 = weights_of(trained / "stage1" / "model_final.pth")
+    first = weights_of(trained / "model_0000001.pth")
     body = "roi_heads.identity_branch.body."
     for name, value in stage1.items():
         if name.startswith("backbone.res5.") and name.endswith("conv1.weight"):
-            moved = weights_of(first)[body + name.removeprefix("backbone.")]
+            moved = first[body + name.removeprefix("backbone.")]
             # Two steps of stage 2 away from stage 1's end, and not where it started.
             assert 0 < (moved - value).abs().max() < 0.05
     log = (trained / "log.txt").read_text()

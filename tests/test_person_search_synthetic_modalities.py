@@ -276,7 +276,10 @@ def test_regdb_shows_one_side_of_everybody():
         assert max(abs((yaw - middle + 180) % 360 - 180) for yaw in yaws) <= 24
 
 
-@pytest.mark.parametrize(("write", "spec"), [(write_sysu_mm01, SYSU), (write_regdb, REGDB)])
+@pytest.mark.parametrize(
+    ("write", "spec"),
+    [(write_sysu_mm01, SYSU), pytest.param(write_regdb, REGDB, marks=pytest.mark.slow)],
+)
 def test_processes_do_not_matter(write, spec, sysu, regdb, tmp_path):
     ours = files_of(sysu if spec is SYSU else regdb)
     theirs = files_of(write_by_two_processes(write, spec, tmp_path / "set"))

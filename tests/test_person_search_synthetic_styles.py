@@ -81,6 +81,7 @@ def test_a_domain_is_a_market_set(noon):
     assert record["spec"]["scenes"] == ["plaza", "street"]
 
 
+@pytest.mark.slow
 def test_processes_do_not_matter(noon, tmp_path):
     other = write_by_two_processes(write_market1501, TINY, tmp_path / "set")
     ours, theirs = files_of(noon), files_of(other)

@@ -125,10 +125,10 @@ def test_cuhk_queries_can_be_found_and_are_not_in_their_own_gallery(cuhk):
 
 @pytest.fixture(scope="module")
 def larger(tmp_path_factory):
-    """A set with 24 queries in galleries of up to 100 frames, small ones."""
+    """A set with 12 queries in galleries of up to 100 frames, small ones."""
     small = {"width": 160, "height": 90, "median_height_px": 27.0, "height_range_px": (22.0, 55.0)}
     spec = dataclasses.replace(
-        CUHK, train_frames=1, test_frames=104, test_identities=24, max_queries=24, **small
+        CUHK, train_frames=1, test_frames=104, test_identities=12, max_queries=12, **small
     )
     return write_cuhk_sysu(spec, tmp_path_factory.mktemp("larger") / "set")
 

@@ -13,6 +13,7 @@ from conftest import (
     no_initial_values,
     overrides_of,
     root_config,
+    write_toy_frames,
 )
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
@@ -158,15 +159,42 @@ def test_optimizers_clip_gradients(name, kind, tiny_cfg):
 PIDS = [[0, 1], [2, 3, UNLABELED_PID], [], [1, 2], [0, 3], [UNLABELED_PID], [3, 1]]
 
 
-@pytest.fixture
-def dataset(write_frames):
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
     name = "toy_train_net"
-    frames = write_frames(PIDS)
+    frames = write_toy_frames(tmp_path_factory.mktemp("toy") / "frames", PIDS)
     DatasetCatalog.register(name, lambda: frames)
     MetadataCatalog.get(name).set(thing_classes=["person"])
     yield name
     DatasetCatalog.remove(name)
     MetadataCatalog.remove(name)
+
+
+def run_main(dataset, output, *overrides, flags=()):
+    """Run main() with a tiny model on the toy frames; return its results."""
+    settings = f"""
+    DATASETS.TRAIN ('{dataset}',)
+    DATASETS.TEST ()
+    INPUT.MIN_SIZE_TRAIN (64,96)
+    INPUT.MAX_SIZE_TRAIN 160
+    SOLVER.IMS_PER_BATCH 2
+    SOLVER.MAX_ITER 4
+    SOLVER.CHECKPOINT_PERIOD 2
+    TEST.EVAL_PERIOD 0
+    OUTPUT_DIR {output}
+    """
+    options = overrides_of(TINY_FPN) + [w.strip() for w in overrides_of(settings)]
+    config = str(CONFIGS / "Base-Slim-FPN.yaml")
+    arguments = ["--config-file", config, *flags, *options, *overrides]
+    return main(default_argument_parser().parse_args(arguments))
+
+
+@pytest.fixture(scope="module")
+def trained(dataset, tmp_path_factory):
+    """Output folder of a run of two iterations; no test changes it."""
+    output = tmp_path_factory.mktemp("trained") / "out"
+    run_main(dataset, output, "SOLVER.MAX_ITER", "2")
+    return output
 
 
 @pytest.fixture
@@ -177,22 +205,7 @@ def launch_training(dataset, tmp_path):
     """
 
     def results(folder, *overrides, flags=()):
-        output = tmp_path / folder
-        settings = f"""
-        DATASETS.TRAIN ('{dataset}',)
-        DATASETS.TEST ()
-        INPUT.MIN_SIZE_TRAIN (64,96)
-        INPUT.MAX_SIZE_TRAIN 160
-        SOLVER.IMS_PER_BATCH 2
-        SOLVER.MAX_ITER 4
-        SOLVER.CHECKPOINT_PERIOD 2
-        TEST.EVAL_PERIOD 0
-        OUTPUT_DIR {output}
-        """
-        options = overrides_of(TINY_FPN) + [w.strip() for w in overrides_of(settings)]
-        config = str(CONFIGS / "Base-Slim-FPN.yaml")
-        arguments = ["--config-file", config, *flags, *options, *overrides]
-        return main(default_argument_parser().parse_args(arguments))
+        return run_main(dataset, tmp_path / folder, *overrides, flags=flags)
 
     def run(folder, *overrides, flags=()):
         results(folder, *overrides, flags=flags)
@@ -236,13 +249,12 @@ def test_interrupted_run_ends_as_a_straight_one(workers, tau, decay, launch_trai
     assert (None if counts is None else counts.tolist()) == ([2, 3, 2, 3] if tau != "0.0" else None)
 
 
-def test_training_leaves_a_log_and_its_config(launch_training):
-    output = launch_training("out", "SOLVER.MAX_ITER", "2")
-    assert load_config(str(output / "config.yaml")).SOLVER.MAX_ITER == 2
-    assert "Starting training" in (output / "log.txt").read_text()
-    last = json.loads((output / "metrics.json").read_text().splitlines()[-1])
+def test_training_leaves_a_log_and_its_config(trained):
+    assert load_config(str(trained / "config.yaml")).SOLVER.MAX_ITER == 2
+    assert "Starting training" in (trained / "log.txt").read_text()
+    last = json.loads((trained / "metrics.json").read_text().splitlines()[-1])
     assert {"loss_reid_oim", "loss_cls", "lr"} <= set(last)
-    assert list(output.glob("events.out.tfevents.*"))
+    assert list(trained.glob("events.out.tfevents.*"))
 
 
 def test_wrong_number_of_identities_stops_before_training(launch_training):
@@ -332,9 +344,10 @@ def test_what_is_evaluated_is_the_average_of_the_weights(launch_training, test_s
     assert np.abs(queries["trained"] - queries["plain"]).max() > 1e-3
 
 
-def test_evaluating_annotated_boxes_is_the_detectors_upper_bound(launch_training, test_set):
+def test_evaluating_annotated_boxes_is_the_detectors_upper_bound(
+    trained, launch_training, test_set
+):
     """Every true box is found; boxes go through the mapper's resizing and back."""
-    trained = launch_training("trained", "SOLVER.MAX_ITER", "2")
     evaluated = launch_training.results(
         "evaluated",
         *("DATASETS.TEST", f"('{test_set}',)", "MODEL.WEIGHTS", str(trained / "model_final.pth")),
