@@ -9,7 +9,7 @@ from conftest import CONFIGS, assert_same, interrupted, overrides_of
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
 from PIL import Image
-from test_reid_heads_train_net import TINY
+from test_reid_heads_train_net import TINY, shallow  # noqa: F401  (a fixture)
 
 from reid_heads.train_net import main
 
@@ -49,7 +49,7 @@ def table(tmp_path):
 
 
 @pytest.fixture
-def launch(table, tmp_path):
+def launch(table, shallow, tmp_path):  # noqa: F811
     def run(folder, *overrides, flags=()):
         output = tmp_path / folder
         sets = [[NAMES[0], str(table), "train"], [NAMES[1], str(table), "test"]]
@@ -92,7 +92,7 @@ def test_training_learns_across_modalities(launch):
 
 
 def test_the_backbone_has_a_tenth_of_the_rate(launch):
-    output, _ = launch("out", "SOLVER.WARMUP_FACTOR", "1.0")
+    output, _ = launch("out", "SOLVER.WARMUP_FACTOR", "1.0", "SOLVER.MAX_ITER", "1")
     state = torch.load(output / "model_final.pth")["trainer"]["_trainer"]
     groups = state["optimizer"]["param_groups"]
     rates = sorted({round(group["initial_lr"], 8) for group in groups})

@@ -1,5 +1,7 @@
+import functools
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from helpers_cross_modality import make_regdb, make_sysu
 from PIL import Image
 
 import person_search.data  # noqa: F401  (registers crops of its training sets)
+from reid_heads.backbones.resnet import NUM_BLOCKS
 from reid_heads.config import load_config
 from reid_heads.data.builtin import register_all_crops
 from reid_heads.data.own_data import register_own_data
@@ -23,58 +26,82 @@ YAMLS = [p for p in sorted(CONFIGS.rglob("*.yaml")) if root_config(p) == "Base-C
 LEAVES = [path for path in YAMLS if not path.name.startswith("Base-")]
 
 
-def yaml_id(path):
-    return str(path.relative_to(CONFIGS))
+@functools.cache
+def load(path):
+    """Load a config once for all tests, which only read it."""
+    return load_config(str(path))
 
 
-@pytest.mark.parametrize("path", YAMLS, ids=yaml_id)
-def test_config_loads(path):
-    cfg = load_config(str(path))
-    assert cfg.MODEL.META_ARCHITECTURE == "CropReID"
-    assert cfg.SEED >= 0, "training could not be resumed exactly"
-    assert cfg.MODEL.REID_HEAD.LOSSES.OIM == 0
-    assert cfg.SOLVER.IMS_PER_BATCH % cfg.DATALOADER.REID.IMAGES_PER_IDENTITY == 0
+def assert_each(check, paths):
+    """Call ``check(path)`` for each path; fail with all those that it refuses."""
+    failures = {}
+    for path in paths:
+        try:
+            check(path)
+        except Exception as error:
+            first_line = next(iter(str(error).splitlines()), "")
+            failures[str(path.relative_to(CONFIGS))] = f"{type(error).__name__}: {first_line}"
+    assert failures == {}
 
 
-@pytest.mark.parametrize("path", LEAVES, ids=yaml_id)
-def test_config_agrees_with_its_data_set_and_itself(path):
-    cfg = load_config(str(path))
+def test_every_config_loads():
+    def check(path):
+        cfg = load(path)
+        assert cfg.MODEL.META_ARCHITECTURE == "CropReID"
+        assert cfg.SEED >= 0, "training could not be resumed exactly"
+        assert cfg.MODEL.REID_HEAD.LOSSES.OIM == 0
+        assert cfg.SOLVER.IMS_PER_BATCH % cfg.DATALOADER.REID.IMAGES_PER_IDENTITY == 0
+
+    assert len(YAMLS) > 100
+    assert_each(check, YAMLS)
+
+
+def test_every_config_agrees_with_its_data_set_and_itself():
+    def check(path):
+        cfg = load(path)
+        check_trials(cfg)
+        names = fill_in([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST], cfg.DATASETS.TRIALS)
+        assert set(names) <= set(DatasetCatalog.list())
+        training_sets = fill_in(cfg.DATASETS.TRAIN, cfg.DATASETS.TRIALS[:1])
+        published = [MetadataCatalog.get(name).get("num_identities") for name in training_sets]
+        assert None in published or sum(published) == cfg.MODEL.REID_HEAD.NUM_IDENTITIES
+        epochs = cfg.SOLVER.REID
+        if epochs.EPOCHS:
+            assert max(epochs.STEP_EPOCHS) <= epochs.EPOCHS
+            assert min(epochs.STEP_EPOCHS) > epochs.WARMUP_EPOCHS
+        else:
+            assert min(cfg.SOLVER.STEPS) > cfg.SOLVER.WARMUP_ITERS
+            assert max(cfg.SOLVER.STEPS) < cfg.SOLVER.MAX_ITER
+        assert str(path.relative_to(CONFIGS).with_suffix("")) in cfg.OUTPUT_DIR
+
     register_all_crops()
-    check_trials(cfg)
-    names = fill_in([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST], cfg.DATASETS.TRIALS)
-    assert set(names) <= set(DatasetCatalog.list())
-    training_sets = fill_in(cfg.DATASETS.TRAIN, cfg.DATASETS.TRIALS[:1])
-    published = [MetadataCatalog.get(name).get("num_identities") for name in training_sets]
-    assert None in published or sum(published) == cfg.MODEL.REID_HEAD.NUM_IDENTITIES
-    epochs = cfg.SOLVER.REID
-    if epochs.EPOCHS:
-        assert max(epochs.STEP_EPOCHS) <= epochs.EPOCHS
-        assert min(epochs.STEP_EPOCHS) > epochs.WARMUP_EPOCHS
-    else:
-        assert min(cfg.SOLVER.STEPS) > cfg.SOLVER.WARMUP_ITERS
-        assert max(cfg.SOLVER.STEPS) < cfg.SOLVER.MAX_ITER
-    assert str(path.relative_to(CONFIGS).with_suffix("")) in cfg.OUTPUT_DIR
+    assert_each(check, LEAVES)
 
 
-@pytest.mark.parametrize("path", LEAVES, ids=yaml_id)
-def test_model_of_the_config_builds(path):
-    cfg = load_config(str(path))
-    cfg.MODEL.DEVICE = "meta"
-    with torch.device("meta"):
-        model = build_model(cfg)
-    assert type(model).__name__ == "CropReID"
-    active = {name for name, weight in cfg.MODEL.REID_HEAD.LOSSES.items() if weight != 0}
-    assert set(model.losses.losses) == active
+def test_the_model_of_every_config_builds(monkeypatch):
+    # Nothing on the meta device has values. Drawing them all the same took most of the time.
+    for draw in ("normal_", "uniform_"):
+        monkeypatch.setattr(torch.Tensor, draw, lambda tensor, *_, **__: tensor)
+
+    def check(path):
+        cfg = load(path).clone()
+        cfg.MODEL.DEVICE = "meta"
+        with torch.device("meta"):
+            model = build_model(cfg)
+        assert type(model).__name__ == "CropReID"
+        active = {name for name, weight in cfg.MODEL.REID_HEAD.LOSSES.items() if weight != 0}
+        assert set(model.losses.losses) == active
+
+    assert_each(check, LEAVES)
 
 
 def test_the_ablation_changes_one_key_at_a_time_and_ends_at_bag_of_tricks():
-    files = sorted((CONFIGS / "market1501/ablation").glob("*.yaml"))
-    configs = [load_config(str(path)) for path in files]
+    configs = [load(path) for path in sorted((CONFIGS / "market1501/ablation").glob("*.yaml"))]
     for before, after in itertools.pairwise(configs):
         assert len(changes(before, after)) == 1
-    full = load_config(str(CONFIGS / "market1501/bag_of_tricks_r50.yaml"))
+    full = load(CONFIGS / "market1501/bag_of_tricks_r50.yaml")
     assert changes(configs[-1], full) == set()
-    assert len(files) == 7  # the baseline and six tricks
+    assert len(configs) == 7  # the baseline and six tricks
 
 
 def changes(first: CfgNode, second: CfgNode, prefix="") -> set:
@@ -108,9 +135,21 @@ TEST.EVAL_PERIOD 0
 """
 
 
-@pytest.fixture
-def crops(tmp_path):
+@pytest.fixture(scope="module")
+def shallow():
+    """Leave ResNet-18 one block a stage, and the second of res4 that MGN's branches copy.
+
+    What a tiny training takes grows with its number of layers, however narrow they are.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NUM_BLOCKS, 18, (1, 1, 2, 1))
+        yield
+
+
+@pytest.fixture(scope="module")
+def drawn_crops(tmp_path_factory):
     """Crops on disk, each identity in two colours of its own: six to train on, four others."""
+    root = tmp_path_factory.mktemp("crops")
 
     def write(folder, pid, camera, number):
         rng = np.random.default_rng([pid, camera, number])
@@ -122,44 +161,78 @@ def crops(tmp_path):
 
     for pid in range(1, 7):
         for number in range(5):
-            write(tmp_path / "train", pid, 1 + number % 2, number)
+            write(root / "train", pid, 1 + number % 2, number)
     for pid in range(11, 15):
-        write(tmp_path / "test/query", pid, 1, 0)
+        write(root / "test/query", pid, 1, 0)
         for number in range(3):
-            write(tmp_path / "test/gallery", pid, 1 + number % 2, number + 1)
+            write(root / "test/gallery", pid, 1 + number % 2, number + 1)
+    return root
+
+
+@pytest.fixture
+def crops(drawn_crops):
+    """What registers the crops, as a test may change it."""
     entries = [
-        ["toy_crops_train", str(tmp_path / "train"), "train"],
-        ["toy_crops_test", str(tmp_path / "test"), "test"],
+        ["toy_crops_train", str(drawn_crops / "train"), "train"],
+        ["toy_crops_test", str(drawn_crops / "test"), "test"],
     ]
     yield entries
+    forget(entries)
+
+
+def forget(entries):
     for name, _, _ in entries:
         if name in DatasetCatalog.list():
             DatasetCatalog.remove(name)
             MetadataCatalog.remove(name)
 
 
-@pytest.fixture
-def launch(crops, tmp_path):
+def run_main(output, crops, *overrides, flags=(), config="Base-BagOfTricks.yaml"):
     """Run main() with a tiny model on the toy crops; return (output folder, results)."""
+    data = ["DATASETS.CROPS", str(crops), "DATASETS.TRAIN", "('toy_crops_train',)"]
+    data += ["DATASETS.TEST", "('toy_crops_test',)", "OUTPUT_DIR", str(output)]
+    options = [word.strip() for word in overrides_of(TINY)] + data
+    arguments = ["--config-file", str(CONFIGS / config), *flags, *options, *overrides]
+    return output, main(default_argument_parser().parse_args(arguments))
 
-    def run(folder, *overrides, flags=(), config="Base-BagOfTricks.yaml"):
-        output = tmp_path / folder
-        data = ["DATASETS.CROPS", str(crops), "DATASETS.TRAIN", "('toy_crops_train',)"]
-        data += ["DATASETS.TEST", "('toy_crops_test',)", "OUTPUT_DIR", str(output)]
-        options = [word.strip() for word in overrides_of(TINY)] + data
-        arguments = ["--config-file", str(CONFIGS / config), *flags, *options, *overrides]
-        return output, main(default_argument_parser().parse_args(arguments))
 
-    return run
+@pytest.fixture
+def launch(shallow, crops, tmp_path):
+    """Run ``run_main`` into a folder of the test's own."""
+    return lambda folder, *args, **kwargs: run_main(tmp_path / folder, crops, *args, **kwargs)
+
+
+ADJUSTED = ["MODEL.REID_HEAD.LOGIT_ADJUSTMENT", "0.5"]
+AVERAGED = [*ADJUSTED, "SOLVER.EMA_DECAY", "0.9"]
+
+
+@pytest.fixture(scope="module")
+def trained(shallow, drawn_crops, tmp_path_factory):
+    """(output folder, results) of a training with a weight average and logit adjustment."""
+    entries = [[f"toy_crops_{s}", str(drawn_crops / s), s] for s in ("train", "test")]
+    yield run_main(tmp_path_factory.mktemp("trained") / "straight", entries, *AVERAGED)
+    forget(entries)
+
+
+def assert_ends_alike(straight, halted):
+    """Compare a straight run with a resumed one; return the straight one's half-way weights."""
+    first, second = (torch.load(folder / "model_final.pth") for folder in (straight, halted))
+    assert_same(first, second)
+    assert first["iteration"] == 5
+    half = torch.load(straight / "model_0000002.pth")["model"]
+    moved = {name for name, value in half.items() if not torch.equal(value, first["model"][name])}
+    assert "backbone.stem.conv1.weight" in moved
+    assert any(name.startswith("losses.") for name in moved)
+    return half, moved
 
 
 @pytest.mark.parametrize(
     ("config", "overrides"),
     [
-        ("Base-BagOfTricks.yaml", ["DATALOADER.NUM_WORKERS", "2"]),
-        ("Base-BagOfTricks.yaml", ["MODEL.REID_HEAD.LOGIT_ADJUSTMENT", "0.5"]),
-        ("Base-BagOfTricks.yaml", ["SOLVER.EMA_DECAY", "0.9"]),
-        ("Base-BagOfTricks.yaml", ["DATALOADER.REID.SAMPLER", "identity_uniform"]),
+        # The resumed loader itself is tested without a training, with workers too.
+        pytest.param(
+            *("Base-BagOfTricks.yaml", ["DATALOADER.NUM_WORKERS", "2"]), marks=pytest.mark.slow
+        ),
         (
             "Base-BagOfTricks.yaml",
             # Estimated before iterations 0, 2 and 4; the run is interrupted after 2.
@@ -168,39 +241,40 @@ def launch(crops, tmp_path):
                 *("MODEL.REID_HEAD.INTRA_CLASS.COPIES", "2"),
                 *("MODEL.REID_HEAD.INTRA_CLASS.UPDATE_EPOCHS", "1"),
                 *("SOLVER.REID.ITERATIONS_PER_EPOCH", "2"),
+                *("DATALOADER.REID.SAMPLER", "identity_uniform"),
             ],
         ),
         ("Base-MGN.yaml", ["MODEL.REID_HEAD.MGN.REDUCTION_DIM", "8", "INPUT.REID.SIZE", "(96,32)"]),
     ],
 )
 def test_interrupted_run_ends_as_a_straight_one(config, overrides, launch):
-    """Weights, optimizer, centers and weight average to the last bit."""
+    """Weights, optimizer, centers and estimates to the last bit."""
     straight, _ = launch("straight", *overrides, config=config)
     halted = interrupted(straight, "model_0000002.pth")
     launch("halted", *overrides, flags=["--resume"], config=config)
-    first, second = (torch.load(folder / "model_final.pth") for folder in (straight, halted))
-    assert_same(first, second)
-    assert first["iteration"] == 5
-    half = torch.load(straight / "model_0000002.pth")["model"]
-    moved = [name for name, value in half.items() if not torch.equal(value, first["model"][name])]
-    assert "backbone.stem.conv1.weight" in moved
-    assert any(name.startswith("losses.") for name in moved)
-    if "MODEL.REID_HEAD.LOGIT_ADJUSTMENT" in overrides:
-        # Six identities of five crops.
-        assert half["losses.logit_adjustment.identity_counts"].tolist() == [5] * 6
+    half, moved = assert_ends_alike(straight, halted)
     if "MODEL.REID_HEAD.INTRA_CLASS.COPIES" in overrides:
         name = "losses.losses.MULTI_SIMILARITY.gaussians.0"
+        # Six identities of five crops.
         assert half[f"{name}.counts"].tolist() == [5] * 6
         assert f"{name}.means" in moved
+
+
+def test_interrupted_weight_average_ends_as_the_straight_ones(trained, launch, tmp_path):
+    straight, _ = trained
+    shutil.copytree(straight, tmp_path / "straight")
+    halted = interrupted(tmp_path / "straight", "model_0000002.pth")
+    launch("halted", *AVERAGED, flags=["--resume"])
+    half, _ = assert_ends_alike(straight, halted)
+    # Six identities of five crops.
+    assert half["losses.logit_adjustment.identity_counts"].tolist() == [5] * 6
 
 
 @pytest.mark.slow
 def test_thirty_and_thirty_iterations_are_sixty(launch):
     settings = ["SOLVER.MAX_ITER", "60", "SOLVER.CHECKPOINT_PERIOD", "30", "SOLVER.STEPS", "(40,)"]
     straight, _ = launch("straight", *settings)
-    halted, _ = launch("halted", *settings)
-    (halted / "model_final.pth").unlink()
-    (halted / "last_checkpoint").write_text("model_0000029.pth")
+    halted = interrupted(straight, "model_0000029.pth")
     launch("halted", *settings, flags=["--resume"])
     assert_same(*(torch.load(folder / "model_final.pth") for folder in (straight, halted)))
 
@@ -241,10 +315,10 @@ def test_epochs_become_iterations(launch):
     assert [row["lr"] for row in rows if "lr" in row][-1] == pytest.approx(0.0001)
 
 
-def test_evaluating_a_checkpoint_gives_the_training_runs_results(launch):
-    output, results = launch("trained", "SOLVER.EMA_DECAY", "0.8")
+def test_evaluating_a_checkpoint_gives_the_training_runs_results(trained, launch):
+    output, results = trained
     weights = ["MODEL.WEIGHTS", str(output / "model_final.pth")]
-    _, again = launch("evaluated", *weights, flags=["--eval-only"])
+    _, again = launch("evaluated", *weights, *ADJUSTED, flags=["--eval-only"])
     assert again["reid"] == pytest.approx(results["reid"])
 
 
@@ -252,7 +326,7 @@ def test_the_evaluated_weights_are_the_average(launch):
     """With a decay near 1 the average stays at the start, and scores as no training at all."""
     start, _ = launch("start", "SOLVER.MAX_ITER", "1", "SOLVER.BASE_LR", "0.0")
     settings = ["SOLVER.BASE_LR", "0.01", "SOLVER.EMA_DECAY", "0.999999"]
-    moved, _ = launch("moved", *settings)
+    moved, _ = launch("moved", *settings, "SOLVER.MAX_ITER", "3")
     first = torch.load(start / "model_final.pth")["model"]["backbone.stem.conv1.weight"]
     state = torch.load(moved / "model_final.pth")
     average = state["trainer"]["hooks"]["WeightAverage"]["average"]["backbone.stem.conv1.weight"]
@@ -260,9 +334,10 @@ def test_the_evaluated_weights_are_the_average(launch):
     assert not torch.allclose(state["model"]["backbone.stem.conv1.weight"], first, atol=1e-3)
 
 
-def test_reranking_and_expansion_are_scored_on_request(launch):
+def test_reranking_and_expansion_are_scored_on_request(trained, launch):
     settings = ["TEST.REID.RERANKING.ENABLED", "True", "TEST.REID.QUERY_EXPANSION.ENABLED", "True"]
-    _, results = launch("out", *settings, "TEST.REID.RERANKING.K1", "3")
+    settings += ["MODEL.WEIGHTS", str(trained[0] / "model_final.pth"), *ADJUSTED]
+    _, results = launch("out", *settings, "TEST.REID.RERANKING.K1", "3", flags=["--eval-only"])
     assert {"reid", "reid_reranked", "reid_expanded"} <= set(results)
 
 

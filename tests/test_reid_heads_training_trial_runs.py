@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from test_reid_heads_train_net import crops, launch  # noqa: F401  (fixtures)
+from test_reid_heads_train_net import crops, drawn_crops, launch, shallow  # noqa: F401  (fixtures)
 
 from reid_heads.config import load_config
 from reid_heads.training.trial_runs import average_trials, check_trials, fill_in, run_each_trial
@@ -110,7 +110,8 @@ def test_launched_trainings_are_averaged(launch, crops, tmp_path):  # noqa: F811
     ]
     crops[:] = entries
     names = ["DATASETS.TRAIN", "('toy_{trial}_train',)", "DATASETS.TEST", "('toy_{trial}_test',)"]
-    output, results = launch("out", *names, "DATASETS.TRIALS", "(1,2)")
+    short = ["SOLVER.MAX_ITER", "2", "SOLVER.STEPS", "()"]
+    output, results = launch("out", *names, *short, "DATASETS.TRIALS", "(1,2)")
     parts = json.loads((output / "inference/results.json").read_text())["parts"]
     assert parts["1"]["reid"] == parts["2"]["reid"] == pytest.approx(results["reid"])
     assert results["reid_std"]["mAP"] == 0
@@ -128,5 +129,5 @@ def test_launched_trainings_are_averaged(launch, crops, tmp_path):  # noqa: F811
     _, again = launch("out", *names, "DATASETS.TRIALS", "(1,2)", flags=["--eval-only"])
     assert again["reid"] == pytest.approx(results["reid"])
     tests_only = ["DATASETS.TRAIN", "('toy_1_train',)", *names[2:], "DATASETS.TRIALS", "(1,2)"]
-    _, one_model = launch("tests", *tests_only)
+    _, one_model = launch("tests", *tests_only, *short)
     assert one_model["reid"] == pytest.approx(results["reid"])
