@@ -130,6 +130,19 @@ def quick_setup():
         yield
 
 
+@contextlib.contextmanager
+def undrawn():
+    """Draw no values for the weights of new layers.
+
+    They are replaced, or on the meta device, or only their names count; drawing them takes most of
+    the time of making a full-size network.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for draw in ("normal_", "uniform_"):
+            patch.setattr(torch.Tensor, draw, lambda tensor, *_, **__: tensor)
+        yield
+
+
 def overrides_of(text):
     """Turn lines of "KEY value" into a flat override list."""
     return [word for line in text.strip().splitlines() for word in line.split(maxsplit=1)]

@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torchvision
+from conftest import undrawn
 from detectron2.config import get_cfg
 from detectron2.modeling import build_backbone
 from torch import nn
@@ -31,7 +32,8 @@ def make_backbone():
         resnets.RES2_OUT_CHANNELS = width
         resnets.STRIDE_IN_1X1 = False
         resnets.OUT_FEATURES = ["res5"]
-        return build_backbone(cfg)
+        with undrawn():
+            return build_backbone(cfg)
 
     return make
 
@@ -78,9 +80,11 @@ def last_map(model, x):
     ("name", "depth", "width", "ibn"),
     [
         ("resnet18", 18, 64, False),
-        ("resnet18", 18, 64, True),
-        ("resnet34", 34, 64, False),
-        ("resnet50", 50, 256, False),
+        # The same blocks, more often or with the other norms.
+        pytest.param("resnet18", 18, 64, True, marks=pytest.mark.slow),
+        pytest.param("resnet34", 34, 64, False, marks=pytest.mark.slow),
+        pytest.param("resnet50", 50, 256, False, marks=pytest.mark.slow),
+        # The norms of its last stage are plain ones.
         ("resnet50", 50, 256, True),
     ],
 )
@@ -102,7 +106,8 @@ def test_converted_weights_give_torchvisions_map(make_backbone, name, depth, wid
 
 
 def test_names():
-    state = dict.fromkeys(make_torchvision("resnet50", ibn=True).state_dict(), 0)
+    with undrawn():
+        state = dict.fromkeys(make_torchvision("resnet50", ibn=True).state_dict(), 0)
     names = set(convert_torchvision_state_dict(state))
     assert {
         "stem.conv1.weight",
@@ -119,7 +124,7 @@ def test_names():
 
 def test_resnet101_and_152_are_converted_whole(make_backbone):
     for name, depth in (("resnet101", 101), ("resnet152", 152)):
-        with torch.device("meta"):
+        with undrawn(), torch.device("meta"):
             state = getattr(torchvision.models, name)(weights=None).state_dict()
             expected = make_backbone(depth, 256).state_dict()
         converted = convert_torchvision_state_dict(state)
@@ -129,7 +134,8 @@ def test_resnet101_and_152_are_converted_whole(make_backbone):
 
 
 def test_values_are_kept_and_the_argument_is_not_changed():
-    state = make_torchvision("resnet18").state_dict()
+    with undrawn():
+        state = make_torchvision("resnet18").state_dict()
     names = list(state)
     converted = convert_torchvision_state_dict(state)
     assert converted["stem.conv1.weight"] is state["conv1.weight"]
@@ -137,7 +143,8 @@ def test_values_are_kept_and_the_argument_is_not_changed():
 
 
 def test_weights_of_data_parallel():
-    state = make_torchvision("resnet18").state_dict()
+    with undrawn():
+        state = make_torchvision("resnet18").state_dict()
     wrapped = {f"module.{name}": value for name, value in state.items()}
     assert is_torchvision_resnet(wrapped)
     converted = convert_torchvision_state_dict(wrapped)
@@ -171,6 +178,7 @@ def test_other_files_are_told_apart(names):
     ],
 )
 def test_networks_built_otherwise_are_refused(odd):
-    state = make_torchvision("resnet18").state_dict()
+    with undrawn():
+        state = make_torchvision("resnet18").state_dict()
     with pytest.raises(ValueError, match=f"{odd}.*another kind of network"):
         convert_torchvision_state_dict({**state, odd: torch.zeros(1)})

@@ -110,9 +110,11 @@ def test_workers_give_the_batches_of_the_main_process(register):
     assert_same(alone, first_batches(make_cfg(name, DATALOADER__NUM_WORKERS=2), 7))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("sampler", ["random_identity", "identity_uniform"])
-def test_resumed_loader_continues_the_straight_one(workers, sampler, register):
+@pytest.mark.parametrize(
+    ("sampler", "workers"),
+    [("random_identity", 0), ("identity_uniform", 0), ("random_identity", 2)],
+)
+def test_resumed_loader_continues_the_straight_one(sampler, workers, register):
     name = register()
     straight = first_batches(make_cfg(name, DATALOADER__REID__SAMPLER=sampler), 9)
     cfg = make_cfg(name, DATALOADER__REID__SAMPLER=sampler, DATALOADER__NUM_WORKERS=workers)

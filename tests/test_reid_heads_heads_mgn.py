@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import undrawn
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
@@ -94,7 +95,7 @@ def test_published_sizes(make_cfg):
         RESNETS__WIDTH_PER_GROUP=64,
         REID_HEAD__MGN__REDUCTION_DIM=256,
     )
-    with torch.device("meta"):
+    with undrawn(), torch.device("meta"):
         head = build_reid_head(cfg, ShapeSpec(channels=1024, stride=16)).eval()
         out = head(torch.zeros(2, 1024, 24, 8))
     assert out.embeddings.shape == (2, 8 * 256)

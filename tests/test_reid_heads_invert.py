@@ -7,11 +7,14 @@ from conftest import CONFIGS
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 from test_reid_heads_crop_reid import losses, make_model
+from test_reid_heads_train_net import shallow  # noqa: F401  (a fixture)
 
 import reid_heads.invert as command
 from reid_heads.config import load_config
 from reid_heads.inversion.targets import Network, choose_crops
 from reid_heads.invert import WITH_PRIOR, WITHOUT_PRIOR, main, split_batches
+
+pytestmark = pytest.mark.usefixtures("shallow")
 
 CONFIG = """
 _BASE_: {base}

@@ -183,8 +183,9 @@ def test_penalties_by_hand():
 @pytest.mark.parametrize("sub_centers", [1, 2])
 @pytest.mark.parametrize("name", MARGINS)
 def test_gradcheck(name, sub_centers):
-    loss = make_loss(name, sub_centers=sub_centers, label_smoothing=0.1, intra=0.3)
-    features = [2 * rows(4, dim, 10 + dim) for dim in DIMS]
+    """One feature: several are losses apart, of which the mean is taken."""
+    loss = make_loss(name, (3,), sub_centers=sub_centers, label_smoothing=0.1, intra=0.3)
+    features = [2 * rows(4, 3, 13)]
     pids = torch.tensor([3, UNLABELED_PID, 0, 1])
     loss(features, pids)  # statistics to go by
     loss.eval()  # and they stay

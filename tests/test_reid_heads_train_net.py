@@ -2,11 +2,12 @@ import functools
 import itertools
 import json
 import shutil
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
-from conftest import CONFIGS, assert_same, interrupted, overrides_of, root_config
+from conftest import CONFIGS, assert_same, interrupted, overrides_of, root_config, undrawn
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
@@ -78,15 +79,11 @@ def test_every_config_agrees_with_its_data_set_and_itself():
     assert_each(check, LEAVES)
 
 
-def test_the_model_of_every_config_builds(monkeypatch):
-    # Nothing on the meta device has values. Drawing them all the same took most of the time.
-    for draw in ("normal_", "uniform_"):
-        monkeypatch.setattr(torch.Tensor, draw, lambda tensor, *_, **__: tensor)
-
+def test_the_model_of_every_config_builds():
     def check(path):
         cfg = load(path).clone()
         cfg.MODEL.DEVICE = "meta"
-        with torch.device("meta"):
+        with undrawn(), torch.device("meta"):
             model = build_model(cfg)
         assert type(model).__name__ == "CropReID"
         active = {name for name, weight in cfg.MODEL.REID_HEAD.LOSSES.items() if weight != 0}
@@ -135,14 +132,15 @@ TEST.EVAL_PERIOD 0
 """
 
 
+# One block a stage, and the second of res4 that MGN's branches copy. What a tiny training takes
+# grows with its number of layers, however narrow they are.
+SHALLOW = {18: (1, 1, 2, 1)}
+
+
 @pytest.fixture(scope="module")
 def shallow():
-    """Leave ResNet-18 one block a stage, and the second of res4 that MGN's branches copy.
-
-    What a tiny training takes grows with its number of layers, however narrow they are.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NUM_BLOCKS, 18, (1, 1, 2, 1))
+    """Leave ResNet-18 the blocks of ``SHALLOW``."""
+    with mock.patch.dict(NUM_BLOCKS, SHALLOW):
         yield
 
 

@@ -3,15 +3,17 @@
 import copy
 import tempfile
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 import torch
 from conftest import CONFIGS, overrides_of
 from helpers_processes import run_processes
 from test_reid_heads_distributed_training import SHARES, make_batch
-from test_reid_heads_train_net import TINY
+from test_reid_heads_train_net import SHALLOW, TINY
 from torch.nn.parallel import DistributedDataParallel
 
+from reid_heads.backbones.resnet import NUM_BLOCKS
 from reid_heads.config import load_config
 from reid_heads.train_net import CropReIDTrainer
 from reid_heads.training.divided_training import (
@@ -41,9 +43,14 @@ def config(*overrides):
     return load_config(str(CONFIGS / "Base-BagOfTricks.yaml"), [*settings, *overrides])
 
 
+def build(*overrides):
+    with mock.patch.dict(NUM_BLOCKS, SHALLOW):  # in the other processes too
+        return CropReIDTrainer.build_model(config(*overrides))
+
+
 def whole_model():
     torch.manual_seed(0)
-    return CropReIDTrainer.build_model(config())
+    return build()
 
 
 def step(model, optimizer, pids, number):
@@ -61,8 +68,7 @@ def sgd(model):
 def _train_divided(rank, folder):
     """Two steps, a checkpoint, a third step; and the third step again from the checkpoint."""
     torch.manual_seed(rank)
-    cfg = config(*SHARDED)
-    inner = CropReIDTrainer.build_model(cfg)
+    inner = build(*SHARDED)
     again = copy.deepcopy(inner)
     inner.load_state_dict(whole_model().state_dict())
     model = DistributedDataParallel(inner, broadcast_buffers=False)
@@ -132,7 +138,7 @@ def test_two_processes_with_divided_classes_train_as_one():
 
 
 def test_one_process_divides_nothing():
-    model = CropReIDTrainer.build_model(config(*SHARDED))
+    model = build(*SHARDED)
     assert divided_parameters(model) == {}
     assert set(model.state_dict()) == set(whole_model().state_dict())
 

@@ -139,18 +139,22 @@ def step_by_hand(model, outer, batch, drawn, inner_kind, beta):
     outer.step()
 
 
-@pytest.mark.parametrize("connected", [False, True])
 @pytest.mark.parametrize(
-    ("outer_kind", "settings"),
-    [("Adam", {}), ("SGD", {"momentum": 0.9}), ("SGD", {"momentum": 0.9, "nesterov": True})],
+    ("outer_kind", "settings", "connected"),
+    [
+        ("Adam", {}, False),
+        ("Adam", {}, True),
+        ("SGD", {"momentum": 0.9}, False),
+        ("SGD", {"momentum": 0.9, "nesterov": True}, True),
+    ],
 )
 @pytest.mark.parametrize("inner", INNER)
 def test_equals_two_steps_by_hand(inner, outer_kind, settings, connected):
     mine, theirs = make_model(connected=connected), make_model(connected=connected)
-    batches = [make_batch(step) for step in range(4)]
+    batches = [make_batch(step) for step in range(3)]
     outer = make_outer(mine, outer_kind, **settings)
     trainer = make_trainer(mine, batches, outer, inner_optimizer=inner, beta=0.7, seed=5)
-    run(trainer, 4)
+    run(trainer, 3)
     outer = make_outer(theirs, outer_kind, **settings)
     for step, batch in enumerate(batches):
         trainer.iter = step
@@ -162,8 +166,8 @@ def test_equals_two_steps_by_hand(inner, outer_kind, settings, connected):
         torch.testing.assert_close(mine.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
         is_still = name.startswith(("unused", "scale"))
         assert torch.equal(mine.state_dict()[name], start[name]) == is_still, name
-    # Both passes of each of the four steps.
-    assert mine.backbone.norm.num_batches_tracked == 8
+    # Both passes of each of the three steps.
+    assert mine.backbone.norm.num_batches_tracked == 6
 
 
 def test_by_hand_in_one_dimension():
@@ -211,9 +215,10 @@ def test_the_model_keeps_its_own_parameters():
 def test_each_domain_is_drawn_alike_by_seed_and_iteration_alone():
     def draws(seed, count):
         trainer, drawn = make_trainer(make_model(), [], seed=seed), []
+        batch = make_batch(0)
         for trainer.iter in range(count):
             torch.manual_seed(trainer.iter + 10 * seed)
-            drawn.append(trainer.split(make_batch(0))[1][0]["domain"])
+            drawn.append(trainer.split(batch)[1][0]["domain"])
         return drawn
 
     first = draws(1, 600)

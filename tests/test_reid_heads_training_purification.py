@@ -182,10 +182,11 @@ MODEL.REID_HEAD.COSINE_SOFTMAX.MARGIN.ARCFACE.M 0.3
 """
 
 
-@pytest.fixture
-def noisy_set(tmp_path):
+@pytest.fixture(scope="module")
+def noisy_set(tmp_path_factory):
     """Six people in colours of their own, eight crops each, a quarter of the labels wrong."""
-    folder = tmp_path / "crops"
+    root = tmp_path_factory.mktemp("noisy")
+    folder = root / "crops"
     folder.mkdir()
     for pid in range(6):
         for n in range(8):
@@ -193,7 +194,7 @@ def noisy_set(tmp_path):
             color = np.random.default_rng(pid).integers(0, 255, 3)
             image = np.clip(color + rng.integers(-15, 15, (16, 8, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(image).save(folder / f"{pid}_c{n % 2}_{n}.png")
-    noisy, truth = tmp_path / "noisy.csv", tmp_path / "truth.csv"
+    noisy, truth = root / "noisy.csv", root / "truth.csv"
     arguments = ["--dataset", str(folder), "--share", "0.25", "--output", str(noisy)]
     assert add_noise([*arguments, "--truth", str(truth)]) == 0
     yield noisy, truth
@@ -202,7 +203,7 @@ def noisy_set(tmp_path):
         MetadataCatalog.remove("purify_noisy")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def overrides(noisy_set):
     words = [w for line in TINY.strip().splitlines() for w in line.split(maxsplit=1)]
     crops = str([["purify_noisy", str(noisy_set[0]), "train"]])
@@ -212,8 +213,8 @@ def overrides(noisy_set):
 CONFIG = str(CONFIGS / "drawn_market/label_noise/1_sub_centers.yaml")
 
 
-@pytest.fixture
-def weights(overrides, tmp_path):
+@pytest.fixture(scope="module")
+def weights(overrides, tmp_path_factory):
     """A checkpoint whose centers are what a good training finds: the mean of the true crops of each
     identity, and two that wrong ones may gather at."""
     cfg = load_config(CONFIG, overrides)
@@ -233,7 +234,7 @@ def weights(overrides, tmp_path):
     for pid in range(6):
         weight[3 * pid] = rows[true == pid].mean(dim=0)
         weight[3 * pid + 1 : 3 * pid + 3] = torch.randn(2, rows.shape[1]) * 0.01
-    path = tmp_path / "model_final.pth"
+    path = tmp_path_factory.mktemp("weights") / "model_final.pth"
     torch.save({"model": model.state_dict()}, path)
     return str(path)
 
