@@ -14,6 +14,7 @@
 
 import contextlib
 import functools
+import logging
 import operator
 import os
 import pickle
@@ -141,6 +142,18 @@ def undrawn():
         for draw in ("normal_", "uniform_"):
             patch.setattr(torch.Tensor, draw, lambda tensor, *_, **__: tensor)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_log_capture():
+    """Let pytest hear torch through the root logger.
+
+    It hangs two handlers onto each logger that does not propagate, three times a test: with the
+    fifty of torch, as much work as a small test.
+    """
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name.startswith("torch.") and isinstance(logger, logging.Logger):
+            logger.propagate = True
 
 
 def overrides_of(text):

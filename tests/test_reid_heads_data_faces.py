@@ -8,6 +8,7 @@ from conftest import CONFIGS, overrides_of
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
 from PIL import Image
+from test_reid_heads_train_net import shallow  # noqa: F401  (a fixture)
 
 from reid_heads.config import load_config
 from reid_heads.data import info
@@ -144,6 +145,7 @@ def test_names_that_are_taken(tmp_path):
         register_own_data(cfg)
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize("kind", ["verification", "recall"])
 def test_trains_on_faces_and_scores_them(tmp_path, kind):
     make_faces(tmp_path / "faces")

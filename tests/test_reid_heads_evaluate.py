@@ -203,6 +203,7 @@ def test_options_that_mean_nothing(tmp_path, options, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow  # a second interpreter
 def test_permutations_are_read_without_torch(tmp_path, sysu):
     arguments = ["--features", str(tmp_path / "features.npz"), "--protocol", "sysu_mm01"]
     arguments += ["--permutations", str(tmp_path / "rand_perm_cam.mat")]

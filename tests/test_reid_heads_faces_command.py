@@ -16,6 +16,7 @@ from conftest import CONFIGS
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from PIL import Image
+from test_reid_heads_train_net import shallow  # noqa: F401  (a fixture)
 
 from reid_heads.config import add_crop_reid_config, load_config
 from reid_heads.config_file import read_config
@@ -30,6 +31,8 @@ from reid_heads.faces.face_list import BOX_COLUMNS, POINT_COLUMNS, read_face_lis
 from reid_heads.faces.models import load_detector
 from reid_heads.faces.parser import build_parser
 from reid_heads.inversion.targets import Network
+
+pytestmark = pytest.mark.usefixtures("shallow")
 
 PEOPLE = {"Ann_Lee": (0, 1), "Bo": (10,), "Cid": (20, 21)}
 
@@ -118,7 +121,7 @@ def write_scenes(folder, people=PEOPLE):
 
 
 @pytest.fixture(scope="module")
-def net(tmp_path_factory):
+def net(shallow, tmp_path_factory):  # noqa: F811
     return write_net(tmp_path_factory.mktemp("net"))
 
 

@@ -180,8 +180,9 @@ def test_penalties_by_hand():
     assert values[0, 1] - values[0, 0] == pytest.approx(-2 / 3)
 
 
-@pytest.mark.parametrize("sub_centers", [1, 2])
-@pytest.mark.parametrize("name", MARGINS)
+@pytest.mark.parametrize(
+    ("name", "sub_centers"), [("combined", 1), ("curricular", 1), *((name, 2) for name in MARGINS)]
+)
 def test_gradcheck(name, sub_centers):
     """One feature: several are losses apart, of which the mean is taken."""
     loss = make_loss(name, (3,), sub_centers=sub_centers, label_smoothing=0.1, intra=0.3)
@@ -200,8 +201,8 @@ def test_gradcheck(name, sub_centers):
 
 
 def test_gradcheck_of_the_penalty_between_identities():
-    loss = make_loss("combined", inter=0.7)
-    features, pids = [rows(4, dim, 10 + dim) for dim in DIMS], torch.tensor([3, 0, 0, 1])
+    loss = make_loss("combined", (3,), inter=0.7)
+    features, pids = [rows(4, 3, 13)], torch.tensor([3, 0, 0, 1])
     assert torch.autograd.gradcheck(lambda *w: loss(features, pids), tuple(loss.weights))
 
 

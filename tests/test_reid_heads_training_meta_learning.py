@@ -221,9 +221,10 @@ def test_each_domain_is_drawn_alike_by_seed_and_iteration_alone():
             drawn.append(trainer.split(batch)[1][0]["domain"])
         return drawn
 
-    first = draws(1, 600)
-    assert all(150 < first.count(domain) < 250 for domain in range(3))
-    assert first == draws(1, 600) and first != draws(2, 600)
+    first = draws(1, 240)
+    # 80 on average, deviation 7.3.
+    assert all(55 < first.count(domain) < 105 for domain in range(3))
+    assert first == draws(1, 240) and first != draws(2, 240)
 
 
 def test_the_log_has_both_losses_and_their_sums():
