@@ -169,7 +169,7 @@ def test_each_side_moves_within_the_bounds_and_reaches_them(frame_file):
     """Box 40 wide and 20 high, a quarter: up to 10 and 5 pixels."""
     cutter = make_cutter(BOX_JITTER=0.25)
     np.random.seed(0)
-    moves = np.array([place_of(cutter(frame_file, (30, 20, 70, 40))) for _ in range(600)])
+    moves = np.array([place_of(cutter(frame_file, (30, 20, 70, 40))) for _ in range(300)])
     moves = moves - [30, 20, 70, 40]
     assert moves.min(0).tolist() == [-10, -5, -10, -5]
     assert moves.max(0).tolist() == [10, 5, 10, 5]

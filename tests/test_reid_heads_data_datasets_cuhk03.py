@@ -1,4 +1,5 @@
 import errno
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
@@ -23,9 +24,15 @@ def _rows(dicts):
     return [(d["image_id"], d["person_id"], d["cam_id"]) for d in dicts]
 
 
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    return make_cuhk03_release(tmp_path_factory.mktemp("release") / "cuhk03_release")
+
+
 @pytest.fixture
-def root(tmp_path):
-    return make_cuhk03_release(tmp_path / "cuhk03_release")
+def root(release, tmp_path):
+    """A copy of the release's files, for a test to change."""
+    return shutil.copytree(release, tmp_path / release.name)
 
 
 def test_new_protocol_in_market_layout(tmp_path):

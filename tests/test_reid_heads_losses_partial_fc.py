@@ -237,8 +237,8 @@ def train(case, kind, ranks, settings):
     }
 
 
-def _train_all(rank, settings):
-    return [train(case, PartialFCLoss, (rank,), settings) for case in CASES]
+def _train_all(rank, cases, settings):
+    return [train(case, PartialFCLoss, (rank,), settings) for case in cases]
 
 
 def _equal(got, expected, **kwargs):
@@ -247,7 +247,7 @@ def _equal(got, expected, **kwargs):
 
 def test_divided_over_two_processes_equals_undivided():
     """Losses, gradients of the features, updated weights, what the margins keep."""
-    both = run_processes(_train_all, 2, {"is_sharded": True})
+    both = run_processes(_train_all, 2, CASES, {"is_sharded": True})
     for case, first, second in zip(CASES, *both, strict=True):
         alone = train(case, CosineSoftmaxLoss, (0, 1), {})
         for step, value in enumerate(alone["values"]):
@@ -271,8 +271,9 @@ def test_divided_over_two_processes_equals_undivided():
 
 def test_sampled_on_two_processes_without_dividing():
     """Both draw the same classes, those of the first one's seed, and stay in step."""
-    both = run_processes(_train_all, 2, {"sample_share": 0.3})
-    for case, first, second in zip(CASES, *both, strict=True):
+    cases = CASES[1:3]
+    both = run_processes(_train_all, 2, cases, {"sample_share": 0.3})
+    for case, first, second in zip(cases, *both, strict=True):
         alone = train(case, PartialFCLoss, (0, 1), {"sample_share": 0.3})
         for step, value in enumerate(alone["values"]):
             mean = (first["values"][step] + second["values"][step]) / 2
