@@ -4,12 +4,15 @@ import pytest
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, build_backbone
+from test_reid_heads_train_net import shallow  # noqa: F401  (a fixture)
 
 from reid_heads.backbones.two_stream import TwoStreamBackbone
 from reid_heads.config import load_config
 from reid_heads.crop_reid import CropReID
 from reid_heads.labels import THERMAL, VISIBLE
 from reid_heads.training.checkpoint import WeightCopyCheckpointer
+
+pytestmark = pytest.mark.usefixtures("shallow")
 
 TINY = """MODEL.DEVICE cpu MODEL.WEIGHTS '' MODEL.BACKBONE.NAME build_two_stream_backbone
 MODEL.BACKBONE.FREEZE_AT 0 MODEL.RESNETS.DEPTH 18 MODEL.RESNETS.NORM BN

@@ -6,11 +6,14 @@ from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_backbone
+from test_reid_heads_train_net import shallow  # noqa: F401  (a fixture)
 from torch import nn
 
 from reid_heads.config import add_crop_reid_config
 from reid_heads.heads import MGNHead, build_reid_head
 from reid_heads.heads.pooling import build_pooling
+
+pytestmark = pytest.mark.usefixtures("shallow")
 
 WIDTH = 4  # res2; res4 has 16 channels, res5 32
 REDUCED = 6
