@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import yaml
 from detectron2.config import CfgNode, get_cfg
 
-from reid_heads.config_readers import Reader, check_keys_are_read
+from reid_heads.config_readers import Reader, add_own_keys, check_keys_are_read
 from reid_heads.former_keys import add_former_keys, check_no_former_keys, take_former_keys_out
 
 
@@ -39,7 +39,7 @@ def read_config(
     if config_file and not os.path.isfile(config_file):
         raise FileNotFoundError(f"there is no config file {config_file}; check --config-file")
     cfg = get_cfg()
-    add_keys(cfg)
+    usual = add_own_keys(cfg, add_keys)
     known = list(_flat_keys(cfg))
     try:
         if config_file:
@@ -57,7 +57,7 @@ def read_config(
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{config_file} is no config file in YAML: {error}") from error
     if readers is not None:
-        check_keys_are_read(cfg, add_keys, readers)
+        check_keys_are_read(cfg, usual, readers)
     return cfg
 
 

@@ -7,11 +7,11 @@ declarations the most specific one decides: "INPUT.REID.ERASING" may be read whe
 is above 0, and "INPUT.REID.ERASING.PROBABILITY" always.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 
 Component = TypeVar("Component", bound=Callable[..., Any])
 
@@ -95,28 +95,24 @@ def flat_items(node: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + key, value
 
 
-def own_defaults(add_keys: Callable[[CfgNode], None]) -> dict[str, Any]:
-    """Return the keys that ``add_keys`` adds to detectron2's, with their defaults."""
-    cfg = get_cfg()
+def add_own_keys(cfg: CfgNode, add_keys: Callable[[CfgNode], None]) -> dict[str, Any]:
+    """Call ``add_keys`` on a config of detectron2's; return what it added, with the defaults."""
     theirs = {name for name, _ in flat_items(cfg)}
     add_keys(cfg)
     return {name: value for name, value in flat_items(cfg) if name not in theirs}
 
 
-def check_keys_are_read(
-    cfg: CfgNode, add_keys: Callable[[CfgNode], None], readers: Sequence[Reader]
-) -> None:
+def check_keys_are_read(cfg: CfgNode, usual: Mapping[str, Any], readers: Sequence[Reader]) -> None:
     """Refuse keys that were set although nothing that the config chooses reads them.
 
     Args:
         cfg: the whole config.
-        add_keys: adds this project's keys to a detectron2 config.
+        usual: this project's keys with their defaults, as ``add_own_keys`` gives them.
         readers: all there are.
 
     Raises:
         ValueError: naming each such key, its value, and who would read it.
     """
-    usual = own_defaults(add_keys)
     problems, defaults = [], []
     for key, value in flat_items(cfg):
         if key not in usual or value == usual[key]:

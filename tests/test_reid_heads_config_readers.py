@@ -8,10 +8,10 @@ import person_search.config
 import reid_heads.config
 from reid_heads.config_readers import (
     Reader,
+    add_own_keys,
     check_keys_are_read,
     closest_readers,
     flat_items,
-    own_defaults,
     readers_of,
     reads_config,
 )
@@ -25,12 +25,12 @@ BOTH = pytest.mark.parametrize(("add_keys", "readers"), [CROPS, FRAMES], ids=["c
 @BOTH
 def test_every_own_key_has_a_reader(add_keys, readers):
     """A new key must be declared, or nobody could ever set it."""
-    lost = [key for key in own_defaults(add_keys) if not closest_readers(key, readers())]
+    lost = [key for key in add_own_keys(get_cfg(), add_keys) if not closest_readers(key, readers())]
     assert not lost
 
 
 def test_every_declared_key_exists():
-    keys = [*own_defaults(CROPS[0]), *own_defaults(FRAMES[0])]
+    keys = [*add_own_keys(get_cfg(), CROPS[0]), *add_own_keys(get_cfg(), FRAMES[0])]
     theirs = [key for key, _ in flat_items(get_cfg())]
     for reader in [*CROPS[1](), *FRAMES[1]()]:
         for name in reader.keys:
@@ -181,8 +181,8 @@ def test_a_key_that_nobody_declares_is_told_as_such():
         cfg.LOST = CfgNode({"KEY": 1, "OTHER": ""})
 
     cfg = get_cfg()
-    add_keys(cfg)
-    check_keys_are_read(cfg, add_keys, [])
+    usual = add_own_keys(cfg, add_keys)
+    check_keys_are_read(cfg, usual, [])
     cfg.LOST.KEY = 2
     with pytest.raises(ValueError, match=r"LOST\.KEY is 2, read by nobody.*KEY 1"):
-        check_keys_are_read(cfg, add_keys, [])
+        check_keys_are_read(cfg, usual, [])
