@@ -311,6 +311,7 @@ def test_test_loader_gives_each_crop_once_in_order(register, monkeypatch):
     assert all(x["image"].shape == (3, 16, 8) and "attributes" not in x for x in crops)
 
 
+@pytest.mark.slow  # the training loader's workers are started as these are
 def test_test_loader_with_workers(register):
     name = register()
     alone = list(build_test_loader(make_cfg(), name))

@@ -129,5 +129,6 @@ def test_launched_trainings_are_averaged(launch, crops, tmp_path):  # noqa: F811
     _, again = launch("out", *names, "DATASETS.TRIALS", "(1,2)", flags=["--eval-only"])
     assert again["reid"] == pytest.approx(results["reid"])
     tests_only = ["DATASETS.TRAIN", "('toy_1_train',)", *names[2:], "DATASETS.TRIALS", "(1,2)"]
-    _, one_model = launch("tests", *tests_only, *short)
+    weights = ["MODEL.WEIGHTS", str(output / "trial_1/model_final.pth")]
+    _, one_model = launch("tests", *tests_only, *weights, flags=["--eval-only"])
     assert one_model["reid"] == pytest.approx(results["reid"])
