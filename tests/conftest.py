@@ -2,8 +2,9 @@
 
 - Default tests take milliseconds, the dearest a few seconds. What cannot (fresh interpreters, full
   size models, whole guides) is marked ``slow``, beside a quick test of the same behaviour.
-- A model: ``make_model(kind, **overrides)`` or ``tiny_cfg``; 8 to 32 channels wide. A training:
-  the package's own ``main()`` in this process, of few iterations; ``quick_setup`` makes its start
+- A model: ``make_model(kind, **overrides)`` or ``tiny_cfg``; 8 to 32 channels wide. One of crop
+  ReID: ``shallow``. One at full size whose values do not matter: ``undrawn``. A training: the
+  package's own ``main()`` in this process, of few iterations; ``quick_setup`` makes its start
   quick. A resumed one: copy the straight run with ``interrupted``, train no first half again.
 - Several processes: ``run_processes`` of helpers_processes forks them with everything imported. A
   process of its own, to be killed or without earlier imports, is one too: ``run_processes(f, 1)``.
@@ -22,6 +23,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -154,6 +156,26 @@ def quick_log_capture():
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if name.startswith("torch.") and isinstance(logger, logging.Logger):
             logger.propagate = True
+
+
+@contextlib.contextmanager
+def shallow_resnets():
+    """Leave crop ReID's ResNets of every depth one block a stage, and two in res4.
+
+    The second is what MGN's branches copy; the others are no other kinds of layers. What building
+    and training take grows with the number of layers, however narrow they are.
+    """
+    from reid_heads.backbones.resnet import NUM_BLOCKS
+
+    with mock.patch.dict(NUM_BLOCKS, dict.fromkeys(NUM_BLOCKS, (1, 1, 2, 1))):
+        yield
+
+
+@pytest.fixture(scope="module")
+def shallow():
+    """``shallow_resnets`` for the tests of a file."""
+    with shallow_resnets():
+        yield
 
 
 def overrides_of(text):

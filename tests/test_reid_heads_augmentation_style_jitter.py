@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import CONFIGS, overrides_of
 from detectron2.modeling import build_model
-from test_reid_heads_train_net import TINY, shallow  # noqa: F401  (a fixture)
+from test_reid_heads_train_net import TINY
 
 from reid_heads.augmentation.style_jitter import (
     VARIANCE_FLOOR,

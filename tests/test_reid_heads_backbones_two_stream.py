@@ -4,7 +4,6 @@ import pytest
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, build_backbone
-from test_reid_heads_train_net import shallow  # noqa: F401  (a fixture)
 
 from reid_heads.backbones.two_stream import TwoStreamBackbone
 from reid_heads.config import load_config

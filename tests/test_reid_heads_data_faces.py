@@ -8,7 +8,6 @@ from conftest import CONFIGS, overrides_of
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
 from PIL import Image
-from test_reid_heads_train_net import shallow  # noqa: F401  (a fixture)
 
 from reid_heads.config import load_config
 from reid_heads.data import info

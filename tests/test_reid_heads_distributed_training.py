@@ -1,15 +1,11 @@
 """Crop ReID in two gloo processes."""
 
-from unittest import mock
-
 import pytest
 import torch
-from conftest import CONFIGS, overrides_of
+from conftest import CONFIGS, overrides_of, shallow_resnets
 from helpers_processes import run_processes
-from test_reid_heads_train_net import SHALLOW, TINY
+from test_reid_heads_train_net import TINY
 from torch.nn.parallel import DistributedDataParallel
-
-from reid_heads.backbones.resnet import NUM_BLOCKS
 
 STEPS = 2
 # The two identities, three crops each, that either process has.
@@ -29,7 +25,7 @@ def build(config, overrides, num_processes):
     settings = [word.strip() for word in overrides_of(TINY) + overrides_of(overrides)]
     cfg = load_config(str(CONFIGS / config), settings)
     torch.manual_seed(0)
-    with mock.patch.dict(NUM_BLOCKS, SHALLOW):  # in the other processes too
+    with shallow_resnets():  # in the other processes too
         model = build_model(cfg)
     if num_processes > 1:
         # As detectron2's create_ddp_model does, which needs GPUs; an unused parameter stops it.

@@ -16,7 +16,6 @@ from conftest import CONFIGS
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from PIL import Image
-from test_reid_heads_train_net import shallow  # noqa: F401  (a fixture)
 
 from reid_heads.config import add_crop_reid_config, load_config
 from reid_heads.config_file import read_config
@@ -121,7 +120,7 @@ def write_scenes(folder, people=PEOPLE):
 
 
 @pytest.fixture(scope="module")
-def net(shallow, tmp_path_factory):  # noqa: F811
+def net(shallow, tmp_path_factory):
     return write_net(tmp_path_factory.mktemp("net"))
 
 

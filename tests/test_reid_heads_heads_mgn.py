@@ -6,7 +6,6 @@ from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_backbone
-from test_reid_heads_train_net import shallow  # noqa: F401  (a fixture)
 from torch import nn
 
 from reid_heads.config import add_crop_reid_config

@@ -5,7 +5,6 @@ import functools
 import pytest
 import torch
 from test_reid_heads_crop_reid import losses, make_batch, make_model
-from test_reid_heads_train_net import shallow  # noqa: F401  (a fixture)
 
 from reid_heads.inversion.batch_statistics import BatchStatistics
 from reid_heads.inversion.images import (

@@ -7,7 +7,6 @@ from conftest import CONFIGS
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 from test_reid_heads_crop_reid import losses, make_model
-from test_reid_heads_train_net import shallow  # noqa: F401  (a fixture)
 
 import reid_heads.invert as command
 from reid_heads.config import load_config

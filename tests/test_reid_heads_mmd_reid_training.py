@@ -9,7 +9,7 @@ from conftest import CONFIGS, assert_same, interrupted, overrides_of
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
 from PIL import Image
-from test_reid_heads_train_net import TINY, shallow  # noqa: F401  (a fixture)
+from test_reid_heads_train_net import TINY
 
 from reid_heads.train_net import main
 
@@ -49,7 +49,7 @@ def table(tmp_path):
 
 
 @pytest.fixture
-def launch(table, shallow, tmp_path):  # noqa: F811
+def launch(table, shallow, tmp_path):
     def run(folder, *overrides, flags=()):
         output = tmp_path / folder
         sets = [[NAMES[0], str(table), "train"], [NAMES[1], str(table), "test"]]

@@ -2,7 +2,6 @@ import functools
 import itertools
 import json
 import shutil
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from helpers_cross_modality import make_regdb, make_sysu
 from PIL import Image
 
 import person_search.data  # noqa: F401  (registers crops of its training sets)
-from reid_heads.backbones.resnet import NUM_BLOCKS
 from reid_heads.config import load_config
 from reid_heads.data.builtin import register_all_crops
 from reid_heads.data.own_data import register_own_data
@@ -25,18 +23,6 @@ from reid_heads.training.trial_runs import check_trials, fill_in
 
 YAMLS = [p for p in sorted(CONFIGS.rglob("*.yaml")) if root_config(p) == "Base-CropReID"]
 LEAVES = [path for path in YAMLS if not path.name.startswith("Base-")]
-
-
-# One block a stage, and the second of res4 that MGN's branches copy. What building and training
-# take grows with the number of layers, however narrow they are; the others are no other kinds.
-SHALLOW = dict.fromkeys(NUM_BLOCKS, (1, 1, 2, 1))
-
-
-@pytest.fixture(scope="module")
-def shallow():
-    """Leave ResNets of every depth the blocks of ``SHALLOW``."""
-    with mock.patch.dict(NUM_BLOCKS, SHALLOW):
-        yield
 
 
 @functools.cache

@@ -3,17 +3,15 @@
 import copy
 import tempfile
 from types import SimpleNamespace
-from unittest import mock
 
 import pytest
 import torch
-from conftest import CONFIGS, overrides_of
+from conftest import CONFIGS, overrides_of, shallow_resnets
 from helpers_processes import run_processes
 from test_reid_heads_distributed_training import SHARES, make_batch
-from test_reid_heads_train_net import SHALLOW, TINY
+from test_reid_heads_train_net import TINY
 from torch.nn.parallel import DistributedDataParallel
 
-from reid_heads.backbones.resnet import NUM_BLOCKS
 from reid_heads.config import load_config
 from reid_heads.train_net import CropReIDTrainer
 from reid_heads.training.divided_training import (
@@ -44,7 +42,7 @@ def config(*overrides):
 
 
 def build(*overrides):
-    with mock.patch.dict(NUM_BLOCKS, SHALLOW):  # in the other processes too
+    with shallow_resnets():  # in the other processes too
         return CropReIDTrainer.build_model(config(*overrides))
 
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from test_reid_heads_train_net import crops, drawn_crops, launch, shallow  # noqa: F401  (fixtures)
+from test_reid_heads_train_net import crops, drawn_crops, launch  # noqa: F401  (fixtures)
 
 from reid_heads.config import load_config
 from reid_heads.training.trial_runs import average_trials, check_trials, fill_in, run_each_trial
