@@ -398,22 +398,3 @@ def assert_every_gradient(model, losses):
         if parameter.requires_grad:
             assert parameter.grad is not None, name
             assert torch.isfinite(parameter.grad).all(), name
-
-
-INITIALISERS = (
-    "constant",
-    "kaiming_normal",
-    "kaiming_uniform",
-    "normal",
-    "trunc_normal",
-    "uniform",
-)
-
-
-@contextlib.contextmanager
-def no_initial_values():
-    """Leave the weights of models that are built meanwhile as memory has them: for their shapes."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in INITIALISERS:
-            patch.setattr(torch.nn.init, f"{name}_", lambda tensor, *_, **__: tensor)
-        yield

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import no_initial_values
+from conftest import undrawn
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.backbone import build_resnet_backbone
 from detectron2.structures import Boxes
@@ -161,7 +161,7 @@ def test_own_stages(body, network, last_stride, tiny_cfg):
         POOLER_RESOLUTION=(16, 8),
         LAST_STRIDE=last_stride,
     )
-    with no_initial_values():
+    with undrawn():
         branch = IdentityBranch(cfg, stage_shapes(network)).eval()
     assert own_stages(body) == stages
     assert list(branch.pooler.parameters()) == [], "the base has the channels of the first stage"

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import CONFIGS, no_initial_values, root_config
+from conftest import CONFIGS, root_config, undrawn
 from detectron2.modeling import build_model
 
 import person_search.modeling  # noqa: F401  (registers the models)
@@ -74,7 +74,7 @@ def test_detector_and_second_head_of_seqnet():
 def test_heads_of_the_built_model(name, heads):
     cfg = load_config(str(CONFIGS / f"{name}.yaml"))
     cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS = "meta", ""
-    with torch.device("meta"), no_initial_values():
+    with torch.device("meta"), undrawn():
         model = build_model(cfg)
     assert type(model.roi_heads).__name__ == heads
     embedder = model.roi_heads.identity_branch.head

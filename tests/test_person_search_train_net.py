@@ -10,9 +10,9 @@ from conftest import (
     TINY_FPN,
     assert_same,
     interrupted,
-    no_initial_values,
     overrides_of,
     root_config,
+    undrawn,
     write_toy_frames,
 )
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -82,7 +82,7 @@ def test_solver_of_the_config_is_sane(path):
 def test_model_of_the_config_builds(path):
     cfg = config_of(path).clone()
     # On the meta device there are none anyway, and trying takes most of the time.
-    with torch.device("meta"), no_initial_values():
+    with torch.device("meta"), undrawn():
         cfg.MODEL.DEVICE = "meta"
         cfg.MODEL.WEIGHTS = ""
         model = build_model(cfg)
