@@ -27,12 +27,9 @@ from unittest import mock
 
 import numpy as np
 import pytest
-import torch
 import yaml
-from helpers_processes import serve_processes
 
 # Several test processes share the machine; a waiting thread pool makes each one slower.
-torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for onnxruntime, and for processes of their own
 # The same classes in C, ten times faster: tests read and write configs by the hundred.
 yaml.SafeLoader, yaml.SafeDumper = yaml.CSafeLoader, yaml.CSafeDumper
@@ -100,7 +97,15 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session", autouse=True)
 def processes():
-    """What ``run_processes`` of helpers_processes asks; there before the first test."""
+    """What ``run_processes`` of helpers_processes asks; there before the first test.
+
+    PyTorch is imported here, and in what needs it below: xdist's own process reads this file too,
+    but runs no test.
+    """
+    import torch
+    from helpers_processes import serve_processes
+
+    torch.set_num_threads(1)
     with serve_processes():
         yield
 
@@ -140,6 +145,8 @@ def undrawn():
     They are replaced, or on the meta device, or only their names count; drawing them takes most of
     the time of making a full-size network.
     """
+    import torch
+
     with pytest.MonkeyPatch.context() as patch:
         for draw in ("normal_", "uniform_"):
             patch.setattr(torch.Tensor, draw, lambda tensor, *_, **__: tensor)
@@ -190,6 +197,11 @@ def root_config(path):
     return path.stem
 
 
+def first_of_each_folder(paths):
+    """Return one file of each folder, in the order of ``paths``."""
+    return list({path.parent: path for path in reversed(paths)}.values())[::-1]
+
+
 def interrupted(straight, checkpoint, folder="halted"):
     """Copy a finished run, as if its process had been stopped just after a checkpoint.
 
@@ -206,6 +218,8 @@ def interrupted(straight, checkpoint, folder="halted"):
 
 def assert_same(first, second, path=""):
     """Compare nested states, tensors to the last bit."""
+    import torch
+
     assert type(first) is type(second), path
     if isinstance(first, torch.Tensor):
         assert torch.equal(first, second), path
@@ -254,6 +268,7 @@ def make_instances():
     """Make training targets: boxes (M, 4) in resized pixels and person ids (M,)."""
 
     def make(boxes, pids, size=(96, 160)):
+        import torch
         from detectron2.structures import Boxes, Instances
 
         boxes = torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4)
@@ -346,6 +361,7 @@ def make_model(tiny_cfg):
     """Build a tiny PersonSearchRCNN with seeded weights, in train mode."""
 
     def make(kind="fpn", **overrides):
+        import torch
         from detectron2.modeling import build_model
 
         import person_search.modeling  # noqa: F401  (registers the models)
@@ -361,6 +377,8 @@ def make_input(make_instances):
     """Make one training input: a toy frame with the people of ``pids``."""
 
     def make(pids, size=(96, 160), seed=0):
+        import torch
+
         image, boxes = draw_scene(pids, size, seed)
         return {
             "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
@@ -391,6 +409,8 @@ def assert_every_gradient(model, losses):
 
     DDP wants each in the graph.
     """
+    import torch
+
     for name, loss in losses.items():
         assert torch.isfinite(loss), name
     sum(losses.values()).backward()

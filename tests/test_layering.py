@@ -97,6 +97,8 @@ MAY_PRINT = {
     "shrink_weights.py",
 }
 MAX_LINES = 350
+# Where statements, imports among them, have statements inside.
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
 def module_name(path):
@@ -121,7 +123,7 @@ def imports_of(tree, module, is_package=False, with_types=True):
     while waiting:
         node = waiting.pop()
         if with_types or not is_for_types(node):
-            waiting.extend(ast.iter_child_nodes(node))
+            waiting.extend(statement for name in BLOCKS for statement in getattr(node, name, ()))
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

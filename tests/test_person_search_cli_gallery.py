@@ -7,6 +7,7 @@ from argparse import Namespace
 
 import numpy as np
 import pytest
+from helpers_gallery import DIM, FINGERPRINT, make_entries
 from PIL import Image
 
 from person_search.cli import main
@@ -16,6 +17,7 @@ from person_search.commands.model_arguments import load_finder
 from person_search.data.cuhk_sysu import load_cuhk_sysu_protocol
 from person_search.drawing.people import PERSON_COLOR
 from person_search.drawing.rankings import MATCH_COLOR, QUERY_COLOR
+from person_search.gallery.index import GalleryIndex
 from person_search.synthetic.cuhk_writer import write_cuhk_sysu
 from person_search.synthetic.world_spec import PRESETS
 
@@ -79,11 +81,12 @@ def test_index_search_and_remove(run, footage, world, tmp_path):
     status, text, _ = run("info", "--gallery", gallery, "--json")
     (facts,) = json.loads(text)["galleries"]
     assert (facts["frames"], facts["cameras"]) == (7, {"north": 4, "south": 3})
-    _, text, _ = run("info", "--gallery", gallery)
-    assert "north: 4 frames, south: 3 frames" in text and "exact" in text
-
-    _check_search(run, gallery, world, tmp_path)
-    _check_removal(run, gallery, footage)
+    # While somebody has the file open its engine goes on; each command would start another.
+    with GalleryIndex.open(gallery):
+        _, text, _ = run("info", "--gallery", gallery)
+        assert "north: 4 frames, south: 3 frames" in text and "exact" in text
+        _check_search(run, gallery, world, tmp_path)
+        _check_removal(run, gallery, footage)
 
 
 def _check_search(run, gallery, world, tmp_path):
@@ -145,7 +148,11 @@ def test_people_are_listed_and_numbered_to_choose_from(run, world, tmp_path):
     query_frame = frames / protocol.frame_names[protocol.query_frames[QUERY]]
     gallery, picture = tmp_path / "g.db", tmp_path / "choose.png"
     run("index", query_frame, "--gallery", gallery)
-    search = ("search", "--gallery", gallery, "--query")
+    with GalleryIndex.open(gallery):
+        _check_choice(run, ("search", "--gallery", gallery, "--query"), query_frame, picture)
+
+
+def _check_choice(run, search, query_frame, picture):
     status, text, _ = run(*search, query_frame, "--save", picture)
     assert status == search_command.MUST_CHOOSE and "choose one by its number" in text
     assert (np.asarray(Image.open(picture)) == PERSON_COLOR).all(axis=2).any()
@@ -162,11 +169,12 @@ def test_people_are_listed_and_numbered_to_choose_from(run, world, tmp_path):
     assert match["box"] == choice["people"][-1]["box"] and match["similarity"] > 0.999
 
 
-def test_merging_copies_what_is_missing(run, world, tmp_path):
-    frames, _ = world
-    first, second = sorted(frames.glob("*.jpg"))[:2]
-    run("index", first, "--gallery", tmp_path / "a.db")
-    run("index", first, second, "--gallery", tmp_path / "b.db")
+def test_merging_copies_what_is_missing(run, tmp_path):
+    first, second = make_entries(np.random.default_rng(0), 2)
+    for name, entries in (("a.db", [first]), ("b.db", [first, second])):
+        made = {"fingerprint": FINGERPRINT, "embedding_dim": DIM}
+        with GalleryIndex.create(tmp_path / name, **made) as gallery:
+            gallery.put(entries)
     merge = ("merge", tmp_path / "b.db", "--into", tmp_path / "a.db")
     assert "copied 1 frames" in run(*merge)[1]
     assert "copied 0 frames" in run(*merge)[1]

@@ -9,6 +9,7 @@ from conftest import (
     CONFIGS,
     TINY_FPN,
     assert_same,
+    first_of_each_folder,
     interrupted,
     overrides_of,
     root_config,
@@ -78,7 +79,14 @@ def test_solver_of_the_config_is_sane(path):
     assert published in (None, cfg.MODEL.REID_HEAD.NUM_IDENTITIES)
 
 
-@pytest.mark.parametrize("path", LEAVES, ids=yaml_id)
+FIRST_LEAVES = first_of_each_folder(LEAVES)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p if p in FIRST_LEAVES else pytest.param(p, marks=pytest.mark.slow) for p in LEAVES],
+    ids=yaml_id,
+)
 def test_model_of_the_config_builds(path):
     cfg = config_of(path).clone()
     # On the meta device there are none anyway, and trying takes most of the time.

@@ -6,7 +6,15 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import CONFIGS, assert_same, interrupted, overrides_of, root_config, undrawn
+from conftest import (
+    CONFIGS,
+    assert_same,
+    first_of_each_folder,
+    interrupted,
+    overrides_of,
+    root_config,
+    undrawn,
+)
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
@@ -77,7 +85,14 @@ def test_every_config_agrees_with_its_data_set_and_itself():
     assert_each(check, LEAVES)
 
 
-def test_the_model_of_every_config_builds(shallow):
+@pytest.mark.parametrize(
+    "paths",
+    [
+        pytest.param(first_of_each_folder(LEAVES), id="one of a folder"),
+        pytest.param(LEAVES, id="all", marks=pytest.mark.slow),
+    ],
+)
+def test_the_model_of_every_config_builds(paths, shallow):
     def check(path):
         cfg = load(path).clone()
         cfg.MODEL.DEVICE = "meta"
@@ -87,7 +102,7 @@ def test_the_model_of_every_config_builds(shallow):
         active = {name for name, weight in cfg.MODEL.REID_HEAD.LOSSES.items() if weight != 0}
         assert set(model.losses.losses) == active
 
-    assert_each(check, LEAVES)
+    assert_each(check, paths)
 
 
 def test_the_ablation_changes_one_key_at_a_time_and_ends_at_bag_of_tricks():
