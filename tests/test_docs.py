@@ -3,7 +3,9 @@
 import argparse
 import functools
 import importlib
+import itertools
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,10 +52,31 @@ def check_program(words: list[str]) -> None:
         build_parser(find_commands(), arguments[0]).parse_args(arguments)
     elif program == "python" and arguments[0] == "-m":
         check_module(arguments[1], arguments[2:])
+    elif program == "docker":
+        check_docker(arguments)
     elif program == "python" and arguments[0] == "-c":
         compile(arguments[1], "-c", "exec")
     else:
         assert program in FOREIGN, f"no check knows the program {program}"
+
+
+def check_docker(arguments: list[str]) -> None:
+    """Parse what a container is to run, and look whether the image has what it is given."""
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    if arguments[0] == "build":
+        assert arguments[1:] == ["--tag", "person-search", "."]
+        return
+    assert arguments[0] == "run"
+    name = arguments.index("person-search")
+    for option, value in itertools.pairwise(arguments[1:name]):
+        if option == "--volume":
+            assert f'"{value.split(":")[1]}"' in image, value
+        elif option == "--publish":
+            assert f"EXPOSE {value.rpartition(':')[2]}\n" in image, value
+        elif option == "--env":
+            assert f'"--password-env", "{value}"' in image, value
+    if command := arguments[name + 1 :]:
+        check_program(["person-search", *command])
 
 
 def check_module(module: str, arguments: list[str]) -> None:
@@ -91,6 +114,10 @@ def test_every_command_is_one_that_its_program_takes(page, capsys):
             *("--config-file", "configs/drawn_cuhk/stl.yaml", "MODEL.NOTHING", "1"),
         ],
         ["sudo", "make"],
+        ["docker", "run", "--volume", "a:/data", "person-search"],
+        ["docker", "run", "--publish", "80:8080", "person-search"],
+        ["docker", "run", "--env", "PASSWORD", "person-search"],
+        ["docker", "run", "person-search", "index"],
     ],
 )
 def test_a_wrong_command_is_found(words):
@@ -205,3 +232,19 @@ def test_nothing_is_left_to_fill_in():
 
 def test_the_readme_is_short():
     assert 10 * 1024 <= (ROOT / "README.md").stat().st_size <= 12 * 1024
+
+
+def test_no_page_sends_anybody_to_an_index():
+    """No index has this project: who has its name there is somebody else."""
+    for page, text in PAGES.items():
+        assert not re.search(r"pip3? install[^\n`]* ['\"]?person[-_]search(?!-\d)\b", text), page
+
+
+def test_the_wheel_that_pages_name_is_the_one_that_is_built():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "version"
+    ]
+    names = [
+        name for text in PAGES.values() for name in re.findall(r"person_search-\S+?\.whl", text)
+    ]
+    assert set(names) == {f"person_search-{version}-py3-none-any.whl"}
