@@ -22,8 +22,8 @@ from tqdm import tqdm
 from training_runs import describe_machine, spread, train
 
 from person_search.config import load_config
-from person_search.data import SearchProtocol
-from person_search.data.builtin import get_datasets_root
+from person_search.data.catalog import get_datasets_root
+from person_search.data.protocol import SearchProtocol
 from person_search.evaluation.predictions import Predictions, load_predictions
 from person_search.evaluation.search import evaluate_search
 

@@ -18,7 +18,7 @@ from detectron2.modeling import ROI_HEADS_REGISTRY
 from detectron2.structures import Boxes, Instances
 from torch import nn
 
-import person_search.data  # noqa: F401  (registers the data sets)
+import person_search.data.builtin  # noqa: F401  (registers the data sets)
 from person_search.config import load_config
 from person_search.data.mapper import PersonSearchMapper
 from person_search.trainer import PersonSearchTrainer

@@ -16,7 +16,8 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import inference_on_dataset
 
 from person_search.config import load_config
-from person_search.data import SearchProtocol, register_all
+from person_search.data.builtin import register_all
+from person_search.data.protocol import SearchProtocol
 from person_search.drawing.rankings import Ranking, draw_rankings
 from person_search.evaluation.predictions import Predictions, load_predictions
 from person_search.evaluation.search import QueryResult, search_each_query

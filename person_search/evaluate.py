@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from person_search.data.builtin import BUILTIN_DATASETS, get_datasets_root
+from person_search.data.catalog import BUILTIN_DATASETS, get_datasets_root
 from person_search.data.coco_person import load_coco_person_protocol
 from person_search.data.cuhk_sysu import FULL_GALLERY
 from person_search.evaluation.context import ContextMatching, published_context

@@ -7,9 +7,9 @@ from detectron2.data import MetadataCatalog, get_detection_dataset_dicts
 
 import person_search.modeling  # noqa: F401  (registers the models)
 from person_search.data.loaders import build_test_loader, build_train_loader
-from person_search.evaluation import ContextMatching, PersonSearchEvaluator, SearchRules
-from person_search.evaluation.context import published_context
-from person_search.evaluation.rules import list_searches
+from person_search.evaluation.context import ContextMatching, published_context
+from person_search.evaluation.evaluator import PersonSearchEvaluator
+from person_search.evaluation.rules import SearchRules, list_searches
 from person_search.transfer import transfer_weights
 from reid_heads.training.trainer import ResumableTrainer
 

@@ -18,7 +18,7 @@ import person_search.config
 import reid_heads.config
 from person_search.cli import build_parser
 from person_search.commands.registry import find_commands
-from person_search.data.builtin import BUILTIN_DATASETS
+from person_search.data.catalog import BUILTIN_DATASETS
 from reid_heads.data.catalog import CROP_DATASETS
 
 LANGUAGES = {"bash", "json", "python", "text"}

@@ -2,7 +2,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from helpers_layouts import make_cuhk_sysu, make_prw
 
-from person_search.data import register_all
+from person_search.data.builtin import register_all
 
 
 @pytest.fixture

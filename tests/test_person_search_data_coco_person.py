@@ -6,11 +6,8 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from helpers_layouts import write_coco_person
 
-from person_search.data.coco_person import (
-    load_coco_person,
-    load_coco_person_protocol,
-    register_coco_person,
-)
+from person_search.data.coco_person import load_coco_person, load_coco_person_protocol
+from person_search.data.own_data import register_coco_person
 
 
 def _image(number, name, **more):

@@ -9,10 +9,11 @@ from detectron2.structures import BoxMode
 from helpers_layouts import make_cuhk_sysu, make_prw, write_coco_person
 from PIL import Image
 
-from person_search.data import register_all, register_coco_person
+from person_search.data.builtin import register_all
 from person_search.data.crops import NO_CAMERA, frames_to_crops, register_crops
+from person_search.data.own_data import register_coco_person
 from reid_heads.config import add_crop_reid_config
-from reid_heads.data import register_own_crops
+from reid_heads.data.builtin import register_own_crops
 from reid_heads.data.loaders import build_train_loader, load_train_crops
 from reid_heads.data.mapper import CropMapper
 from reid_heads.labels import UNLABELED_PID

@@ -8,7 +8,7 @@ from detectron2.modeling import build_model
 from helpers_layouts import make_cuhk_sysu
 
 from person_search.config import load_config
-from person_search.data import register_all
+from person_search.data.builtin import register_all
 from person_search.data.protocol import SearchProtocol
 from person_search.evaluation.predictions import Predictions
 from person_search.inference.calibration import calibrate, calibrate_on_dataset, choose_threshold

@@ -22,8 +22,7 @@ from detectron2.modeling import build_model
 from detectron2.solver import build_lr_scheduler
 
 from person_search.config import load_config
-from person_search.data import register_coco_person
-from person_search.data.own_data import register_own_data
+from person_search.data.own_data import register_coco_person, register_own_data
 from person_search.train_net import PersonSearchTrainer, main
 from person_search.transfer import check_same_input
 from reid_heads.labels import UNLABELED_PID

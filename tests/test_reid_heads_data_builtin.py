@@ -20,8 +20,7 @@ from helpers_small_sets import (
     touch,
 )
 
-from reid_heads.data import register_all_crops, register_own_crops
-from reid_heads.data.builtin import check_people_are_new
+from reid_heads.data.builtin import check_people_are_new, register_all_crops, register_own_crops
 
 NAMES = {
     "market1501_train": ("market1501", 751),

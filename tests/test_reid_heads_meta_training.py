@@ -174,7 +174,7 @@ def test_the_loop_is_chosen_by_the_config(domains, tmp_path):
         cfg.DATASETS.CROPS = domains
         return CropReIDTrainer(cfg)
 
-    from reid_heads.data import register_own_crops
+    from reid_heads.data.builtin import register_own_crops
 
     for entry in domains:
         register_own_crops(*entry)

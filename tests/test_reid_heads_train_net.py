@@ -22,7 +22,7 @@ from detectron2.modeling import build_model
 from helpers_cross_modality import make_regdb, make_sysu
 from PIL import Image
 
-import person_search.data  # noqa: F401  (registers crops of its training sets)
+import person_search.data.builtin  # noqa: F401  (registers crops of its training sets)
 from reid_heads.config import load_config
 from reid_heads.data.builtin import register_all_crops
 from reid_heads.data.own_data import register_own_data

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detectron2.structures import BoxMode
 from PIL import ExifTags, Image
 
 from person_search.data.protocol import SearchProtocol
@@ -162,6 +161,9 @@ def build_dataset_dicts(
 
 
 def _build_dict(frame: Frame, size: tuple[int, int], counts: Counter[str]) -> dict[str, Any]:
+    # Protocols, which need nothing of detectron2, are read by this module too.
+    from detectron2.structures import BoxMode
+
     boxes = _clip_boxes(frame.boxes, size)
     has_area = _has_area(boxes)
     counts["clipped"] += int((boxes != frame.boxes).any(axis=1)[has_area].sum())

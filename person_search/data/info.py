@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from person_search.data.builtin import BUILTIN_DATASETS, get_datasets_root, load_builtin
+from person_search.data.catalog import BUILTIN_DATASETS, get_datasets_root, load_builtin
 from person_search.data.coco_person import load_coco_person
 from reid_heads.data.counts import Counts, find_differences, format_counts
 from reid_heads.labels import UNLABELED_PID

@@ -8,6 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader, get_detection_dataset_dicts
 from detectron2.utils import comm
 
+import person_search.data.builtin  # noqa: F401  (registers the built-in names)
 from person_search.data.mapper import PersonSearchMapper
 from person_search.data.samplers import (
     ClassBalancedSampler,

@@ -7,7 +7,6 @@ Needs no training.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from person_search.evaluation.ranking import top_entries
 
@@ -70,6 +69,9 @@ def match_context(
         New similarities (E,) float32; the input is left as it was. Frames where the query finds no
         partner (fewer detections than people) keep theirs.
     """
+    # Half a second to import, which every scoring without context is spared.
+    from scipy.optimize import linear_sum_assignment
+
     revised = similarities.copy()
     people = people_embeddings[: matching.k2].astype(np.float64)
     for frame in np.unique(frames[top_entries(similarities, matching.k1)]):

@@ -12,13 +12,13 @@ import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import inference_on_dataset
 
-from person_search.data import register_all
+from person_search.data.builtin import register_all
 from person_search.data.loaders import build_test_loader
 from person_search.data.own_data import register_own_data
 from person_search.data.protocol import SearchProtocol
-from person_search.evaluation import PersonSearchEvaluator, SearchRules
-from person_search.evaluation.evaluator import PREDICTIONS_FILE
+from person_search.evaluation.evaluator import PREDICTIONS_FILE, PersonSearchEvaluator
 from person_search.evaluation.predictions import Predictions, load_predictions
+from person_search.evaluation.rules import SearchRules
 from person_search.evaluation.search import iterate_queries
 from person_search.inference.threshold_file import Calibration, threshold_path
 from person_search.inference.torch_network import TorchNetwork, load_trained_model

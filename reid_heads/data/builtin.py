@@ -164,3 +164,6 @@ def _describe(dataset: CropDataset, root: Path, splits: tuple[str, ...]) -> str:
         parts = f" ({' + '.join(dataset.combined)})" if dataset.combined else ""
         return f"{title}, all images{parts}"
     return f"{title}, {' + '.join(splits)}"
+
+
+register_all_crops()  # a registration import: nothing is read

@@ -157,3 +157,6 @@ def _load_builtin(dataset: FaceDataset, root: Path, split: str) -> list[dict[str
 
 def _read_builtin_pairs(dataset: FaceDataset, root: Path) -> FacePairs:
     return read_pairs(dataset.find_folder(root) / dataset.pairs)
+
+
+register_all_faces()  # a registration import: nothing is read

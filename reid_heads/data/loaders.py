@@ -16,6 +16,8 @@ from detectron2.data.build import trivial_batch_collator, worker_init_reset_seed
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
+import reid_heads.data.builtin
+import reid_heads.data.face_catalog  # noqa: F401  (both register the built-in names)
 from reid_heads.data.cross_modality import CrossModalitySampler
 from reid_heads.data.datasets.modalities import check_modalities
 from reid_heads.data.domain_sampler import MultiDomainSampler

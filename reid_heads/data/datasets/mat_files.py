@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat, whosmat
 
 
 def read_mat(path: Path, *keys: str) -> Any:
@@ -26,6 +25,9 @@ def read_mat(path: Path, *keys: str) -> Any:
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be read or has none of the keys.
     """
+    # Slow to import, which whoever only lists the data sets is spared.
+    from scipy.io import loadmat, whosmat
+
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: is the data set unpacked completely?")
     try:
