@@ -24,7 +24,7 @@ import onnxruntime
 import torch
 
 from person_search.export.exporter import TorchScriptRunner, export_finder
-from person_search.inference.finder import PersonFinder, default_model
+from person_search.inference.finder import PersonFinder
 from person_search.inference.onnx_network import OnnxNetwork
 from person_search.synthetic.sample_pictures import draw_sample_pictures
 from person_search.synthetic.world import World
@@ -37,6 +37,9 @@ NUM_FRAMES = 8
 # TorchScript compiles itself anew in its first runs at a size.
 WARM_UP_ROUNDS = 3
 BOX = np.array([[100, 60, 140, 180]], np.float32)
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = ROOT / "configs/drawn_cuhk/slim_fpn.yaml"
+WEIGHTS = ROOT / "demo/weights/drawn_cuhk_slim_fpn.pth"
 INTRO = """`python benchmarks/export_speed.py`; the shipped model
 (`configs/drawn_cuhk/slim_fpn.yaml`) on drawn frames of 480x270 resized pixels, one at a time, on
 the CPU. *ratio* is the frame rate as a multiple of PyTorch's in the same turn: median over the
@@ -48,7 +51,7 @@ query. Reading and resizing the picture are not in it.
 def measure(threads: int, repeats: int) -> dict:
     """Export, time all programs in turns, and return what was measured."""
     torch.set_num_threads(threads)
-    finder = PersonFinder.from_config(*default_model(), device="cpu")
+    finder = PersonFinder.from_config(CONFIG, WEIGHTS, device="cpu")
     network = finder.network
     frames = [network.settings.prepare(image) for image in draw_frames()]
     with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +66,7 @@ def measure(threads: int, repeats: int) -> dict:
             "onnxruntime": OnnxNetwork(exports["onnxruntime"].path, threads=threads),
             "TorchScript": TorchScriptRunner(exports["TorchScript"].path.read_bytes()),
         }
-    sizes = {PYTORCH: default_model()[1].stat().st_size}
+    sizes = {PYTORCH: WEIGHTS.stat().st_size}
     sizes |= {name: export.size for name, export in exports.items()}
     found = time_in_turns(
         {n: lambda x, r=r: r.run([x]) for n, r in runners.items()}, frames, repeats

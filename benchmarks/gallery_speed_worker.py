@@ -62,12 +62,12 @@ class Clock:
 def index(options: dict) -> dict:
     """Index frames end to end, and again; and what reading, model and store take alone."""
     from person_search.gallery.add_footage import index_footage
-    from person_search.inference.finder import PersonFinder, default_model
+    from person_search.inference.finder import PersonFinder
 
     files = sorted(Path(options["footage"]).glob("*.jpg"))[: options["frames"]]
     path = Path(options["work"]) / "footage.db"
     path.unlink(missing_ok=True)
-    finder = PersonFinder.from_config(*default_model())
+    finder = PersonFinder.load()
     finder.find([str(file) for file in files[:4]])
     model, store = Clock(), Clock()
     gallery = GalleryIndex.create(

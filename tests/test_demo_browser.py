@@ -20,7 +20,7 @@ from demo.start_gallery import draw_footage
 from person_search.footage.files import FootageOptions
 from person_search.gallery.add_footage import index_footage
 from person_search.gallery.index import GalleryIndex
-from person_search.inference.finder import PersonFinder, default_model
+from person_search.inference.finder import PersonFinder
 from person_search.synthetic.world import World
 from person_search.synthetic.world_spec import PRESETS
 
@@ -41,7 +41,7 @@ def served(tmp_path_factory):
     """Serve a drawn gallery; yields (address, footage, examples, service)."""
     root = tmp_path_factory.mktemp("page")
     footage, examples = draw_footage(root / "drawn", NUM_FRAMES, num_examples=2)
-    finder = PersonFinder.from_config(*default_model(), device="cpu")
+    finder = PersonFinder.load()
     made = {"fingerprint": finder.fingerprint, "embedding_dim": finder.embedding_dim}
     with (
         pytest.MonkeyPatch.context() as patch,

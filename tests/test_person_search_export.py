@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from helpers_shipped import CHECKPOINT
 
 from person_search.cli import main
 from person_search.export import comparison, exporter
@@ -16,7 +17,7 @@ from person_search.export.exporter import TorchScriptRunner, export_finder
 from person_search.export.graph import SearchGraph, example_inputs
 from person_search.inference import onnx_network
 from person_search.inference.export_info import KEY, ExportInfo
-from person_search.inference.finder import PersonFinder, default_model
+from person_search.inference.finder import PersonFinder
 from person_search.inference.onnx_network import OnnxNetwork
 from person_search.inference.threshold_file import Calibration, threshold_path
 from person_search.people import People
@@ -42,7 +43,7 @@ def unoptimised():
 @pytest.fixture(scope="module")
 def finder():
     """The shipped model, which finds drawn people."""
-    return PersonFinder.from_config(*default_model(), device="cpu")
+    return PersonFinder.from_config(*CHECKPOINT, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def onnx_export(finder, tmp_path_factory):
 @pytest.fixture(scope="module")
 def loaded(onnx_export):
     """What the ONNX file holds."""
-    return PersonFinder.from_export(onnx_export.path, threads=1)
+    return PersonFinder.load(onnx_export.path, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +194,7 @@ def run_alone(program, path):
 def test_the_onnx_file_runs_without_pytorch_and_detectron2(onnx_export):
     program = (
         "import sys, numpy; from person_search.inference.finder import PersonFinder;"
-        "s = PersonFinder.from_export(sys.argv[1], threads=1);"
+        "s = PersonFinder.load(sys.argv[1], threads=1);"
         "print(len(s.find([numpy.zeros((90, 160, 3), numpy.uint8)])));"
         "print({'torch', 'detectron2', 'LabGym'} & set(sys.modules) or 'none')"
     )
@@ -228,7 +229,7 @@ def test_a_calibration_beside_the_file_goes_before_the_one_inside(onnx_export, t
     for fingerprint, expected in ((onnx_export.info.fingerprint, 0.5), ("f" * 64, 0.25)):
         calibration = Calibration(threshold=0.5, dataset="drawn", fingerprint=fingerprint, **known)
         calibration.save(threshold_path(path))
-        assert PersonFinder.from_export(path, threads=1).threshold == expected
+        assert PersonFinder.load(path, threads=1).threshold == expected
 
 
 def test_a_file_that_does_not_describe_itself_is_refused(onnx_export, tmp_path):
@@ -256,7 +257,7 @@ def test_a_file_that_does_not_describe_itself_is_refused(onnx_export, tmp_path):
         if text is None:
             path = write_with_description(onnx_export, tmp_path / "m.onnx", None)
             with pytest.raises(ValueError, match=expected):
-                PersonFinder.from_export(path)
+                PersonFinder.load(path)
         with pytest.raises(ValueError, match=expected):
             ExportInfo.from_json(text, "m.onnx")
     later = json.dumps({**good, "something": "new"})
@@ -265,13 +266,13 @@ def test_a_file_that_does_not_describe_itself_is_refused(onnx_export, tmp_path):
 
 def test_what_is_no_onnx_file_is_refused(onnx_export, tmp_path):
     with pytest.raises(FileNotFoundError, match="person-search export"):
-        PersonFinder.from_export(tmp_path / "none.onnx")
+        PersonFinder.load(tmp_path / "none.onnx")
     torch.jit.save(torch.jit.script(torch.nn.Identity()), tmp_path / "model.ts")
     (tmp_path / "empty.onnx").touch()
     (tmp_path / "half.onnx").write_bytes(onnx_export.path.read_bytes()[:100_000])
     for name in ("model.ts", "empty.onnx", "half.onnx"):
         with pytest.raises(ValueError, match=f"{name} is no ONNX model"):
-            PersonFinder.from_export(tmp_path / name)
+            PersonFinder.load(tmp_path / name)
 
 
 @pytest.fixture
@@ -290,7 +291,7 @@ def test_a_missing_package_is_named(missing, finder, onnx_export, tmp_path, monk
         export_finder(finder, tmp_path / "m.onnx", pictures=[NOBODY])
     assert caught.value.name == missing
     with pytest.raises(ModuleNotFoundError, match=r"person-search\[export\]") as caught:
-        PersonFinder.from_export(onnx_export.path)
+        PersonFinder.load(onnx_export.path)
     assert caught.value.name == missing
 
 
@@ -321,9 +322,7 @@ def test_bad_requests_are_refused(finder, onnx_export, tmp_path):
     with pytest.raises(ValueError, match="expected one of onnx, torchscript"):
         export_finder(finder, tmp_path / "m.onnx", "tensorflow", pictures=[NOBODY])
     with pytest.raises(ValueError, match="OnnxNetwork"):
-        export_finder(
-            PersonFinder.from_export(onnx_export.path), tmp_path / "m.onnx", pictures=[NOBODY]
-        )
+        export_finder(PersonFinder.load(onnx_export.path), tmp_path / "m.onnx", pictures=[NOBODY])
 
 
 def make_people(scores, seed=0):
@@ -383,10 +382,13 @@ def test_a_model_in_half_precision_is_refused():
         SearchGraph(model)
 
 
+SHIPPED = ("--config-file", str(CHECKPOINT[0]), "--weights", str(CHECKPOINT[1]))
+
+
 @pytest.mark.usefixtures("quick_writer")
 def test_the_command_exports_and_compares(onnx_export, tmp_path, capsys):
     output = tmp_path / "model.onnx"
-    assert main(["export", "--output", str(output)]) == 0
+    assert main(["export", *SHIPPED, "--output", str(output)]) == 0
     text = capsys.readouterr().out
     assert f"wrote {output}" in text and onnx_export.info.fingerprint[:12] in text
     assert "3 pictures" in text and "largest differences" in text
@@ -394,12 +396,11 @@ def test_the_command_exports_and_compares(onnx_export, tmp_path, capsys):
 
 
 def test_the_command_refuses_what_cannot_be_meant(tmp_path, capsys):
-    weights = default_model()[1]
+    weights = CHECKPOINT[1]
     for arguments, expected in (
         (["--output", str(weights)], "ending in .onnx"),
         (["--output", "m.onnx", "--format", "torchscript"], "ending in .ts or .pt"),
-        (["--output", "m.onnx", "--weights", "w.pth"], "belong together"),
         (["--output", "m.onnx", "--image", str(tmp_path / "no.jpg")], "no.jpg"),
     ):
-        assert main(["export", *arguments]) == 2
+        assert main(["export", *SHIPPED, *arguments]) == 2
         assert expected in capsys.readouterr().err

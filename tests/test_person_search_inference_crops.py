@@ -8,7 +8,7 @@ from person_search.inference.crops import (
     find_filling,
     surround,
 )
-from person_search.inference.finder import PersonFinder, default_model
+from person_search.inference.finder import PersonFinder
 from person_search.synthetic.world import World
 from person_search.synthetic.world_spec import PRESETS
 
@@ -43,7 +43,7 @@ def test_half_of_the_picture_fills_it():
 
 def test_a_crop_is_recognised_by_the_shipped_model():
     """Taken as it is a tight crop looked like somebody else: similarity 0.2 to 0.5."""
-    finder = PersonFinder.from_config(*default_model(), device="cpu")
+    finder = PersonFinder.load()
     frame = World(PRESETS["drawn-cuhk"]).draw(2099).image[..., ::-1].copy()
     (people,) = finder.find([frame])
     tall = (people.boxes[:, 3] - people.boxes[:, 1] > 100) & (people.scores > 0.95)

@@ -12,6 +12,7 @@ import torch
 from conftest import CONFIGS, TINY_FPN, draw_scene, overrides_of
 from detectron2.data.transforms import ResizeShortestEdge
 from detectron2.modeling import build_model
+from helpers_shipped import CHECKPOINT
 from PIL import Image
 
 from person_search.config import load_config
@@ -386,23 +387,19 @@ def test_the_threshold_is_read_from_beside_the_weights(weights, finder, tmp_path
 
 
 def test_the_default_model_can_be_named_by_the_environment(monkeypatch, tmp_path):
-    monkeypatch.delenv("PERSON_SEARCH_CONFIG", raising=False)
-    monkeypatch.delenv("PERSON_SEARCH_WEIGHTS", raising=False)
-    config, shipped = default_model()
-    assert config.name == "slim_fpn.yaml" and shipped.name == "drawn_cuhk_slim_fpn.pth"
-    own = tmp_path / "own.pth"
-    monkeypatch.setenv("PERSON_SEARCH_WEIGHTS", str(own))
-    with pytest.raises(FileNotFoundError, match=r"own\.pth.*PERSON_SEARCH_WEIGHTS"):
+    monkeypatch.delenv("PERSON_SEARCH_MODEL", raising=False)
+    assert default_model().name == "drawn_people.onnx"
+    own = tmp_path / "own.onnx"
+    monkeypatch.setenv("PERSON_SEARCH_MODEL", str(own))
+    with pytest.raises(FileNotFoundError, match=r"own\.onnx.*PERSON_SEARCH_MODEL"):
         default_model()
     own.touch()
-    assert default_model() == (config, own)
+    assert default_model() == own
 
 
-def test_the_shipped_model_equals_the_evaluation_pipeline_and_is_calibrated(monkeypatch, tmp_path):
-    monkeypatch.delenv("PERSON_SEARCH_CONFIG", raising=False)
-    monkeypatch.delenv("PERSON_SEARCH_WEIGHTS", raising=False)
-    config, shipped = default_model()
-    cfg, model = load_trained_model(config, shipped)
+def test_the_shipped_model_equals_the_evaluation_pipeline_and_is_calibrated(tmp_path):
+    shipped = CHECKPOINT[1]
+    cfg, model = load_trained_model(*CHECKPOINT)
     frames = write_drawn_frames(tmp_path)
     mapper = PersonSearchMapper(cfg, False)
     with torch.no_grad():

@@ -7,6 +7,8 @@ writes the threshold beside the weights, where ``search`` and ``serve`` find it.
 import argparse
 from pathlib import Path
 
+from person_search.commands.model_arguments import add_device_argument
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``person-search calibrate``."""
@@ -23,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="default: WEIGHTS with .threshold.json"
     )
-    parser.add_argument("--device", help="cuda or cpu; default: cuda where there is one")
+    add_device_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

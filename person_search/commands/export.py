@@ -12,9 +12,9 @@ SUFFIXES = {"onnx": (".onnx",), "torchscript": (".ts", ".pt")}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``person-search export``."""
     parser.add_argument(
-        "--config-file", metavar="C", help="config of the model (YAML); default: the shipped model"
+        "--config-file", required=True, metavar="C", help="config of the model (YAML)"
     )
-    parser.add_argument("--weights", metavar="W", help="its weights")
+    parser.add_argument("--weights", required=True, metavar="W", help="its weights")
     parser.add_argument("--format", choices=tuple(SUFFIXES), default="onnx", help="default: onnx")
     parser.add_argument(
         "--output",
@@ -46,8 +46,6 @@ def run(args: argparse.Namespace) -> int:
         OSError: if a file is missing or cannot be written.
         ValueError: if arguments or files do not fit, or the model cannot be exported.
     """
-    if (args.config_file is None) != (args.weights is None):
-        raise ValueError("--config-file and --weights belong together; got only one of them")
     if args.output.suffix not in SUFFIXES[args.format]:
         raise ValueError(
             f"--output is {args.output}; expected a name ending in "
@@ -56,13 +54,12 @@ def run(args: argparse.Namespace) -> int:
     # Slow to import.
     from person_search.export.exporter import export_finder
     from person_search.footage.images import read_image
-    from person_search.inference.finder import PersonFinder, default_model
+    from person_search.inference.finder import PersonFinder
     from person_search.synthetic.sample_pictures import draw_sample_pictures
 
     hush_remarks()
     pictures = [*draw_sample_pictures(), *(read_image(name) for name in args.image)]
-    files = default_model() if args.config_file is None else (args.config_file, args.weights)
-    finder = PersonFinder.from_config(*files, device="cpu")
+    finder = PersonFinder.from_config(args.config_file, args.weights, device="cpu")
     export = export_finder(finder, args.output, args.format, pictures=pictures)
     threshold = "none" if export.info.threshold is None else f"{export.info.threshold:.3f}"
     print(f"wrote {export.path}: {export.size / 2**20:.1f} MiB")

@@ -1,8 +1,9 @@
 """The arguments that choose a gallery and a model, the same in every command."""
 
 import argparse
+import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reid_heads.torch_parts import hush_remarks
 
@@ -22,19 +23,28 @@ def add_gallery_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_device_argument(parser: Any) -> None:
+    """Add ``--device`` to a parser or a group of arguments."""
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="auto, cuda, mps or cpu; default: %(default)s, the GPU where there is one",
+    )
+
+
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that `load_finder` reads."""
     model = parser.add_argument_group(
         "model",
-        "default: $PERSON_SEARCH_CONFIG and $PERSON_SEARCH_WEIGHTS, else the shipped model, which "
-        "knows drawn people only",
+        "default: $PERSON_SEARCH_CONFIG and $PERSON_SEARCH_WEIGHTS, else $PERSON_SEARCH_MODEL, "
+        "else the model that comes along, which knows drawn people only",
     )
-    model.add_argument("--config-file", metavar="C", help="config of the model (YAML)")
-    model.add_argument("--weights", metavar="W", help="its weights")
+    model.add_argument("--export", metavar="F", help="an exported model, an ONNX file")
     model.add_argument(
-        "--export", metavar="F", help="an exported ONNX file instead of config and weights"
+        "--config-file", metavar="C", help="config of a trained model (YAML); runs in PyTorch"
     )
-    model.add_argument("--device", help="cuda or cpu; default: cuda where there is one")
+    model.add_argument("--weights", metavar="W", help="its weights")
+    add_device_argument(model)
 
 
 def load_finder(args: argparse.Namespace, device: str | None = None) -> "PersonFinder":
@@ -42,23 +52,31 @@ def load_finder(args: argparse.Namespace, device: str | None = None) -> "PersonF
 
     Args:
         args: as `add_model_arguments` gives them.
-        device: where ``--device`` is not given.
+        device: where ``--device`` leaves the choice.
 
     Raises:
         ValueError: The arguments contradict each other, or the model cannot be loaded.
         OSError: A file is missing.
+        ModuleNotFoundError: A config is named, and PyTorch or detectron2 is missing.
     """
     check_model_arguments(args)
     hush_remarks()
     from person_search.inference.finder import PersonFinder, default_model
 
+    chosen = device if device is not None and args.device == "auto" else args.device
     if args.export is not None:
-        return PersonFinder.from_export(args.export)
+        return PersonFinder.load(args.export, device=chosen)
     config, weights = args.config_file, args.weights
     if config is None:
-        config, weights = default_model()
-        print(f"model: {weights}", file=sys.stderr)
-    return PersonFinder.from_config(config, weights, device=args.device or device)
+        config, weights = (os.environ.get(f"PERSON_SEARCH_{x}") for x in ("CONFIG", "WEIGHTS"))
+        if (config is None) != (weights is None):
+            raise ValueError(
+                "PERSON_SEARCH_CONFIG and PERSON_SEARCH_WEIGHTS belong together; only one is set"
+            )
+    if config is None or weights is None:
+        print(f"model: {default_model()}", file=sys.stderr)
+        return PersonFinder.load(device=chosen)
+    return PersonFinder.from_config(config, weights, device=chosen)
 
 
 def check_model_arguments(args: argparse.Namespace) -> None:

@@ -79,7 +79,7 @@ def export_finder(
     Args:
         finder: one that ``PersonFinder.from_config`` loaded with ``device="cpu"``.
         output: file to write; its folder is made if missing.
-        format: ``onnx``, which ``PersonFinder.from_export`` reads, or ``torchscript``.
+        format: ``onnx``, which ``PersonFinder.load`` reads, or ``torchscript``.
         pictures: RGB uint8 (H, W, 3) to compare on, at least one; with people and without.
 
     Raises:

@@ -3,7 +3,7 @@
 Letters: H, W height and width in original pixels, N people of one picture, D embedding size.
 
 Example:
-    finder = PersonFinder.from_config(*default_model())
+    finder = PersonFinder.load()
     (people,) = finder.find(["street.jpg"])
     query = finder.embed("street.jpg", [(310, 120, 355, 240)])
 """
@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -27,30 +28,22 @@ __all__ = ["People", "PersonFinder", "default_model"]
 
 logger = logging.getLogger(__name__)
 
-_REPOSITORY = Path(__file__).resolve().parents[2]
 
+def default_model() -> Path:
+    """Return the model that comes with the code, or the one that ``$PERSON_SEARCH_MODEL`` names.
 
-def default_model() -> tuple[Path, Path]:
-    """Return the config and the weights of the model that comes with the code.
-
-    ``$PERSON_SEARCH_CONFIG`` and ``$PERSON_SEARCH_WEIGHTS`` stand in for them where set.
+    It was trained on drawn people only, and is an export, which needs no PyTorch.
 
     Raises:
-        FileNotFoundError: if a file does not exist; the message says how to name another.
+        FileNotFoundError: if the file does not exist; the message says how to name another.
     """
-    found = []
-    for variable, file in (
-        ("PERSON_SEARCH_CONFIG", "configs/drawn_cuhk/slim_fpn.yaml"),
-        ("PERSON_SEARCH_WEIGHTS", "demo/weights/drawn_cuhk_slim_fpn.pth"),
-    ):
-        path = Path(os.environ.get(variable) or _REPOSITORY / file)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"there is no model file {path}; name your own by --config-file and --weights, or "
-                f"set {variable}"
-            )
-        found.append(path)
-    return found[0], found[1]
+    named = os.environ.get("PERSON_SEARCH_MODEL")
+    path = Path(named or str(files("person_search") / "models" / "drawn_people.onnx"))
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no model file {path}; name your own by --export, or set PERSON_SEARCH_MODEL"
+        )
+    return path
 
 
 class PersonFinder:
@@ -64,7 +57,7 @@ class PersonFinder:
     def __init__(
         self, network: Network, *, min_score: float | None = None, threshold: float | None = None
     ):
-        """Wrap a model; `from_config` and `from_export` load one.
+        """Wrap a model; `load` and `from_config` load one.
 
         Args:
             network: runs the model.
@@ -101,7 +94,7 @@ class PersonFinder:
             config_file: YAML file that the weights were trained with.
             weights: checkpoint. The similarity threshold is read from ``NAME.threshold.json``
                 beside it, where that is and was made with this very model.
-            device: ``cuda`` or ``cpu``; None is the GPU if there is one.
+            device: ``cuda``, ``mps`` or ``cpu``; None or ``auto`` is the GPU if there is one.
             half: compute in half precision; None does so on a GPU, and True is refused without one.
             overrides: alternating keys and values on top of the config.
             min_score: see `PersonFinder`.
@@ -120,25 +113,34 @@ class PersonFinder:
         return cls(network, min_score=min_score, threshold=threshold)
 
     @classmethod
-    def from_export(
-        cls, path: str | Path, *, min_score: float | None = None, threads: int | None = None
+    def load(
+        cls,
+        path: str | Path | None = None,
+        *,
+        device: str | None = None,
+        min_score: float | None = None,
+        threads: int | None = None,
     ) -> "PersonFinder":
-        """Load an exported model; it runs in onnxruntime on the CPU.
+        """Load an exported model, which runs in onnxruntime, without PyTorch.
 
         Args:
-            path: ONNX file that ``person-search export`` wrote. A calibration
-                ``NAME.threshold.json`` beside it goes before the similarity threshold inside it.
+            path: ONNX file that ``person-search export`` wrote; None is `default_model`. A
+                calibration ``NAME.threshold.json`` beside it goes before the similarity threshold
+                inside it.
+            device: see `person_search.inference.onnx_network.OnnxNetwork`.
             min_score: see `PersonFinder`.
             threads: see `person_search.inference.onnx_network.OnnxNetwork`.
 
         Raises:
             FileNotFoundError: if there is no such file.
             ModuleNotFoundError: without the package ``onnxruntime``.
-            ValueError: if the file is no ONNX model, or none that ``person-search export`` wrote.
+            ValueError: if the file is no ONNX model, or none that ``person-search export`` wrote,
+                or the device is not there.
         """
         from person_search.inference.onnx_network import OnnxNetwork
 
-        network = OnnxNetwork(path, threads=threads)
+        path = default_model() if path is None else path
+        network = OnnxNetwork(path, device=device, threads=threads)
         threshold = read_threshold(path, network.fingerprint)
         if threshold is None:
             threshold = network.threshold

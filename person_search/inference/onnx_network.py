@@ -1,4 +1,4 @@
-"""Run an exported model in onnxruntime, on the CPU; neither PyTorch nor detectron2 is needed.
+"""Run an exported model in onnxruntime; neither PyTorch nor detectron2 is needed.
 
 Letters: h, w height and width in resized pixels, N people of one image.
 """
@@ -16,6 +16,11 @@ from person_search.people import People
 
 _NO_BOXES = np.zeros((0, 4), np.float32)
 _GIVEN_EMBEDDINGS = "given_embeddings"
+_PROVIDERS = {
+    "cuda": "CUDAExecutionProvider",
+    "mps": "CoreMLExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
 
 
 class OnnxNetwork:
@@ -26,19 +31,29 @@ class OnnxNetwork:
             the model was exported; None if it was not.
     """
 
-    def __init__(self, source: str | Path | bytes, *, threads: int | None = None):
+    def __init__(
+        self,
+        source: str | Path | bytes,
+        *,
+        device: str | None = None,
+        threads: int | None = None,
+    ):
         """Load a file that ``person-search export --format onnx`` wrote.
 
         Args:
             source: the file, or what it holds.
-            threads: how many compute; None takes ``$OMP_NUM_THREADS``, as PyTorch does, and without
-                it as many as there are cores.
+            device: ``cpu``, ``cuda`` (with onnxruntime-gpu) or ``mps`` (Core ML); None or ``auto``
+                is the GPU where onnxruntime can use one.
+            threads: how many compute on the CPU; None takes ``$OMP_NUM_THREADS``, as PyTorch does,
+                and without it as many as there are cores.
 
         Raises:
             FileNotFoundError: if there is no such file.
             ModuleNotFoundError: without the packages ``onnx`` and ``onnxruntime``.
-            ValueError: if the file is no ONNX model, or none that ``person-search export`` wrote.
+            ValueError: if the file is no ONNX model, or none that ``person-search export`` wrote,
+                or the device is not there.
         """
+        providers = choose_providers(device)
         name = "the exported model" if isinstance(source, bytes) else str(source)
         if not isinstance(source, bytes) and not Path(source).is_file():
             raise FileNotFoundError(
@@ -46,10 +61,10 @@ class OnnxNetwork:
             )
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
         count = _thread_count() if threads is None else threads
-        self._whole = _open_session(content, name, count)
+        self._whole = _open_session(content, name, count, providers)
         text = self._whole.get_modelmeta().custom_metadata_map.get(KEY)
         info = ExportInfo.from_json(text, name)
-        self._embedding = _open_session(_without_detector(content), name, count)
+        self._embedding = _open_session(_without_detector(content), name, count, providers)
         self.fingerprint = info.fingerprint
         self.embedding_dim = info.embedding_dim
         self.settings = info.settings
@@ -79,14 +94,43 @@ def _channels_first(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image.transpose(2, 0, 1))
 
 
-def _open_session(content: bytes, name: str, threads: int) -> Any:
+def choose_providers(device: str | None) -> list[tuple[str, dict[str, str]]]:
+    """Return onnxruntime's names of a device with their options, by falling preference.
+
+    Args:
+        device: ``auto``, ``cuda``, ``cuda:1``, ``mps`` or ``cpu``; None is ``auto``.
+
+    Raises:
+        ModuleNotFoundError: without the package ``onnxruntime``.
+        ValueError: if there is no such device here.
+    """
+    there = _import("onnxruntime").get_available_providers()
+    if device is None or device == "auto":
+        device = "cuda" if _PROVIDERS["cuda"] in there else "cpu"
+    kind, _, number = device.partition(":")
+    if kind not in _PROVIDERS or (number and not (kind == "cuda" and number.isdecimal())):
+        raise ValueError(f"device {device!r} is unknown; expected auto, cuda, mps or cpu")
+    provider = _PROVIDERS[kind]
+    if provider not in there:
+        raise ValueError(
+            f"device {device!r}: onnxruntime has {', '.join(there)} here; choose 'cpu' or 'auto', "
+            "or for CUDA install onnxruntime-gpu in place of onnxruntime"
+        )
+    chosen = [(provider, {"device_id": number} if number else {})]
+    # What the GPU's part of onnxruntime has no operator for runs on the CPU.
+    return chosen if kind == "cpu" else [*chosen, (_PROVIDERS["cpu"], {})]
+
+
+def _open_session(
+    content: bytes, name: str, threads: int, providers: list[tuple[str, dict[str, str]]]
+) -> Any:
     """Load a model; ``name`` is for messages."""
     onnxruntime = _import("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors only
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=providers)
     # Its many exceptions have nothing but Exception in common.
     except Exception as error:
         raise ValueError(

@@ -67,7 +67,8 @@ class TorchNetwork:
         Args:
             cfg: of the model.
             model: in full precision, on the CPU, with its weights.
-            device: ``cuda``, ``cuda:1``, ``cpu``; None is the GPU if there is one.
+            device: ``cuda``, ``cuda:1``, ``mps``, ``cpu``; None or ``auto`` is CUDA's if there is
+                one.
             half: whether a GPU computes in half precision (autocast); None does so on a GPU. On the
                 CPU it would be slower and less exact, so there True is refused.
 
@@ -109,20 +110,25 @@ class TorchNetwork:
         return [_as_people(x) for x in found]
 
 
+_DEVICES = "'auto', 'cuda', 'mps' or 'cpu'"
+
+
 def choose_device(device: str | None) -> torch.device:
-    """Return the device named, or for None the GPU if there is one, else the CPU.
+    """Return the device named, or for None and "auto" CUDA's if there is one, else the CPU.
 
     Raises:
         ValueError: if there is no such device here.
     """
-    if device is None:
+    if device in (None, "auto"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"device {device!r} is unknown; expected 'cuda' or 'cpu'") from error
-    if chosen.type not in ("cuda", "cpu"):
-        raise ValueError(f"device {device!r} is not supported; expected 'cuda' or 'cpu'")
+        raise ValueError(f"device {device!r} is unknown; expected {_DEVICES}") from error
+    if chosen.type not in ("cuda", "mps", "cpu"):
+        raise ValueError(f"device {device!r} is not supported; expected {_DEVICES}")
+    if chosen.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device 'mps': there is no such GPU here; choose 'cpu' or 'auto'")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"device {device!r}: PyTorch sees {torch.cuda.device_count()} GPUs here; choose 'cpu', "
