@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo app test test-slow check fix docs readme clean
+.PHONY: help setup demo app test test-slow check fix docs wheel readme clean
 
 help:
 	@echo "make demo       search the drawn gallery with the shipped weights (sets everything up first)"
@@ -28,6 +28,7 @@ help:
 	@echo "make check      format, lint, types and default tests"
 	@echo "make fix        format and fix what can be fixed"
 	@echo "make docs       build the site of docs/ into output/docs (sets everything up first)"
+	@echo "make wheel      build dist/person_search-*.whl, which runs without this checkout (needs pip only)"
 	@echo "make readme     make the README's pictures again"
 	@echo "make clean      remove the virtual environment and everything in output/"
 
@@ -63,6 +64,9 @@ docs: $(READY)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "wrote output/docs: open output/docs/index.html, or, to search in it, run"
 	@echo "  $(BIN)/python -m http.server --bind 127.0.0.1 --directory output/docs 8000"
+
+wheel:
+	@PYTHON="$(PYTHON)" bash packaging/wheel.sh
 
 readme: $(READY)
 	@$(BIN)/python -m docs.make_pictures

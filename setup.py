@@ -1,5 +1,16 @@
-"""For tools and people who look for this file; all of it stands in pyproject.toml."""
+"""Which folders go into the wheel, and where; all else stands in pyproject.toml."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
-setup()
+# Outside the checkout `demo` and `configs` are names of anybody's: they go into our packages.
+FOLDERS = {"person_search.demo": "demo", "reid_heads.configs": "configs"}
+
+setup(
+    packages=[*find_packages(include=["person_search*", "reid_heads*"]), *FOLDERS],
+    package_dir=FOLDERS,
+    package_data={
+        "person_search": ["models/*"],
+        "person_search.demo": ["assets/*"],
+        "reid_heads.configs": ["**/*.yaml"],
+    },
+)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from demo.actions import Gallery, Service
 from person_search.footage.files import BrokenFile, FootageOptions, list_footage
 from person_search.gallery.add_footage import IndexReport, index_footage
+
+from .actions import Gallery, Service
 
 
 def keep_uploads(files: Sequence[str | Path], folder: Path) -> list[Path]:

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import gradio as gr
 
-from demo import actions, additions
-from demo.actions import Gallery, SearchSettings, Service
-from demo.gradio_parts import typed
-from demo.inputs import parse_filter, parse_optional_time
-from demo.mistakes import told
-from demo.pictures import show_match
-from demo.uploads import MODEL, uploaded_file
 from person_search.footage.files import FootageOptions
 from person_search.footage.times import format_time
 from person_search.gallery.add_footage import IndexReport
 from person_search.inference.queries import find_people
 from person_search.people import Match
+
+from . import actions, additions
+from .actions import Gallery, SearchSettings, Service
+from .gradio_parts import typed
+from .inputs import parse_filter, parse_optional_time
+from .mistakes import told
+from .pictures import show_match
+from .uploads import MODEL, uploaded_file
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryInfo

@@ -18,12 +18,12 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo import actions, markup
-from demo.actions import Service
-from demo.api import add_api
-from demo.handlers import Handlers
-from demo.pictures import show_whole
-from demo.uploads import MODEL, RefuseAddresses, uploaded_file
+from . import actions, markup
+from .actions import Service
+from .api import add_api
+from .handlers import Handlers
+from .pictures import show_whole
+from .uploads import MODEL, RefuseAddresses, uploaded_file
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 MAX_WAITING = 128

@@ -7,11 +7,12 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from demo import actions, additions, markup
-from demo.actions import Query, SearchSettings, Service
-from demo.inputs import parse_box, parse_filter, parse_optional_time
-from demo.mistakes import told
 from person_search.footage.files import FootageOptions
+
+from . import actions, additions, markup
+from .actions import Query, SearchSettings, Service
+from .inputs import parse_box, parse_filter, parse_optional_time
+from .mistakes import told
 
 _serials = itertools.count()
 

@@ -8,12 +8,13 @@ from html import escape
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from demo.actions import Answer, Query
-from demo.pictures import show_frame, show_match, show_person, show_whole
 from person_search.footage.frames import split_frame_name
 from person_search.footage.times import format_time
 from person_search.gallery.add_footage import IndexReport
 from person_search.people import Match
+
+from .actions import Answer, Query
+from .pictures import show_frame, show_match, show_person, show_whole
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryInfo

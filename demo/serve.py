@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from demo.login import make_check, read_password
 from person_search.commands.model_arguments import (
     add_model_arguments,
     check_model_arguments,
     load_finder,
 )
 
+from .login import make_check, read_password
+
 if TYPE_CHECKING:
-    from demo.actions import Gallery
     from person_search.inference.finder import PersonFinder
+
+    from .actions import Gallery
 
 DRAWN = Path("output/app")
 DRAWN_FILE = "drawn-city.db"
@@ -70,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
     auth = _check_access(args)
     check_model_arguments(args)
     _require_gradio()
-    from demo.actions import Service
-    from demo.app import build_app, launch_app
+    from .actions import Service
+    from .app import build_app, launch_app
 
     print("loading the model", flush=True)
     finder = load_finder(args)
@@ -145,10 +147,11 @@ def prepare_drawn_gallery(root: Path, finder: "PersonFinder") -> list[Path]:
         GalleryError: another model made the gallery.
         OSError: ``root`` holds something else or cannot be written.
     """
-    from demo.start_gallery import draw_footage
     from person_search.footage.files import FootageOptions
     from person_search.gallery.add_footage import index_footage
     from person_search.gallery.index import GalleryIndex
+
+    from .start_gallery import draw_footage
 
     print(f"preparing the drawn gallery in {root} (once)", flush=True)
     with tqdm(unit=" frames", desc="drawing") as bar:
@@ -182,8 +185,9 @@ def open_galleries(
         ValueError: another model made a gallery, or a server is given without ``footage``.
         OSError: a file cannot be opened.
     """
-    from demo.actions import Gallery
     from person_search.gallery.index import GalleryIndex, list_galleries
+
+    from .actions import Gallery
 
     opened: list[Gallery] = []
     try:

@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 from starlette.responses import PlainTextResponse
 
-from demo.gradio_parts import Take, guard_field, separate_uploads
+from .gradio_parts import Take, guard_field, separate_uploads
 
 MODEL = "model"
 """Events that run the model queue under this name, one at a time."""

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Write requirements.lock anew from pyproject.toml: exact versions with hashes, one file for Python 3.11 and 3.12, for uv
+# Write requirements.lock anew from pyproject.toml: exact versions with hashes, one file for Python 3.11 to 3.13, for uv
 # and for pip (pip install --require-hashes -r requirements.lock).
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -3,12 +3,34 @@
 import difflib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from importlib.resources import files
+from pathlib import PurePath
 
 import yaml
 from detectron2.config import CfgNode, get_cfg
 
 from reid_heads.config_readers import Reader, add_own_keys, check_keys_are_read
 from reid_heads.former_keys import add_former_keys, check_no_former_keys, take_former_keys_out
+
+
+def find_config(config_file: str) -> str:
+    """Return the path of a config file; outside a checkout those of the wheel are found too.
+
+    Args:
+        config_file: a path; "" stays so. One that starts with ``configs/`` and is no file here may
+            be one that the wheel brought.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    if not config_file or os.path.isfile(config_file):
+        return config_file
+    inside = PurePath(config_file)
+    if inside.parts[0] == "configs":
+        found = str(files("reid_heads").joinpath(*inside.parts))
+        if os.path.isfile(found):
+            return found
+    raise FileNotFoundError(f"there is no config file {config_file}; check --config-file")
 
 
 def read_config(
@@ -36,8 +58,7 @@ def read_config(
         ValueError: if the file is not YAML, a value is of a wrong type, or a key is set to
             something else than its default although nothing that the config chooses reads it.
     """
-    if config_file and not os.path.isfile(config_file):
-        raise FileNotFoundError(f"there is no config file {config_file}; check --config-file")
+    config_file = find_config(config_file)
     cfg = get_cfg()
     usual = add_own_keys(cfg, add_keys)
     known = list(_flat_keys(cfg))
