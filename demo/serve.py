@@ -20,6 +20,7 @@ from person_search.commands.model_arguments import (
     load_finder,
 )
 from person_search.commands.ports import claim_port
+from person_search.commands.registry import install_line
 from person_search.gallery.engine import check_file, is_address
 from person_search.progress import Progress
 
@@ -202,7 +203,7 @@ def _require_gradio() -> None:
         import gradio  # noqa: F401
     except ImportError as error:
         raise ValueError(
-            f"the page needs gradio ({error}): pip install 'person-search[demo,gallery]'"
+            f"the page needs gradio ({error}); run: {install_line('gradio')}"
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import importlib
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from demo import login, serve
 from demo.actions import Gallery
 from demo.start_gallery import choose_examples, draw_footage
 from person_search.cli import main
+from person_search.commands.registry import find_commands
 from person_search.synthetic.world import DrawnPerson
 
 
@@ -85,7 +87,8 @@ def elsewhere(tmp_path, monkeypatch):
         pytest.fail("the model was loaded before everything was checked")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(serve, "load_finder", load)
+    module = importlib.import_module(find_commands()["serve"].module)
+    monkeypatch.setattr(module, "load_finder", load)
     return tmp_path
 
 

@@ -138,8 +138,8 @@ def test_a_folder_that_cannot_be_written_to_is_named(monkeypatch, tmp_path):
 
 
 def test_a_missing_model_is_explained(monkeypatch):
-    monkeypatch.setenv("PERSON_SEARCH_WEIGHTS", "/nowhere/model.onnx")
-    monkeypatch.setenv("PERSON_SEARCH_CONFIG", "/nowhere/model.yaml")
+    for name in ("CONFIG", "MODEL", "WEIGHTS"):
+        monkeypatch.setenv(f"PERSON_SEARCH_{name}", "/nowhere/model")
     found = parts.find_model()
     assert not found.is_there and "/nowhere/model" in found.detail
 

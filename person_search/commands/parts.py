@@ -64,6 +64,7 @@ PACKAGES = (
     _Package("PIL", "pictures", True),
     _Package("cv2", "pictures and videos", True, _describe_opencv),
     _Package("onnxruntime", "running a model without PyTorch", True, _describe_onnxruntime),
+    _Package("onnx", "running a model without PyTorch", True),
     _Package("pymilvus", "galleries", True),
     _Package("milvus_lite", "galleries in a file", True),
     _Package("gradio", "the page: serve", True),
@@ -71,7 +72,6 @@ PACKAGES = (
     _Package("torch", "training, export, models that are no ONNX file", False, _describe_torch),
     _Package("torchvision", "training"),
     _Package("detectron2", "training, export, models that are no ONNX file"),
-    _Package("onnx", "export to ONNX"),
     _Package("onnxscript", "export to ONNX"),
 )
 MODEL_IN_PYTORCH = {"torch", "detectron2"}
