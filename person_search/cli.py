@@ -100,6 +100,9 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, ImportError) and (error.name or "").partition(".")[0] in BASE:
         # Such as compiled code that asks for a newer glibc.
         return f"{error.name} cannot be loaded ({error}); run: person-search doctor"
+    if isinstance(error, PermissionError) and error.filename is not None:
+        place = f"{error.filename}: {error.strerror}"
+        return f"{place}; choose a file or folder that you may read and write"
     if isinstance(error, KeyError):
         return str(error.args[0]) if error.args else None
     if isinstance(error, OSError | ValueError | MissingPartError):

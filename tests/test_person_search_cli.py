@@ -117,6 +117,11 @@ def test_a_missing_module_that_no_extra_brings_is_a_bug_and_shows(one_command, c
     ("body", "status", "message"),
     [
         ("raise KeyError('MODEL.NO_KEY is unknown')", 2, "fly: MODEL.NO_KEY is unknown\n"),
+        (
+            "raise PermissionError(13, 'Permission denied', 'a.png')",
+            2,
+            "a.png: Permission denied; choose a file or folder that you may read and write\n",
+        ),
         ("raise RuntimeError('of ours')", 2, "fly: failed; the lines above say where\n"),
         ("raise ImportError('of GLIBC', name='cv2')", 2, "run: person-search doctor\n"),
         ("raise KeyboardInterrupt", cli.STOPPED, "fly: stopped; the same command starts again\n"),
