@@ -9,7 +9,9 @@ the CUHK-SYSU protocol, and shows a few of them: a table on the terminal and a p
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from detectron2.data import MetadataCatalog
@@ -22,11 +24,15 @@ from person_search.drawing.rankings import Ranking, draw_rankings
 from person_search.evaluation.predictions import Predictions, load_predictions
 from person_search.evaluation.search import QueryResult, search_each_query
 from person_search.people import Match
+from person_search.progress import show_progress
 from person_search.synthetic.cuhk_writer import write_cuhk_sysu
 from person_search.synthetic.world_spec import PRESETS
 from person_search.trainer import PersonSearchTrainer, build_evaluator
 from reid_heads.torch_parts import hush_remarks
 from reid_heads.training.checkpoint import WeightCopyCheckpointer
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CONFIG = REPOSITORY / "configs/drawn_cuhk/slim_fpn.yaml"
@@ -75,12 +81,13 @@ def run(output: Path, weights: Path, num_queries: int, top: int) -> None:
             f"no weights at {weights}; expected the file that ships with the code"
         )
     datasets = output / "datasets"
-    print("1/3  drawing the gallery: unseen people, unseen cameras")
+    # Flushed: in a log they would come long after what they announce.
+    print("1/3  drawing the gallery: unseen people, unseen cameras", flush=True)
     write_cuhk_sysu(PRESETS["drawn-cuhk"], datasets / "drawn-cuhk", processes=2, splits=("test",))
     register_all(datasets)
-    print("2/3  finding and embedding everybody, one pass a frame")
+    print("2/3  finding and embedding everybody, one pass a frame", flush=True)
     results = find_everybody(weights, output)
-    print("3/3  searching")
+    print("3/3  searching", flush=True)
     protocol = MetadataCatalog.get(DATASET).load_protocol(gallery_size=100)
     predictions = load_predictions(output / "inference/predictions.npz")
     searched = search_each_query(protocol, predictions, num_top=top)
@@ -106,7 +113,21 @@ def find_everybody(weights: Path, output: Path) -> dict:
     model = PersonSearchTrainer.build_model(cfg)
     WeightCopyCheckpointer(model).load_whole_model(str(weights))
     loader = PersonSearchTrainer.build_test_loader(cfg, DATASET)
-    return inference_on_dataset(model, loader, build_evaluator(cfg, DATASET))
+    return inference_on_dataset(model, _ShownLoader(loader), build_evaluator(cfg, DATASET))
+
+
+class _ShownLoader:
+    """Passes a loader's batches on, and shows how many the model has seen."""
+
+    def __init__(self, loader: "DataLoader") -> None:
+        self._loader = loader
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[list[dict]]:
+        # A frame is a batch.
+        return show_progress(self._loader, "finding", len(self._loader))
 
 
 def to_ranking(

@@ -7,27 +7,34 @@ import argparse
 import ipaddress
 import os
 import signal
+import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from tqdm import tqdm
 
 from person_search.commands.model_arguments import (
     add_model_arguments,
     check_model_arguments,
     load_finder,
 )
+from person_search.commands.ports import claim_port
+from person_search.commands.registry import install_line
+from person_search.gallery.engine import check_file, is_address
+from person_search.progress import Progress
 
 from .login import make_check, read_password
 
 if TYPE_CHECKING:
+    import gradio
+
     from person_search.inference.finder import PersonFinder
 
     from .actions import Gallery
 
 DRAWN = Path("output/app")
 DRAWN_FILE = "drawn-city.db"
+IF_STOPPED = "the galleries are complete; the same command opens the page again"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"Default: a drawn one, made in {DRAWN} at the first start",
     )
     parser.add_argument(
+        "--create", action="store_true", help="make a --gallery file that is not there, empty"
+    )
+    parser.add_argument(
         "--footage",
         type=Path,
         help="folder that keeps what is added on the page; default: beside each gallery file",
@@ -47,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     server = parser.add_argument_group("server")
     server.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this computer")
-    server.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    server.add_argument(
+        "--port", type=int, default=7860, help="0 takes a free one (default: %(default)s)"
+    )
     server.add_argument("--user", default=None, help="ask for this user and a password")
     server.add_argument("--password-env", metavar="NAME", help="environment variable with it")
     server.add_argument("--password-file", type=Path, metavar="FILE", help="file with it")
@@ -62,20 +74,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Open the galleries, load the model and serve until interrupted; return the exit status.
+    """Open the galleries, load the model and serve; return the exit status 0 after SIGTERM.
 
     Raises:
         ValueError: an argument is wrong, a gallery was made with another model, or others can
             reach the host and there is no password.
-        OSError: a file is missing or the port is taken.
+        OSError: a file is missing, a folder cannot be written to, or the port is taken.
+        KeyboardInterrupt: Ctrl-C.
     """
     auth = _check_access(args)
     check_model_arguments(args)
+    port = claim_port(args.host, args.port)
+    check_places(args.gallery, args.footage, may_create=args.create)
     _require_gradio()
     from .actions import Service
     from .app import build_app, launch_app
 
-    print("loading the model", flush=True)
+    print("loading the model", file=sys.stderr)
     finder = load_finder(args)
     uris, examples = args.gallery, []
     if uris is None:
@@ -83,17 +98,75 @@ def run(args: argparse.Namespace) -> int:
     galleries = open_galleries(uris, finder, args.footage)
     try:
         app = build_app(Service(finder, {g.label: g for g in galleries}, examples))
-        url = launch_app(app, host=args.host, port=args.port, auth=auth, max_upload=args.max_upload)
+        url = launch_app(app, host=args.host, port=port, auth=auth, max_upload=args.max_upload)
         print(f"person search is ready: {url}  (Ctrl-C ends it)", flush=True)
         if not _is_local(args.host):
-            print("the connection is not encrypted: put a proxy with TLS before it", flush=True)
-        # Ended by a service manager, too, the uploads' folder goes and the galleries are closed.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        app.block_thread()
+            print(
+                "the connection is not encrypted: put a proxy with TLS before it", file=sys.stderr
+            )
+        _wait(app)
     finally:
         for gallery in galleries:
             gallery.index.close()
     return 0
+
+
+def _wait(app: "gradio.Blocks") -> None:
+    """Wait until a signal ends the page; gradio's own waiting hides a Ctrl-C.
+
+    Raises:
+        SystemExit: SIGTERM, with status 0. The uploads' folder goes and the galleries are closed.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        while app.is_running:
+            time.sleep(0.1)
+    finally:
+        app.close(verbose=False)
+
+
+def check_places(uris: Sequence[str] | None, footage: Path | None, *, may_create: bool) -> None:
+    """Refuse, before anything slow starts, galleries and folders that cannot be used.
+
+    Args:
+        uris: of the galleries; None for the drawn one.
+        footage: folder that keeps what is added on the page; None for one beside each file.
+        may_create: whether a file that is not there is made.
+
+    Raises:
+        GalleryError: a file cannot be used as a gallery.
+        OSError: a file is not there, or a folder cannot be written to; says what to do.
+    """
+    if footage is not None:
+        _check_writable(footage, "give another --footage")
+    if uris is None:
+        _check_writable(DRAWN, "go to a folder of yours, or give a --gallery in one")
+    for uri in uris or ():
+        if is_address(uri):
+            if footage is None:
+                _check_writable(_beside(uri, ""), "give --footage")
+            continue
+        path = Path(uri).expanduser().resolve()
+        if not path.exists() and not may_create:
+            raise FileNotFoundError(
+                f"there is no gallery {path}; make one with: person-search index FOLDER --gallery "
+                f"{uri}, or say --create to begin with an empty one"
+            )
+        check_file(path, must_exist=False)
+
+
+def _check_writable(folder: Path, advice: str) -> None:
+    """Refuse a folder that cannot be made or written to.
+
+    Raises:
+        OSError: the message names the nearest folder that is there.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{there} is a file, where {folder} would be a folder; {advice}")
+    if not os.access(there, os.W_OK):
+        raise PermissionError(f"{there} is read-only, and {folder} is written to; {advice}")
 
 
 def _check_access(
@@ -132,7 +205,7 @@ def _require_gradio() -> None:
         import gradio  # noqa: F401
     except ImportError as error:
         raise ValueError(
-            f"the page needs gradio ({error}): pip install 'person-search[demo,gallery]'"
+            f"the page needs gradio ({error}); run: {install_line('gradio')}"
         ) from error
 
 
@@ -153,12 +226,12 @@ def prepare_drawn_gallery(root: Path, finder: "PersonFinder") -> list[Path]:
 
     from .start_gallery import draw_footage
 
-    print(f"preparing the drawn gallery in {root} (once)", flush=True)
-    with tqdm(unit=" frames", desc="drawing") as bar:
+    print(f"preparing the drawn gallery in {root} (once)", file=sys.stderr)
+    with Progress("drawing") as shown:
 
         def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+            shown.total = total
+            shown.update(done)
 
         footage, examples = draw_footage(root / "drawn", on_progress=show)
     with GalleryIndex.open_or_create(

@@ -4,13 +4,26 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Mapping
+from typing import Any
 
-from person_search.commands.registry import Command, find_commands, name_extra
+from person_search.commands.registry import BASE, Command, find_commands, name_extra
+from person_search.commands.version import describe_version
 from reid_heads.library_parts import MissingPartError
 
-USER_MISTAKE = 2
+FAILURE = 2
 STOPPED = 130
+PIPE_CLOSED = 141
+"""As of a program that SIGPIPE ends: 1 would say that nothing was found."""
+
+
+class _ShowVersion(argparse.Action):
+    """Print the version; argparse's own would have to know it before it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(describe_version())
+        parser.exit()
 
 
 def build_parser(
@@ -22,9 +35,18 @@ def build_parser(
         commands: by name.
         chosen: the command whose module is imported and whose arguments are added; the others,
             whose imports take seconds, are only listed.
+
+    Its epilog says what the exit statuses mean.
     """
     parser = argparse.ArgumentParser(
-        prog="person-search", description="Find a person in a gallery of panoramas."
+        prog="person-search",
+        description="Find a person in a gallery of panoramas.",
+        epilog="Exit status: 0 done, 1 nothing found, 2 wrong use or failure, 3 one of the people "
+        "listed must be chosen, 130 stopped by Ctrl-C. Results go to the standard output, all else "
+        "to the standard error.",
+    )
+    parser.add_argument(
+        "--version", action=_ShowVersion, nargs=0, help="print the version and where it runs from"
     )
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in commands.items():
@@ -40,37 +62,52 @@ def build_parser(
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit status.
 
-    A user's mistake (a missing file, a wrong value) ends with its message and status 2, without a
+    It is 0 for done, 1 for nothing found, `FAILURE` or `STOPPED`; a command may have more. A user's
+    mistake (a missing file, a wrong value) ends with its message alone, a mistake of ours with a
     traceback.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     # No option of the whole program takes a value, so the first plain word is the command.
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    commands = find_commands()
     try:
-        args = build_parser(find_commands(), chosen).parse_args(arguments)
+        args = build_parser(commands, chosen).parse_args(arguments)
         status = args.run(args) or 0
         sys.stdout.flush()
         return status
-    except ModuleNotFoundError as error:
-        message = name_extra(error)
-        if message is None:
-            raise
-        return _fail(chosen, message)
     except BrokenPipeError:
         # The reader of a pipe has gone, as "head" does; Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (OSError, ValueError, KeyError, MissingPartError) as error:
-        return _fail(chosen, error.args[0] if isinstance(error, KeyError) else error)
+        return PIPE_CLOSED
     except KeyboardInterrupt:
-        print(f"\nperson-search {chosen}: stopped", file=sys.stderr)
+        advice = commands[chosen].advice_if_stopped() if chosen in commands else "nothing was done"
+        print(f"\nperson-search {chosen}: stopped; {advice}", file=sys.stderr)
         return STOPPED
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            traceback.print_exc()
+            message = "failed; the lines above say where"
+        print(f"person-search {chosen}: {message}", file=sys.stderr)
+        return FAILURE
 
 
-def _fail(command: str | None, message: object) -> int:
-    print(f"person-search {command}: {message}", file=sys.stderr)
-    return USER_MISTAKE
+def explain(error: Exception) -> str | None:
+    """Return what to tell a user of an error; None for a mistake of ours."""
+    if isinstance(error, ModuleNotFoundError):
+        return name_extra(error)
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] in BASE:
+        # Such as compiled code that asks for a newer glibc.
+        return f"{error.name} cannot be loaded ({error}); run: person-search doctor"
+    if isinstance(error, PermissionError) and error.filename is not None:
+        place = f"{error.filename}: {error.strerror}"
+        return f"{place}; choose a file or folder that you may read and write"
+    if isinstance(error, KeyError):
+        return str(error.args[0]) if error.args else None
+    if isinstance(error, OSError | ValueError | MissingPartError):
+        return str(error)
+    return None
 
 
 if __name__ == "__main__":

@@ -2,7 +2,14 @@
 
 import argparse
 import asyncio
+import importlib
+import os
+import signal
+import socket
+import subprocess
+import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -12,6 +19,8 @@ from PIL.ExifTags import Base as Tag
 from demo import login, serve
 from demo.actions import Gallery
 from demo.start_gallery import choose_examples, draw_footage
+from person_search.cli import main
+from person_search.commands.registry import find_commands
 from person_search.synthetic.world import DrawnPerson
 
 
@@ -68,6 +77,93 @@ def test_serving_refuses_before_anything_is_loaded(arguments, message):
     serve.add_arguments(parser)
     with pytest.raises(ValueError, match=message):
         serve.run(parser.parse_args(arguments))
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """An empty current folder, in which no model is loaded."""
+
+    def load(*_):
+        pytest.fail("the model was loaded before everything was checked")
+
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(find_commands()["serve"].module)
+    monkeypatch.setattr(module, "load_finder", load)
+    return tmp_path
+
+
+def test_a_port_in_use_is_refused_before_anything_is_drawn(elsewhere, capsys):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert main(["serve", "--port", str(port)]) == 2
+    message = capsys.readouterr().err
+    assert f"port {port} of 127.0.0.1 cannot be used" in message and "--port" in message
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_gallery_that_is_not_there_is_made_only_if_asked_for(elsewhere, capsys, monkeypatch):
+    """A name mistyped gave an empty page."""
+    assert main(["serve", "--gallery", "typo.db", "--port", "0"]) == 2
+    message = capsys.readouterr().err
+    assert f"there is no gallery {elsewhere}/typo.db" in message and "--create" in message
+    serve.check_places(["typo.db"], None, may_create=True)
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gallery", "nowhere/g.db", "--create"], "there is no folder"),
+        (["--gallery", "g.sqlite", "--create"], "expected a file ending in .db"),
+        (["--footage", "file/kept"], "file is a file, where file/kept would be"),
+        (["--port", "70000"], "the port is 70000"),
+        (["--host", "203.0.113.7", "--public-without-password"], "choose another by --port"),
+    ],
+)
+def test_places_that_cannot_be_used_are_refused(arguments, message, elsewhere, capsys):
+    (elsewhere / "file").touch()
+    assert main(["serve", "--port", "0", *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in elsewhere.iterdir()] == ["file"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_with_what_to_do(
+    elsewhere, capsys, monkeypatch
+):
+    # Root, as tests in containers are run, may write everywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    for arguments, advice in (
+        ([], "go to a folder of yours, or give a --gallery in one"),
+        (["--footage", "kept"], "give another --footage"),
+        (["--gallery", "http://127.0.0.1:1"], "give --footage"),
+    ):
+        assert main(["serve", "--port", "0", *arguments]) == 2
+        message = capsys.readouterr().err
+        assert f"{elsewhere} is read-only" in message and advice in message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_signals_end_the_page_in_order(number, status, tmp_path):
+    command = [sys.executable, "-m", "person_search.cli", "serve", "--gallery", "g.db"]
+    process = subprocess.Popen(
+        [*command, "--create", "--port", "0"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(serve.__file__).parents[1])},
+    )
+    line = process.stdout.readline()
+    url = line.partition("ready: ")[2].split()[0]
+    assert urllib.request.urlopen(url, timeout=30).status == 200
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == status and out == "" and "Traceback" not in err
+    assert ("the same command opens the page again" in err) == (number == signal.SIGINT)
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".db"] == ["g.db"]
 
 
 def test_drawn_footage_has_cameras_and_times_and_is_drawn_once(tmp_path):

@@ -35,7 +35,7 @@ FLOORS = {
         ("evaluate", "faces", "invert", "purify"),
     ),
     "person_search": (
-        ("people",),
+        ("people", "progress"),
         ("data", "footage", "modeling", "synthetic"),
         ("config", "drawing", "evaluation", "transfer"),
         ("inference", "stage1", "trainer"),

@@ -100,24 +100,31 @@ def test_a_package_s_command_is_listed_without_running_it(one_command):
 
 
 def test_a_missing_extra_is_named(one_command, capsys, monkeypatch):
-    monkeypatch.setitem(registry.EXTRAS, "gradio_that_is_not_there", "demo")
+    monkeypatch.setitem(registry.EXTRAS, "gradio_that_is_not_there", "train")
     one_command("import gradio_that_is_not_there.components")
     assert main(["fly"]) == 2
     message = capsys.readouterr().err
-    assert "pip install 'person-search[demo]'" in message and "Traceback" not in message
+    assert "[train]'" in message and "pip install" in message and "Traceback" not in message
 
 
-def test_a_missing_module_that_no_extra_brings_is_a_bug_and_shows(one_command):
+def test_a_missing_module_that_no_extra_brings_is_a_bug_and_shows(one_command, capsys):
     one_command("import nothing_of_this_name")
-    with pytest.raises(ModuleNotFoundError):
-        main(["fly"])
+    assert main(["fly"]) == cli.FAILURE
+    assert "Traceback" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
         ("raise KeyError('MODEL.NO_KEY is unknown')", 2, "fly: MODEL.NO_KEY is unknown\n"),
-        ("raise KeyboardInterrupt", cli.STOPPED, "fly: stopped\n"),
+        (
+            "raise PermissionError(13, 'Permission denied', 'a.png')",
+            2,
+            "a.png: Permission denied; choose a file or folder that you may read and write\n",
+        ),
+        ("raise RuntimeError('of ours')", 2, "fly: failed; the lines above say where\n"),
+        ("raise ImportError('of GLIBC', name='cv2')", 2, "run: person-search doctor\n"),
+        ("raise KeyboardInterrupt", cli.STOPPED, "fly: stopped; the same command starts again\n"),
         ("return None", 0, ""),
     ],
 )

@@ -125,7 +125,8 @@ def _check_search(run, gallery, world, tmp_path):
     assert {m["camera"] for m in matches} == {best["camera"]}
     assert all(m["similarity"] >= 0.2 for m in matches)
     # Nobody has a known time, so nobody was there since then.
-    assert json.loads(run(*search, "--since", "2020-01-01")[1])["matches"] == []
+    status, text, _ = run(*search, "--since", "2020-01-01")
+    assert status == search_command.NOTHING_FOUND and json.loads(text)["matches"] == []
 
 
 def _check_removal(run, gallery, footage):

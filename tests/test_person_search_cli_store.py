@@ -50,6 +50,11 @@ def test_a_store_shares_a_gallery_and_leaves_nothing_behind(start_store, tmp_pat
 
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
+    # Ctrl-C is told apart.
+    process, _ = start_store(path)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert "stopped; the gallery is complete" in (tmp_path / "store1.log").read_text()
     assert not engine_processes(path) and sorted(p.name for p in tmp_path.glob("*g.db*")) == [
         "g.db"
     ]

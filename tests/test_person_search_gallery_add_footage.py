@@ -305,7 +305,8 @@ def test_the_total_may_be_unknown(tmp_path, monkeypatch):
     assert calls == [(2, None), (4, None), (4, 4)]
 
 
-def test_the_bar_shows_rate_time_left_and_people(tmp_path, capsys):
+def test_the_bar_shows_rate_time_left_and_people(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     folder = save_images(tmp_path / "a", 6)
     index_footage(FakeIndex(), FakeFinder(), [folder])
     shown = capsys.readouterr().err

@@ -89,7 +89,8 @@ def ask_shell(finder, path, box, number, monkeypatch, capsys):
         text += ":" + ",".join(map(str, box))
     status = main(["search", "--gallery", "g.db", "--query", text, "--json"])
     out, err = capsys.readouterr()
-    if status == 0:
+    # The gallery is empty.
+    if status == command.NOTHING_FOUND:
         return one(json.loads(out)["queries"][0]["box"], index.asked)
     if status == command.MUST_CHOOSE:
         people = json.loads(out)["choose"][0]["people"]

@@ -29,6 +29,8 @@ WRITERS: dict[str, Callable[..., Path]] = {
     "drawn-vhs": write_market1501,
 }
 
+IF_STOPPED = "nothing half-drawn stays; the same command again draws it from the start"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``person-search draw``."""

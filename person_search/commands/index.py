@@ -5,7 +5,6 @@ stopped. Broken files are listed and skipped.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ from person_search.commands.model_arguments import (
 )
 from person_search.commands.workers import Workers
 from person_search.footage.times import parse_time
+
+IF_STOPPED = "what was indexed stays; the same command again goes on from here"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,8 +113,7 @@ def run(args: argparse.Namespace) -> int:
             workers.wait()
         report = IndexReport()
         if files:
-            report = _index(
-                index_footage,
+            report = index_footage(
                 index,
                 finder,
                 files,
@@ -125,14 +125,6 @@ def run(args: argparse.Namespace) -> int:
     if workers.is_first:
         print_report(report, args.gallery, workers.count)
     return 1 if report.broken and not report.frames_added + report.frames_unchanged else 0
-
-
-def _index(index_footage: Any, *args: Any, **options: Any) -> Any:
-    try:
-        return index_footage(*args, **options)
-    except KeyboardInterrupt:
-        print("\nwhat was indexed stays; the same command again goes on from here", file=sys.stderr)
-        raise
 
 
 def _check_gallery(gallery: str, workers: Workers) -> None:

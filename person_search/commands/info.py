@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what was asked for; return the exit status 0.
+    """Print what was asked for; return the exit status: 0, or 1 where there is no gallery.
 
     Raises:
         ValueError: The gallery cannot be opened, or the data set is not as it should be.
@@ -55,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     elif facts:
         print("\n\n".join(format_info(fact) for fact in facts))
     else:
-        print(f"{args.gallery} holds no gallery")
-    return 0
+        print(f"{args.gallery} holds no gallery", file=sys.stderr)
+    return 0 if facts else 1
 
 
 def format_info(info: "GalleryInfo") -> str:

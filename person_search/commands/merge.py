@@ -9,6 +9,8 @@ import contextlib
 
 from person_search.commands.model_arguments import GALLERY_HELP
 
+IF_STOPPED = "what was copied stays; the same command again copies the rest"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``person-search merge``."""

@@ -4,23 +4,59 @@ import argparse
 import ast
 import importlib
 import importlib.util
+import re
+import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from pathlib import Path
 
 GROUP = "person_search.commands"
 """Entry-point group by which other packages add commands."""
 
+DISTRIBUTION = "person-search"
+"""What pip installs this project as."""
+
+BASE = {
+    "cv2": "opencv-python-headless",
+    "gradio": "gradio",
+    "milvus_lite": "milvus-lite",
+    "numpy": "numpy",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "PIL": "pillow",
+    "pymilvus": "pymilvus",
+    "scipy": "scipy",
+    "shtab": "shtab",
+    "tabulate": "tabulate",
+    "tqdm": "tqdm",
+}
+"""Top-level module to the distribution that brings it; all come without an extra."""
+
 EXTRAS = {
-    "pymilvus": "gallery",
-    "milvus_lite": "gallery",
-    "gradio": "demo",
-    "onnx": "export",
-    "onnxruntime": "export",
-    "onnxscript": "export",
+    "cloudpickle": "train",
+    "fvcore": "train",
+    "h5py": "train",
+    "hydra": "train",
+    "iopath": "train",
+    "matplotlib": "train",
+    "omegaconf": "train",
+    "onnxscript": "train",
+    "pycocotools": "train",
+    "tensorboard": "train",
+    "termcolor": "train",
+    "torch": "train",
+    "torchvision": "train",
+    "yacs": "train",
 }
 """Top-level module to the extra of ``person-search`` that installs it."""
+
+DETECTRON2 = (
+    "pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2.git'"
+)
+"""Not on PyPI under its own name, so that no extra can bring it. Its set-up imports torch, which a
+build in isolation does not find."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +66,18 @@ class Command:
     name: str
     summary: str
     module: str
-    """With ``add_arguments(parser)`` and ``run(args) -> exit status``."""
+    """With ``add_arguments(parser)`` and ``run(args) -> exit status``; with ``IF_STOPPED``, what to
+    do after a Ctrl-C, where that is not plain."""
+
+    def advice_if_stopped(self) -> str:
+        """Say what to type after a Ctrl-C; a module that was not imported by then did nothing."""
+        module = sys.modules.get(self.module)
+        return str(getattr(module, "IF_STOPPED", "the same command starts again"))
 
     def load(self) -> tuple[Callable[[argparse.ArgumentParser], None], Callable[..., int], str]:
         """Import the module; return its ``add_arguments``, its ``run`` and its description."""
         module = importlib.import_module(self.module)
-        return module.add_arguments, module.run, module.__doc__ or self.summary
+        return module.add_arguments, module.run, describe(module.__doc__ or self.summary)
 
 
 BUILTIN = (
@@ -64,6 +106,16 @@ BUILTIN = (
         "draw a synthetic data set in a real set's layout",
         "person_search.commands.draw",
     ),
+    Command(
+        "doctor",
+        "say what is installed, what is missing and what to type",
+        "person_search.commands.doctor",
+    ),
+    Command(
+        "completion",
+        "let a shell complete commands and options",
+        "person_search.commands.completion",
+    ),
 )
 
 
@@ -80,12 +132,53 @@ def find_commands() -> dict[str, Command]:
     return commands
 
 
+def describe(docstring: str) -> str:
+    """Turn a module's docstring into help without markup, "``program x``: do." into "Do."."""
+    _, prefix, text = docstring.partition("``: ")
+    plain = (text if prefix else docstring).replace("`", "")
+    return plain[:1].upper() + plain[1:]
+
+
 def name_extra(error: ModuleNotFoundError) -> str | None:
-    """Say how to install the optional package that is missing; None if it is none of ours."""
+    """Say how to install the package that is missing; None if it is none of ours."""
     missing = (error.name or "").partition(".")[0]
-    if missing not in EXTRAS:
-        return None
-    return f"{missing} is not installed; run: pip install 'person-search[{EXTRAS[missing]}]'"
+    line = install_line(missing)
+    return None if line is None else f"{missing} is not installed; run: {line}"
+
+
+def install_line(module: str) -> str | None:
+    """Return what to type where a top-level module is missing; None if it is none of ours."""
+    if module == "detectron2":
+        return DETECTRON2
+    if module in EXTRAS:
+        return f"pip install '{_project()}[{EXTRAS[module]}]'"
+    return f"pip install {shlex.quote(_requirement(BASE[module]))}" if module in BASE else None
+
+
+def _project() -> str:
+    """Return what pip installs this project from: as installed, or from these sources.
+
+    By its name an index would be asked for one that is not installed.
+    """
+    try:
+        version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return str(Path(__file__).resolve().parents[2])
+    return DISTRIBUTION
+
+
+def _requirement(distribution: str) -> str:
+    """Return the distribution with the versions that this project takes, if it is installed."""
+    try:
+        declared = requires(DISTRIBUTION) or []
+    except PackageNotFoundError:
+        declared = []
+    for requirement in declared:
+        # "numpy<2.5,>=2.0", or with a marker behind ";".
+        found = re.match(r"[\w.-]+", requirement)
+        if found is not None and re.sub(r"[_.]", "-", found[0]).lower() == distribution:
+            return requirement.partition(";")[0].strip()
+    return distribution
 
 
 def _read_summary(module: str) -> str:
@@ -98,4 +191,4 @@ def _read_summary(module: str) -> str:
         return f"{module} (cannot be found)"
     text = ast.get_docstring(ast.parse(Path(spec.origin).read_text("utf-8"))) or module
     # "``person-search serve``: show the demo." becomes "show the demo".
-    return text.splitlines()[0].rpartition("``: ")[2].rstrip(".")
+    return text.splitlines()[0].rpartition("``: ")[2].replace("`", "").rstrip(".")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from person_search.gallery.index import StoredFrame
 
 NUM_SHOWN = 5
+IF_STOPPED = "no picture was touched; the same command again removes what is left to remove"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Remove the frames after asking; return the exit status: 0, or 1 if the answer was no.
+    """Remove the frames after asking; return the exit status.
+
+    It is 0, also where no frame fits, or 1 if the answer was no.
 
     Raises:
         ValueError: Nothing says which frames, a frame is not in the gallery, or nobody is there to
@@ -58,10 +61,11 @@ def run(args: argparse.Namespace) -> int:
             if fits(frame):
                 names.append(frame.name)
         if not names:
+            # As was asked for: a script that runs each night has not failed.
             print(f"no frame fits; all {total} stay")
             return 0
         if not args.yes and not _confirm(sorted(names), total, args.gallery):
-            print("nothing was removed")
+            print("nothing was removed", file=sys.stderr)
             return 1
         print(f"removed {index.remove(names=names)} of {total} frames")
     return 0
@@ -101,10 +105,12 @@ def _confirm(names: list[str], total: int, gallery: str) -> bool:
         ValueError: There is no terminal to ask at.
     """
     for name in names[:NUM_SHOWN]:
-        print(f"  {name}")
+        print(f"  {name}", file=sys.stderr)
     if len(names) > NUM_SHOWN:
-        print(f"  … and {len(names) - NUM_SHOWN} more")
+        print(f"  … and {len(names) - NUM_SHOWN} more", file=sys.stderr)
     count = f"all {total}" if len(names) == total else f"{len(names)} of {total}"
     if not sys.stdin.isatty():
         raise ValueError(f"this would remove {count} frames from {gallery}; say --yes to do it")
-    return input(f"Remove {count} frames from {gallery}? [y/N] ").strip().lower() in ("y", "yes")
+    # input() itself would ask on the standard output, which may lead into a file.
+    print(f"Remove {count} frames from {gallery}? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

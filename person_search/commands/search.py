@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
     from person_search.inference.finder import PersonFinder
 
+NOTHING_FOUND = 1
+"""Exit status: no frame searched shows anybody, or nobody similar enough."""
 MUST_CHOOSE = 3
 """Exit status: nobody was searched for, one of the people listed must be chosen first."""
 
@@ -106,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     """Search and print, or list the people to choose from.
 
     Returns:
-        The exit status: 0, or `MUST_CHOOSE`.
+        The exit status: 0, `NOTHING_FOUND` or `MUST_CHOOSE`.
 
     Raises:
         ValueError: An argument is wrong, a picture cannot be read, or the gallery belongs to
@@ -129,8 +131,9 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             for query in chosen:
                 print(format_chosen(query), file=sys.stderr)
-        _show_answer(args, search(index, finder, chosen, args))
-    return 0
+        answer = search(index, finder, chosen, args)
+        _show_answer(args, answer)
+    return 0 if answer.matches else NOTHING_FOUND
 
 
 def search(

@@ -8,7 +8,6 @@ import argparse
 import fcntl
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from person_search.commands.ports import claim_port
 from person_search.gallery.engine import (
     GalleryError,
     check_file,
@@ -31,6 +31,7 @@ PORT = 19530
 START_TIMEOUT = 180.0
 """Seconds. The engine reads a gallery of a million people in 18 s."""
 STOP_TIMEOUT = 10.0
+IF_STOPPED = "the gallery is complete in its file; the same command serves it again"
 LOOK_EVERY = 0.2
 """Seconds between looks whether the engine still runs."""
 
@@ -61,23 +62,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM; return the exit status 0.
+    """Serve until a signal; return the exit status 0 after SIGTERM or SIGHUP.
 
     Raises:
         GalleryError: The file cannot be used, another process has it open, or the engine ended.
         OSError: The port is taken.
+        KeyboardInterrupt: Ctrl-C.
     """
     if is_address(args.gallery):
         raise ValueError(f"{args.gallery} is served already; expected a file ending in .db")
     path = Path(args.gallery).expanduser().resolve()
-    with _raise_on_signals(), serve(path, args.port) as (address, engine):
-        print(f"{path} is served: --gallery {address}  (Ctrl-C ends it)", flush=True)
-        try:
+    try:
+        with _raise_on_signals(), serve(path, args.port) as (address, engine):
+            print(f"{path} is served: --gallery {address}  (Ctrl-C ends it)", flush=True)
             while engine.poll() is None:
                 time.sleep(LOOK_EVERY)
-        except KeyboardInterrupt:
-            print("stopped; the gallery is complete in its file", file=sys.stderr)
-            return 0
+    except _Ended:
+        print("ended; the gallery is complete in its file", file=sys.stderr)
+        return 0
     raise GalleryError(
         f"the engine of {path} has ended by itself (status {engine.poll()}); what was stored is in "
         "the file, start it again"
@@ -103,7 +105,7 @@ def serve(path: Path, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]
         OSError: The port is taken.
     """
     check_file(path, must_exist=False)
-    port = _claim_port(port)
+    port = claim_port(HOST, port)
     with _lock(path), _run_engine(path, port) as engine:
         address = f"http://{HOST}:{port}"
         _wait_until_ready(engine, address)
@@ -147,27 +149,6 @@ def _run_engine(path: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
             engine.wait()
 
 
-def _claim_port(port: int) -> int:
-    """Return the port, or a free one for 0.
-
-    Raises:
-        ValueError: it is out of range.
-        OSError: somebody listens there already.
-    """
-    if not 0 <= port <= 65535:
-        raise ValueError(f"the port is {port}; expected 1 to 65535, or 0 for a free one")
-    with socket.socket() as probe:
-        # As servers do: the connections of one that has just ended do not matter.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise OSError(
-                f"port {port} of {HOST} cannot be used ({error.strerror}); choose another by --port"
-            ) from error
-        return int(probe.getsockname()[1])
-
-
 def _wait_until_ready(engine: subprocess.Popen[bytes], address: str) -> None:
     from pymilvus import MilvusClient
     from pymilvus.exceptions import MilvusException
@@ -188,12 +169,16 @@ def _wait_until_ready(engine: subprocess.Popen[bytes], address: str) -> None:
     raise GalleryError(f"the engine ended while it started (status {engine.poll()})")
 
 
+class _Ended(BaseException):
+    """A service manager, or a terminal that was closed, ended the command."""
+
+
 @contextmanager
 def _raise_on_signals() -> Iterator[None]:
-    """Let SIGTERM and a closed terminal end the command as Ctrl-C does."""
+    """Let SIGTERM and a closed terminal end the command in order; Ctrl-C does by itself."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt if number == signal.SIGINT else _Ended
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, stop) for number in numbers}

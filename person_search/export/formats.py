@@ -49,7 +49,7 @@ def to_onnx(graph: SearchGraph, info: ExportInfo) -> bytes:
         import onnx
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "ONNX export needs onnx; install it with: pip install 'person-search[export]'",
+            "ONNX export needs onnx; install it with: pip install onnx",
             name="onnx",
         ) from error
     file = io.BytesIO()

@@ -7,8 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from person_search.footage.files import (
     BrokenFile,
     FootageOptions,
@@ -21,6 +19,7 @@ from person_search.footage.files import (
 from person_search.footage.frames import split_frame_name
 from person_search.footage.read_ahead import Loaded, ReadAhead, batch_same_size
 from person_search.footage.video import estimate_num_samples
+from person_search.progress import Progress
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -71,7 +70,8 @@ def index_footage(
         paths: files and folders, as for `list_footage`.
         options: cameras, times and sampling; the defaults where None.
         batch_size: images of one size that go through the model, and into the gallery, together.
-        progress: show a bar with frames per second and the time left.
+        progress: show how far it is: a bar with frames per second and the time left on a
+            terminal, else a line every few seconds.
         on_progress: called with the frames done and how many there are: of videos an estimate,
             None where a video does not say.
 
@@ -167,7 +167,7 @@ class _KnownFrames:
 
 
 class _Progress:
-    """A bar and a callback that show how far the indexing is."""
+    """Shows how far the indexing is, and tells a callback."""
 
     def __init__(
         self,
@@ -181,7 +181,7 @@ class _Progress:
         self._on_progress = on_progress
         self._report = report
         self._known = known
-        self._bar = tqdm(total=total, unit=" frames", desc="indexing", disable=not is_shown)
+        self._shown = Progress("indexing", total, is_shown=is_shown)
 
     def __enter__(self) -> "_Progress":
         return self
@@ -194,16 +194,14 @@ class _Progress:
     ) -> None:
         if error is None:
             # An estimate of a video's frames may have been off by a few.
-            self._total = self._bar.total = self._num_done()
+            self._total = self._shown.total = self._num_done()
             self.update()
-            self._bar.refresh()
-        self._bar.close()
+        self._shown.__exit__(kind, error, trace)
 
     def update(self) -> None:
         done = self._num_done()
         broken = len(self._report.broken)
-        self._bar.set_postfix_str(f"{self._report.people_added} people, {broken} broken", False)
-        self._bar.update(done - self._bar.n)
+        self._shown.update(done, f"{self._report.people_added} people, {broken} broken")
         if self._on_progress is not None:
             self._on_progress(done, self._total)
 

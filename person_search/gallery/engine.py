@@ -219,7 +219,7 @@ def _import_client() -> Any:
     except ImportError as error:
         raise GalleryError(
             "a gallery needs pymilvus and milvus-lite; install them with: "
-            "pip install 'person-search[gallery]'"
+            f"{milvus_parts.MILVUS_LITE.install} pymilvus"
         ) from error
     # Errors reach the user as exceptions; the client would log each with its whole traceback too.
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)

@@ -177,7 +177,7 @@ def _import(name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"an exported model needs {name}; install it with: pip install 'person-search[export]'",
+            f"an exported model needs {name}; install it with: pip install {name}",
             name=name,
         ) from error
 

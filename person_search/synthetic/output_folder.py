@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
-from tqdm import tqdm
 
+from person_search.progress import show_progress
 from person_search.synthetic.faces.spec import FaceSpec
 from person_search.synthetic.world import DrawnPerson, FramePlan, World
 from person_search.synthetic.world_spec import WorldSpec
@@ -180,8 +180,7 @@ def run_on_frames(
     """
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}")
-    # None: a bar on a terminal only, not in a log file.
-    bar = partial(tqdm, total=len(indices), desc="drawing", unit="frame", disable=None)
+    bar = partial(show_progress, what="drawing", total=len(indices))
     if processes == 1:
         world = make_world()
         return [task(world, i, a) for i, a in bar(zip(indices, arguments, strict=True))]
@@ -190,7 +189,8 @@ def run_on_frames(
     with ProcessPoolExecutor(processes, context, _start_worker, (make_world,)) as pool:
         with _empty_main_module():
             run = partial(_run_in_worker, task)
-            results = pool.map(run, indices, arguments, chunksize=8)
+            # Of few frames, which are shown as done together.
+            results = pool.map(run, indices, arguments, chunksize=2)
         return list(bar(results))
 
 

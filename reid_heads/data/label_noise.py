@@ -149,7 +149,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--dataset", required=True, help="a built-in set, or a folder or a CSV file of your own")
-    add("--root", type=Path, help="as of `python -m reid_heads.data`")
+    add("--root", type=Path, help="as of python -m reid_heads.data")
     add("--split", default="train", help="training split to read (default train)")
     add("--share", type=float, required=True, metavar="S", help="of wrong labels, 0 <= S < 1")
     add("--seed", type=int, default=1, help="same seed, same labels (default 1)")
