@@ -54,6 +54,8 @@ def programs(text: str) -> list[list[str]]:
             elif len(words) == 1 and (given := re.fullmatch(r"(\w+)=(.*)", words[0])):
                 variables[given[1]] = given[2]
             elif words and words != ["done"]:
+                # What stands behind ">" is the shell's.
+                words = words[: words.index(">")] if ">" in words else words
                 found.append(_put_in(words[words[0] == "do" :], variables))
             words = []
     return found

@@ -37,6 +37,7 @@ PARSERS = {
     "reid_heads.invert": "reid_heads.invert",
     "reid_heads.purify": "reid_heads.purify",
 }
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
@@ -240,11 +241,15 @@ def test_no_page_sends_anybody_to_an_index():
         assert not re.search(r"pip3? install[^\n`]* ['\"]?person[-_]search(?!-\d)\b", text), page
 
 
+def test_extras_that_pages_name_exist():
+    extras = PROJECT["optional-dependencies"]
+    for page, text in PAGES.items():
+        for names in re.findall(r"\.whl\[([\w,-]+)\]", text):
+            assert set(names.split(",")) <= set(extras), page
+
+
 def test_the_wheel_that_pages_name_is_the_one_that_is_built():
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
-        "version"
-    ]
     names = [
         name for text in PAGES.values() for name in re.findall(r"person_search-\S+?\.whl", text)
     ]
-    assert set(names) == {f"person_search-{version}-py3-none-any.whl"}
+    assert set(names) == {f"person_search-{PROJECT['version']}-py3-none-any.whl"}
