@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import gradio as gr
 
 from person_search.footage.files import FootageOptions
-from person_search.footage.times import format_time
+from person_search.footage.time_text import format_time
 from person_search.gallery.add_footage import IndexReport
 from person_search.inference.queries import find_people
 from person_search.people import Match

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from person_search.footage.times import parse_time
+from person_search.footage.time_text import parse_time
 from person_search.gallery.search_options import FrameFilter
 
 

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from person_search.footage.frames import split_frame_name
-from person_search.footage.times import format_time
+from person_search.footage.time_text import format_time
 from person_search.gallery.add_footage import IndexReport
 from person_search.people import Match
 

@@ -12,7 +12,7 @@ from person_search.cli import main
 from person_search.commands import search as command
 from person_search.commands.output import SearchAnswer, answer_to_json, format_answer
 from person_search.commands.query_text import ChosenQuery, absolute_name
-from person_search.footage.times import parse_time
+from person_search.footage.time_text import parse_time
 from person_search.gallery.search_options import ByNeighbors, FrameFilter
 from person_search.people import Match, People
 

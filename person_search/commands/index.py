@@ -15,7 +15,7 @@ from person_search.commands.model_arguments import (
     load_finder,
 )
 from person_search.commands.workers import Workers
-from person_search.footage.times import parse_time
+from person_search.footage.time_text import parse_time
 
 IF_STOPPED = "what was indexed stays; the same command again goes on from here"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from person_search.commands.model_arguments import GALLERY_HELP
-from person_search.footage.times import format_time
+from person_search.footage.time_text import format_time
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryInfo

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from person_search.commands.query_text import ChosenQuery, OpenQuery
-from person_search.footage.times import format_time
+from person_search.footage.time_text import format_time
 
 if TYPE_CHECKING:
     from person_search.people import Match

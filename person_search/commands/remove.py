@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from person_search.commands.model_arguments import add_gallery_arguments
-from person_search.footage.times import FORMS, parse_time
+from person_search.footage.time_text import FORMS, parse_time
 
 if TYPE_CHECKING:
     from person_search.gallery.index import StoredFrame

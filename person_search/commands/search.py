@@ -38,7 +38,7 @@ from person_search.commands.query_text import (
     read_query_image,
     resolve_query,
 )
-from person_search.footage.times import FORMS, parse_time
+from person_search.footage.time_text import FORMS, parse_time
 from person_search.gallery.search_options import ByContext, ByNeighbors, FrameFilter
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from person_search.drawing.people import draw_people
 from person_search.footage.frames import read_frame
 from person_search.footage.images import ImageError
-from person_search.footage.times import format_time
+from person_search.footage.time_text import format_time
 from person_search.people import Box, Match
 
 __all__ = ["Ranking", "crop_around", "draw_people", "draw_rankings"]

@@ -17,15 +17,13 @@ from person_search.data.protocol import SearchProtocol
 from person_search.evaluation.alignment import check_against_protocol
 from person_search.evaluation.context import match_context
 from person_search.evaluation.frame_detections import (
-    FrameDetections,
-    expand_ranges,
     group_by_frame,
 )
 from person_search.evaluation.predictions import Predictions
 from person_search.evaluation.ranking import rank_true, top_entries
 from person_search.evaluation.rules import PLAIN, SearchRules
 from person_search.evaluation.similarity import iterate_galleries
-from person_search.people import paired_iou
+from person_search.evaluation.true_boxes import find_candidates
 
 TOP_K = (1, 5, 10)
 
@@ -78,15 +76,6 @@ class QueryResult:
 
     top_is_true: np.ndarray
     """(K,) bool."""
-
-
-@dataclass(frozen=True)
-class _TrueCandidates:
-    """Detections that overlap a true box well enough, by query, true row, then detection."""
-
-    queries: np.ndarray
-    true_rows: np.ndarray
-    detections: np.ndarray
 
 
 def evaluate_search(
@@ -220,7 +209,7 @@ class _Search:
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         """Yield query, similarities (E,), their detections (E,) and the rows of the true ones."""
-        candidates = _find_candidates(self.protocol, self.detections)
+        candidates = find_candidates(self.protocol, self.detections)
         bounds = np.searchsorted(
             candidates.queries, np.arange(len(self.protocol.query_frames) + 1)
         ).tolist()
@@ -260,22 +249,6 @@ def _context_people(predictions: Predictions, score_threshold: float) -> list[np
     rows = rows[np.argsort(index[rows], kind="stable")]
     bounds = np.searchsorted(index[rows], np.arange(1, len(predictions.query_names)))
     return np.split(embeddings[rows], bounds)
-
-
-def _find_candidates(protocol: SearchProtocol, detections: FrameDetections) -> _TrueCandidates:
-    """Find the detections that overlap the true box of their frame by the protocol's threshold."""
-    num_frames = len(protocol.frame_names)
-    pairs = protocol.true_queries * num_frames + protocol.true_frames
-    rows = np.unique(pairs, return_index=True)[1]  # a frame listed twice is matched once
-    rows = rows[protocol.gallery_mask[protocol.true_queries[rows], protocol.true_frames[rows]]]
-    frames = protocol.true_frames[rows]
-    owner, members = expand_ranges(detections.starts[frames], np.diff(detections.starts)[frames])
-    boxes = protocol.true_boxes[rows].astype(np.float64)
-    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    threshold = np.minimum(0.5, width * height / ((width + 10) * (height + 10)))
-    keep = paired_iou(detections.boxes[members], boxes[owner]) >= threshold[owner]
-    owner, members = owner[keep], members[keep]
-    return _TrueCandidates(protocol.true_queries[rows[owner]], owner, members)
 
 
 def _pick_true(similarities: np.ndarray, entries: np.ndarray, true_rows: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@ from datetime import datetime
 
 import pytest
 
-from person_search.footage.times import format_time, parse_time
+from person_search.footage.time_text import format_time, parse_time
 
 
 @pytest.mark.parametrize(
