@@ -1,52 +1,42 @@
-"""Find several people in a gallery of drawn panoramas with the shipped weights.
+"""Find several people in a gallery of drawn panoramas with the model that comes along.
 
     make demo        or        python -m demo.search_drawn_gallery
 
-Draws the test split of the drawn world, runs the model once over every frame, scores all queries by
-the CUHK-SYSU protocol, and shows a few of them: a table on the terminal and a picture.
+Draws the test split of the drawn world, finds everybody in the frames that are asked about, scores
+all queries by the CUHK-SYSU protocol, and shows a few of them: a table on the terminal and a
+picture.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from detectron2.data import MetadataCatalog
-from detectron2.evaluation import inference_on_dataset
 
-from person_search.config import load_config
-from person_search.data.builtin import register_all
+from person_search.data.cuhk_sysu import load_cuhk_sysu_protocol
 from person_search.data.protocol import SearchProtocol
 from person_search.drawing.rankings import Ranking, draw_rankings
-from person_search.evaluation.predictions import Predictions, load_predictions
+from person_search.evaluation.predictions import Predictions, save_predictions
+from person_search.evaluation.rules import SearchRules
+from person_search.evaluation.scoring import score_predictions
 from person_search.evaluation.search import QueryResult, search_each_query
+from person_search.inference.finder import PersonFinder, default_model
+from person_search.inference.predict import predict
 from person_search.people import Match
 from person_search.progress import show_progress
 from person_search.synthetic.cuhk_writer import write_cuhk_sysu
 from person_search.synthetic.world_spec import PRESETS
-from person_search.trainer import PersonSearchTrainer, build_evaluator
-from reid_heads.torch_parts import hush_remarks
-from reid_heads.training.checkpoint import WeightCopyCheckpointer
-
-if TYPE_CHECKING:
-    from torch.utils.data import DataLoader
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-CONFIG = REPOSITORY / "configs/drawn_cuhk/slim_fpn.yaml"
-WEIGHTS = REPOSITORY / "demo/weights/drawn_cuhk_slim_fpn.pth"
-DATASET = "drawn_cuhk_test"
+from reid_heads.atomic_file import save_json
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the demonstration; return the exit status."""
     args = _parse(arguments)
-    hush_remarks()
     started = time.perf_counter()
     try:
-        run(args.output, args.weights, args.num_queries, args.top)
+        run(args.output, args.export, args.num_queries, args.top)
     except (OSError, ValueError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2
@@ -60,74 +50,49 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--output", type=Path, default=Path("output/demo"), help="folder for everything written"
     )
     parser.add_argument(
-        "--weights", type=Path, default=WEIGHTS, help="a checkpoint of " + CONFIG.name
+        "--export", type=Path, help="an exported model (ONNX); default: the one that comes along"
     )
     parser.add_argument("--num-queries", type=int, default=5, help="people to show")
     parser.add_argument("--top", type=int, default=6, help="matches to show for each")
     return parser.parse_args(arguments)
 
 
-def run(output: Path, weights: Path, num_queries: int, top: int) -> None:
+def run(output: Path, export: Path | None, num_queries: int, top: int) -> None:
     """Draw, search, score, print and show.
 
     Args:
         output: folder for the drawn frames, the predictions and ``ranking.png``.
-        weights: checkpoint of the drawn world's config.
+        export: an exported model; None is the one that comes along.
         num_queries: how many of the queries to show; all of them are scored.
         top: how many matches to show for each.
     """
-    if not weights.is_file():
-        raise FileNotFoundError(
-            f"no weights at {weights}; expected the file that ships with the code"
-        )
+    finder = PersonFinder.load(default_model() if export is None else export)
     datasets = output / "datasets"
     # Flushed: in a log they would come long after what they announce.
     print("1/3  drawing the gallery: unseen people, unseen cameras", flush=True)
     write_cuhk_sysu(PRESETS["drawn-cuhk"], datasets / "drawn-cuhk", processes=2, splits=("test",))
-    register_all(datasets)
     print("2/3  finding and embedding everybody, one pass a frame", flush=True)
-    results = find_everybody(weights, output)
+    frames = datasets / "drawn-cuhk/Image/SSM"
+    load_protocol = partial(load_cuhk_sysu_protocol, datasets / "drawn-cuhk")
+    protocol = load_protocol(gallery_size=100)
+    predictions = predict(
+        finder, protocol, frames, lambda asked: show_progress(asked, "finding", len(asked))
+    )
     print("3/3  searching", flush=True)
-    protocol = MetadataCatalog.get(DATASET).load_protocol(gallery_size=100)
-    predictions = load_predictions(output / "inference/predictions.npz")
+    results = score_predictions(load_protocol, [SearchRules()], predictions)
+    save_predictions(output / "inference/predictions.npz", predictions)
+    save_json(output / "inference/results.json", results)
     searched = search_each_query(protocol, predictions, num_top=top)
     # Evenly spaced over the protocol's queries, not the best ones.
     shown = [searched[i] for i in np.linspace(0, len(searched) - 1, num_queries).astype(int)]
     for result in shown:
         _print_ranking(protocol, predictions, result)
     _print_metrics(protocol, results)
-    frames = datasets / "drawn-cuhk/Image/SSM"
     rankings = [to_ranking(protocol, predictions, result, frames) for result in shown]
     picture = output / "ranking.png"
     title = "Who is asked for (left), and where they are among 100 panoramas (right)"
     draw_rankings(rankings, title).save(picture)
     print(f"\nwrote {picture}")
-
-
-def find_everybody(weights: Path, output: Path) -> dict:
-    """Run the model over the gallery; write its predictions and return the metrics."""
-    cfg = load_config(
-        str(CONFIG),
-        ["MODEL.WEIGHTS", str(weights), "OUTPUT_DIR", str(output), "MODEL.DEVICE", "cpu"],
-    )
-    model = PersonSearchTrainer.build_model(cfg)
-    WeightCopyCheckpointer(model).load_whole_model(str(weights))
-    loader = PersonSearchTrainer.build_test_loader(cfg, DATASET)
-    return inference_on_dataset(model, _ShownLoader(loader), build_evaluator(cfg, DATASET))
-
-
-class _ShownLoader:
-    """Passes a loader's batches on, and shows how many the model has seen."""
-
-    def __init__(self, loader: "DataLoader") -> None:
-        self._loader = loader
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    def __iter__(self) -> Iterator[list[dict]]:
-        # A frame is a batch.
-        return show_progress(self._loader, "finding", len(self._loader))
 
 
 def to_ranking(

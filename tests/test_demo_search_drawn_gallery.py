@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers_shipped import WEIGHTS
 from PIL import Image
 
 from demo import search_drawn_gallery as demo
@@ -55,16 +56,16 @@ def test_a_ranking_names_files_and_says_who_is_right():
     assert ranking.matches[0].box_xyxy == (10, 10, 30, 60)
 
 
-def test_missing_weights_are_named_before_anything_is_drawn(tmp_path, capsys):
-    arguments = ["--weights", str(tmp_path / "gone.pth"), "--output", str(tmp_path / "out")]
+def test_a_missing_model_is_named_before_anything_is_drawn(tmp_path, capsys):
+    arguments = ["--export", str(tmp_path / "gone.onnx"), "--output", str(tmp_path / "out")]
     assert demo.main(arguments) == 2
-    assert "gone.pth" in capsys.readouterr().err
+    assert "gone.onnx" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_shipped_weights_are_small_and_in_half_precision():
-    assert demo.WEIGHTS.stat().st_size < 12 * 2**20
-    model = torch.load(demo.WEIGHTS, weights_only=True)["model"]
+    assert WEIGHTS.stat().st_size < 12 * 2**20
+    model = torch.load(WEIGHTS, weights_only=True)["model"]
     assert {v.dtype for v in model.values() if v.is_floating_point()} == {torch.float16}
 
 
