@@ -130,8 +130,7 @@ def find_model() -> Part:
         found = default_model()
     except (OSError, ImportError) as error:
         return Part("default model", needed, True, False, str(error))
-    files = found if isinstance(found, tuple) else (found,)
-    return Part("default model", needed, True, True, str(files[-1]))
+    return Part("default model", needed, True, True, str(found))
 
 
 def find_write_access(folder: Path) -> Part:
