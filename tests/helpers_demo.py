@@ -23,6 +23,7 @@ class ColorFinder:
     fingerprint = FINGERPRINT
     embedding_dim = EMBEDDING_DIM
     threshold = 0.95
+    max_callers = 2
 
     def __init__(self):
         self.num_calls = 0

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -319,7 +320,7 @@ def test_resizing_orders_channels_and_leaves_the_picture_alone():
 class SlowNetwork:
     """Notices a second caller; finds one person whose embedding says how bright the picture is."""
 
-    fingerprint, embedding_dim, min_score = "f", 2, 0.5
+    fingerprint, embedding_dim, min_score, max_callers = "f", 2, 0.5, 1
     settings = InputSettings(0, 100, "RGB")
 
     def __init__(self):
@@ -356,6 +357,15 @@ def test_threads_take_turns_and_get_their_own_people():
         thread.join()
     assert not wrong
     assert network.most_callers == 1
+
+
+def test_as_many_threads_as_the_network_allows_are_inside_it_at_once():
+    network = SlowNetwork()
+    network.max_callers = 2
+    finder = PersonFinder(network)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(finder.find, [[np.zeros((4, 4, 3), np.uint8)]] * 12))
+    assert network.most_callers == 2
 
 
 def test_a_batch_holds_pictures_of_one_size_and_the_order_stays():

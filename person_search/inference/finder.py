@@ -50,8 +50,8 @@ class PersonFinder:
     """A model that finds people in pictures and embeds them.
 
     Pictures are whatever `person_search.footage.images.read_image` reads: files, RGB uint8 arrays
-    (H, W, 3), Pillow images. All boxes are in original pixels. Threads may share a finder; they
-    take turns at the model.
+    (H, W, 3), Pillow images. All boxes are in original pixels. Threads may share a finder; as many
+    as its network allows are at the model at once, the others wait.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class PersonFinder:
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score is {self.min_score}; expected 0..1")
         self.threshold = threshold
-        self._lock = threading.Lock()
+        self._turns = threading.BoundedSemaphore(network.max_callers)
 
     @classmethod
     def from_config(
@@ -120,6 +120,7 @@ class PersonFinder:
         device: str | None = None,
         min_score: float | None = None,
         threads: int | None = None,
+        max_callers: int = 1,
     ) -> "PersonFinder":
         """Load an exported model, which runs in onnxruntime, without PyTorch.
 
@@ -130,6 +131,7 @@ class PersonFinder:
             device: see `person_search.inference.onnx_network.OnnxNetwork`.
             min_score: see `PersonFinder`.
             threads: see `person_search.inference.onnx_network.OnnxNetwork`.
+            max_callers: likewise.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -140,7 +142,7 @@ class PersonFinder:
         from person_search.inference.onnx_network import OnnxNetwork
 
         path = default_model() if path is None else path
-        network = OnnxNetwork(path, device=device, threads=threads)
+        network = OnnxNetwork(path, device=device, threads=threads, max_callers=max_callers)
         threshold = read_threshold(path, network.fingerprint)
         if threshold is None:
             threshold = network.threshold
@@ -150,6 +152,11 @@ class PersonFinder:
     def fingerprint(self) -> str:
         """SHA-256 (hex) of what decides embeddings: the same model has the same one anywhere."""
         return self.network.fingerprint
+
+    @property
+    def max_callers(self) -> int:
+        """How many threads are at the model at once, at most."""
+        return self.network.max_callers
 
     @property
     def embedding_dim(self) -> int:
@@ -209,7 +216,7 @@ class PersonFinder:
         prepared = self.network.settings.prepare(pixels)
         new_height, new_width = prepared.shape[:2]
         scale = np.array([new_width / width, new_height / height] * 2, np.float32)
-        with self._lock:
+        with self._turns:
             (people,) = self.network.run([prepared], [known * scale])
         return self._checked(people).embeddings
 
@@ -220,7 +227,7 @@ class PersonFinder:
             by_shape.setdefault(image.shape, []).append(row)
         found: dict[int, People] = {}
         for rows in by_shape.values():
-            with self._lock:
+            with self._turns:
                 results = self.network.run([prepared[row] for row in rows])
             found.update(zip(rows, results, strict=True))
         return [

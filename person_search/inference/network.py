@@ -84,10 +84,13 @@ class Network(Protocol):
     min_score: float
     """Least score, 0..1, of a person worth searching: what the benchmark's protocols use."""
 
+    max_callers: int
+    """How many threads may be inside `run` at once; the finder lets the others wait."""
+
     def run(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None = None
     ) -> list[People]:
-        """Find people, or embed given boxes; called by one thread at a time.
+        """Find people, or embed given boxes.
 
         Args:
             images: one or more, prepared by ``settings``; (h, w, 3) uint8, sizes may differ.

@@ -4,6 +4,7 @@ Letters: F frames of a protocol.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -42,13 +43,26 @@ def predict(
     for query, frame in enumerate(protocol.query_frames.tolist()):
         queries.setdefault(frame, []).append(query)
     asked = np.union1d(np.flatnonzero(protocol.gallery_mask.any(axis=0)), protocol.query_frames)
-    found: list[People] = []
+
     embeddings = np.zeros((len(protocol.query_frames), finder.embedding_dim), np.float32)
-    for frame in follow(asked.tolist()):
+
+    def run(frame: int) -> People:
         image = read_image(frames / protocol.frame_names[frame])
-        found += finder.find([image])
-        if own := queries.get(frame):
+        (people,) = finder.find([image])
+        if (own := queries.get(frame)) is not None:
             embeddings[own] = finder.embed(image, protocol.query_boxes[own])
+        return people
+
+    found: list[People] = []
+    # One more than can be at the model at once: it reads the next frame.
+    with ThreadPoolExecutor(finder.max_callers + 1) as pool:
+        results = pool.map(run, asked.tolist())
+        try:
+            for _ in follow(asked.tolist()):
+                found.append(next(results))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     names = np.array(protocol.frame_names)
     return Predictions(
         image_names=names[asked],

@@ -91,6 +91,7 @@ class TorchNetwork:
             image_format=cfg.INPUT.FORMAT,
         )
         self.min_score = float(cfg.TEST.SEARCH.SCORE_THRESHOLD)
+        self.max_callers = 1
         self.model = model.to(chosen).eval()
 
     def run(
