@@ -5,17 +5,15 @@ that a version without one is refused by a message that says what to install.
 """
 
 import importlib
-from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class MissingPartError(ImportError):
     """The installed version of a library lacks a part that an adapter leans on."""
 
 
-@dataclass(frozen=True)
-class Library:
+class Library(NamedTuple):
     """A library of which one file of ours uses more than the public interface."""
 
     name: str
