@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from person_search.inference.model_card import ModelCard
 from person_search.inference.network import InputSettings
 
 VERSION = 1
@@ -43,6 +44,9 @@ class ExportInfo:
     threshold: float | None = None
     """Cosine similarity, -1..1, from which on a match is probably right, where calibrated."""
 
+    card: ModelCard | None = None
+    """What the model is, where it has a card."""
+
     version: int = VERSION
 
     input: str = INPUT
@@ -58,7 +62,7 @@ class ExportInfo:
 
     def to_json(self) -> str:
         """Return the text that goes into the file."""
-        return json.dumps(dataclasses.asdict(self), indent=2)
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str | None, source: str) -> "ExportInfo":
@@ -87,7 +91,10 @@ class ExportInfo:
                 f"{source} has an export description of version {version!r}, this program reads "
                 f"version {VERSION}; {advice} of this version"
             )
-        return cls(**_checked(content, f"{source}: its description", advice))
+        known = _checked(content, f"{source}: its description", advice)
+        if known["card"] is not None:
+            known["card"] = ModelCard.from_dict(known["card"], f"{source}: its card")
+        return cls(**known)
 
 
 def _checked(content: dict[str, Any], what: str, advice: str) -> dict[str, Any]:
@@ -104,6 +111,8 @@ def _checked(content: dict[str, Any], what: str, advice: str) -> dict[str, Any]:
 def _fits(name: str, value: Any) -> bool:
     if isinstance(value, bool):
         return False
+    if name == "card":
+        return True  # looked at on its own
     if name == "embedding_dim":
         return isinstance(value, int) and value > 0
     if name in ("min_size", "max_size", "version"):

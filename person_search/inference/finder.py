@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from person_search.footage.images import ImageSource, read_image
+from person_search.inference.model_card import ModelCard
 from person_search.inference.network import Network
 from person_search.inference.threshold_file import Calibration, threshold_path
 from person_search.people import People, check_box
@@ -55,7 +56,12 @@ class PersonFinder:
     """
 
     def __init__(
-        self, network: Network, *, min_score: float | None = None, threshold: float | None = None
+        self,
+        network: Network,
+        *,
+        min_score: float | None = None,
+        threshold: float | None = None,
+        card: ModelCard | None = None,
     ):
         """Wrap a model; `load` and `from_config` load one.
 
@@ -66,6 +72,7 @@ class PersonFinder:
                 detector drops people below its own ``MODEL.ROI_HEADS.SCORE_THRESH_TEST`` whatever
                 this is.
             threshold: similarity, -1..1, from which on a match is probably right, where known.
+            card: what the model is, where known.
 
         Raises:
             ValueError: if ``min_score`` is not in 0..1.
@@ -75,6 +82,7 @@ class PersonFinder:
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score is {self.min_score}; expected 0..1")
         self.threshold = threshold
+        self.card = card
         self._turns = threading.BoundedSemaphore(network.max_callers)
 
     @classmethod
@@ -93,7 +101,8 @@ class PersonFinder:
         Args:
             config_file: YAML file that the weights were trained with.
             weights: checkpoint. The similarity threshold is read from ``NAME.threshold.json``
-                beside it, where that is and was made with this very model.
+                beside it, where that is and was made with this very model, and the card from
+                ``NAME.card.json``.
             device: ``cuda``, ``mps`` or ``cpu``; None or ``auto`` is the GPU if there is one.
             half: compute in half precision; None does so on a GPU, and True is refused without one.
             overrides: alternating keys and values on top of the config.
@@ -110,7 +119,8 @@ class PersonFinder:
         cfg, model = load_trained_model(config_file, weights, overrides)
         network = TorchNetwork(cfg, model, device=device, half=half)
         threshold = read_threshold(weights, network.fingerprint)
-        return cls(network, min_score=min_score, threshold=threshold)
+        card = ModelCard.find(weights)
+        return cls(network, min_score=min_score, threshold=threshold, card=card)
 
     @classmethod
     def load(
@@ -127,7 +137,7 @@ class PersonFinder:
         Args:
             path: ONNX file that ``person-search export`` wrote; None is `default_model`. A
                 calibration ``NAME.threshold.json`` beside it goes before the similarity threshold
-                inside it.
+                inside it, a card ``NAME.card.json`` before the one inside it.
             device: see `person_search.inference.onnx_network.OnnxNetwork`.
             min_score: see `PersonFinder`.
             threads: see `person_search.inference.onnx_network.OnnxNetwork`.
@@ -146,7 +156,8 @@ class PersonFinder:
         threshold = read_threshold(path, network.fingerprint)
         if threshold is None:
             threshold = network.threshold
-        return cls(network, min_score=min_score, threshold=threshold)
+        card = ModelCard.find(path) or network.card
+        return cls(network, min_score=min_score, threshold=threshold, card=card)
 
     @property
     def fingerprint(self) -> str:

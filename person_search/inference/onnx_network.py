@@ -29,6 +29,7 @@ class OnnxNetwork:
     Attributes:
         threshold: similarity, -1..1, from which on a match is probably right, as it was known when
             the model was exported; None if it was not.
+        card: what the model is, if it had a card then.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class OnnxNetwork:
         self.settings = info.settings
         self.min_score = info.min_score
         self.threshold = info.threshold
+        self.card = info.card
         self.max_callers = max_callers
 
     def run(
