@@ -24,6 +24,7 @@ from person_search.evaluation.rules import SearchRules
 from person_search.evaluation.scoring import score_predictions
 from person_search.evaluation.search import QueryResult, search_each_query
 from person_search.inference.finder import PersonFinder
+from person_search.inference.models import BUILTIN
 from person_search.inference.predict import predict
 from person_search.people import Match
 from person_search.progress import show_progress
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parse(arguments)
     started = time.perf_counter()
     try:
-        run(args.output, args.export, args.num_queries, args.top)
+        run(args.output, args.model, args.num_queries, args.top)
     except (OSError, ValueError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2
@@ -51,25 +52,25 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--output", type=Path, default=Path("output/demo"), help="folder for everything written"
     )
     parser.add_argument(
-        "--export", type=Path, help="an exported model (ONNX); default: the one that comes along"
+        "--model", default=BUILTIN, help="an installed or exported model; default: %(default)s"
     )
     parser.add_argument("--num-queries", type=int, default=5, help="people to show")
     parser.add_argument("--top", type=int, default=6, help="matches to show for each")
     return parser.parse_args(arguments)
 
 
-def run(output: Path, export: Path | None, num_queries: int, top: int) -> None:
+def run(output: Path, model: str, num_queries: int, top: int) -> None:
     """Draw, search, score, print and show.
 
     Args:
         output: folder for the drawn frames, the predictions and ``ranking.png``.
-        export: an exported model; None is the one that comes along.
+        model: name of an installed model, or an exported file.
         num_queries: how many of the queries to show; all of them are scored.
         top: how many matches to show for each.
     """
     # On a CPU two frames at once, each on one core, go faster than one on both.
     cores = min(os.cpu_count() or 1, 8)
-    finder = PersonFinder.load(export, threads=1, max_callers=cores)
+    finder = PersonFinder.load(model, threads=1, max_callers=cores)
     datasets = output / "datasets"
     # Flushed: in a log they would come long after what they announce.
     print("1/3  drawing the gallery: unseen people, unseen cameras", flush=True)

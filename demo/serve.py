@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 from person_search.commands.model_arguments import (
     add_model_arguments,
     check_model_arguments,
+    is_model_chosen,
     load_finder,
 )
 from person_search.commands.ports import claim_port
 from person_search.commands.registry import install_line
 from person_search.gallery.engine import check_file, is_address
+from person_search.inference.models import BUILTIN
 from person_search.progress import Progress
 
 from .login import make_check, read_password
@@ -91,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
     from .app import build_app, launch_app
 
     print("loading the model", file=sys.stderr)
+    if args.gallery is None and not is_model_chosen(args):
+        args.model = BUILTIN  # for drawn people the one that knows them
     finder = load_finder(args)
     uris, examples = args.gallery, []
     if uris is None:

@@ -31,6 +31,10 @@ import yaml
 
 # Several test processes share the machine; a waiting thread pool makes each one slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for onnxruntime, and for processes of their own
+# Models that whoever runs the tests has installed, or named, would be the default.
+os.environ["PERSON_SEARCH_HOME"] = os.devnull
+for _variable in ("MODEL", "CONFIG", "WEIGHTS"):
+    os.environ.pop(f"PERSON_SEARCH_{_variable}", None)
 # The same classes in C, ten times faster: tests read and write configs by the hundred.
 yaml.SafeLoader, yaml.SafeDumper = yaml.CSafeLoader, yaml.CSafeDumper
 

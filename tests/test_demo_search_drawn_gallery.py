@@ -57,7 +57,7 @@ def test_a_ranking_names_files_and_says_who_is_right():
 
 
 def test_a_missing_model_is_named_before_anything_is_drawn(tmp_path, capsys):
-    arguments = ["--export", str(tmp_path / "gone.onnx"), "--output", str(tmp_path / "out")]
+    arguments = ["--model", str(tmp_path / "gone.onnx"), "--output", str(tmp_path / "out")]
     assert demo.main(arguments) == 2
     assert "gone.onnx" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -197,7 +197,7 @@ def test_one_of_several_pictures_without_a_choice_stops_the_search(index, capsys
         (["--query", "street.png#1", "--save", "out.doc"], "expected a picture file"),
         (["--query", "street.png#1", "--save", "nowhere/o.png"], "there is no folder nowhere"),
         (["--query", "street.png#1", "--weights", "w.pth"], "belong together"),
-        (["--query", "street.png#1", "--export", "a", "--config-file", "c", "--weights", "w"],
+        (["--query", "street.png#1", "--model", "a", "--config-file", "c", "--weights", "w"],
          "expected one of them"),
     ],
 )  # fmt: skip

@@ -138,10 +138,20 @@ def test_a_folder_that_cannot_be_written_to_is_named(monkeypatch, tmp_path):
 
 
 def test_a_missing_model_is_explained(monkeypatch):
-    for name in ("CONFIG", "MODEL", "WEIGHTS"):
-        monkeypatch.setenv(f"PERSON_SEARCH_{name}", "/nowhere/model")
+    monkeypatch.setenv("PERSON_SEARCH_MODEL", "/nowhere/model")
     found = parts.find_model()
     assert not found.is_there and "/nowhere/model" in found.detail
+
+
+def test_a_trained_model_is_named_by_two_variables(monkeypatch, tmp_path):
+    weights, config = tmp_path / "model.pth", tmp_path / "config.yaml"
+    weights.touch()
+    monkeypatch.setenv("PERSON_SEARCH_WEIGHTS", str(weights))
+    assert not parts.find_model().is_there
+    monkeypatch.setenv("PERSON_SEARCH_CONFIG", str(config))
+    assert "name no files" in parts.find_model().detail
+    config.touch()
+    assert parts.find_model().is_there and part_named("torch").is_required
 
 
 def test_doctor_needs_none_of_the_packages_it_looks_for(monkeypatch, capsys):

@@ -18,7 +18,7 @@ from PIL import Image
 
 from person_search.config import load_config
 from person_search.data.mapper import PersonSearchMapper
-from person_search.inference.finder import PersonFinder, default_model
+from person_search.inference.finder import PersonFinder
 from person_search.inference.fingerprint import _deciding_settings, fingerprint_of
 from person_search.inference.network import InputSettings
 from person_search.inference.threshold_file import Calibration, threshold_path
@@ -394,17 +394,6 @@ def test_the_threshold_is_read_from_beside_the_weights(weights, finder, tmp_path
     threshold_path(copy).write_text("{")
     with pytest.raises(ValueError, match=r"tiny\.threshold\.json is no calibration"):
         load_tiny(copy, device="cpu")
-
-
-def test_the_default_model_can_be_named_by_the_environment(monkeypatch, tmp_path):
-    monkeypatch.delenv("PERSON_SEARCH_MODEL", raising=False)
-    assert default_model().name == "drawn_people.onnx"
-    own = tmp_path / "own.onnx"
-    monkeypatch.setenv("PERSON_SEARCH_MODEL", str(own))
-    with pytest.raises(FileNotFoundError, match=r"own\.onnx.*PERSON_SEARCH_MODEL"):
-        default_model()
-    own.touch()
-    assert default_model() == own
 
 
 def test_the_shipped_model_equals_the_evaluation_pipeline_and_is_calibrated(tmp_path):

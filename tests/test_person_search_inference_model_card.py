@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from person_search.inference.finder import PersonFinder, default_model
+from person_search.inference.finder import PersonFinder
 from person_search.inference.model_card import DRAWN_PEOPLE, ModelCard, card_path
+from person_search.inference.models import builtin_model
 
 CONTENT = {
     "name": "street",
@@ -57,7 +58,7 @@ def test_a_damaged_file_is_named(tmp_path):
 
 
 def test_the_model_that_comes_along_says_that_it_knows_drawn_people_only():
-    card = PersonFinder.load(default_model(), threads=1).card
+    card = PersonFinder.load(builtin_model(), threads=1).card
     assert card.is_drawn and card.licence == "Apache-2.0"
     # As `make demo` prints them.
     assert card.numbers["drawn_cuhk_test, gallery 100: search mAP"] == 67.9

@@ -9,6 +9,10 @@ from reid_heads.torch_parts import hush_remarks
 
 if TYPE_CHECKING:
     from person_search.inference.finder import PersonFinder
+    from person_search.inference.model_card import ModelCard
+
+MODEL_VARIABLES = ("PERSON_SEARCH_MODEL", "PERSON_SEARCH_CONFIG", "PERSON_SEARCH_WEIGHTS")
+"""Of the environment, that name a model."""
 
 GALLERY_HELP = "a file ending in .db, or the address http://host:port of a server"
 
@@ -37,9 +41,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group(
         "model",
         "default: $PERSON_SEARCH_CONFIG and $PERSON_SEARCH_WEIGHTS, else $PERSON_SEARCH_MODEL, "
-        "else the model that comes along, which knows drawn people only",
+        "else the newest installed model (person-search models), else the one that comes along, "
+        "which knows drawn people only",
     )
-    model.add_argument("--export", metavar="F", help="an exported model, an ONNX file")
+    model.add_argument(
+        "--model", metavar="NAME|FILE", help="an installed model, or an exported one, an ONNX file"
+    )
     model.add_argument(
         "--config-file", metavar="C", help="config of a trained model (YAML); runs in PyTorch"
     )
@@ -61,22 +68,45 @@ def load_finder(args: argparse.Namespace, device: str | None = None) -> "PersonF
     """
     check_model_arguments(args)
     hush_remarks()
-    from person_search.inference.finder import PersonFinder, default_model
+    from person_search.inference.finder import PersonFinder
 
     chosen = device if device is not None and args.device == "auto" else args.device
-    if args.export is not None:
-        return PersonFinder.load(args.export, device=chosen)
     config, weights = args.config_file, args.weights
-    if config is None:
+    if args.model is None and config is None:
         config, weights = (os.environ.get(f"PERSON_SEARCH_{x}") for x in ("CONFIG", "WEIGHTS"))
         if (config is None) != (weights is None):
             raise ValueError(
                 "PERSON_SEARCH_CONFIG and PERSON_SEARCH_WEIGHTS belong together; only one is set"
             )
-    if config is None or weights is None:
-        print(f"model: {default_model()}", file=sys.stderr)
-        return PersonFinder.load(device=chosen)
-    return PersonFinder.from_config(config, weights, device=chosen)
+    if config is not None and weights is not None:
+        finder = PersonFinder.from_config(config, weights, device=chosen)
+    else:
+        finder = PersonFinder.load(args.model, device=chosen)
+    say_what_it_knows(finder.card, is_chosen=args.model is not None or config is not None)
+    return finder
+
+
+def say_what_it_knows(card: "ModelCard | None", is_chosen: bool) -> None:
+    """Tell of a model that nobody chose, and of one that knows drawn people only.
+
+    Args:
+        card: of the model.
+        is_chosen: whether the user named the model.
+    """
+    if card is not None and card.is_drawn:
+        print(
+            f"{card.say_what_it_knows()}; for real footage choose another: "
+            "person-search models --help",
+            file=sys.stderr,
+        )
+    elif not is_chosen:
+        print(f"model: {'one without a card' if card is None else card.name}", file=sys.stderr)
+
+
+def is_model_chosen(args: argparse.Namespace) -> bool:
+    """Say whether the arguments or the environment name a model."""
+    named = [args.model, args.config_file, *map(os.environ.get, MODEL_VARIABLES)]
+    return any(named)
 
 
 def check_model_arguments(args: argparse.Namespace) -> None:
@@ -87,5 +117,5 @@ def check_model_arguments(args: argparse.Namespace) -> None:
     """
     if (args.config_file is None) != (args.weights is None):
         raise ValueError("--config-file and --weights belong together; got only one of them")
-    if args.export is not None and args.config_file is not None:
-        raise ValueError("got --export and --config-file; expected one of them")
+    if args.model is not None and args.config_file is not None:
+        raise ValueError("got --model and --config-file; expected one of them")

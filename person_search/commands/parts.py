@@ -81,7 +81,8 @@ def find_parts() -> list[Part]:
     """Look at every part of this installation, in the order to be shown."""
     model = find_model()
     # The default model may be one that only PyTorch runs.
-    also = MODEL_IN_PYTORCH if model.is_there and not model.detail.endswith(".onnx") else set()
+    runs_without = not model.is_there or model.detail.endswith((".onnx", ".json"))
+    also = set() if runs_without else MODEL_IN_PYTORCH
     packages = [find_package(p, p.is_required or p.module in also) for p in PACKAGES]
     return [find_installation(), *packages, model, find_write_access(Path.cwd())]
 
@@ -123,12 +124,18 @@ def find_origin(detectron2: Distribution | None) -> str:
 
 def find_model() -> Part:
     """Say where the default model is."""
-    needed = "index, search and serve without --export or --config-file"
-    try:
-        from person_search.inference.finder import default_model
+    needed = "index, search and serve without --model or --config-file"
+    from person_search.inference.models import default_model
 
+    trained = [os.environ.get(f"PERSON_SEARCH_{x}") for x in ("WEIGHTS", "CONFIG")]
+    if any(trained):
+        is_there = all(name and Path(name).is_file() for name in trained)
+        detail = f"{trained[0]} with {trained[1]}"
+        why = "" if is_there else "; PERSON_SEARCH_WEIGHTS and PERSON_SEARCH_CONFIG name no files"
+        return Part("default model", needed, True, is_there, detail + why)
+    try:
         found = default_model()
-    except (OSError, ImportError) as error:
+    except (OSError, ValueError) as error:
         return Part("default model", needed, True, False, str(error))
     return Part("default model", needed, True, True, str(found))
 

@@ -9,10 +9,8 @@ Example:
 """
 
 import logging
-import os
 import threading
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -20,31 +18,15 @@ from PIL import Image
 
 from person_search.footage.images import ImageSource, read_image
 from person_search.inference.model_card import ModelCard
+from person_search.inference.models import CONFIG_NAME, default_model, find_model
 from person_search.inference.network import Network
 from person_search.inference.threshold_file import Calibration, threshold_path
 from person_search.people import People, check_box
 from reid_heads.unit_norm import is_unit_norm
 
-__all__ = ["People", "PersonFinder", "default_model"]
+__all__ = ["People", "PersonFinder"]
 
 logger = logging.getLogger(__name__)
-
-
-def default_model() -> Path:
-    """Return the model that comes with the code, or the one that ``$PERSON_SEARCH_MODEL`` names.
-
-    It was trained on drawn people only, and is an export, which needs no PyTorch.
-
-    Raises:
-        FileNotFoundError: if the file does not exist; the message says how to name another.
-    """
-    named = os.environ.get("PERSON_SEARCH_MODEL")
-    path = Path(named or str(files("person_search") / "models" / "drawn_people.onnx"))
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no model file {path}; name your own by --export, or set PERSON_SEARCH_MODEL"
-        )
-    return path
 
 
 class PersonFinder:
@@ -125,33 +107,37 @@ class PersonFinder:
     @classmethod
     def load(
         cls,
-        path: str | Path | None = None,
+        model: str | Path | None = None,
         *,
         device: str | None = None,
         min_score: float | None = None,
         threads: int | None = None,
         max_callers: int = 1,
     ) -> "PersonFinder":
-        """Load an exported model, which runs in onnxruntime, without PyTorch.
+        """Load a model that stands on its own: an export, an installed model.
 
         Args:
-            path: ONNX file that ``person-search export`` wrote; None is `default_model`. A
-                calibration ``NAME.threshold.json`` beside it goes before the similarity threshold
-                inside it, a card ``NAME.card.json`` before the one inside it.
-            device: see `person_search.inference.onnx_network.OnnxNetwork`.
+            model: see `person_search.inference.models.find_model`; None is the default model. An
+                export runs in onnxruntime, without PyTorch. A calibration ``NAME.threshold.json``
+                beside it goes before the similarity threshold inside it, a card
+                ``NAME.card.json`` before the one inside it.
+            device: ``cuda``, ``mps`` or ``cpu``; None or ``auto`` is the GPU if there is one.
             min_score: see `PersonFinder`.
-            threads: see `person_search.inference.onnx_network.OnnxNetwork`.
+            threads: of an export; see `person_search.inference.onnx_network.OnnxNetwork`.
             max_callers: likewise.
 
         Raises:
-            FileNotFoundError: if there is no such file.
-            ModuleNotFoundError: without the package ``onnxruntime``.
-            ValueError: if the file is no ONNX model, or none that ``person-search export`` wrote,
-                or the device is not there.
+            FileNotFoundError: if there is no such model.
+            ModuleNotFoundError: without the package ``onnxruntime``; for a trained model without
+                PyTorch or detectron2.
+            ValueError: if the file is no model, or none of ours, or the device is not there.
         """
+        path = default_model() if model is None else find_model(model)
+        if path.suffix == ".pth":
+            config = path.parent / CONFIG_NAME
+            return cls.from_config(config, path, device=device, min_score=min_score)
         from person_search.inference.onnx_network import OnnxNetwork
 
-        path = default_model() if path is None else path
         network = OnnxNetwork(path, device=device, threads=threads, max_callers=max_callers)
         threshold = read_threshold(path, network.fingerprint)
         if threshold is None:

@@ -1,0 +1,111 @@
+"""Which models there are, and where: those that were installed, and the one that comes along.
+
+An installed model is a folder of ``$PERSON_SEARCH_HOME/models``, by its name. It holds one of
+
+- ``model.onnx``: an export;
+- ``model.pth`` with ``config.yaml``: a trained model, which runs in PyTorch;
+- ``model.json``: two steps, a detector and a crop network, as `TwoStepFile` describes them;
+
+and ``model.card.json``, which says what the model is.
+"""
+
+import os
+from importlib.resources import files
+from pathlib import Path
+
+from person_search.inference.model_card import ModelCard
+
+BUILTIN = "drawn-people"
+"""Name of the model that comes with the code."""
+MAIN_FILES = ("model.onnx", "model.pth", "model.json")
+"""Of which a model's folder has one."""
+CONFIG_NAME = "config.yaml"
+
+
+def models_folder() -> Path:
+    """Return where models are installed, which need not exist.
+
+    It is ``$PERSON_SEARCH_HOME/models``, below ``~/.cache/person_search`` where that is not set.
+    """
+    home = os.environ.get("PERSON_SEARCH_HOME")
+    return (Path(home) if home else Path.home() / ".cache" / "person_search") / "models"
+
+
+def installed_models() -> dict[str, Path]:
+    """Return the main file of each installed model by its name, the newest first."""
+    found = []
+    root = models_folder()
+    for folder in root.iterdir() if root.is_dir() else ():
+        file = _main_file(folder)
+        if file is not None:
+            found.append((file.stat().st_mtime, folder.name, file))
+    return {name: file for _, name, file in sorted(found, reverse=True)}
+
+
+def builtin_model() -> Path:
+    """Return the export that comes with the code. It knows drawn people only."""
+    return Path(str(files("person_search") / "models" / "drawn_people.onnx"))
+
+
+def find_model(model: str | Path) -> Path:
+    """Return the main file of a model.
+
+    Args:
+        model: an ONNX file, a folder as this module describes, or the name of an installed model;
+            ``drawn-people`` is the one that comes along.
+
+    Raises:
+        FileNotFoundError: if there is no such model; names those that there are.
+        ValueError: if it is a file of another kind, or a folder without a model.
+    """
+    path = Path(model)
+    if path.is_dir():
+        file = _main_file(path)
+        if file is None:
+            raise ValueError(f"{path} holds no model: expected one of {', '.join(MAIN_FILES)}")
+        return file
+    if path.is_file():
+        if path.suffix != ".onnx" and path.name not in MAIN_FILES:
+            raise ValueError(
+                f"{path} is no model as it is; expected an ONNX file or a folder. Give trained "
+                "weights by --config-file and --weights, and make a public checkpoint a model with "
+                "`person-search models import`"
+            )
+        return path
+    installed = installed_models()
+    if str(model) in installed:
+        return installed[str(model)]
+    if str(model) == BUILTIN:
+        return builtin_model()
+    raise FileNotFoundError(
+        f"there is no model {model}: no file, no folder, and none of the models by name: "
+        f"{', '.join([*installed, BUILTIN])}"
+    )
+
+
+def default_model() -> Path:
+    """Return the model that is used where none is named.
+
+    It is ``$PERSON_SEARCH_MODEL``, else the newest installed one that knows more than drawn people,
+    else the one that comes with the code.
+
+    Raises:
+        FileNotFoundError, ValueError: if ``$PERSON_SEARCH_MODEL`` is none; see `find_model`.
+    """
+    named = os.environ.get("PERSON_SEARCH_MODEL")
+    if named:
+        try:
+            return find_model(named)
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(
+                f"PERSON_SEARCH_MODEL is {named}: {error}; unset it, or name another"
+            ) from error
+    for file in installed_models().values():
+        card = ModelCard.find(file)
+        if card is not None and not card.is_drawn:
+            return file
+    return builtin_model()
+
+
+def _main_file(folder: Path) -> Path | None:
+    return next((folder / name for name in MAIN_FILES if (folder / name).is_file()), None)

@@ -1,0 +1,70 @@
+"""Which model is meant by a name, a file, a folder, or by nothing at all."""
+
+import json
+import os
+
+import pytest
+
+from person_search.inference.model_card import DRAWN_PEOPLE
+from person_search.inference.models import (
+    BUILTIN,
+    builtin_model,
+    default_model,
+    find_model,
+    installed_models,
+)
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path):
+    monkeypatch.setenv("PERSON_SEARCH_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def install(home, name, file="model.onnx", domain="people on streets", age=0.0):
+    """Put a made-up model where installed ones are."""
+    folder = home / "models" / name
+    folder.mkdir(parents=True)
+    (folder / file).touch()
+    os.utime(folder / file, (1e9 - age, 1e9 - age))
+    card = {"name": name, "domain": domain, "licence": "MIT", "trained_on": "nothing"}
+    (folder / "model.card.json").write_text(json.dumps(card))
+    return folder / file
+
+
+def test_a_model_is_a_file_a_folder_or_an_installed_name(home, tmp_path):
+    street = install(home, "street", "model.json")
+    assert installed_models() == {"street": street}
+    assert find_model("street") == find_model(street) == find_model(street.parent) == street
+    own = tmp_path / "own.onnx"
+    own.touch()
+    assert find_model(str(own)) == own
+    assert find_model(BUILTIN) == builtin_model() and builtin_model().is_file()
+
+
+def test_without_a_name_the_newest_that_knows_real_people_is_taken(home, monkeypatch):
+    assert default_model() == builtin_model()
+    install(home, "mine", domain=DRAWN_PEOPLE)
+    (home / "models" / "half-done").mkdir()
+    assert default_model() == builtin_model()
+    old = install(home, "old", "model.pth", age=9)
+    assert default_model() == old
+    new = install(home, "new", age=3)
+    assert default_model() == new
+    monkeypatch.setenv("PERSON_SEARCH_MODEL", "old")
+    assert default_model() == old
+
+
+def test_what_is_no_model_is_refused(home, tmp_path, monkeypatch):
+    install(home, "street")
+    with pytest.raises(FileNotFoundError, match=r"no model sreet.*by name: street, drawn-people"):
+        find_model("sreet")
+    with pytest.raises(ValueError, match=r"holds no model: expected one of model\.onnx"):
+        find_model(tmp_path)
+    weights = tmp_path / "seqnet.pth"
+    weights.touch()
+    with pytest.raises(ValueError, match=r"is no model as it is.*person-search models import"):
+        find_model(weights)
+    monkeypatch.setenv("PERSON_SEARCH_MODEL", "gone")
+    with pytest.raises(FileNotFoundError, match=r"PERSON_SEARCH_MODEL is gone.*unset it"):
+        default_model()
