@@ -54,12 +54,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add_device_argument(model)
 
 
-def load_finder(args: argparse.Namespace, device: str | None = None) -> "PersonFinder":
+def load_finder(
+    args: argparse.Namespace, device: str | None = None, min_score: float | None = None
+) -> "PersonFinder":
     """Load the model that the arguments name, the default one if they name none.
 
     Args:
         args: as `add_model_arguments` gives them.
         device: where ``--device`` leaves the choice.
+        min_score: least score of a person, 0..1; None is the model's own.
 
     Raises:
         ValueError: The arguments contradict each other, or the model cannot be loaded.
@@ -79,9 +82,9 @@ def load_finder(args: argparse.Namespace, device: str | None = None) -> "PersonF
                 "PERSON_SEARCH_CONFIG and PERSON_SEARCH_WEIGHTS belong together; only one is set"
             )
     if config is not None and weights is not None:
-        finder = PersonFinder.from_config(config, weights, device=chosen)
+        finder = PersonFinder.from_config(config, weights, device=chosen, min_score=min_score)
     else:
-        finder = PersonFinder.load(args.model, device=chosen)
+        finder = PersonFinder.load(args.model, device=chosen, min_score=min_score)
     say_what_it_knows(finder.card, is_chosen=args.model is not None or config is not None)
     return finder
 

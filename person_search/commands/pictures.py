@@ -1,6 +1,8 @@
-"""The pictures that ``person-search search --save`` writes."""
+"""The pictures that ``--save`` writes."""
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from PIL import Image
 
@@ -9,6 +11,7 @@ from person_search.commands.query_text import OpenQuery
 from person_search.drawing.people import draw_people
 from person_search.drawing.rankings import BACKGROUND, GAP, Ranking, draw_rankings
 from person_search.footage.frames import read_frame
+from person_search.people import People
 
 
 def draw_answer(answer: SearchAnswer) -> Image.Image:
@@ -27,16 +30,47 @@ def draw_answer(answer: SearchAnswer) -> Image.Image:
 
 
 def draw_choices(queries: Sequence[OpenQuery]) -> Image.Image:
-    """Draw query pictures, one below the other, with the people found and their numbers.
+    """Draw query pictures with the people found and their numbers; at least one."""
+    return draw_pictures([(query.image, query.people) for query in queries])
+
+
+def draw_pictures(pictures: Sequence[tuple[str, People]]) -> Image.Image:
+    """Draw pictures, one below the other, with their people and the people's numbers.
 
     Args:
-        queries: at least one.
+        pictures: file or frame of each, at least one, and who is in it.
+
+    Raises:
+        OSError: One cannot be read.
     """
-    pictures = [draw_people(read_frame(query.image), query.people) for query in queries]
-    height = sum(picture.height for picture in pictures) + GAP * (len(pictures) - 1)
-    sheet = Image.new("RGB", (max(p.width for p in pictures), height), BACKGROUND)
+    drawn = [draw_people(read_frame(name), people) for name, people in pictures]
+    height = sum(picture.height for picture in drawn) + GAP * (len(drawn) - 1)
+    sheet = Image.new("RGB", (max(p.width for p in drawn), height), BACKGROUND)
     top = 0
-    for picture in pictures:
+    for picture in drawn:
         sheet.paste(picture, (0, top))
         top += picture.height + GAP
     return sheet
+
+
+def check_picture_file(path: Path) -> None:
+    """Refuse what ``--save`` cannot write, before anything slow starts.
+
+    Raises:
+        FileNotFoundError: Its folder is not there.
+        ValueError: Its name ends like that of no picture.
+    """
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise ValueError(f"--save {path}: expected a picture file, such as out.png")
+    if not path.resolve().parent.is_dir():
+        raise FileNotFoundError(f"--save {path}: there is no folder {path.parent}")
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture, and say so.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    picture.save(path)
+    print(f"wrote {path}", file=sys.stderr)

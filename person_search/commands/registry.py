@@ -86,6 +86,7 @@ BUILTIN = (
         "person_search.commands.index",
     ),
     Command("search", "find a person in a gallery", "person_search.commands.search"),
+    Command("find", "say whom a model sees in pictures", "person_search.commands.find"),
     Command("info", "describe a gallery, or count a data set", "person_search.commands.info"),
     Command("remove", "remove frames from a gallery", "person_search.commands.remove"),
     Command("merge", "copy a gallery into another one", "person_search.commands.merge"),

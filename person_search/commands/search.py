@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from person_search.commands.model_arguments import (
     add_gallery_arguments,
@@ -28,7 +27,12 @@ from person_search.commands.output import (
     format_choice,
     format_chosen,
 )
-from person_search.commands.pictures import draw_answer, draw_choices
+from person_search.commands.pictures import (
+    check_picture_file,
+    draw_answer,
+    draw_choices,
+    save_picture,
+)
 from person_search.commands.query_text import (
     ChosenQuery,
     OpenQuery,
@@ -190,10 +194,7 @@ def _check_arguments(args: argparse.Namespace, texts: list[QueryText]) -> None:
     if args.until is not None and times[0] > times[1]:
         raise ValueError(f"--since {args.since} is after --until {args.until}; swap them")
     if args.save is not None:
-        if args.save.suffix.lower() not in Image.registered_extensions():
-            raise ValueError(f"--save {args.save}: expected a picture file, such as out.png")
-        if not args.save.resolve().parent.is_dir():
-            raise FileNotFoundError(f"--save {args.save}: there is no folder {args.save.parent}")
+        check_picture_file(args.save)
     for text in texts:
         read_query_image(text)
 
@@ -201,7 +202,7 @@ def _check_arguments(args: argparse.Namespace, texts: list[QueryText]) -> None:
 def _show_answer(args: argparse.Namespace, answer: SearchAnswer) -> None:
     print(answer_to_json(answer) if args.json else format_answer(answer))
     if args.save is not None:
-        _save(draw_answer(answer), args.save)
+        save_picture(draw_answer(answer), args.save)
 
 
 def _show_choices(args: argparse.Namespace, queries: list[OpenQuery]) -> None:
@@ -210,9 +211,4 @@ def _show_choices(args: argparse.Namespace, queries: list[OpenQuery]) -> None:
     else:
         print("\n\n".join(format_choice(query) for query in queries))
     if args.save is not None:
-        _save(draw_choices(queries), args.save)
-
-
-def _save(picture: Image.Image, path: Path) -> None:
-    picture.save(path)
-    print(f"wrote {path}", file=sys.stderr)
+        save_picture(draw_choices(queries), args.save)
