@@ -92,6 +92,9 @@ def _head(service: Service) -> tuple:
                 elem_id="gallery",
             )  # fmt: skip
             summary = _html(elem_id="summary")
+    card = service.finder.card
+    if card is not None and card.is_drawn:
+        _html(markup.DRAWN_PEOPLE_ONLY, elem_id="model-note")
     return gallery, summary
 
 

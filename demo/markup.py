@@ -43,6 +43,16 @@ def note(text: str, kind: str = "info") -> str:
     return f'<p class="ps-note ps-{kind}" role="{role}">{escape(text)}</p>' if text else ""
 
 
+DRAWN_PEOPLE_ONLY = """<details class="ps-note ps-warning"><summary>This model knows drawn
+people only: on pictures of real people its answers mean nothing. <b>What to do</b></summary>
+<p>Install a model that knows real people and start the page with it, in a terminal:</p>
+<pre>person-search models install street-basic
+person-search serve --model street-basic --gallery mine.db --create</pre>
+<p>Galleries belong to the model that made them: index your footage again with the new one.</p>
+</details>"""
+"""Above everything else while the page runs the model that comes along."""
+
+
 def count(number: int, noun: str) -> str:
     """Write a number with its noun: "1 frame", "1,204 frames", "2 people"."""
     plural = {"person": "people"}.get(noun, noun + "s" if not noun.endswith("h") else noun + "es")

@@ -242,6 +242,7 @@ def prepare_drawn_gallery(root: Path, finder: "PersonFinder") -> list[Path]:
         str(root / DRAWN_FILE),
         fingerprint=finder.fingerprint,
         embedding_dim=finder.embedding_dim,
+        card=finder.card,
     ) as index:
         options = FootageOptions(camera_from="folder", time_from="exif")
         index_footage(index, finder, [footage], options)
@@ -276,6 +277,7 @@ def open_galleries(
                     name,
                     fingerprint=finder.fingerprint,
                     embedding_dim=finder.embedding_dim,
+                    card=finder.card,
                 )
                 place = footage / name if footage is not None else _beside(uri, name)
                 opened.append(Gallery(_label(uri, name, opened), index, place))

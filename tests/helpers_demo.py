@@ -24,6 +24,7 @@ class ColorFinder:
     embedding_dim = EMBEDDING_DIM
     threshold = 0.95
     max_callers = 2
+    card = None
 
     def __init__(self):
         self.num_calls = 0

@@ -23,6 +23,7 @@ from person_search.gallery import store as stores
 from person_search.gallery.engine import Engine
 from person_search.gallery.index import GalleryError, GalleryIndex, list_galleries
 from person_search.gallery.search_options import ByContext, ByNeighbors, FrameFilter
+from person_search.inference.model_card import ModelCard
 from person_search.people import People
 
 MODEL = {"fingerprint": FINGERPRINT, "embedding_dim": DIM}
@@ -429,13 +430,15 @@ def test_merging_copies_what_is_missing_or_changed_once(gallery, filled, file):
 def test_opening_finds_what_was_stored(tmp_path):
     file = tmp_path / "reopened.db"
     entries = make_entries(np.random.default_rng(17), 30)
-    with GalleryIndex.open_or_create(file, **MODEL) as index:
+    card = ModelCard("street", "people on streets", "MIT", "nothing", numbers={"mAP": 1.5})
+    with GalleryIndex.open_or_create(file, **MODEL, card=card) as index:
         index.put(entries)
     with pytest.raises(GalleryError, match="is closed; open it again"):
         index.search(_queries(17)[0])
     index.close()
     with GalleryIndex.open_or_create(file, **MODEL) as index:
         assert_holds(index, entries)
+        assert index.card == index.info().card == card
         query = _queries(17)[0]
         assert_matches(index.search(query), search_by_numpy(entries, query), entries)
         with pytest.raises(GalleryError, match="made with model abababababab"):

@@ -108,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
         fingerprint=finder.fingerprint,
         embedding_dim=finder.embedding_dim,
         approximate=approximate,
+        card=finder.card,
     ) as index:
         if workers.is_first:
             workers.wait()

@@ -69,6 +69,7 @@ def format_info(info: "GalleryInfo") -> str:
     kind = "exact"
     if info.approximate is not None:
         kind = "approximate, " + ", ".join(f"{k} {v}" for k, v in info.approximate.items())
+    model = f"{info.card.name}, knows {info.card.domain}; " if info.card else ""
     lines = {
         "gallery": f"{info.name} in {info.uri}",
         "frames": f"{info.frames:,}",
@@ -76,7 +77,7 @@ def format_info(info: "GalleryInfo") -> str:
         "cameras": cameras or "unknown",
         "times": times,
         "search": kind,
-        "model": f"{info.fingerprint[:12]}, {info.embedding_dim} numbers a person",
+        "model": f"{model}{info.fingerprint[:12]}, {info.embedding_dim} numbers a person",
         "version": str(info.version),
     }
     if info.num_bytes is not None:

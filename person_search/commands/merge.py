@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
                 args.name or args.source_name,
                 fingerprint=source.fingerprint,
                 embedding_dim=source.embedding_dim,
+                card=source.card,
             )
         )
         if (source.uri, source.name) == (target.uri, target.name):

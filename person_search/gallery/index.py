@@ -21,6 +21,7 @@ from person_search.gallery.search_options import ALL_FRAMES, ByContext, FrameFil
 from person_search.gallery.store import Store, list_names
 from person_search.gallery.summary import GalleryInfo, summarize
 from person_search.gallery.writing import Entry, check_entries, delete_frames, put_entries
+from person_search.inference.model_card import ModelCard
 from person_search.people import Match, People
 
 __all__ = ["GalleryError", "GalleryIndex", "GalleryInfo", "StoredFrame", "list_galleries"]
@@ -61,6 +62,7 @@ class GalleryIndex:
         fingerprint: str,
         embedding_dim: int,
         approximate: Mapping[str, Any] | None = None,
+        card: ModelCard | None = None,
     ) -> "GalleryIndex":
         """Make an empty gallery and open it.
 
@@ -70,6 +72,7 @@ class GalleryIndex:
             fingerprint: Of the model whose embeddings it will hold.
             embedding_dim: D.
             approximate: None for exact search; else see `IndexOptions.parse`.
+            card: Of the model; the gallery keeps it, to show whom it knows.
 
         Raises:
             GalleryError: If there is such a gallery, or the database cannot be opened.
@@ -78,7 +81,7 @@ class GalleryIndex:
         return cls._connect(
             uri,
             name,
-            lambda engine: Store.create(engine, name, fingerprint, embedding_dim, options),
+            lambda engine: Store.create(engine, name, fingerprint, embedding_dim, options, card),
         )
 
     @classmethod
@@ -100,6 +103,7 @@ class GalleryIndex:
         fingerprint: str,
         embedding_dim: int,
         approximate: Mapping[str, Any] | None = None,
+        card: ModelCard | None = None,
     ) -> "GalleryIndex":
         """Open a gallery of this model, or make it; arguments and errors as of `create`.
 
@@ -111,7 +115,7 @@ class GalleryIndex:
         def open_store(engine: Engine) -> Store:
             with engine.writing:
                 if name not in list_names(engine):
-                    return Store.create(engine, name, fingerprint, embedding_dim, options)
+                    return Store.create(engine, name, fingerprint, embedding_dim, options, card)
             store = Store(engine, name)
             _check_model(store, fingerprint)
             if embedding_dim != store.embedding_dim:
@@ -133,6 +137,11 @@ class GalleryIndex:
         except BaseException:
             disconnect(engine)
             raise
+
+    @property
+    def card(self) -> ModelCard | None:
+        """Of the model, where it had one when the gallery was made."""
+        return self._store.card
 
     @property
     def fingerprint(self) -> str:

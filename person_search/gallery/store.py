@@ -30,6 +30,7 @@ from person_search.gallery.rows import (
     to_frame,
     to_person,
 )
+from person_search.inference.model_card import ModelCard
 
 VERSION = 1
 # The inner product, which is the cosine of vectors of unit norm as all here are. The engine takes
@@ -80,6 +81,8 @@ class Store:
         self._people, self._frames = f"{name}_people", f"{name}_frames"
         self.fingerprint = str(found["fingerprint"])
         self.embedding_dim = int(found["embedding_dim"])
+        card = found.get("card")
+        self.card = None if card is None else ModelCard.from_dict(card, f"gallery {name!r}")
         self.options = IndexOptions.parse(found.get("approximate"))
         for collection in (self._people, self._frames):
             # Reads all rows from the disk: 5 s for 100,000.
@@ -93,6 +96,7 @@ class Store:
         fingerprint: str,
         embedding_dim: int,
         options: IndexOptions,
+        card: ModelCard | None = None,
     ) -> "Store":
         """Make an empty gallery.
 
@@ -120,6 +124,8 @@ class Store:
             "embedding_dim": embedding_dim,
         }
         meta["approximate"] = options.as_dict()
+        if card is not None:
+            meta["card"] = card.to_dict()
         for kind in ("people", "frames"):
             collection = f"{name}_{kind}"
             # What is there of a gallery without description is left from a kill while creating.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from person_search.gallery.store import VERSION, Store
+from person_search.inference.model_card import ModelCard
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,9 @@ class GalleryInfo:
 
     first_timestamp: float | None
     last_timestamp: float | None
+    card: ModelCard | None
+    """Of its model, where that had one when the gallery was made."""
+
     fingerprint: str
     embedding_dim: int
     version: int
@@ -49,6 +53,7 @@ def summarize(store: Store, name: str, uri: str, num_bytes: int | None) -> Galle
         cameras=dict(sorted(cameras.items())),
         first_timestamp=min(times, default=None),
         last_timestamp=max(times, default=None),
+        card=store.card,
         fingerprint=store.fingerprint,
         embedding_dim=store.embedding_dim,
         version=VERSION,
