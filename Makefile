@@ -3,7 +3,7 @@
 # make test   the default tests; sets everything up first
 # The rest: make help
 
-# Empty: the first of python3, python3.12, python3.11 that is 3.11 or 3.12.
+# Empty: the first of python3, python3.13, python3.12, python3.11 that is 3.11 to 3.13.
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin

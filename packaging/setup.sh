@@ -8,15 +8,15 @@ fail() {
 }
 
 is_supported() {
-  "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null
+  "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 }
 if [ -z "${PYTHON:-}" ]; then
-  for candidate in python3 python3.12 python3.11; do
+  for candidate in python3 python3.13 python3.12 python3.11; do
     if is_supported "$candidate"; then PYTHON=$candidate && break; fi
   done
-  [ -n "${PYTHON:-}" ] || fail "found no Python 3.11 or 3.12; install one, or name it: make setup PYTHON=/path/to/python3.12"
+  [ -n "${PYTHON:-}" ] || fail "found no Python 3.11, 3.12 or 3.13; install one, or name it: make setup PYTHON=/path/to/python3.12"
 fi
-is_supported "$PYTHON" || fail "$PYTHON is $("$PYTHON" --version 2>&1 | head -n 1); expected Python 3.11 or 3.12"
+is_supported "$PYTHON" || fail "$PYTHON is $("$PYTHON" --version 2>&1 | head -n 1); expected Python 3.11 to 3.13"
 
 if [ ! -x "$VENV/bin/python" ]; then
   "$PYTHON" -m venv "$VENV" || fail "could not make $VENV; on Debian and Ubuntu: apt-get install python3-venv"

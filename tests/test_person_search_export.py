@@ -265,12 +265,14 @@ def test_a_file_that_does_not_describe_itself_is_refused(onnx_export, tmp_path):
 
 
 def test_what_is_no_onnx_file_is_refused(onnx_export, tmp_path):
-    with pytest.raises(FileNotFoundError, match="person-search export"):
+    with pytest.raises(FileNotFoundError, match=r"there is no model .*none\.onnx"):
         PersonFinder.load(tmp_path / "none.onnx")
     torch.jit.save(torch.jit.script(torch.nn.Identity()), tmp_path / "model.ts")
     (tmp_path / "empty.onnx").touch()
     (tmp_path / "half.onnx").write_bytes(onnx_export.path.read_bytes()[:100_000])
-    for name in ("model.ts", "empty.onnx", "half.onnx"):
+    with pytest.raises(ValueError, match=r"model\.ts is no model as it is; expected an ONNX file"):
+        PersonFinder.load(tmp_path / "model.ts")
+    for name in ("empty.onnx", "half.onnx"):
         with pytest.raises(ValueError, match=f"{name} is no ONNX model"):
             PersonFinder.load(tmp_path / name)
 
