@@ -25,11 +25,12 @@ class ColorFinder:
     threshold = 0.95
     max_callers = 2
     card = None
+    crops_need_room = True
 
     def __init__(self):
         self.num_calls = 0
 
-    def find(self, images, batch_size=4):
+    def find(self, images, batch_size=4, parts=None):
         self.num_calls += 1
         return [self._find(np.asarray(image)) for image in images]
 

@@ -77,7 +77,7 @@ ALLOWED = {
     # The half of inference that runs a model in PyTorch; everything else there runs exports too.
     *(
         (f"person_search.inference.{name}", prefix)
-        for name in ("calibration", "fingerprint", "torch_network")
+        for name in ("calibration", "detectors.torch_detectors", "fingerprint", "torch_network")
         for prefix in (*PYTORCH, "detectron2")
     ),
 }

@@ -97,8 +97,9 @@ class FakeFinder:
     """Sees two people, at the left and at the right."""
 
     fingerprint, embedding_dim, threshold = "f" * 64, 2, 0.5
+    crops_need_room = True
 
-    def find(self, images, batch_size=4):
+    def find(self, images, batch_size=4, parts=None):
         boxes = np.float32([[10, 10, 40, 90], [110, 10, 140, 90]])
         return [People(boxes, np.float32([0.9, 0.8]), np.eye(2, dtype=np.float32))] * len(images)
 

@@ -3,6 +3,9 @@
 A network scales each picture to its own size, so a person who fills the picture becomes several
 times as large as anybody in training. Of 32 people of the drawn world, a tight crop taken as it is
 gives an embedding of similarity 0.38 to the person's own in the frame; with room around it 0.95.
+
+A model of two steps embeds the person alone, so that room changes nothing there; its detector finds
+people with it, too: NanoDet-m 74 of 80 tight crops of real people, as they are 69.
 """
 
 from dataclasses import dataclass, replace
@@ -109,7 +112,8 @@ def find_filling(finder: "PersonFinder", image: np.ndarray) -> People | None:
     """
     height, width = image.shape[:2]
     with_room = surround(image)
-    (people,) = finder.find([with_room.image])
+    # Whoever fills the crop is large enough in the picture with room.
+    (people,) = finder.find([with_room.image], parts=False)
     boxes = with_room.to_picture(people.boxes).clip(0, np.array([width, height] * 2, np.float32))
     filling = [row for row, box in enumerate(boxes) if fills_picture(box, width, height)]
     if not filling:
@@ -129,6 +133,8 @@ def find_filling(finder: "PersonFinder", image: np.ndarray) -> People | None:
 def embed_person(finder: "PersonFinder", image: np.ndarray, box: Box) -> np.ndarray:
     """Embed the person in a box; one who fills the picture is given room first.
 
+    Not for a model of two steps, which sees each person alone (``finder.crops_need_room``).
+
     Args:
         finder: the model.
         image: (H, W, 3) uint8 RGB.
@@ -142,7 +148,7 @@ def embed_person(finder: "PersonFinder", image: np.ndarray, box: Box) -> np.ndar
     """
     height, width = image.shape[:2]
     boxes = np.array([box], np.float32)
-    if fills_picture(box, width, height):
+    if finder.crops_need_room and fills_picture(box, width, height):
         with_room = surround(image)
         inside = boxes.clip(0, np.array([width, height] * 2, np.float32))
         image, boxes = with_room.image, with_room.to_inside(inside)

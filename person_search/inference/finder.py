@@ -8,7 +8,6 @@ Example:
     query = finder.embed("street.jpg", [(310, 120, 355, 240)])
 """
 
-import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,16 +16,17 @@ import numpy as np
 from PIL import Image
 
 from person_search.footage.images import ImageSource, read_image
+from person_search.inference.join_parts import find_boxes_in_parts, join_people
+from person_search.inference.load_network import load_network
 from person_search.inference.model_card import ModelCard
 from person_search.inference.models import CONFIG_NAME, default_model, find_model
-from person_search.inference.network import Network
-from person_search.inference.threshold_file import Calibration, threshold_path
+from person_search.inference.network import FindsBoxes, Network
+from person_search.inference.parts import Parts, embed_in_parts, plan_parts
+from person_search.inference.threshold_file import read_threshold
 from person_search.people import People, check_box
 from reid_heads.unit_norm import is_unit_norm
 
 __all__ = ["People", "PersonFinder"]
-
-logger = logging.getLogger(__name__)
 
 
 class PersonFinder:
@@ -44,6 +44,7 @@ class PersonFinder:
         min_score: float | None = None,
         threshold: float | None = None,
         card: ModelCard | None = None,
+        parts: bool | None = None,
     ):
         """Wrap a model; `load` and `from_config` load one.
 
@@ -55,11 +56,13 @@ class PersonFinder:
                 this is.
             threshold: similarity, -1..1, from which on a match is probably right, where known.
             card: what the model is, where known.
+            parts: what `find` and `embed` do where they are not told.
 
         Raises:
             ValueError: if ``min_score`` is not in 0..1.
         """
         self.network = network
+        self.parts = parts
         self.min_score = network.min_score if min_score is None else min_score
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score is {self.min_score}; expected 0..1")
@@ -114,7 +117,7 @@ class PersonFinder:
         threads: int | None = None,
         max_callers: int = 1,
     ) -> "PersonFinder":
-        """Load a model that stands on its own: an export, an installed model.
+        """Load a model that stands on its own: an export, an installed model, two steps.
 
         Args:
             model: see `person_search.inference.models.find_model`; None is the default model. An
@@ -136,9 +139,9 @@ class PersonFinder:
         if path.suffix == ".pth":
             config = path.parent / CONFIG_NAME
             return cls.from_config(config, path, device=device, min_score=min_score)
-        from person_search.inference.onnx_network import OnnxNetwork
-
-        network = OnnxNetwork(path, device=device, threads=threads, max_callers=max_callers)
+        network = load_network(
+            path, device=device, min_score=min_score, threads=threads, max_callers=max_callers
+        )
         threshold = read_threshold(path, network.fingerprint)
         if threshold is None:
             threshold = network.threshold
@@ -156,11 +159,18 @@ class PersonFinder:
         return self.network.max_callers
 
     @property
+    def crops_need_room(self) -> bool:
+        """Whether a person who fills the picture is given room; see `InputSettings`."""
+        return self.network.settings.crops_need_room
+
+    @property
     def embedding_dim(self) -> int:
         """D."""
         return self.network.embedding_dim
 
-    def find(self, images: Sequence[ImageSource], batch_size: int = 4) -> list[People]:
+    def find(
+        self, images: Sequence[ImageSource], batch_size: int = 4, parts: bool | None = None
+    ) -> list[People]:
         """Find and embed the people of pictures.
 
         Only pictures of one size in resized pixels go through the model together, so that a picture
@@ -169,10 +179,13 @@ class PersonFinder:
         Args:
             images: pictures, read ``batch_size`` at a time.
             batch_size: how many go through the model together at most.
+            parts: whether a picture is searched in overlapping parts as well, each of which costs
+                as much as a picture; None: where people in it would be too small for the model
+                (panoramas, and most pictures for small detectors); see `plan_parts`.
 
         Returns:
             For each picture its people with a score of at least ``min_score``, as the detector
-            ranks them; none where nobody was found.
+            ranks them, from parts by falling score; none where nobody was found.
 
         Raises:
             OSError: if a file cannot be read.
@@ -187,16 +200,26 @@ class PersonFinder:
             raise ValueError(f"batch_size is {batch_size}; expected 1 or more")
         found: list[People] = []
         for start in range(0, len(images), batch_size):
-            found += self._find_batch([read_image(x) for x in images[start : start + batch_size]])
+            batch = [read_image(x) for x in images[start : start + batch_size]]
+            plans = [self._plan(image, parts) for image in batch]
+            uncut = [image for image, plan in zip(batch, plans, strict=True) if plan is None]
+            whole = iter(self._find_batch(uncut))
+            found += [
+                next(whole) if plan is None else self._find_in_parts(image, plan, batch_size)
+                for image, plan in zip(batch, plans, strict=True)
+            ]
         return found
 
-    def embed(self, image: ImageSource, boxes: np.ndarray | Sequence[object]) -> np.ndarray:
+    def embed(
+        self, image: ImageSource, boxes: np.ndarray | Sequence[object], parts: bool | None = None
+    ) -> np.ndarray:
         """Embed the people in given boxes, as the benchmark's protocols embed their queries.
 
         Args:
             image: the picture.
             boxes: (N, 4) or (4,), (x1, y1, x2, y2) in original pixels. What lies outside the
                 picture is cut off.
+            parts: whether each is embedded from the part, as `find` cuts it, that shows it best.
 
         Returns:
             (N, D) float32 of unit norm.
@@ -210,12 +233,37 @@ class PersonFinder:
         known = _inside(boxes, height, width)
         if not len(known):
             return np.zeros((0, self.embedding_dim), np.float32)
+        # What is cut out and embedded alone is the same in all parts.
+        plan = None if isinstance(self.network, FindsBoxes) else self._plan(pixels, parts)
+        if plan is None:
+            return self._embed_boxes(pixels, known)
+        return embed_in_parts(plan, pixels, known, self._embed_boxes)
+
+    def _embed_boxes(self, pixels: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Embed boxes (N, 4) that are inside a picture; N is not 0."""
+        height, width = pixels.shape[:2]
         prepared = self.network.settings.prepare(pixels)
         new_height, new_width = prepared.shape[:2]
         scale = np.array([new_width / width, new_height / height] * 2, np.float32)
         with self._turns:
             (people,) = self.network.run([prepared], [known * scale])
         return self._checked(people).embeddings
+
+    def _plan(self, image: np.ndarray, wanted: bool | None) -> Parts | None:
+        wanted = self.parts if wanted is None else wanted
+        height, width = image.shape[:2]
+        return plan_parts(self.network.settings.sight, height, width, wanted)
+
+    def _find_in_parts(self, image: np.ndarray, plan: Parts, batch_size: int) -> People:
+        if isinstance(self.network, FindsBoxes):
+            with self._turns:
+                boxes, scores = find_boxes_in_parts(self.network, image, plan, self.min_score)
+                (people,) = self.network.run([image], [boxes])
+            return self._checked(People(boxes, scores, people.embeddings))
+        views, found = plan.cut(image), []
+        for start in range(0, len(views), batch_size):
+            found += self._find_batch(views[start : start + batch_size])
+        return join_people(plan, found)
 
     def _find_batch(self, images: Sequence[np.ndarray]) -> list[People]:
         prepared = [self.network.settings.prepare(image) for image in images]
@@ -253,33 +301,6 @@ class PersonFinder:
                 "half=False, else other weights"
             )
         return People(people.boxes, people.scores.astype(np.float32), embeddings / norms)
-
-
-def read_threshold(weights: str | Path, fingerprint: str) -> float | None:
-    """Return the similarity threshold from the calibration beside a model's file.
-
-    Args:
-        weights: checkpoint or export.
-        fingerprint: of the model.
-
-    Returns:
-        None where there is no calibration, or it was made with another model; the log says so.
-
-    Raises:
-        ValueError: if the file is there but is no calibration.
-    """
-    path = threshold_path(weights)
-    if not path.is_file():
-        return None
-    calibration = Calibration.load(path)
-    if calibration.fingerprint != fingerprint:
-        logger.warning(
-            "%s was made with another model or config, so it is not used; make it anew with "
-            "`person-search calibrate`",
-            path,
-        )
-        return None
-    return calibration.threshold
 
 
 def _inside(boxes: np.ndarray | Sequence[object], height: int, width: int) -> np.ndarray:

@@ -9,12 +9,17 @@ size.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
 
+from person_search.inference.sight import Sight
 from person_search.people import People
+
+SMALLEST_PERSON = 1 / 27
+"""Height of the smallest people that a model of one step finds, relative to ``min_size``: 33 of 900
+pixels, 10 of the drawn world's 270. In the data sets' frames people are hardly smaller."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,17 @@ class InputSettings:
 
     image_format: str
     """Order of the channels: ``RGB`` or ``BGR``."""
+
+    crops_need_room: bool = True
+    """Whether the person in a crop looks to the model as in a panorama only with room around; see
+    `person_search.inference.crops`. Not where each person is cut out and embedded alone."""
+
+    @property
+    def sight(self) -> Sight | None:
+        """How large the model sees people; None where it sees pictures as they are."""
+        if self.min_size == 0:
+            return None
+        return Sight(self.min_size, self.max_size, SMALLEST_PERSON * self.min_size, turns=True)
 
     def __post_init__(self) -> None:
         if self.image_format not in ("RGB", "BGR"):
@@ -101,5 +117,25 @@ class Network(Protocol):
             For each image its people: boxes in resized pixels (not yet clipped), embeddings
             (N, D). Detections are those of the model's own score threshold, given boxes have the
             score 1.
+        """
+        ...
+
+
+@runtime_checkable
+class FindsBoxes(Protocol):
+    """A network that can find people without embedding them: one of two steps.
+
+    It takes pictures as they are, and embeds each person alone: ``settings`` do not resize, and a
+    box has the same embedding in every part of a picture.
+    """
+
+    def find_boxes(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Find people; called by one thread at a time.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Returns:
+            Boxes (N, 4) float32 inside the image, in its pixels, and scores (N,) float32.
         """
         ...

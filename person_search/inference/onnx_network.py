@@ -64,11 +64,13 @@ class OnnxNetwork:
                 f"there is no exported model {source}; make one with `person-search export`"
             )
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
-        count = _thread_count() if threads is None else threads
-        self._whole = _open_session(content, name, count, providers)
+        count = thread_count() if threads is None else threads
+        self._whole = open_session(content, name, count, providers)
         text = self._whole.get_modelmeta().custom_metadata_map.get(KEY)
         info = ExportInfo.from_json(text, name)
-        self._embedding = _open_session(_without_detector(content), name, count, providers)
+        self._embedding = open_session(
+            keep_outputs(content, (_GIVEN_EMBEDDINGS,)), name, count, providers
+        )
         self.fingerprint = info.fingerprint
         self.embedding_dim = info.embedding_dim
         self.settings = info.settings
@@ -110,7 +112,7 @@ def choose_providers(device: str | None) -> list[tuple[str, dict[str, str]]]:
         ModuleNotFoundError: without the package ``onnxruntime``.
         ValueError: if there is no such device here.
     """
-    there = _import("onnxruntime").get_available_providers()
+    there = import_package("onnxruntime").get_available_providers()
     if device is None or device == "auto":
         device = "cuda" if _PROVIDERS["cuda"] in there else "cpu"
     kind, _, number = device.partition(":")
@@ -127,11 +129,27 @@ def choose_providers(device: str | None) -> list[tuple[str, dict[str, str]]]:
     return chosen if kind == "cpu" else [*chosen, (_PROVIDERS["cpu"], {})]
 
 
-def _open_session(
-    content: bytes, name: str, threads: int, providers: list[tuple[str, dict[str, str]]]
+def open_session(
+    content: bytes,
+    name: str,
+    threads: int,
+    providers: list[tuple[str, dict[str, str]]],
+    expected: str = "a file of `person-search export --format onnx`",
 ) -> Any:
-    """Load a model; ``name`` is for messages."""
-    onnxruntime = _import("onnxruntime")
+    """Load a model in onnxruntime.
+
+    Args:
+        content: of the ONNX file.
+        name: of it, for messages.
+        threads: how many compute on the CPU; 0: as many as there are cores.
+        providers: as `choose_providers` gives them.
+        expected: what the file should have been, for messages.
+
+    Raises:
+        ModuleNotFoundError: without the package ``onnxruntime``.
+        ValueError: if it is no ONNX model, or one that onnxruntime cannot run.
+    """
+    onnxruntime = import_package("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors only
@@ -141,18 +159,22 @@ def _open_session(
     except Exception as error:
         raise ValueError(
             f"{name} is no ONNX model that onnxruntime {onnxruntime.__version__} can load: "
-            f"{error}. Expected a file of `person-search export --format onnx`"
+            f"{error}. Expected {expected}"
         ) from error
 
 
-def _without_detector(content: bytes) -> bytes:
-    """Return the part of an exported model that leads to the given boxes' embeddings.
+def keep_outputs(content: bytes, names: Sequence[str]) -> bytes:
+    """Return the part of a model that leads to some of its outputs.
 
     onnxruntime computes the whole graph whatever outputs are asked for.
+
+    Args:
+        content: of the ONNX file.
+        names: of the outputs.
     """
-    model = _import("onnx").load_from_string(content)
+    model = import_package("onnx").load_from_string(content)
     graph = model.graph
-    needed = {_GIVEN_EMBEDDINGS}
+    needed = set(names)
     kept = []
     # Nodes are in an order of computation.
     for node in reversed(graph.node):
@@ -160,7 +182,7 @@ def _without_detector(content: bytes) -> bytes:
             kept.append(node)
             needed |= _names_read(node)
     weights = [weight for weight in graph.initializer if weight.name in needed]
-    outputs = [output for output in graph.output if output.name == _GIVEN_EMBEDDINGS]
+    outputs = [output for output in graph.output if output.name in names]
     parts = ((graph.node, kept[::-1]), (graph.initializer, weights), (graph.output, outputs))
     for field, items in parts:
         del field[:]
@@ -178,7 +200,12 @@ def _names_read(node: Any) -> set[str]:
     return names
 
 
-def _import(name: str) -> Any:
+def import_package(name: str) -> Any:
+    """Import a package that running ONNX files needs.
+
+    Raises:
+        ModuleNotFoundError: without it; says how to install it.
+    """
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -188,7 +215,7 @@ def _import(name: str) -> Any:
         ) from error
 
 
-def _thread_count() -> int:
+def thread_count() -> int:
     """Return ``$OMP_NUM_THREADS``, or 0: as many as there are cores."""
     text = os.environ.get("OMP_NUM_THREADS", "")
     return int(text) if text.isdecimal() else 0

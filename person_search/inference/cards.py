@@ -1,0 +1,120 @@
+"""Cards of foreign ONNX files: what a file's numbers mean, where the file does not say so itself.
+
+A card is a JSON object, in ``NAME.card.json`` beside ``NAME.onnx`` or in the file's metadata under
+`KEY`; the one beside goes before. It may say some things only: the rest is recognised, or usual.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+KEY = "person_search_card"
+"""Of the ONNX metadata property that may hold the card."""
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+"""RGB, of 0..255."""
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+COLORS = ("RGB", "BGR")
+
+Card = TypeVar("Card")
+
+
+def card_path(path: str | Path) -> Path:
+    """Return where the card of a model file lies: ``model.card.json``."""
+    return Path(path).with_suffix(".card.json")
+
+
+def read_card(path: Path | None, metadata: Mapping[str, str], name: str) -> dict[str, Any]:
+    """Read what is said about a model file.
+
+    Args:
+        path: of the model file; None if it is known as bytes only.
+        metadata: of the ONNX file.
+        name: of it, for messages.
+
+    Returns:
+        The card's fields, not yet checked; empty where there is no card.
+
+    Raises:
+        ValueError: if there is a card which is no JSON object.
+    """
+    if path is not None and card_path(path).is_file():
+        return _parse(card_path(path).read_bytes(), str(card_path(path)))
+    if KEY in metadata:
+        return _parse(metadata[KEY], f"{name}: its metadata {KEY!r}")
+    return {}
+
+
+def _parse(text: str | bytes, what: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{what} is no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f'{what} holds {content!r}; expected an object, as {{"color": "RGB"}}')
+    return content
+
+
+def fill_in(usual: Card, said: Mapping[str, Any], name: str) -> Card:
+    """Return a card with what was said in place of what is usual.
+
+    Args:
+        usual: a dataclass whose ``__post_init__`` checks its values.
+        said: fields of a card.
+        name: of the model file, for messages.
+
+    Raises:
+        ValueError: for an unknown field, or a value that the card refuses.
+    """
+    fields = [field.name for field in dataclasses.fields(usual)]  # type: ignore[arg-type]
+    if unknown := sorted(set(said) - set(fields)):
+        raise ValueError(
+            f"the card of {name} says {', '.join(unknown)}; it may say {', '.join(fields)}"
+        )
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in said.items()}
+    try:
+        return dataclasses.replace(usual, **values)  # type: ignore[type-var]
+    except ValueError as error:
+        raise ValueError(f"the card of {name}: {error}") from error
+
+
+def check_number(what: str, value: Any, low: float, high: float, whole: bool = False) -> None:
+    """Refuse what is no number from ``low`` to ``high``.
+
+    Raises:
+        ValueError: names the field, the value and the range.
+    """
+    kinds = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        kind = "a whole number" if whole else "a number"
+        raise ValueError(f"{what} is {value!r}; expected {kind}, {low:g} to {high:g}")
+
+
+def check_choice(what: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Refuse what is none of the choices.
+
+    Raises:
+        ValueError: names the field, the value and the choices.
+    """
+    if value not in choices:
+        raise ValueError(f"{what} is {value!r}; expected one of {', '.join(choices)}")
+
+
+def check_pixels(color: Any, mean: Any, std: Any) -> None:
+    """Refuse an order of channels, means or deviations that cannot be.
+
+    Raises:
+        ValueError: names the field and the value.
+    """
+    check_choice("color", color, COLORS)
+    for what, values in (("mean", mean), ("std", std)):
+        if not isinstance(values, tuple) or len(values) != 3:
+            raise ValueError(
+                f"{what} is {values!r}; expected three numbers, one a channel in the order of "
+                "'color', for pixels of 0 to 255"
+            )
+        for value in values:
+            check_number(what, value, 0 if what == "mean" else 1e-3, 255)

@@ -1,0 +1,1 @@
+"""What embeds crops of people, for models of two steps."""

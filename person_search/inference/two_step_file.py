@@ -1,0 +1,56 @@
+"""The file ``model.json`` of a model of two steps: which detector, which crop network."""
+
+import json
+from pathlib import Path
+
+from person_search.inference.two_step import TwoStepNetwork, load_two_step
+from reid_heads.atomic_file import save_json
+
+PARTS = ("detector", "crop_net")
+ZOOS = ("torchvision:", "detectron2:")
+
+
+def save_two_step_file(path: Path, detector: str, crop_net: str) -> None:
+    """Write the file.
+
+    Args:
+        path: ``model.json`` in the model's folder.
+        detector: an ONNX file in that folder, by its name; or ``torchvision:NAME`` or
+            ``detectron2:CONFIG``.
+        crop_net: an ONNX file in that folder, by its name.
+    """
+    save_json(path, {"detector": detector, "crop_net": crop_net})
+
+
+def load_two_step_file(
+    path: Path,
+    *,
+    min_score: float | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+) -> TwoStepNetwork:
+    """Load the model that a file of `save_two_step_file` names.
+
+    Args:
+        path: of the file; the networks' files are beside it.
+        min_score: see `load_two_step`.
+        device: likewise.
+        threads: likewise.
+
+    Raises:
+        FileNotFoundError: if a network's file is missing.
+        ModuleNotFoundError: without a package that is needed.
+        ValueError: if the file, or a network in it, is not understood.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON file: {error}") from error
+    if not isinstance(content, dict) or set(content) != set(PARTS):
+        raise ValueError(f"{path} holds {content!r}; expected an object with {', '.join(PARTS)}")
+    detector, crop_net = (str(content[name]) for name in PARTS)
+    if not detector.startswith(ZOOS):
+        detector = str(path.parent / detector)
+    return load_two_step(
+        detector, path.parent / crop_net, min_score=min_score, device=device, threads=threads
+    )
