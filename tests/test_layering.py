@@ -35,7 +35,7 @@ FLOORS = {
         ("evaluate", "faces", "invert", "purify"),
     ),
     "person_search": (
-        ("people", "progress"),
+        ("people", "progress", "resizing"),
         ("data", "footage", "modeling", "synthetic"),
         ("config", "drawing", "evaluation", "transfer"),
         ("inference", "stage1", "trainer"),
@@ -59,7 +59,15 @@ FORBIDDEN = {
     # What keeps, reads and draws galleries works with an exported model, without PyTorch.
     **{
         f"person_search.{room}": (*PYTORCH, "detectron2")
-        for room in ("people", "footage", "drawing", "gallery", "synthetic", "inference")
+        for room in (
+            "people",
+            "resizing",
+            "footage",
+            "drawing",
+            "gallery",
+            "synthetic",
+            "inference",
+        )
     },
     # Scorers see arrays.
     "person_search.evaluation": PYTORCH,

@@ -89,6 +89,7 @@ class TorchNetwork:
             min_size=cfg.INPUT.MIN_SIZE_TEST,
             max_size=cfg.INPUT.MAX_SIZE_TEST,
             image_format=cfg.INPUT.FORMAT,
+            resize=cfg.INPUT.RESIZE,
         )
         self.min_score = float(cfg.TEST.SEARCH.SCORE_THRESHOLD)
         self.model = model.to(chosen).eval()

@@ -1,5 +1,6 @@
 """Models of person search; importing this registers them with detectron2."""
 
+from person_search.modeling.anchor_generator import RoundedAnchorGenerator
 from person_search.modeling.backbone import build_slim_resnet_fpn_backbone
 from person_search.modeling.box_head import Res5BoxHead
 from person_search.modeling.meta_arch import PersonSearchRCNN
@@ -12,6 +13,7 @@ __all__ = [
     "PersonSearchRCNN",
     "PersonSearchROIHeads",
     "Res5BoxHead",
+    "RoundedAnchorGenerator",
     "SequentialROIHeads",
     "build_slim_resnet_fpn_backbone",
 ]
