@@ -161,7 +161,8 @@ class CropStem(BasicStem):
         features = self.conv1(image)
         if self.use_relu:
             features = F.relu_(features)
-        return F.max_pool2d(features, kernel_size=3, stride=2, **STEM_POOLS[self.pool])
+        pooled: Tensor = F.max_pool2d(features, kernel_size=3, stride=2, **STEM_POOLS[self.pool])
+        return pooled
 
 
 class SharedResNet(ResNet):
