@@ -56,7 +56,7 @@ def test_a_part_of_a_file_is_refused(tmp_path, share, is_zip):
     path = save(tmp_path / "a.pth", {"a": torch.ones(999)}, _use_new_zipfile_serialization=is_zip)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ValueError, match=r"a\.pth \(\d+ bytes\) is no PyTorch checkpoint"):
+    with pytest.raises(ValueError, match=r"a\.pth is not a checkpoint .*part of one \(\d+ bytes"):
         read_checkpoint(path)
 
 
@@ -64,7 +64,7 @@ def test_another_kind_of_file_is_refused(tmp_path):
     (tmp_path / "a.pth").write_text("<html>404</html>")
     (tmp_path / "b.pth").write_bytes(pickle.dumps({"model": {}}, protocol=2))
     for name in ("a.pth", "b.pth"):
-        with pytest.raises(ValueError, match="no PyTorch checkpoint"):
+        with pytest.raises(ValueError, match="not a checkpoint of PyTorch"):
             read_checkpoint(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"no checkpoint .*c\.pth"):
         read_checkpoint(tmp_path / "c.pth")

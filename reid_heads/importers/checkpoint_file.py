@@ -50,7 +50,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> CheckpointFile:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"there is no checkpoint {path}; check its name")
     content = _load(path)
-    state, passed_over = _unwrap(path, content)
+    state, passed_over = find_weights(path, content)
     state = {name.removeprefix(_PARALLEL): _as_tensor(value) for name, value in state.items()}
     check_finite(path, state)
     return CheckpointFile(path, state, passed_over)
@@ -102,8 +102,8 @@ def _load(path: str) -> Any:
 def _no_checkpoint(path: str) -> ValueError:
     size = os.path.getsize(path)
     return ValueError(
-        f"{path} ({size} bytes) is no PyTorch checkpoint, or only a part of one; expected a file "
-        "that torch.save wrote: download it again and compare its size"
+        f"{path} is not a checkpoint of PyTorch, or only a part of one ({size} bytes); expected a "
+        "file that torch.save wrote: copy it again and compare its size"
     )
 
 
@@ -129,8 +129,19 @@ def _foreign_classes(path: str, error: Exception) -> str:
     return message.split(marker, 1)[1].split()[0] if marker in message else ""
 
 
-def _unwrap(path: str, content: Any) -> tuple[Mapping[str, Any], dict[str, str]]:
-    """Find the weights in what a file holds; return them and what is passed over."""
+def find_weights(path: str, content: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """Find the weights in what a file holds.
+
+    Args:
+        path: of the file, for messages.
+        content: what ``torch.load`` gave.
+
+    Returns:
+        Tensors or arrays by their names; names of all else, and what it is taken for.
+
+    Raises:
+        ValueError: if there are no weights in it.
+    """
     passed_over: dict[str, str] = {}
     for _ in range(3):
         if not isinstance(content, Mapping):
