@@ -30,6 +30,7 @@ FLOORS = {
         ("losses",),
         ("crop_reid",),
         ("config",),
+        ("importers",),
         ("training",),
         ("inversion", "train_net"),
         ("evaluate", "faces", "invert", "purify"),
