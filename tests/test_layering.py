@@ -39,6 +39,7 @@ FLOORS = {
         ("people", "progress", "resizing"),
         ("data", "footage", "modeling", "synthetic"),
         ("config", "drawing", "evaluation", "transfer"),
+        ("importers",),
         ("inference", "stage1", "trainer"),
         ("export", "gallery", "train_net"),
         ("commands", "evaluate", "train_stage1"),
