@@ -1,12 +1,13 @@
 """Config keys of person search, on top of detectron2's and ``reid_heads``'."""
 
 from detectron2.config import CfgNode
-from detectron2.modeling import ROI_HEADS_REGISTRY
+from detectron2.modeling import ROI_BOX_HEAD_REGISTRY, ROI_HEADS_REGISTRY
 
 import person_search.modeling  # noqa: F401  (registers the models)
 from person_search.data.loaders import CONFIG_READERS as SAMPLER_READERS
 from person_search.modeling.identity_branch import CONFIG_READERS as BRANCH_READERS
 from person_search.modeling.roi_heads import CONFIG_READERS as ROI_HEADS_READERS
+from person_search.resizing import DEFAULT_RULE
 from reid_heads.config import (
     add_crop_backbone_config,
     add_reid_head_config,
@@ -38,6 +39,9 @@ def _add_model_keys(cfg: CfgNode) -> None:
     branch.POOLER_RESOLUTION = (14, 14)
     # RoIAlign samples per grid cell and axis; 0 chooses by box size.
     branch.POOLER_SAMPLING_RATIO = 2
+    # "ROIAlignV2" has the half-pixel correction (aligned), "ROIAlign" has not, as torchvision's
+    # detectors; detectron2's names, as of MODEL.ROI_BOX_HEAD.POOLER_TYPE.
+    branch.POOLER_TYPE = "ROIAlignV2"
     # How several maps become one: "sum", "concat" or "attention" (a weight for each map and cell).
     branch.FUSION = "sum"
     # Factor, 0..1, that the levels beside the base start with; training changes it channel by
@@ -54,6 +58,13 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # Training: at most so many boxes of a person are embedded, its ground-truth box first, then
     # sampled proposals; 0 is all.
     branch.BOXES_PER_PERSON = 0
+
+    # Images are padded to a multiple of so many pixels; 0: of what the backbone needs. 32 is what
+    # torchvision's detectors take.
+    node.SIZE_DIVISIBILITY = 0
+
+    # Res5BoxHead: what its last layer's map is pooled to a vector by: "avg", or "max" as in SeqNet.
+    node.RES5_BOX_HEAD = CfgNode({"POOLING": "avg"})
 
     norm_aware = node.NORM_AWARE = CfgNode()
     # Heads that say whether a box shows a person (NormAwareHead): weight of that score's binary
@@ -93,6 +104,11 @@ def _add_training_keys(cfg: CfgNode) -> None:
     # Largest relative change of brightness, contrast and saturation of training frames, each drawn
     # uniformly from 1 - x to 1 + x; 0 leaves them as they are.
     cfg.INPUT.COLOR_JITTER = 0.0
+    # How frames become INPUT.MIN_SIZE_... and MAX_SIZE_..., at training and test:
+    # "ResizeShortestEdge" as detectron2 (sizes rounded to the nearest pixel, antialiased uint8) or
+    # "GeneralizedRCNNTransform" as torchvision (sizes rounded down, float pixels interpolated
+    # linearly without antialiasing).
+    cfg.INPUT.RESIZE = DEFAULT_RULE
 
     # The order of training frames is detectron2's DATALOADER.SAMPLER_TRAIN: "TrainingSampler", or
     # for long tails "RepeatFactorTrainingSampler" (t is REPEAT_THRESHOLD: the share of frames,
@@ -144,6 +160,7 @@ _READERS = (
         (
             "DATASETS.COCO_PERSON",
             "INPUT.COLOR_JITTER",
+            "INPUT.RESIZE",
             "MODEL.PERSON_SEARCH.STL.CONFIG_FILE",
             "MODEL.PERSON_SEARCH.STL.WEIGHTS",
             "TEST.SEARCH",
@@ -175,10 +192,14 @@ def person_search_readers() -> list[Reader]:
     roi_heads = readers_of(
         ROI_HEADS_REGISTRY, "MODEL.ROI_HEADS.NAME", lambda cfg: [cfg.MODEL.ROI_HEADS.NAME]
     )
+    box_heads = readers_of(
+        ROI_BOX_HEAD_REGISTRY, "MODEL.ROI_BOX_HEAD.NAME", lambda cfg: [cfg.MODEL.ROI_BOX_HEAD.NAME]
+    )
     return [
         *shared_readers(),
         *_READERS,
         *roi_heads,
+        *box_heads,
         *ROI_HEADS_READERS,
         *BRANCH_READERS,
         *SAMPLER_READERS,

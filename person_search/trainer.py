@@ -10,6 +10,7 @@ from person_search.data.loaders import build_test_loader, build_train_loader
 from person_search.evaluation.context import ContextMatching, published_context
 from person_search.evaluation.evaluator import PersonSearchEvaluator
 from person_search.evaluation.rules import SearchRules, list_searches
+from person_search.importers import search_networks  # noqa: F401  (registers what it imports)
 from person_search.transfer import transfer_weights
 from reid_heads.training.trainer import ResumableTrainer
 

@@ -190,10 +190,10 @@ def check_same_input(cfg: CfgNode, stage1_cfg: CfgNode) -> None:
 
     Raises:
         ValueError: if the same weights would compute something else: pixel statistics, channel
-            order, strides, the stem's ReLU, instance normalisation.
+            order, strides, the stem's ReLU and pooling, instance normalisation.
     """
     branch = cfg.MODEL.PERSON_SEARCH.IDENTITY_BRANCH
-    # Only build_reid_resnet_backbone can leave the stem's ReLU out and normalise by instance.
+    # Only build_reid_resnet_backbone can have another stem and normalise by instance.
     reads_crop_keys = cfg.MODEL.BACKBONE.NAME == "build_reid_resnet_backbone"
     stage1_reads = stage1_cfg.MODEL.BACKBONE.NAME == "build_reid_resnet_backbone"
     crop, crop1 = cfg.MODEL.CROP_REID, stage1_cfg.MODEL.CROP_REID
@@ -212,6 +212,10 @@ def check_same_input(cfg: CfgNode, stage1_cfg: CfgNode) -> None:
         "MODEL.CROP_REID.STEM_RELU (always True in detectron2's backbones)": (
             crop.STEM_RELU if reads_crop_keys else True,
             crop1.STEM_RELU if stage1_reads else True,
+        ),
+        "MODEL.CROP_REID.STEM_POOL (always 'padded' in detectron2's backbones)": (
+            crop.STEM_POOL if reads_crop_keys else "padded",
+            crop1.STEM_POOL if stage1_reads else "padded",
         ),
         "MODEL.CROP_REID.IBN": (
             crop.IBN if reads_crop_keys else "none",

@@ -32,6 +32,8 @@ def add_reid_head_config(cfg: CfgNode) -> None:
     # whether there is a BNNeck; without it classifiers and metric losses see the same pooled
     # feature.
     head.BATCH_NORM = True
+    # EmbeddingHead: whether a ReLU comes last, as in OSNet: all embeddings lie in one orthant.
+    head.RELU = False
     # Identities of the training set; the trainer checks it against the data.
     head.NUM_IDENTITIES = 0
     # DOMAIN_SOFTMAX, DOMAIN_TRIPLET: identities of each training set, in the order of
@@ -74,6 +76,9 @@ def add_crop_backbone_config(cfg: CfgNode) -> None:
     # Whether a ReLU follows the stem's norm. The published Bag of Tricks numbers come from a
     # network without it, which its authors call a mistake and keep.
     node.STEM_RELU = False
+    # The stem's 3x3 max pooling: "padded" by a pixel on each side, as ResNet's; "ceil", without
+    # padding and up to the lower and right edge, as fast-reid's.
+    node.STEM_POOL = "padded"
 
     slim = cfg.MODEL.SLIM_RESNET = CfgNode()
     # A small residual network for training from scratch (build_slim_resnet_backbone, and
@@ -121,6 +126,8 @@ def _add_input_keys(cfg: CfgNode) -> None:
     node = cfg.INPUT.REID = CfgNode()
     # Height and width of the network's input, pixels.
     node.SIZE = (256, 128)
+    # How a crop is resized to SIZE: "bilinear", or "bicubic" as in fast-reid; both by Pillow.
+    node.INTERPOLATION = "bilinear"
     # Probability of a horizontal flip.
     node.FLIP_PROBABILITY = 0.5
     # Black pixels added on each side before a random crop back to SIZE; 0: no crop.

@@ -30,14 +30,16 @@ FLOORS = {
         ("losses",),
         ("crop_reid",),
         ("config",),
+        ("importers",),
         ("training",),
         ("inversion", "train_net"),
         ("evaluate", "faces", "invert", "purify"),
     ),
     "person_search": (
-        ("people", "progress"),
+        ("people", "progress", "resizing"),
         ("data", "footage", "modeling", "synthetic"),
         ("config", "drawing", "evaluation", "transfer"),
+        ("importers",),
         ("inference", "stage1", "trainer"),
         ("export", "gallery", "train_net"),
         ("commands", "evaluate", "train_stage1"),
@@ -59,7 +61,15 @@ FORBIDDEN = {
     # What keeps, reads and draws galleries works with an exported model, without PyTorch.
     **{
         f"person_search.{room}": (*PYTORCH, "detectron2")
-        for room in ("people", "footage", "drawing", "gallery", "synthetic", "inference")
+        for room in (
+            "people",
+            "resizing",
+            "footage",
+            "drawing",
+            "gallery",
+            "synthetic",
+            "inference",
+        )
     },
     # Scorers see arrays.
     "person_search.evaluation": PYTORCH,

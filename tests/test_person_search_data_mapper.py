@@ -5,6 +5,8 @@ from detectron2.data.transforms import CropTransform, HFlipTransform, TransformL
 from PIL import Image
 
 from person_search.data.mapper import PersonSearchMapper
+from person_search.inference.network import InputSettings
+from person_search.resizing import RULES
 from reid_heads.data.samplers import DRAW_KEY
 from reid_heads.labels import UNLABELED_PID
 
@@ -23,6 +25,40 @@ def make_test_mapper(tiny_cfg, use_gt_boxes=False, min_size=48):
         TEST__SEARCH__USE_GT_BOXES=use_gt_boxes,
     )
     return PersonSearchMapper(cfg, False)
+
+
+@pytest.mark.parametrize("min_size", [48, 70, 0])
+def test_frames_are_resized_as_searched_pictures(tiny_cfg, write_frames, min_size):
+    """By torchvision's rule too, whose pixels are no whole numbers."""
+    (frame,) = write_frames([[2, 0]], size=(101, 161))
+    image = np.asarray(Image.open(frame["file_name"]))
+    for rule in RULES:
+        cfg = tiny_cfg(INPUT__MIN_SIZE_TEST=min_size, INPUT__RESIZE=rule, INPUT__FORMAT="RGB")
+        mapped = PersonSearchMapper(cfg, False)(frame)["image"].numpy().transpose(1, 2, 0)
+        settings = InputSettings(min_size, cfg.INPUT.MAX_SIZE_TEST, "RGB", rule)
+        np.testing.assert_array_equal(mapped, settings.prepare(image))
+
+
+def test_boxes_follow_pixels_that_torchvisions_rule_resizes(tiny_cfg, write_frames):
+    (frame,) = write_frames([[2, 0]], size=(100, 160))
+    original = torch.tensor([a["bbox"] for a in frame["annotations"]])
+    cfg = tiny_cfg(
+        INPUT__RESIZE="GeneralizedRCNNTransform",
+        INPUT__MIN_SIZE_TRAIN=(50, 51),
+        INPUT__MIN_SIZE_TRAIN_SAMPLING="range",
+        INPUT__RANDOM_FLIP="none",
+    )
+    mapper, sizes = PersonSearchMapper(cfg, True), set()
+    for draw in range(9):
+        mapped = mapper({**frame, DRAW_KEY: draw})
+        height, width = mapped["image"].shape[1:]
+        sizes.add((height, width))
+        scale = torch.tensor([width / 160, height / 100] * 2)
+        torch.testing.assert_close(mapped["instances"].gt_boxes.tensor, original * scale)
+    # 160 * 51 / 100 is 81.6.
+    assert sizes == {(50, 80), (51, 81)}
+    with pytest.raises(ValueError, match=r"INPUT\.RESIZE is 'nearest'; expected one of 'Resize"):
+        PersonSearchMapper(tiny_cfg(INPUT__RESIZE="nearest"), True)
 
 
 def flipped(mapped):

@@ -104,7 +104,7 @@ def test_the_onnx_file_finds_the_same_people(finder, loaded, pictures):
         assert_same_people(*pair)
     assert [len(people) > 0 for people in expected] == [True, True, True, False]
     sizes = {finder.network.settings.prepare(picture).shape for picture in pictures}
-    assert len(sizes) == 3 and (*example_inputs()[0].shape[1:], 3) not in sizes
+    assert len(sizes) == 3 and (*example_inputs("ResizeShortestEdge")[0].shape[1:], 3) not in sizes
 
 
 def test_the_onnx_file_embeds_given_boxes(finder, loaded, pictures):
@@ -240,7 +240,8 @@ def test_a_file_that_does_not_describe_itself_is_refused(onnx_export, tmp_path):
         (None, "does not say which model"),
         ("{", "damaged"),
         ("[]", "version None"),
-        (json.dumps({**good, "version": 2}), "version 2"),
+        (json.dumps({**good, "version": 3}), "version 3"),
+        (json.dumps({**good, "version": 2, "resize": "nearest"}), "resize 'nearest'"),
         *(
             (json.dumps({**good, name: value}), name)
             for name, value in (
@@ -262,6 +263,15 @@ def test_a_file_that_does_not_describe_itself_is_refused(onnx_export, tmp_path):
                 PersonFinder.load(path)
         with pytest.raises(ValueError, match=expected):
             ExportInfo.from_json(text, "m.onnx")
+    assert good["version"] == 1 and good["input"].startswith("uint8")
+    before = json.dumps({k: v for k, v in good.items() if k != "resize"})
+    assert ExportInfo.from_json(before, "m.onnx") == onnx_export.info
+    # Who knows version 1 alone would resize by the other rule, and must not read it.
+    other = dataclasses.replace(onnx_export.info, resize="GeneralizedRCNNTransform")
+    content = json.loads(other.to_json())
+    assert content["version"] == 2 and content["input"].startswith("float32")
+    assert ExportInfo.from_json(other.to_json(), "m.onnx") == other
+    assert other.settings.resize == "GeneralizedRCNNTransform"
     later = json.dumps({**good, "something": "new"})
     assert ExportInfo.from_json(later, "m.onnx") == onnx_export.info
 

@@ -27,7 +27,16 @@ NORM_AWARE = {"MODEL__REID_HEAD__NAME": "NormAwareHead"}
 METHODS = {
     "oim": {},
     "oim c4": {"kind": "c4"},
-    "seqnet": {"MODEL__ROI_HEADS__NAME": "SequentialROIHeads", **NORM_AWARE},
+    # With what its released code does otherwise; pictures are float32 then.
+    "seqnet": {
+        "MODEL__ROI_HEADS__NAME": "SequentialROIHeads",
+        "MODEL__ANCHOR_GENERATOR__NAME": "RoundedAnchorGenerator",
+        "MODEL__ROI_BOX_HEAD__POOLER_TYPE": "ROIAlign",
+        "MODEL__PERSON_SEARCH__IDENTITY_BRANCH__POOLER_TYPE": "ROIAlign",
+        "MODEL__PERSON_SEARCH__SIZE_DIVISIBILITY": 64,
+        "INPUT__RESIZE": "GeneralizedRCNNTransform",
+        **NORM_AWARE,
+    },
     "nae": {"MODEL__ROI_HEADS__NAME": "NormAwareROIHeads", **NORM_AWARE},
     "stl": {
         "MODEL__PERSON_SEARCH__IDENTITY_BRANCH__IN_FEATURES": "['res2','res3','res4']",
@@ -139,7 +148,9 @@ def test_a_model_that_finds_nobody_while_it_is_traced_finds_people_later(
     predictor = finder.network.model.roi_heads.box_predictor
     # The picture of the trace is all black; so is its class: background.
     original = formats.example_inputs
-    monkeypatch.setattr(formats, "example_inputs", lambda: (original()[0] * 0, original()[1][:0]))
+    monkeypatch.setattr(
+        formats, "example_inputs", lambda rule: (original(rule)[0] * 0, original(rule)[1][:0])
+    )
     black = np.zeros((150, 203, 3), np.uint8)
     scores = finder.network.run([black])[0].scores
     predictor.test_score_thresh = float(scores.max()) + 1e-3
@@ -171,6 +182,7 @@ def describe(finder):
         image_format=settings.image_format,
         min_size=settings.min_size,
         max_size=settings.max_size,
+        resize=settings.resize,
         min_score=network.min_score,
     )
 

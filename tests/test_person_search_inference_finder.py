@@ -260,6 +260,7 @@ def test_the_fingerprint_is_of_the_model_and_not_of_where_it_lies(weights, finde
     [
         ("INPUT.MIN_SIZE_TEST", 81),
         ("INPUT.FORMAT", "BGR"),
+        ("INPUT.RESIZE", "GeneralizedRCNNTransform"),
         ("MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO", 1),
         ("MODEL.PIXEL_STD", [1.0, 1.0, 1.0]),
     ],

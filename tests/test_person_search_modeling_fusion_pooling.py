@@ -7,7 +7,11 @@ from detectron2.layers import ROIAlign, ShapeSpec
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
 
-from person_search.modeling.fusion_pooling import FUSIONS, MultiLevelRoIFusionPooling
+from person_search.modeling.fusion_pooling import (
+    FUSIONS,
+    POOLER_TYPES,
+    MultiLevelRoIFusionPooling,
+)
 
 CHANNELS = {"res2": 4, "res3": 6, "res4": 5}
 STRIDES = {"res2": 4, "res3": 8, "res4": 16}
@@ -418,3 +422,23 @@ def test_other_numbers_of_boxes_than_exported_with(names, fusion, how):
         arguments = make_arguments(first, second, seed=1)
         with torch.no_grad():
             assert torch.equal(exported(*arguments), module(*arguments))
+
+
+def test_the_half_pixel_correction_may_be_left_out():
+    """As detectron2's poolers of both names, and by hand: half a cell apart."""
+    maps, boxes = make_maps(), as_boxes(BOXES)
+    for name in POOLER_TYPES:
+        pooler = make_pooler(("res3",), out_channels=6, size=(7, 7), pooler_type=name)
+        theirs = ROIPooler(7, [1 / 8], 2, name)
+        torch.testing.assert_close(pooler(maps, boxes), theirs([maps["res3"]], boxes))
+    ramp = {"res3": torch.arange(24.0).expand(1, 6, 16, 24)}
+    inside = as_boxes([[[32.0, 32, 88, 88]]])
+    means = {
+        name: make_pooler(("res3",), out_channels=6, size=(7, 7), pooler_type=name)(ramp, inside)
+        for name in POOLER_TYPES
+    }
+    # The value of a cell is its column; the centre of columns 4 to 11 is 7.5, or 7 with cells'
+    # values at their centres.
+    assert means["ROIAlign"].mean() == 7.5 and means["ROIAlignV2"].mean() == 7
+    with pytest.raises(ValueError, match="POOLER_TYPE is 'ROIPool'; expected one"):
+        make_pooler(pooler_type="ROIPool")

@@ -197,3 +197,20 @@ def test_config_is_not_needed_after_construction(make_model, make_input):
         assert not hasattr(module, "cfg"), name
     with EventStorage():
         model([make_input([0])])
+
+
+def test_images_are_padded_to_a_multiple(make_model):
+    key = "MODEL__PERSON_SEARCH__SIZE_DIVISIBILITY"
+    frame = {"image": torch.zeros(3, 50, 129, dtype=torch.uint8)}
+    for kind, multiple, expected in (
+        ("c4", 0, (50, 129)),
+        ("c4", 32, (64, 160)),
+        ("fpn", 64, (64, 192)),
+    ):
+        model = make_model(kind, **{key: multiple})
+        images = model.preprocess_image([frame])
+        assert images.tensor.shape[-2:] == expected
+        assert images.image_sizes == [(50, 129)]
+        assert (images.tensor[:, :, 50:] == 0).all(), "the mean pixel"
+    with pytest.raises(ValueError, match="SIZE_DIVISIBILITY is 24; expected 0 or a multiple of 32"):
+        make_model("fpn", **{key: 24})

@@ -225,11 +225,13 @@ def test_another_input_is_refused(key, value, tiny_cfg):
         check_same_input(cfg, crop_cfg(key, value))
 
 
-def test_a_stem_without_relu_is_refused(tiny_cfg):
+@pytest.mark.parametrize(("key", "value"), [("STEM_RELU", False), ("STEM_POOL", "ceil")])
+def test_another_stem_is_refused(key, value, tiny_cfg):
     stage1 = crop_cfg("MODEL.BACKBONE.NAME", "build_reid_resnet_backbone")
-    stage1.MODEL.CROP_REID.STEM_RELU = False
+    stage1.MODEL.CROP_REID.STEM_RELU = True
+    stage1.MODEL.CROP_REID[key] = value
     cfg = tiny_cfg(**OWN)
-    with pytest.raises(ValueError, match="STEM_RELU"):
+    with pytest.raises(ValueError, match=f"CROP_REID.{key}"):
         check_same_input(cfg, stage1)
 
 

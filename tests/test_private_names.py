@@ -33,6 +33,8 @@ FOR_SUBCLASSES = {
     "_update_best",
     # The one way to find the boxes without what StandardROIHeads does with them afterwards.
     "_forward_box",
+    # The one way to make no detection branch.
+    "_init_box_head",
     # PyTorch's hook for state of older versions.
     "_load_from_state_dict",
 }

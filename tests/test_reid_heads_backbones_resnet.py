@@ -128,6 +128,26 @@ def test_stem_without_relu_is_pooled_norm(make_backbone):
     torch.testing.assert_close(rectified(x)["stem"], expected.clamp(min=0))
 
 
+def test_stem_pools_without_padding_up_to_the_edge_on_request(make_backbone):
+    """fast-reid's stem: windows from the first pixel on, the last ones cut off at the edge."""
+    x = images(2)
+    stems = {
+        pool: make_backbone(
+            RESNETS__OUT_FEATURES=["stem"],
+            CROP_REID__STEM_RELU=True,
+            CROP_REID__STEM_POOL=pool,
+        ).eval()
+        for pool in ("padded", "ceil")
+    }
+    normed = stems["ceil"].stem.conv1(x).clamp(min=0)
+    # What a window lacks beyond the edge never is a maximum.
+    beyond = nn.functional.pad(normed, (0, 1, 0, 1), value=-1.0)
+    expected = beyond.unfold(2, 3, 2).unfold(3, 3, 2).amax((-2, -1))
+    torch.testing.assert_close(stems["ceil"](x)["stem"], expected)
+    padded = stems["padded"](x)["stem"]
+    assert padded.shape == expected.shape and not torch.allclose(padded, expected)
+
+
 @pytest.mark.parametrize("depth", [18, 50])
 def test_ibn_stands_first_in_each_block_of_res2_to_res4(make_backbone, depth):
     backbone = make_backbone(RESNETS__DEPTH=depth, CROP_REID__IBN="a")
@@ -242,6 +262,7 @@ def test_bfloat16_autocast_trains(make_backbone):
         ({"RESNETS__DEFORM_ON_PER_STAGE": [False, False, False, True]}, "DEFORM_ON_PER_STAGE"),
         ({"CROP_REID__IBN": "b"}, "IBN is 'b'; expected 'none' or 'a'"),
         ({"CROP_REID__IBN": "a", "RESNETS__NORM": "GN"}, "NORM is 'GN'"),
+        ({"CROP_REID__STEM_POOL": "same"}, "STEM_POOL is 'same'; expected 'padded' or 'ceil'"),
         ({"CROP_REID__LAST_STRIDE": 4}, "LAST_STRIDE is 4; expected 1 or 2"),
     ],
 )

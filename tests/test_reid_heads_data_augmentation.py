@@ -263,6 +263,18 @@ def test_resize_is_bilinear_and_skips_what_fits():
     assert resized[0, :, 0].tolist() == [0, 25, 75, 100]
 
 
+def test_resize_is_bicubic_on_request():
+    cfg = make_cfg(INPUT__REID__SIZE=(2, 4), INPUT__REID__INTERPOLATION="bicubic")
+    image = np.repeat(np.array([[0, 100]], dtype=np.uint8), 2, 0)[..., None].repeat(3, -1)
+    (resize,) = build_test_augmentations(cfg)
+    resized = resize.get_transform(image).apply_image(image)
+    # Keys' kernel with a = -0.5, of what lies inside. At 0.25: distances 0.25 and 1.25 to the two
+    # centres weigh 0.8672 and -0.0703, at 0.75 they are 0.25 and 0.75: 0.8672 and 0.2266.
+    below, above = -0.0703 / (0.8672 - 0.0703), 0.2266 / (0.8672 + 0.2266)
+    expected = [max(100 * below, 0), 100 * above, 100 * (1 - above), min(100 * (1 - below), 255)]
+    assert resized[0, :, 0].tolist() == [round(value) for value in expected]
+
+
 def test_erased_regions_are_not_cropped_or_flipped_away():
     """Erasing is last: black borders of the crop can be painted over, the rectangle stays whole."""
     cfg = make_cfg(INPUT__REID__SIZE=(64, 32), INPUT__REID__ERASING__PROBABILITY=1.0)
@@ -283,6 +295,7 @@ def test_erased_regions_are_not_cropped_or_flipped_away():
     [
         ("INPUT.REID.SIZE", (128,)),
         ("INPUT.REID.SIZE", (128, 0)),
+        ("INPUT.REID.INTERPOLATION", "cubic"),
         ("INPUT.REID.FLIP_PROBABILITY", 1.5),
         ("INPUT.REID.PADDING", -1),
         ("INPUT.REID.ERASING.PROBABILITY", -0.5),

@@ -54,6 +54,14 @@ def test_embedding_equals_a_loop_over_stripes(stripes, pooling):
     torch.testing.assert_close(head(x).unit_embeddings, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_relu_comes_last_on_request():
+    head = make_head(use_relu=True).eval()
+    x = features(3)
+    expected = head.norm(head.project(x.mean((2, 3)))).clamp(min=0)
+    assert (expected == 0).any()
+    torch.testing.assert_close(head(x).embeddings, expected)
+
+
 def test_every_purpose_has_the_same_feature():
     head = make_head()
     given = head(features(3))

@@ -1,8 +1,10 @@
 """From dataset dicts to model inputs."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetMapper
@@ -10,6 +12,7 @@ from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from detectron2.structures import Boxes, Instances
 
+from person_search.resizing import DEFAULT_RULE, check_rule, resize, resized_shape
 from reid_heads.data.mapper import naming_unreadable
 from reid_heads.data.samplers import DRAW_KEY
 from reid_heads.data.seeding import seeded
@@ -42,6 +45,13 @@ class PersonSearchMapper(DatasetMapper):
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict:
         """Translate the config."""
         translated = super().from_config(cfg, is_train)
+        if check_rule(cfg.INPUT.RESIZE) != DEFAULT_RULE:
+            translated["augmentations"] = [
+                GeneralizedRCNNResize(step.short_edge_length, step.max_size, step.sample_style)
+                if isinstance(step, T.ResizeShortestEdge)
+                else step
+                for step in translated["augmentations"]
+            ]
         if is_train and cfg.INPUT.COLOR_JITTER > 0:
             translated["augmentations"] += _color_jitter(cfg.INPUT.COLOR_JITTER)
         return {
@@ -94,6 +104,40 @@ class PersonSearchMapper(DatasetMapper):
         instances = utils.annotations_to_instances(annotations, image_shape)
         instances.gt_pids = torch.tensor(pids, dtype=torch.int64)
         dataset_dict["instances"] = utils.filter_empty_instances(instances)
+
+
+class GeneralizedRCNNResize(T.Augmentation):
+    """Resize by the rule of torchvision's detectors; see `person_search.resizing`."""
+
+    def __init__(self, short_edge_length: Sequence[int], max_size: int, sample_style: str):
+        """Keep the settings; they are those of detectron2's ``ResizeShortestEdge``.
+
+        Args:
+            short_edge_length: sizes to draw from, or the first and last with style "range".
+            max_size: the longer side is at most so long.
+            sample_style: "choice" or "range".
+        """
+        super().__init__()
+        self.sizes = list(short_edge_length)
+        if sample_style == "range":
+            self.sizes = list(range(self.sizes[0], self.sizes[-1] + 1))
+        self.max_size = max_size
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        """Draw a size for an image (H, W, C)."""
+        shape, size = image.shape[:2], int(np.random.choice(self.sizes))
+        if size == 0:
+            return T.NoOpTransform()
+        rule = "GeneralizedRCNNTransform"
+        return _FloatResize(*shape, *resized_shape(*shape, size, self.max_size, rule))
+
+
+class _FloatResize(T.ResizeTransform):
+    """Boxes as detectron2 resizes them, pixels as torchvision."""
+
+    def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
+        """Resize (H, W, C) uint8 to float32 in 0..255."""
+        return resize(img, (self.new_h, self.new_w), "GeneralizedRCNNTransform")
 
 
 def _color_jitter(strength: float) -> list[T.Augmentation]:

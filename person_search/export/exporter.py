@@ -110,6 +110,7 @@ def export_finder(
         min_score=network.min_score,
         threshold=finder.threshold,
         card=finder.card,
+        resize=network.settings.resize,
     )
     content = write(SearchGraph(network.model), info)
     differences = compare(network, load(content), network.settings, pictures)

@@ -33,10 +33,11 @@ where there are none. The metadata property "{key}" holds the details as JSON.
 def to_onnx(graph: SearchGraph, info: ExportInfo) -> bytes:
     """Return the model as an ONNX file.
 
-    One graph has inputs ``image`` (3, h, w) uint8 and ``given_boxes`` (M, 4) float32 and outputs
-    ``boxes`` (N, 4), ``scores`` (N,), ``embeddings`` (N, D) and ``given_embeddings`` (M, D). Two
-    graphs would double the file. Zero given boxes cost next to nothing; who has no use for the
-    detections can cut the detector off, as ``OnnxNetwork`` does when it loads the file.
+    One graph has inputs ``image`` (3, h, w), of the type that ``info.input`` says, and
+    ``given_boxes`` (M, 4) float32 and outputs ``boxes`` (N, 4), ``scores`` (N,), ``embeddings``
+    (N, D) and ``given_embeddings`` (M, D). Two graphs would double the file. Zero given boxes cost
+    next to nothing; who has no use for the detections can cut the detector off, as ``OnnxNetwork``
+    does when it loads the file.
 
     It is made by tracing, torch's ``dynamo=False``: its newer exporter stops at detectron2's
     ``find_top_rpn_proposals``, where Python branches on the values of a tensor.
@@ -57,7 +58,7 @@ def to_onnx(graph: SearchGraph, info: ExportInfo) -> bytes:
         with ready_to_trace(graph), _stable_argsort():
             torch.onnx.export(
                 graph,
-                example_inputs(),
+                example_inputs(info.resize),
                 file,
                 dynamo=False,
                 opset_version=OPSET,
@@ -83,7 +84,7 @@ def to_torchscript(graph: SearchGraph, info: ExportInfo) -> bytes:
     Raises:
         ValueError: if the model cannot be traced.
     """
-    image, boxes = example_inputs()
+    image, boxes = example_inputs(info.resize)
     try:
         with ready_to_trace(graph):
             traced = torch.jit.trace_module(

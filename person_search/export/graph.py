@@ -11,6 +11,7 @@ import torch
 from detectron2.structures import Boxes, ImageList
 from torch import Tensor, nn
 
+from person_search.resizing import ResizeRule, resize
 from reid_heads.detectron2_parts import traced_len
 
 Found = tuple[Tensor, Tensor, Tensor]
@@ -51,7 +52,8 @@ class SearchGraph(nn.Module):
         """Find people and embed given boxes from one pass of the backbone.
 
         Args:
-            image: (3, h, w) uint8, channels in the order of the config's ``INPUT.FORMAT``.
+            image: (3, h, w), resized and typed as the config's ``INPUT.RESIZE`` says, channels in
+                the order of its ``INPUT.FORMAT``.
             given_boxes: (M, 4), with an area inside the image.
 
         Returns:
@@ -61,11 +63,11 @@ class SearchGraph(nn.Module):
         return *self._detect(images, features), self._embed(features, given_boxes)
 
     def find(self, image: Tensor) -> Found:
-        """Return boxes (N, 4), scores (N,) and embeddings (N, D) of an image (3, h, w) uint8."""
+        """Return boxes (N, 4), scores (N,) and embeddings (N, D) of an image (3, h, w)."""
         return self._detect(*self._features(image))
 
     def embed(self, image: Tensor, given_boxes: Tensor) -> Tensor:
-        """Return the embeddings (M, D) of given boxes (M, 4) in an image (3, h, w) uint8."""
+        """Return the embeddings (M, D) of given boxes (M, 4) in an image (3, h, w)."""
         return self._embed(self._features(image)[1], given_boxes)
 
     def _features(self, image: Tensor) -> tuple[ImageList, dict[str, Tensor]]:
@@ -82,11 +84,16 @@ class SearchGraph(nn.Module):
         return embeddings
 
 
-def example_inputs() -> tuple[Tensor, Tensor]:
-    """Return an image (3, h, w) uint8 of noise and two given boxes (2, 4), to trace with."""
+def example_inputs(rule: ResizeRule) -> tuple[Tensor, Tensor]:
+    """Return an image (3, h, w) of noise and two given boxes (2, 4), to trace with.
+
+    Args:
+        rule: by which pictures are resized; the image is of the type that it gives.
+    """
     generator = torch.Generator().manual_seed(0)
     h, w = _EXAMPLE_SIZE
-    image = torch.randint(256, (3, h, w), dtype=torch.uint8, generator=generator)
+    noise = torch.randint(256, (h, w, 3), dtype=torch.uint8, generator=generator)
+    image = torch.from_numpy(resize(noise.numpy(), (h, w), rule)).permute(2, 0, 1).contiguous()
     return image, torch.tensor([[8.5, 4.0, 60.0, 140.0], [90.0, 10.0, 150.0, 120.0]])
 
 

@@ -7,14 +7,19 @@ from typing import Any
 
 from person_search.inference.model_card import ModelCard
 from person_search.inference.network import InputSettings
+from person_search.resizing import DEFAULT_RULE, RULES, ResizeRule
 
 VERSION = 1
 """Raised when an older reader would misunderstand a file."""
 
+_VERSION_WITH_RULE = 2
+"""Of a file whose pictures are resized by another rule than ``DEFAULT_RULE``, the one that readers
+of version 1 know."""
+
 KEY = "person_search"
 """Where the JSON text is: an ONNX file's metadata property, a TorchScript file's extra file."""
 
-INPUT = "uint8 (3, height, width), resized, channels in image_format order, not normalised"
+INPUT = "{} (3, height, width), resized, channels in image_format order, not normalised"
 BOXES = "(x1, y1, x2, y2) in pixels of the resized image, given boxes inside it"
 
 
@@ -32,8 +37,8 @@ class ExportInfo:
     """Order of the channels, ``RGB`` or ``BGR``."""
 
     min_size: int
-    """The image is resized (bilinear, with Pillow's antialiasing) to a shorter side of this many
-    pixels; 0: it is not."""
+    """The image is resized by the rule of ``resize`` to a shorter side of this many pixels; 0: it
+    is not."""
 
     max_size: int
     """If the longer side were longer than this many pixels, it gets this length instead."""
@@ -47,22 +52,33 @@ class ExportInfo:
     card: ModelCard | None = None
     """What the model is, where it has a card."""
 
-    version: int = VERSION
-
-    input: str = INPUT
-    """What the model takes: its normalisation is inside the graph."""
+    resize: ResizeRule = DEFAULT_RULE
+    """Whose rule of rounding sizes and interpolating pixels; files that do not say have the
+    default."""
 
     boxes: str = BOXES
     """What boxes are, given ones and those found."""
 
     @property
+    def version(self) -> int:
+        """Of the description."""
+        return VERSION if self.resize == DEFAULT_RULE else _VERSION_WITH_RULE
+
+    @property
+    def input(self) -> str:
+        """What the model takes: its normalisation is inside the graph."""
+        return INPUT.format("uint8" if self.resize == DEFAULT_RULE else "float32 in 0..255")
+
+    @property
     def settings(self) -> InputSettings:
         """How pictures are prepared."""
-        return InputSettings(self.min_size, self.max_size, self.image_format)
+        return InputSettings(self.min_size, self.max_size, self.image_format, self.resize)
 
     def to_json(self) -> str:
         """Return the text that goes into the file."""
-        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
+        content = dataclasses.asdict(self)
+        content |= {"version": self.version, "input": self.input}
+        return json.dumps(content, indent=2, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str | None, source: str) -> "ExportInfo":
@@ -86,11 +102,13 @@ class ExportInfo:
         except ValueError as error:
             raise ValueError(f"{source}: its description is damaged ({error}); {advice}") from error
         version = content.get("version") if isinstance(content, dict) else None
-        if version != VERSION:
+        if version not in (VERSION, _VERSION_WITH_RULE) or isinstance(version, bool):
             raise ValueError(
                 f"{source} has an export description of version {version!r}, this program reads "
-                f"version {VERSION}; {advice} of this version"
+                f"versions {VERSION} and {_VERSION_WITH_RULE}; {advice} of this version"
             )
+        if version == VERSION:
+            content["resize"] = DEFAULT_RULE
         known = _checked(content, f"{source}: its description", advice)
         if known["card"] is not None:
             known["card"] = ModelCard.from_dict(known["card"], f"{source}: its card")
@@ -115,7 +133,7 @@ def _fits(name: str, value: Any) -> bool:
         return True  # looked at on its own
     if name == "embedding_dim":
         return isinstance(value, int) and value > 0
-    if name in ("min_size", "max_size", "version"):
+    if name in ("min_size", "max_size"):
         return isinstance(value, int) and value >= 0
     if name == "min_score":
         return isinstance(value, int | float) and 0 <= value <= 1
@@ -123,4 +141,6 @@ def _fits(name: str, value: Any) -> bool:
         return value is None or (isinstance(value, int | float) and -1 <= value <= 1)
     if name == "image_format":
         return value in ("RGB", "BGR")
+    if name == "resize":
+        return value in RULES
     return isinstance(value, str) and bool(value)

@@ -15,7 +15,7 @@ _VERSION = "1"
 
 # Below MODEL: where the model runs and how it came about.
 _ELSEWHERE = ("MODEL.DEVICE", "MODEL.WEIGHTS", "MODEL.PERSON_SEARCH.STL.")
-_INPUT = ("INPUT.FORMAT", "INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST")
+_INPUT = ("INPUT.FORMAT", "INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST", "INPUT.RESIZE")
 # What only training reads, such as OIM's table of identities.
 _TRAINING_WEIGHTS = ("roi_heads.identity_losses.",)
 
@@ -24,7 +24,8 @@ def fingerprint_of(cfg: CfgNode, state: Mapping[str, torch.Tensor]) -> str:
     """Return the fingerprint of a model: the same on every machine and device.
 
     It covers the weights, byte by byte in the precision they were loaded in, the config's node
-    ``MODEL`` except where it names files or a device, and the size and format of test pictures.
+    ``MODEL`` except where it names files or a device, and how test pictures are resized and their
+    channels ordered.
 
     Args:
         cfg: of the model.

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from PIL import Image
 
 from person_search.inference.sight import Sight
 from person_search.people import People
+from person_search.resizing import DEFAULT_RULE, ResizeRule, check_rule, resize, resized_shape
 
 SMALLEST_PERSON = 1 / 27
 """Height of the smallest people that a model of one step finds, relative to ``min_size``: 33 of 900
@@ -35,6 +35,9 @@ class InputSettings:
     image_format: str
     """Order of the channels: ``RGB`` or ``BGR``."""
 
+    resize: ResizeRule = DEFAULT_RULE
+    """Whose rule of rounding sizes and interpolating pixels: ``INPUT.RESIZE``."""
+
     crops_need_room: bool = True
     """Whether the person in a crop looks to the model as in a panorama only with room around; see
     `person_search.inference.crops`. Not where each person is cut out and embedded alone."""
@@ -51,22 +54,11 @@ class InputSettings:
             raise ValueError(
                 f"INPUT.FORMAT is {self.image_format!r}; searching pictures needs 'RGB' or 'BGR'"
             )
+        check_rule(self.resize)
 
     def resized_shape(self, height: int, width: int) -> tuple[int, int]:
-        """Return (h, w): those of detectron2's ``ResizeShortestEdge``, rounding included."""
-        if self.min_size == 0:
-            return height, width
-        scale = self.min_size / min(height, width)
-        new_height, new_width = (
-            (float(self.min_size), scale * width)
-            if height < width
-            else (scale * height, float(self.min_size))
-        )
-        if max(new_height, new_width) > self.max_size:
-            scale = self.max_size / max(new_height, new_width)
-            new_height, new_width = new_height * scale, new_width * scale
-        # A sliver of a picture keeps a pixel, where detectron2 would fail.
-        return max(int(new_height + 0.5), 1), max(int(new_width + 0.5), 1)
+        """Return (h, w), rounding included."""
+        return resized_shape(height, width, self.min_size, self.max_size, self.resize)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """Resize a picture as the test pipeline does and order its channels.
@@ -75,13 +67,11 @@ class InputSettings:
             image: (H, W, 3) uint8, RGB.
 
         Returns:
-            (h, w, 3) uint8, contiguous, in ``image_format``; maybe ``image`` itself.
+            (h, w, 3), contiguous, in ``image_format``; uint8, or by torchvision's rule float32 in
+            0..255; maybe ``image`` itself.
         """
-        height, width = self.resized_shape(*image.shape[:2])
         # Resizing works on each channel alone, so their order may be changed after it.
-        if (height, width) != image.shape[:2]:
-            resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-            image = np.asarray(resized)
+        image = resize(image, self.resized_shape(*image.shape[:2]), self.resize)
         return np.ascontiguousarray(image[:, :, ::-1] if self.image_format == "BGR" else image)
 
 
@@ -109,7 +99,7 @@ class Network(Protocol):
         """Find people, or embed given boxes.
 
         Args:
-            images: one or more, prepared by ``settings``; (h, w, 3) uint8, sizes may differ.
+            images: one or more, prepared by ``settings``: (h, w, 3), sizes may differ.
             boxes: for each image (N, 4) float32 in resized pixels, all with an area inside it, to
                 be embedded instead of the detector's; in that case nothing is left out or moved.
 

@@ -15,6 +15,7 @@ from detectron2.structures import Boxes, Instances
 
 import person_search.modeling  # noqa: F401  (registers the models)
 from person_search.config import load_config
+from person_search.importers import search_networks  # noqa: F401  (registers what it imports)
 from person_search.inference.fingerprint import fingerprint_of
 from person_search.inference.network import InputSettings
 from person_search.people import People
@@ -89,6 +90,7 @@ class TorchNetwork:
             min_size=cfg.INPUT.MIN_SIZE_TEST,
             max_size=cfg.INPUT.MAX_SIZE_TEST,
             image_format=cfg.INPUT.FORMAT,
+            resize=cfg.INPUT.RESIZE,
         )
         self.min_score = float(cfg.TEST.SEARCH.SCORE_THRESHOLD)
         self.max_callers = 1

@@ -50,7 +50,7 @@ class BoxRefiner(nn.Module):
         self.loss_weight = loss_weight
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, in_channels: int) -> "BoxRefiner":
+    def from_config(cls, cfg: CfgNode, in_channels: int, loss_weight: float) -> "BoxRefiner":
         """Build from a config; boxes and loss are coded as in the detector's own regression."""
         reid_head, box_head = cfg.MODEL.REID_HEAD, cfg.MODEL.ROI_BOX_HEAD
         return cls(
@@ -62,7 +62,7 @@ class BoxRefiner(nn.Module):
             ),
             box2box_transform=Box2BoxTransform(weights=box_head.BBOX_REG_WEIGHTS),
             smooth_l1_beta=box_head.SMOOTH_L1_BETA,
-            loss_weight=cfg.MODEL.PERSON_SEARCH.SEQUENTIAL.BBOX_REG_LOSS_WEIGHT,
+            loss_weight=loss_weight,
         )
 
     def forward(self, features: Tensor) -> Tensor:

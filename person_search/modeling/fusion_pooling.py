@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 FUSIONS = ("sum", "concat", "attention")
+POOLER_TYPES = ("ROIAlignV2", "ROIAlign")
 
 
 class MultiLevelRoIFusionPooling(nn.Module):
@@ -45,6 +46,7 @@ class MultiLevelRoIFusionPooling(nn.Module):
         out_channels: int,
         output_size: tuple[int, int],
         sampling_ratio: int = 2,
+        pooler_type: str = "ROIAlignV2",
         fusion: str = "sum",
         gate_start: float = 0.0,
     ):
@@ -55,19 +57,26 @@ class MultiLevelRoIFusionPooling(nn.Module):
             out_channels: C of the result.
             output_size: (H, W) of the grid.
             sampling_ratio: samples per cell and axis; 0 chooses by box size.
+            pooler_type: "ROIAlignV2", with the half-pixel correction, or "ROIAlign", without.
             fusion: "sum"; "concat", a 1x1 convolution over all levels' channels; or "attention", a
                 sum weighted by a softmax over the levels (times L, so that equal weights are the
                 plain sum), from a 1x1 convolution of each level at each cell.
             gate_start: where the gates start, 0..1.
 
         Raises:
-            ValueError: for no level, an empty grid, an unknown fusion or a gate out of range.
+            ValueError: for no level, an empty grid, an unknown type or fusion, or a gate out of
+                range.
         """
         super().__init__()
         if not levels or min(output_size) < 1:
             raise ValueError(
                 f"RoI fusion pooling got levels {list(levels)} and a grid of {tuple(output_size)}; "
                 "expected one level at least, and a grid of (rows, columns)"
+            )
+        if pooler_type not in POOLER_TYPES:
+            raise ValueError(
+                f"MODEL.PERSON_SEARCH.IDENTITY_BRANCH.POOLER_TYPE is {pooler_type!r}; expected one "
+                f"of {list(POOLER_TYPES)}"
             )
         if fusion not in FUSIONS:
             raise ValueError(
@@ -81,6 +90,7 @@ class MultiLevelRoIFusionPooling(nn.Module):
         self.scales = {name: 1.0 / shape.stride for name, shape in levels.items()}
         self.output_size = tuple(output_size)
         self.sampling_ratio = sampling_ratio
+        self.aligned = pooler_type == "ROIAlignV2"
         self.out_channels = out_channels
         channels = [shape.channels for shape in levels.values()]
         is_plain = channels == [out_channels]
@@ -166,7 +176,9 @@ class MultiLevelRoIFusionPooling(nn.Module):
         # coordinate beyond 1024 pixels is off by up to half a pixel.
         wide = feature.float() if feature.dtype in (torch.half, torch.bfloat16) else feature
         rois = rois.to(wide.dtype)
-        pooled = roi_align(wide, rois, self.output_size, scale, self.sampling_ratio, aligned=True)
+        pooled = roi_align(
+            wide, rois, self.output_size, scale, self.sampling_ratio, aligned=self.aligned
+        )
         return pooled.to(feature.dtype)
 
 

@@ -73,6 +73,7 @@ class IdentityBranch(nn.Module):
             out_channels=in_channels,
             output_size=tuple(branch.POOLER_RESOLUTION),
             sampling_ratio=branch.POOLER_SAMPLING_RATIO,
+            pooler_type=branch.POOLER_TYPE,
             fusion=branch.FUSION,
             gate_start=branch.FUSION_GATE,
         )

@@ -1,14 +1,21 @@
 """Faster R-CNN that finds people and embeds them, and embeds queries from the same pass."""
 
+from typing import Any
+
 import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import move_device_like
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.modeling.meta_arch import GeneralizedRCNN
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import ImageList, Instances
 from torch import Tensor
 
+from reid_heads.config_readers import reads_config
+
 
 @META_ARCH_REGISTRY.register()
+@reads_config("MODEL.PERSON_SEARCH.SIZE_DIVISIBILITY")
 class PersonSearchRCNN(GeneralizedRCNN):
     """Detection and re-identification in one pass per frame.
 
@@ -19,12 +26,46 @@ class PersonSearchRCNN(GeneralizedRCNN):
     ``scores``, which then stand in for the detector's.
     """
 
+    @configurable
+    def __init__(self, *, size_divisibility: int = 0, **kwargs: Any):
+        """Extend ``GeneralizedRCNN``.
+
+        Args:
+            size_divisibility: images are padded to a multiple of so many pixels; 0: of what the
+                backbone needs.
+            **kwargs: of ``GeneralizedRCNN``.
+
+        Raises:
+            ValueError: if that is no multiple of what the backbone needs.
+        """
+        super().__init__(**kwargs)
+        needed = self.backbone.size_divisibility
+        if size_divisibility < 0 or (size_divisibility and needed and size_divisibility % needed):
+            raise ValueError(
+                f"MODEL.PERSON_SEARCH.SIZE_DIVISIBILITY is {size_divisibility}; expected 0 or a "
+                f"multiple of {max(needed, 1)}"
+            )
+        self.size_divisibility = size_divisibility or needed
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Translate the config."""
+        return {
+            **super().from_config(cfg),
+            "size_divisibility": cfg.MODEL.PERSON_SEARCH.SIZE_DIVISIBILITY,
+        }
+
     def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
         """Normalise, pad and batch the images."""
-        images = super().preprocess_image(batched_inputs)
+        images = [move_device_like(x["image"], self.pixel_mean) for x in batched_inputs]
+        batch = ImageList.from_tensors(
+            [(x - self.pixel_mean) / self.pixel_std for x in images],
+            self.size_divisibility,
+            padding_constraints=self.backbone.padding_constraints,
+        )
         # Convolutions keep this layout: a training step of a small net on a CPU takes 15 % less.
-        images.tensor = images.tensor.contiguous(memory_format=torch.channels_last)
-        return images
+        batch.tensor = batch.tensor.contiguous(memory_format=torch.channels_last)
+        return batch
 
     def inference(
         self,

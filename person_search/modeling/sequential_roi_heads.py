@@ -14,14 +14,13 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
 from person_search.modeling.box_refiner import BoxRefiner
-from person_search.modeling.person_boxes import TrainingBoxes
-from person_search.modeling.roi_heads import PersonSearchROIHeads, zero_of
+from person_search.modeling.refining_roi_heads import RefiningROIHeads
 from reid_heads.config_readers import reads_config
 
 
 @ROI_HEADS_REGISTRY.register()
 @reads_config("MODEL.PERSON_SEARCH.SEQUENTIAL")
-class SequentialROIHeads(PersonSearchROIHeads):
+class SequentialROIHeads(RefiningROIHeads):
     """SeqNet (Li and Miao, AAAI 2021): a detection head, then a search head on its boxes.
 
     At training the first head's boxes are matched with the ground truth and sampled a second time;
@@ -35,17 +34,15 @@ class SequentialROIHeads(PersonSearchROIHeads):
     """
 
     @configurable
-    def __init__(self, *, box_refiner: BoxRefiner, refined_nms_thresh: float = 0.5, **kwargs: Any):
-        """Extend ``PersonSearchROIHeads``.
+    def __init__(self, *, refined_nms_thresh: float = 0.5, **kwargs: Any):
+        """Extend ``RefiningROIHeads``.
 
         Args:
-            box_refiner: corrects boxes by the identity branch's refined features.
             refined_nms_thresh: largest IoU of two corrected detections.
-            **kwargs: of ``PersonSearchROIHeads``.
+            **kwargs: of ``RefiningROIHeads``.
         """
         # The first head then leaves its corrected boxes in the proposals, after its own losses.
         super().__init__(**{**kwargs, "train_on_pred_boxes": True})
-        self.box_refiner = box_refiner
         self.refined_nms_thresh = refined_nms_thresh
 
     @classmethod
@@ -55,7 +52,9 @@ class SequentialROIHeads(PersonSearchROIHeads):
         channels = settings["identity_branch"].out_channels
         return {
             **settings,
-            "box_refiner": BoxRefiner.from_config(cfg, channels),
+            "box_refiner": BoxRefiner.from_config(
+                cfg, channels, cfg.MODEL.PERSON_SEARCH.SEQUENTIAL.BBOX_REG_LOSS_WEIGHT
+            ),
             "refined_nms_thresh": cfg.MODEL.PERSON_SEARCH.SEQUENTIAL.NMS_THRESH_TEST,
         }
 
@@ -83,25 +82,7 @@ class SequentialROIHeads(PersonSearchROIHeads):
             sampled = self.label_and_sample_proposals(
                 [_as_proposals(x) for x in proposals], targets
             )
-        rows = self._boxes_to_embed(sampled, targets)
-        if len(rows.is_person) == 0:
-            losses = self._losses_of_nobody(rows.pids)
-            losses["loss_reid_box_reg"] = zero_of(self.box_refiner)
-            return losses
-        pooled, refined = self.identity_branch.maps(features, rows.boxes)
-        losses = self._losses_on(self.identity_branch.describe(pooled, refined), rows)
-        losses["loss_reid_box_reg"] = self._box_loss(refined, rows, sampled)
-        return losses
-
-    def _box_loss(self, refined: Tensor, rows: TrainingBoxes, sampled: list[Instances]) -> Tensor:
-        num_background = sum(int((x.gt_classes == self.num_classes).sum()) for x in sampled)
-        return self.box_refiner.loss(
-            refined,
-            Boxes.cat(rows.boxes),
-            rows.is_person,
-            rows.true_boxes,
-            num_sampled=len(rows.pids) + num_background,
-        )
+        return self._refining_losses(features, sampled, targets)
 
     def _search(self, features: dict[str, Tensor], detections: list[Instances]) -> list[Instances]:
         """Embed the first head's detections and correct their boxes; both from one pooling."""

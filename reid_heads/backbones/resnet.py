@@ -25,17 +25,25 @@ NUM_BLOCKS = {
 }
 """Blocks of res2, res3, res4 and res5 by depth (He et al., CVPR 2016, table 1)."""
 
+STEM_POOLS: dict[str, Any] = {"padded": {"padding": 1}, "ceil": {"ceil_mode": True}}
+"""Ways of the stem's 3x3 max pooling, as arguments of torch's."""
+
 RES4_1 = "res4_1"
 """Name of the map after res4's first block, where MGN's branches start."""
 
 
 @BACKBONE_REGISTRY.register()
-@reads_config("MODEL.CROP_REID.LAST_STRIDE", "MODEL.CROP_REID.IBN", "MODEL.CROP_REID.STEM_RELU")
+@reads_config(
+    "MODEL.CROP_REID.LAST_STRIDE",
+    "MODEL.CROP_REID.IBN",
+    "MODEL.CROP_REID.STEM_RELU",
+    "MODEL.CROP_REID.STEM_POOL",
+)
 def build_reid_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
     """Build a ResNet for person crops from ``MODEL.RESNETS`` and ``MODEL.CROP_REID``.
 
     Other than in ``build_resnet_backbone``, ResNet-18 and -34 may have any ``RES2_OUT_CHANNELS``
-    (32 makes a small network for laptops); the last stage's stride, IBN-a and the stem's ReLU are
+    (32 makes a small network for laptops); the last stage's stride, IBN-a and the stem are
     chosen in ``MODEL.CROP_REID``; and ``MODEL.RESNETS.OUT_FEATURES ["res4_1"]`` ends the network
     after res4's first block. Parameters have detectron2's names in every case.
 
@@ -44,8 +52,13 @@ def build_reid_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
     """
     _check_settings(cfg)
     resnets = cfg.MODEL.RESNETS
-    stem_class = BasicStem if cfg.MODEL.CROP_REID.STEM_RELU else StemWithoutReLU
-    stem = stem_class(input_shape.channels, resnets.STEM_OUT_CHANNELS, resnets.NORM)
+    stem = CropStem(
+        input_shape.channels,
+        resnets.STEM_OUT_CHANNELS,
+        resnets.NORM,
+        use_relu=cfg.MODEL.CROP_REID.STEM_RELU,
+        pool=cfg.MODEL.CROP_REID.STEM_POOL,
+    )
     freeze_at = cfg.MODEL.BACKBONE.FREEZE_AT
     if list(resnets.OUT_FEATURES) == [RES4_1]:
         return SharedResNet(stem, [build_stage(cfg, n) for n in (2, 3, 4)], freeze_at)
@@ -119,16 +132,37 @@ class HalfInstanceNorm(nn.Module):
         return torch.cat([instance, self.BN(batch)], dim=1)
 
 
-class StemWithoutReLU(BasicStem):
-    """detectron2's stem, but no ReLU between its norm and its pooling.
+class CropStem(BasicStem):
+    """detectron2's stem with a choice of what follows its norm.
 
-    The network that gave the published Bag of Tricks numbers (Luo et al., CVPRW 2019) is like this;
-    its authors call it a mistake and keep it.
+    The network that gave the published Bag of Tricks numbers (Luo et al., CVPRW 2019) has no ReLU
+    there; its authors call it a mistake and keep it. fast-reid's pools without padding, and over
+    what is left at the lower and the right edge: as many cells, a pixel further down and right.
     """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, norm: str, *, use_relu: bool, pool: str
+    ):
+        """Make the stem.
+
+        Args:
+            in_channels: of the image.
+            out_channels: C.
+            norm: detectron2's name of it.
+            use_relu: whether a ReLU follows the norm.
+            pool: a name in ``STEM_POOLS``.
+        """
+        super().__init__(in_channels, out_channels, norm)
+        self.use_relu = use_relu
+        self.pool = pool
 
     def forward(self, image: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to features (B, C, H / 4, W / 4)."""
-        return F.max_pool2d(self.conv1(image), kernel_size=3, stride=2, padding=1)
+        features = self.conv1(image)
+        if self.use_relu:
+            features = F.relu_(features)
+        pooled: Tensor = F.max_pool2d(features, kernel_size=3, stride=2, **STEM_POOLS[self.pool])
+        return pooled
 
 
 class SharedResNet(ResNet):
@@ -183,6 +217,11 @@ def _check_settings(cfg: CfgNode) -> None:
             "'BN', 'SyncBN' or 'FrozenBN' beside instance normalisation",
         ),
         "CROP_REID.LAST_STRIDE": (crop_reid.LAST_STRIDE, crop_reid.LAST_STRIDE in (1, 2), "1 or 2"),
+        "CROP_REID.STEM_POOL": (
+            crop_reid.STEM_POOL,
+            crop_reid.STEM_POOL in STEM_POOLS,
+            " or ".join(map(repr, STEM_POOLS)),
+        ),
         "CROP_REID.IBN": (crop_reid.IBN, crop_reid.IBN in ("none", "a"), "'none' or 'a'"),
     }
     for key, (value, is_known, answer) in expected.items():

@@ -47,7 +47,7 @@ def convert_torchvision_state_dict(state: Mapping[str, Any]) -> dict[str, Any]:
         plain = _plain(name)
         if plain.startswith("fc.") or plain.endswith(".num_batches_tracked"):
             continue
-        converted[_convert(plain)] = value
+        converted[convert_torchvision_name(plain)] = value
     return converted
 
 
@@ -56,7 +56,12 @@ def _plain(name: str) -> str:
     return name.removeprefix("module.")
 
 
-def _convert(name: str) -> str:
+def convert_torchvision_name(name: str) -> str:
+    """Return detectron2's name of a weight of a ResNet's stem or stages.
+
+    Raises:
+        ValueError: if a plain or IBN-a ResNet has no such weight.
+    """
     layer = _LAYER.fullmatch(name)
     if layer:
         place, inner = f"res{int(layer[1]) + 1}.{layer[2]}", layer[3]

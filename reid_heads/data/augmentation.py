@@ -8,9 +8,16 @@ import math
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
+from PIL import Image
 
 ERASING_ATTEMPTS = 100
 """Rectangles that random erasing draws until one fits into the image, as published."""
+
+INTERPOLATIONS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+"""Ways to resize by their name in a config; Pillow's, which smooth where they shrink."""
 
 # Fill values in normalised space, red, green, blue. "mean_norm" is the ImageNet mean itself, put
 # after the normalisation: the published Bag of Tricks numbers come with it.
@@ -140,7 +147,7 @@ class RandomErasing(T.Augmentation):
 
 
 class ResizeTo(T.Resize):
-    """Resize to (height, width), bilinear; an image of that size already is left alone."""
+    """Resize to (height, width) by Pillow; an image of that size already is left alone."""
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
         """Return the resize for this image's size."""
@@ -194,12 +201,16 @@ def build_test_augmentations(cfg: CfgNode) -> list[T.Augmentation]:
     """Build the resize to ``cfg.INPUT.REID.SIZE``.
 
     Raises:
-        ValueError: if that is no size.
+        ValueError: if that is no size, or the interpolation is unknown.
     """
     size = tuple(cfg.INPUT.REID.SIZE)
     if len(size) != 2 or min(size) < 1:
         raise ValueError(f"INPUT.REID.SIZE is {size}; expected (height, width) in pixels")
-    return [ResizeTo(size)]
+    name = cfg.INPUT.REID.INTERPOLATION
+    if name not in INTERPOLATIONS:
+        expected = " or ".join(map(repr, INTERPOLATIONS))
+        raise ValueError(f"INPUT.REID.INTERPOLATION is {name!r}; expected {expected}")
+    return [ResizeTo(size, interp=INTERPOLATIONS[name])]
 
 
 def erasing_fill(cfg: CfgNode) -> np.ndarray:

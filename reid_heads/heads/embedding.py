@@ -61,13 +61,15 @@ def build_reid_head(
     "MODEL.REID_HEAD.STRIPES",
     "MODEL.REID_HEAD.POOLING",
     "MODEL.REID_HEAD.BATCH_NORM",
+    "MODEL.REID_HEAD.RELU",
 )
 class EmbeddingHead(nn.Module):
     """Pool horizontal stripes and project their concatenation.
 
     With ``stripes=(1,)`` it is the global pooling and linear projection of OIM (Xiao et al., CVPR
     2017) and its followers; ``stripes=(1, 2)`` adds the upper and the lower body. The BatchNorm
-    after the projection is NAE's (Chen et al., CVPR 2020).
+    after the projection is NAE's (Chen et al., CVPR 2020); with a ReLU after it, it is the fully
+    connected layer of OSNet (Zhou et al., ICCV 2019, table 1).
 
     Examples:
         >>> import torch
@@ -87,6 +89,7 @@ class EmbeddingHead(nn.Module):
         gem_power: float = 3.0,
         gem_learned: bool = False,
         use_batch_norm: bool = True,
+        use_relu: bool = False,
     ):
         """Make the head.
 
@@ -98,6 +101,7 @@ class EmbeddingHead(nn.Module):
             gem_power: exponent of "gem", at the start.
             gem_learned: whether that exponent is learned.
             use_batch_norm: whether the projection is followed by BatchNorm.
+            use_relu: whether a ReLU comes last.
 
         Raises:
             ValueError: for an unknown pooling, an exponent that is not positive, or a stripe number
@@ -116,6 +120,7 @@ class EmbeddingHead(nn.Module):
         if self.project.bias is not None:
             nn.init.zeros_(self.project.bias)
         self.norm = RowBatchNorm(embedding_dim) if use_batch_norm else nn.Identity()
+        self.activation = nn.ReLU() if use_relu else nn.Identity()
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
@@ -129,6 +134,7 @@ class EmbeddingHead(nn.Module):
             "gem_power": head.GEM_POWER,
             "gem_learned": head.GEM_LEARNED,
             "use_batch_norm": head.BATCH_NORM,
+            "use_relu": head.RELU,
         }
 
     def forward(self, features: Tensor) -> HeadFeatures:
@@ -141,5 +147,5 @@ class EmbeddingHead(nn.Module):
             The same (R, D) for every purpose.
         """
         pooled = [self.pool(features, n).flatten(1) for n in self.stripes]
-        rows = self.norm(self.project(torch.cat(pooled, dim=1)))
+        rows = self.activation(self.norm(self.project(torch.cat(pooled, dim=1))))
         return HeadFeatures(embeddings=rows, metric=(rows,), classified=(rows,))

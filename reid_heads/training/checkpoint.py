@@ -14,8 +14,15 @@ from reid_heads.backbones.torchvision_weights import (
     is_torchvision_resnet,
 )
 from reid_heads.detectron2_parts import arrays_to_tensors
+from reid_heads.importers import crop_networks  # noqa: F401  (registers what it imports)
+from reid_heads.importers.checkpoint_file import find_weights, listed, read_checkpoint
+from reid_heads.importers.imported import ImportedModel
+from reid_heads.importers.registry import find_importer
 
 logger = logging.getLogger(__name__)
+
+LEAST_SHARE = 0.1
+"""Of a checkpoint's tensors that must find a place: with fewer the network is another one."""
 
 
 class WeightCopyCheckpointer(DetectionCheckpointer):
@@ -25,16 +32,25 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
     detectron2 refuses to give one weight to two parameters. A module whose submodules are copies of
     backbone stages says so by an attribute ``weight_copies``, a tuple of prefixes within it ("" for
     the module itself); each copy is matched apart. ImageNet weights may be detectron2's own files
-    or torchvision's.
+    or torchvision's. Public checkpoints that an importer knows are loaded under this project's
+    names.
     """
+
+    imported: ImportedModel | None = None
+    """What an importer made of the file that was loaded last, None for any other file."""
+
+    # load_whole_model says by itself, and more closely, what is lacking.
+    _takes_whole_models = False
 
     def load(self, path: str, *args, **kwargs) -> dict:
         """Load weights, and the training state where asked, as detectron2 does.
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if the file is not a checkpoint.
+            ValueError: if the file is not a checkpoint, or one of another network: hardly any of
+                its tensors finds a place.
         """
+        self._path = path
         # Only plain paths: detectron2:// and http:// are fetched first.
         name = (path or "").split("?")[0]
         if name and "://" not in name and not os.path.isfile(name):
@@ -42,27 +58,90 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
         return super().load(path, *args, **kwargs)
 
     def _load_file(self, filename):
+        checkpoint = self._read_file(filename)
+        self.imported = None
+        if importer := find_importer(checkpoint["model"]):
+            self.imported = importer.import_checkpoint(filename)
+            self._tell_of_import(filename)
+            return {"model": self.imported.state}
+        if is_torchvision_resnet(checkpoint["model"]):
+            checkpoint["model"] = convert_torchvision_state_dict(checkpoint["model"])
+            checkpoint["matching_heuristics"] = True
+        return checkpoint
+
+    def _read_file(self, filename):
         try:
             checkpoint = super()._load_file(filename)
             # Something else that PyTorch saved; detectron2 lets it pass, or fails with TypeError.
             if not isinstance(checkpoint["model"], Mapping):
                 raise TypeError(f"it holds a {type(checkpoint['model']).__name__}")
         except (EOFError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
+            if isinstance(error, pickle.UnpicklingError) and not filename.endswith(".pkl"):
+                # Code, which is named and not run, or a number of numpy's beside the weights.
+                return {"model": read_checkpoint(filename).state}
             raise ValueError(
                 f"{filename} is not a checkpoint, or only a part of one; copy it again"
             ) from error
-        if is_torchvision_resnet(checkpoint["model"]):
-            checkpoint["model"] = convert_torchvision_state_dict(checkpoint["model"])
-            checkpoint["matching_heuristics"] = True
+        if not filename.endswith(".pkl"):
+            # Not where detectron2 looks: torchreid's are under another name.
+            checkpoint["model"], _ = find_weights(filename, checkpoint["model"])
         return checkpoint
+
+    def _tell_of_import(self, filename):
+        imported = self.imported
+        placed = ", ".join(f"{count} {group}" for group, count in imported.placed.items())
+        logger.info("%s is a network of %s: %s", filename, imported.family, placed)
+        logger.warning(
+            "its network is that of %s %s; the same weights compute something else in another one",
+            imported.config_file,
+            " ".join(imported.overrides),
+        )
+        for note in imported.notes:
+            logger.info(note)
 
     def _load_model(self, checkpoint):
         if checkpoint.get("matching_heuristics", False):
             arrays_to_tensors(self, checkpoint["model"])
             checkpoint["model"] = self._match_each_copy(checkpoint)
             checkpoint["matching_heuristics"] = False
+        # Counts of batches fit any network of the same layers, however wide.
+        names = [name.removeprefix("module.") for name in checkpoint["model"]]
+        given = [name for name in names if not name.endswith("num_batches_tracked")]
         self.incompatible = super()._load_model(checkpoint)
+        self._check_some_fit(given)
         return self.incompatible
+
+    def _check_some_fit(self, given: list[str]) -> None:
+        """Refuse a checkpoint that loads nothing, or hardly anything.
+
+        Args:
+            given: names of its weights.
+
+        Raises:
+            ValueError: that names tensors of both sides.
+        """
+        wrong = {name for name, *_ in self.incompatible.incorrect_shapes}
+        own = self.model.state_dict()
+        placed = [name for name in given if name in own and name not in wrong]
+        if self._takes_whole_models or len(placed) > LEAST_SHARE * len(given):
+            return
+        left = [name for name in given if name not in placed] or ["nothing"]
+        missing = [name for name in self.incompatible.missing_keys if name not in wrong]
+        reshaped = f", with other shapes {listed(sorted(wrong))}" if wrong else ""
+        raise ValueError(
+            f"{self._path} is a checkpoint of another model: {len(placed)} of its {len(given)} "
+            f"tensors find a place. It holds {listed(left)}; the "
+            f"model expects {listed(missing or list(own))}{reshaped}. {self._advice()}"
+        )
+
+    def _advice(self) -> str:
+        """Say what to do about a checkpoint of another model."""
+        if self.imported is None:
+            return "Use the config that it was trained with"
+        return (
+            f"It is a network of {self.imported.family}; use {self.imported.config_file} "
+            f"{' '.join(self.imported.overrides)}"
+        )
 
     def _match_each_copy(self, checkpoint: dict) -> dict:
         remaining = self.model.state_dict()
@@ -96,6 +175,7 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
                 "no weights given; set MODEL.WEIGHTS to a checkpoint that this config trained"
             )
         self.incompatible = None
+        self._takes_whole_models = True
         rest = self.load(path)
         wrong_shapes = self.incompatible.incorrect_shapes
         reshaped = [
@@ -104,12 +184,14 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
         ]
         # Weights of another shape are not loaded, so they are among the missing ones too.
         missing = set(self.incompatible.missing_keys) - {k for k, *_ in wrong_shapes}
+        if self.imported is not None:
+            missing -= set(self.imported.untouched)
         if missing or reshaped:
             problems = [f"{k} is missing there" for k in sorted(missing)] + reshaped
             more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
             raise ValueError(
                 f"{path} is a checkpoint of another model: {'; '.join(problems[:5])}{more}. "
-                "Use the config that it was trained with"
+                f"{self._advice()}"
             )
         self._take_weight_average(rest)
 

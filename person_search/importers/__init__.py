@@ -1,0 +1,1 @@
+"""Public checkpoints of person search networks, mapped to networks of this project."""

@@ -1,0 +1,35 @@
+"""What an importer makes of a checkpoint of another project."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """Weights of another project under this project's names, and the config that they belong to."""
+
+    family: str
+    """Whose network it is, for people to read: "SeqNet", "fast-reid BoT", "torchreid OSNet"."""
+
+    config_file: str
+    """One of this project's configs, as ``reid_heads.config_file.find_config`` takes it."""
+
+    overrides: list[str]
+    """Keys and values, alternating, on top of the config: what the family does otherwise."""
+
+    state: dict[str, Tensor]
+    """By this project's names: every parameter and buffer of the network that the config builds,
+    but those in ``untouched``."""
+
+    placed: dict[str, int]
+    """How many of the file's tensors went into each group, such as "backbone" or "head"."""
+
+    passed_over: dict[str, str]
+    """Names in the file that no weight was taken from, and why: "optimizer", ..."""
+
+    notes: list[str]
+    """What a user must be told, a sentence each."""
+
+    untouched: list[str] = field(default_factory=list)
+    """This project's names of what the file has nothing for, and embeddings do not need."""

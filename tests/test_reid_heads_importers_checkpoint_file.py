@@ -1,0 +1,87 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from reid_heads.importers.checkpoint_file import read_checkpoint
+
+WEIGHTS = {"conv1.weight": torch.ones(2, 3), "bn1.num_batches_tracked": torch.tensor(7)}
+
+
+class OwnNetwork(nn.Linear):
+    """A class that whoever reads the file would have to import."""
+
+
+def save(path, content, **options):
+    torch.save(content, path, **options)
+    return path
+
+
+@pytest.mark.parametrize("wrap", [dict, lambda w: {"model": w}, lambda w: {"state_dict": w}])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_weights_are_found_where_they_lie(tmp_path, wrap, prefix):
+    weights = {prefix + name: value for name, value in WEIGHTS.items()}
+    read = read_checkpoint(save(tmp_path / "a.pth", wrap(weights)))
+    assert {name: value.tolist() for name, value in read.state.items()} == {
+        name: value.tolist() for name, value in WEIGHTS.items()
+    }
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_what_only_training_needs_is_passed_over_by_name(tmp_path, is_zip):
+    content = {
+        "state_dict": {"module.a": torch.ones(2, dtype=torch.float16)},
+        "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]},
+        "rank1": np.float32(0.9),
+        "epoch": 60,
+    }
+    path = save(tmp_path / "a.pth", content, _use_new_zipfile_serialization=is_zip)
+    read = read_checkpoint(path)
+    assert read.state["a"].dtype == torch.float32
+    assert set(read.passed_over) == {"optimizer", "rank1", "epoch"}
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_code_in_a_file_is_named_and_not_run(tmp_path, is_zip):
+    path = save(tmp_path / "a.pth", OwnNetwork(2, 2), _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(ValueError, match=r"would run code of .*OwnNetwork.*state_dict"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_part_of_a_file_is_refused(tmp_path, share, is_zip):
+    path = save(tmp_path / "a.pth", {"a": torch.ones(999)}, _use_new_zipfile_serialization=is_zip)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ValueError, match=r"a\.pth is not a checkpoint .*part of one \(\d+ bytes"):
+        read_checkpoint(path)
+
+
+def test_another_kind_of_file_is_refused(tmp_path):
+    (tmp_path / "a.pth").write_text("<html>404</html>")
+    (tmp_path / "b.pth").write_bytes(pickle.dumps({"model": {}}, protocol=2))
+    for name in ("a.pth", "b.pth"):
+        with pytest.raises(ValueError, match="not a checkpoint of PyTorch"):
+            read_checkpoint(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint .*c\.pth"):
+        read_checkpoint(tmp_path / "c.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"state": {}, "param_groups": []}, "only the state of an optimizer"),
+        ({"optimizer": {"state": {}, "param_groups": []}, "epoch": 1}, "only the state of an opt"),
+        ({"model": {}}, "only nothing"),
+        ({"epoch": 3}, "only epoch"),
+        ([torch.ones(2)], "holds a list"),
+        (torch.ones(2), "holds a Tensor"),
+        ({"a": torch.ones(2), "b": torch.tensor([1.0, float("nan")])}, "NaN or infinite: b;"),
+    ],
+)
+def test_files_without_usable_weights_are_refused(tmp_path, content, message):
+    with pytest.raises(ValueError, match=message):
+        read_checkpoint(save(tmp_path / "a.pth", content))

@@ -1,0 +1,95 @@
+"""What MODEL.WEIGHTS takes: public files under this project's names, and nothing by halves."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from detectron2.modeling import build_model
+from test_reid_heads_importers_crop_resnets import fast_reid, save, strong_baseline, torchreid
+
+from reid_heads.config import load_config
+from reid_heads.training.checkpoint import WeightCopyCheckpointer
+
+pytestmark = pytest.mark.usefixtures("shallow")
+
+TINY = """
+MODEL.DEVICE cpu
+MODEL.RESNETS.STEM_OUT_CHANNELS 4
+MODEL.RESNETS.RES2_OUT_CHANNELS 16
+MODEL.RESNETS.WIDTH_PER_GROUP 4
+MODEL.REID_HEAD.NUM_IDENTITIES 3
+"""
+
+
+def make_model(*overrides):
+    words = [*TINY.split(), *overrides]
+    return build_model(load_config("configs/market1501/bag_of_tricks_r50.yaml", words))
+
+
+def test_training_starts_from_a_public_file(tmp_path, caplog):
+    state = fast_reid(people=5)
+    model = make_model()
+    with caplog.at_level(logging.INFO):
+        WeightCopyCheckpointer(model).load(str(save(tmp_path, state)))
+    assert torch.equal(model.backbone.stem.conv1.weight, state["backbone.conv1.weight"])
+    assert torch.equal(model.head.neck.running_var, state["heads.bottleneck.0.running_var"])
+    # Its people are others than those that are trained on.
+    assert len(model.losses.losses["SOFTMAX"].weights[0]) == 3
+    assert "compute something else in another one" in caplog.text
+    assert "MODEL.CROP_REID.STEM_POOL ceil" in caplog.text
+
+
+def test_a_public_file_is_a_whole_model_but_for_what_only_training_has(tmp_path):
+    path = str(save(tmp_path, strong_baseline(people=5)))
+    checkpointer = WeightCopyCheckpointer(make_model("MODEL.REID_HEAD.NUM_IDENTITIES", "5"))
+    checkpointer.load_whole_model(path)
+    assert checkpointer.imported.untouched == ["losses.losses.CENTER.0.centers"]
+    with pytest.raises(
+        ValueError, match=r"SOFTMAX.*\(5, 128\) there and \(3, 128\) here.*use conf"
+    ):
+        WeightCopyCheckpointer(make_model()).load_whole_model(path)
+
+
+def test_a_file_with_a_number_of_numpys_is_read(tmp_path):
+    """torchreid's keep the rank-1 rate; they were called a part of a checkpoint."""
+    state = torchreid()
+    path = tmp_path / "model.pth.tar-60"
+    torch.save({"state_dict": state, "epoch": 60, "rank1": np.float64(0.9)}, path)
+    model = make_model()
+    WeightCopyCheckpointer(model).load(str(path))
+    assert torch.equal(model.backbone.stem.conv1.weight, state["conv1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"net.0.weight": torch.ones(2), "net.0.bias": torch.ones(2)},
+            r"0 of its 2 tensors find a place. It holds net\.0\.weight, net\.0\.bias; the model "
+            r"expects backbone\.stem\.conv1\.weight",
+        ),
+        ({"optimizer": {"state": {}, "param_groups": []}, "iteration": 3}, "no weights of a net"),
+    ],
+)
+def test_a_file_that_would_load_nothing_is_an_error(tmp_path, content, message):
+    """It was a line in the log, and training began from random weights."""
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=message):
+        WeightCopyCheckpointer(make_model()).load(str(tmp_path / "other.pth"))
+
+
+def test_another_width_is_an_error_although_counts_of_batches_fit(tmp_path):
+    wide = make_model(
+        *["MODEL.RESNETS.STEM_OUT_CHANNELS", "8", "MODEL.RESNETS.RES2_OUT_CHANNELS", "32"]
+    )
+    torch.save({"model": wide.state_dict()}, tmp_path / "wide.pth")
+    narrow = make_model(*["MODEL.RESNETS.WIDTH_PER_GROUP", "2"])
+    with pytest.raises(ValueError, match=r"with other shapes backbone\.res2"):
+        WeightCopyCheckpointer(narrow).load(str(tmp_path / "wide.pth"))
+
+
+def test_a_public_file_of_another_network_says_which_config_it_has(tmp_path):
+    words = ["MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "12"]
+    with pytest.raises(ValueError, match=r"network of reid-strong.*use configs/market1501/bag_of"):
+        WeightCopyCheckpointer(make_model(*words)).load(str(save(tmp_path, strong_baseline())))
