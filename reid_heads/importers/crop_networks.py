@@ -3,12 +3,12 @@
 import os
 from collections.abc import Collection
 
-from reid_heads.importers import crop_resnets
+from reid_heads.importers import crop_osnet, crop_resnets
 from reid_heads.importers.checkpoint_file import listed, read_checkpoint
 from reid_heads.importers.imported import ImportedModel
 from reid_heads.importers.registry import Importer, register_importer
 
-_KINDS = (crop_resnets,)
+_KINDS = (crop_resnets, crop_osnet)
 FAMILIES = "reid-strong-baseline, fast-reid (BoT, AGW, SBS) and torchreid (ResNet, OSNet)"
 
 
@@ -36,7 +36,7 @@ def import_checkpoint(path: str | os.PathLike[str]) -> ImportedModel:
     file = read_checkpoint(path)
     for kind in _KINDS:
         if family := kind.recognise(file.state):
-            imported: ImportedModel = kind.convert(file, family)
+            imported: ImportedModel = kind.convert(file, family)  # type: ignore[attr-defined]
             return imported
     raise ValueError(
         f"{file.path} is of no crop network that can be imported: it holds "
