@@ -89,6 +89,16 @@ def add_crop_backbone_config(cfg: CfgNode) -> None:
     slim.NUM_BLOCKS = (1, 2, 2, 1)
 
 
+def _add_osnet_keys(cfg: CfgNode) -> None:
+    osnet = cfg.MODEL.OSNET = CfgNode()
+    # MODEL.BACKBONE.NAME "build_osnet_backbone": channels of conv1, of the blocks conv2 and conv3,
+    # and of conv4 and conv5. These are width x1.0's; x0.25's are (16, 64, 96, 128).
+    osnet.CHANNELS = (64, 256, 384, 512)
+    # Instance normalisation: "none"; "ibn", in conv1 and behind the blocks of conv2; "ain", in
+    # conv1 and within four of the six blocks, as an architecture search chose them for unseen sets.
+    osnet.INSTANCE_NORM = "none"
+
+
 def add_trainer_config(cfg: CfgNode) -> None:
     """Add what every training reads beside detectron2's keys."""
     # "SGD" (detectron2's), "Adam" or "AdamW".
@@ -99,6 +109,7 @@ def add_trainer_config(cfg: CfgNode) -> None:
 
 
 def _add_model_keys(cfg: CfgNode) -> None:
+    _add_osnet_keys(cfg)
     # MODEL.BACKBONE.NAME "build_two_stream_backbone": the ResNet whose stem and first stages are
     # doubled, one set for visible and one for thermal images, and how many of its last stages both
     # share: 2 is MMD-ReID's, 4 doubles the stem alone.

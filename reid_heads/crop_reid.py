@@ -10,8 +10,9 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 from detectron2.modeling.backbone import Backbone
 from torch import Tensor, nn
 
+import reid_heads.backbones.osnet
 import reid_heads.backbones.resnet
-import reid_heads.backbones.slim_resnet  # noqa: F401  (both register backbones)
+import reid_heads.backbones.slim_resnet  # noqa: F401  (all register backbones)
 from reid_heads.augmentation.style_jitter import add_style_jitter
 from reid_heads.backbones.two_stream import TwoStreamBackbone
 from reid_heads.config_readers import reads_config

@@ -4,6 +4,8 @@ The forward passes use nothing of this project: torch's functions on the raw sta
 order in which the public code applies them.
 """
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 
@@ -62,6 +64,105 @@ def resnet_state(prefix, blocks=(3, 4, 6, 3), width=64, ibn=False, seed=0):
                 made.norm(f"{block}.downsample.1", out)
             channels = out
     return made
+
+
+# Which blocks of conv2, conv3 and conv4 have an instance normalisation.
+_OSNET_INSTANCE_NORMS = {"": ((0, 0), (0, 0), (0, 0)), "ibn": ((1, 1), (0, 0), (0, 0))}
+_OSNET_INSTANCE_NORMS["ain"] = ((1, 1), (0, 1), (1, 0))
+
+
+def _osnet_layers(kind):
+    """Of each stream the names of its light convolutions within a block."""
+    if kind == "ain":
+        return [[f"conv2.{t}.layers.{i}" for i in range(t + 1)] for t in range(4)]
+    return [["conv2a"], *([f"conv2{c}.{i}" for i in range(t + 2)] for t, c in enumerate("bcd"))]
+
+
+def osnet_state(channels=(8, 16, 16, 24), kind="", people=5, size=20, seed=0):
+    """Weights of torchreid's OSNet; ``kind`` is "", "ibn" or "ain"."""
+    made = MadeUpWeights(seed)
+    made.conv("conv1.conv", channels[0], 3, 7)
+    made.norm("conv1.bn", channels[0], has_statistics=not kind)
+    before = channels[0]
+    for number, out in zip((2, 3, 4), channels[1:], strict=True):
+        for place in (0, 1):
+            block, middle = f"conv{number}.{place}", out // 4
+            made.conv(f"{block}.conv1.conv", middle, before)
+            made.norm(f"{block}.conv1.bn", middle)
+            for layer in itertools.chain(*_osnet_layers(kind)):
+                made.conv(f"{block}.{layer}.conv1", middle, middle)
+                made.conv(f"{block}.{layer}.conv2", middle, 1, 3)
+                made.norm(f"{block}.{layer}.bn", middle)
+            made.conv(f"{block}.gate.fc1", max(middle // 16, 1), middle, bias=True)
+            made.conv(f"{block}.gate.fc2", middle, max(middle // 16, 1), bias=True)
+            made.conv(f"{block}.conv3.conv", out, middle)
+            has_instance_norm = _OSNET_INSTANCE_NORMS[kind][number - 2][place]
+            if has_instance_norm:
+                made.norm(f"{block}.IN", out, has_statistics=False)
+            if kind != "ain" or not has_instance_norm:
+                made.norm(f"{block}.conv3.bn", out)
+            if before != out:
+                made.conv(f"{block}.downsample.conv", out, before)
+                made.norm(f"{block}.downsample.bn", out)
+            before = out
+        if number < 4:
+            transition = f"pool{number}.0" if kind == "ain" else f"conv{number}.2.0"
+            made.conv(f"{transition}.conv", out, out)
+            made.norm(f"{transition}.bn", out)
+    made.conv("conv5.conv", before, before)
+    made.norm("conv5.bn", before)
+    made.linear("fc.0", size, before)
+    made.norm("fc.1", size)
+    made.linear("classifier", people, size)
+    return made.state
+
+
+def osnet_rows(state, x, kind=""):
+    """The features (B, D) that torchreid's OSNet compares, of normalised images."""
+
+    def conv_norm_relu(name, x, **options):
+        x = F.conv2d(x, state[f"{name}.conv.weight"], **options)
+        return F.relu(batch_norm(state, f"{name}.bn", x))
+
+    def gate(name, x):
+        weights = x.mean((2, 3), keepdim=True)
+        for layer in ("fc1", "fc2"):
+            own = state[f"{name}.{layer}.weight"], state[f"{name}.{layer}.bias"]
+            weights = F.conv2d(weights, *own)
+            weights = F.relu(weights) if layer == "fc1" else weights.sigmoid()
+        return weights * x
+
+    x = F.max_pool2d(conv_norm_relu("conv1", x, stride=2, padding=3), 3, 2, 1)
+    for number in (2, 3, 4):
+        for place in (0, 1):
+            block = f"conv{number}.{place}"
+            reduced, total = conv_norm_relu(f"{block}.conv1", x), 0
+            for layers in _osnet_layers(kind):
+                stream = reduced
+                for layer in layers:
+                    stream = F.conv2d(stream, state[f"{block}.{layer}.conv1.weight"])
+                    weight = state[f"{block}.{layer}.conv2.weight"]
+                    stream = F.conv2d(stream, weight, padding=1, groups=len(weight))
+                    stream = F.relu(batch_norm(state, f"{block}.{layer}.bn", stream))
+                total = total + gate(f"{block}.gate", stream)
+            total = F.conv2d(total, state[f"{block}.conv3.conv.weight"])
+            if f"{block}.conv3.bn.weight" in state:
+                total = batch_norm(state, f"{block}.conv3.bn", total)
+            else:
+                total = instance_norm(state, f"{block}.IN", total)
+            if f"{block}.downsample.conv.weight" in state:
+                x = F.conv2d(x, state[f"{block}.downsample.conv.weight"])
+                x = batch_norm(state, f"{block}.downsample.bn", x)
+            x = total + x
+            if kind == "ibn" and f"{block}.IN.weight" in state:
+                x = instance_norm(state, f"{block}.IN", x)
+            x = F.relu(x)
+        if number < 4:
+            transition = f"pool{number}.0" if kind == "ain" else f"conv{number}.2.0"
+            x = F.avg_pool2d(conv_norm_relu(transition, x), 2, 2)
+    rows = conv_norm_relu("conv5", x).mean((2, 3))
+    rows = F.linear(rows, state["fc.0.weight"], state["fc.0.bias"])
+    return F.relu(batch_norm(state, "fc.1", rows))
 
 
 def batch_norm(state, name, x):

@@ -32,8 +32,8 @@ FLOORS = {
         ("config",),
         ("importers",),
         ("training",),
-        ("inversion", "train_net"),
-        ("evaluate", "faces", "invert", "purify"),
+        ("crop_model", "inversion", "train_net"),
+        ("crop_export", "evaluate", "faces", "invert", "purify"),
     ),
     "person_search": (
         ("people", "progress", "resizing"),
@@ -97,6 +97,7 @@ NOWHERE = ("LabGym",)
 MAY_PRINT = {
     "cli.py",
     "command.py",
+    "crop_export.py",
     "evaluate.py",
     "info.py",
     "invert.py",

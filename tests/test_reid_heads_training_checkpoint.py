@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 from test_reid_heads_importers_crop_resnets import fast_reid, save, strong_baseline, torchreid
 
 from reid_heads.config import load_config
-from reid_heads.training.checkpoint import WeightCopyCheckpointer
+from reid_heads.training.checkpoint import WeightCopyCheckpointer, warn_of_other_settings
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
@@ -22,22 +22,31 @@ MODEL.REID_HEAD.NUM_IDENTITIES 3
 """
 
 
+def make_cfg(*overrides):
+    return load_config("configs/market1501/bag_of_tricks_r50.yaml", [*TINY.split(), *overrides])
+
+
 def make_model(*overrides):
-    words = [*TINY.split(), *overrides]
-    return build_model(load_config("configs/market1501/bag_of_tricks_r50.yaml", words))
+    return build_model(make_cfg(*overrides))
 
 
 def test_training_starts_from_a_public_file(tmp_path, caplog):
     state = fast_reid(people=5)
     model = make_model()
+    checkpointer = WeightCopyCheckpointer(model)
     with caplog.at_level(logging.INFO):
-        WeightCopyCheckpointer(model).load(str(save(tmp_path, state)))
+        checkpointer.load(str(save(tmp_path, state)))
+        warn_of_other_settings(make_cfg(), checkpointer.imported)
     assert torch.equal(model.backbone.stem.conv1.weight, state["backbone.conv1.weight"])
     assert torch.equal(model.head.neck.running_var, state["heads.bottleneck.0.running_var"])
     # Its people are others than those that are trained on.
     assert len(model.losses.losses["SOFTMAX"].weights[0]) == 3
-    assert "compute something else in another one" in caplog.text
-    assert "MODEL.CROP_REID.STEM_POOL ceil" in caplog.text
+    assert "is of fast-reid BoT, the network of configs/market1501/bag_of" in caplog.text
+    (warning,) = [r.getMessage() for r in caplog.records if "to have the same" in r.getMessage()]
+    assert warning.endswith(
+        "add: MODEL.CROP_REID.STEM_RELU True MODEL.CROP_REID.STEM_POOL ceil "
+        "INPUT.REID.INTERPOLATION bicubic"
+    )
 
 
 def test_a_public_file_is_a_whole_model_but_for_what_only_training_has(tmp_path):

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Collection
 
-from reid_heads.importers import crop_resnets
-from reid_heads.importers.checkpoint_file import listed, read_checkpoint
+from reid_heads.importers import crop_osnet, crop_resnets
+from reid_heads.importers.checkpoint_file import CheckpointFile, listed, read_checkpoint
 from reid_heads.importers.imported import ImportedModel
 from reid_heads.importers.registry import Importer, register_importer
 
-_KINDS = (crop_resnets,)
+_KINDS = (crop_resnets, crop_osnet)
 FAMILIES = "reid-strong-baseline, fast-reid (BoT, AGW, SBS) and torchreid (ResNet, OSNet)"
 
 
@@ -33,10 +33,18 @@ def import_checkpoint(path: str | os.PathLike[str]) -> ImportedModel:
         ValueError: if it cannot be read safely, is of another network, or not every tensor finds a
             place; the message names them.
     """
-    file = read_checkpoint(path)
+    return convert(read_checkpoint(path))
+
+
+def convert(file: CheckpointFile) -> ImportedModel:
+    """Turn what a public checkpoint holds into weights of this project.
+
+    Raises:
+        ValueError: as for ``import_checkpoint``.
+    """
     for kind in _KINDS:
         if family := kind.recognise(file.state):
-            imported: ImportedModel = kind.convert(file, family)
+            imported: ImportedModel = kind.convert(file, family)  # type: ignore[attr-defined]
             return imported
     raise ValueError(
         f"{file.path} is of no crop network that can be imported: it holds "

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
+from detectron2.config import CfgNode
 from torch import nn
 
 from reid_heads.backbones.torchvision_weights import (
     convert_torchvision_state_dict,
     is_torchvision_resnet,
 )
+from reid_heads.config_readers import flat_items
 from reid_heads.detectron2_parts import arrays_to_tensors
 from reid_heads.importers import crop_networks  # noqa: F401  (registers what it imports)
 from reid_heads.importers.checkpoint_file import find_weights, listed, read_checkpoint
@@ -20,6 +22,8 @@ from reid_heads.importers.imported import ImportedModel
 from reid_heads.importers.registry import find_importer
 
 logger = logging.getLogger(__name__)
+
+_IDENTITIES = "MODEL.REID_HEAD.NUM_IDENTITIES"
 
 LEAST_SHARE = 0.1
 """Of a checkpoint's tensors that must find a place: with fewer the network is another one."""
@@ -90,11 +94,12 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
     def _tell_of_import(self, filename):
         imported = self.imported
         placed = ", ".join(f"{count} {group}" for group, count in imported.placed.items())
-        logger.info("%s is a network of %s: %s", filename, imported.family, placed)
-        logger.warning(
-            "its network is that of %s %s; the same weights compute something else in another one",
+        logger.info(
+            "%s is of %s, the network of %s; tensors: %s",
+            filename,
+            imported.family,
             imported.config_file,
-            " ".join(imported.overrides),
+            placed,
         )
         for note in imported.notes:
             logger.info(note)
@@ -202,6 +207,30 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
         if average:
             logger.info("taking the moving average of the weights")
             self.model.load_state_dict(average, strict=False)
+
+
+def warn_of_other_settings(cfg: CfgNode, imported: ImportedModel | None) -> None:
+    """Log which keys of a public checkpoint's network a config has otherwise.
+
+    Args:
+        cfg: of the model that was given the weights.
+        imported: ``WeightCopyCheckpointer.imported``; None: nothing is logged.
+    """
+    if imported is None:
+        return
+    own = cfg.clone()
+    own.defrost()
+    own.merge_from_list(imported.overrides)
+    theirs, ours = dict(flat_items(own)), dict(flat_items(cfg))
+    # How many people are trained on is no matter of the network.
+    others = [k for k in imported.overrides[::2] if theirs[k] != ours[k] and k != _IDENTITIES]
+    if others:
+        logger.warning(
+            "the network of %s differs from this config, and the same weights compute something "
+            "else here; to have the same, add: %s",
+            imported.family,
+            " ".join(f"{key} {str(theirs[key]).replace(' ', '')}" for key in others),
+        )
 
 
 def weight_copy_prefixes(model: nn.Module) -> list[str]:

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from reid_heads.detectron2_parts import keep_results, last_results
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.losses import ReIDLosses
-from reid_heads.training.checkpoint import WeightCopyCheckpointer
+from reid_heads.training.checkpoint import WeightCopyCheckpointer, warn_of_other_settings
 from reid_heads.training.divided_training import (
     SaveDividedParameters,
     check_divided_training,
@@ -45,7 +45,9 @@ class ResumableTrainer(DefaultTrainer):
         """
         if args.eval_only:
             model = cls.build_model(cfg)
-            WeightCopyCheckpointer(model, cfg.OUTPUT_DIR).load_whole_model(cfg.MODEL.WEIGHTS)
+            checkpointer = WeightCopyCheckpointer(model, cfg.OUTPUT_DIR)
+            checkpointer.load_whole_model(cfg.MODEL.WEIGHTS)
+            warn_of_other_settings(cfg, checkpointer.imported)
             return cls.test(cfg, model)
         trainer = cls(cfg)
         trainer.resume_or_load(resume=args.resume)
@@ -135,6 +137,7 @@ class ResumableTrainer(DefaultTrainer):
     def resume_or_load(self, resume: bool = True) -> None:
         """Continue after the last checkpoint with the very next batch, or load weights."""
         super().resume_or_load(resume)
+        warn_of_other_settings(self.cfg, self.checkpointer.imported)
         if self._divided is not None and self.start_iter > 0:
             self._divided.load(self.start_iter - 1)
         self.data_loader.sampler.start_iteration = self.start_iter
