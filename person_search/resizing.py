@@ -102,5 +102,6 @@ def _interpolated(pixels: np.ndarray, axis: int, length: int) -> np.ndarray:
     before = position.astype(np.intp)
     after = np.minimum(before + 1, known - 1)
     share = (position - before).astype(np.float32).reshape((-1,) + (1,) * (pixels.ndim - axis - 1))
-    blended = pixels.take(before, axis) * (1 - share) + pixels.take(after, axis) * share
-    return np.asarray(blended)
+    first, second = pixels.take(before, axis), pixels.take(after, axis)
+    mixed: np.ndarray = first * (1 - share) + second * share
+    return mixed

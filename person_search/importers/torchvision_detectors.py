@@ -39,7 +39,7 @@ def anchors_size_by_size(rows: Tensor, values: int = 1) -> Tensor:
     if len(rows) != NUM_SIZES * NUM_RATIOS * values:
         return rows
     grid = rows.reshape(NUM_RATIOS, NUM_SIZES, values, *rows.shape[1:])
-    return grid.transpose(0, 1).flatten(0, 2)
+    return grid.transpose(0, 1).reshape(rows.shape)
 
 
 def background_last(rows: Tensor) -> Tensor:
