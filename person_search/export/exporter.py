@@ -109,6 +109,8 @@ def export_finder(
         max_size=network.settings.max_size,
         min_score=network.min_score,
         threshold=finder.threshold,
+        proposals=network.limits.proposals,
+        detections=network.limits.detections,
     )
     content = write(SearchGraph(network.model), info)
     differences = compare(network, load(content), network.settings, pictures)

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from person_search.inference.network import InputSettings
+from person_search.inference.network import InputSettings, Limits
 
 VERSION = 1
 """Raised when an older reader would misunderstand a file."""
@@ -43,6 +43,12 @@ class ExportInfo:
     threshold: float | None = None
     """Cosine similarity, -1..1, from which on a match is probably right, where calibrated."""
 
+    proposals: int | None = None
+    """`Limits.proposals`, as built into the graph; None in files of earlier versions."""
+
+    detections: int | None = None
+    """`Limits.detections`, likewise."""
+
     version: int = VERSION
 
     input: str = INPUT
@@ -55,6 +61,13 @@ class ExportInfo:
     def settings(self) -> InputSettings:
         """How pictures are prepared."""
         return InputSettings(self.min_size, self.max_size, self.image_format)
+
+    @property
+    def limits(self) -> Limits | None:
+        """How many people the model can find at once, where known."""
+        if self.proposals is None or self.detections is None:
+            return None
+        return Limits(self.proposals, self.detections)
 
     def to_json(self) -> str:
         """Return the text that goes into the file."""
@@ -108,6 +121,8 @@ def _fits(name: str, value: Any) -> bool:
         return isinstance(value, int) and value > 0
     if name in ("min_size", "max_size", "version"):
         return isinstance(value, int) and value >= 0
+    if name in ("proposals", "detections"):
+        return value is None or (isinstance(value, int) and value > 0)
     if name == "min_score":
         return isinstance(value, int | float) and 0 <= value <= 1
     if name == "threshold":

@@ -22,7 +22,7 @@ from person_search.footage.images import ImageSource, read_image
 from person_search.inference.join_parts import find_boxes_in_parts, join_people
 from person_search.inference.network import FindsBoxes, Network
 from person_search.inference.parts import Parts, embed_in_parts, plan_parts
-from person_search.inference.threshold_file import Calibration, threshold_path
+from person_search.inference.threshold_file import read_threshold
 from person_search.people import People, check_box
 from reid_heads.unit_norm import is_unit_norm
 
@@ -84,6 +84,7 @@ class PersonFinder:
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score is {self.min_score}; expected 0..1")
         self.threshold = threshold
+        self._has_warned = False
         self._lock = threading.Lock()
 
     @classmethod
@@ -183,7 +184,8 @@ class PersonFinder:
             batch_size: how many go through the model together at most.
             parts: whether a picture is searched in overlapping parts as well, each of which costs
                 as much as a picture; None: where people in it would be too small for the model
-                (panoramas, and most pictures for small detectors); see `plan_parts`.
+                (panoramas, and most pictures for small detectors; see `plan_parts`), or where
+                they are more than the model finds at once, see `Limits`.
 
         Returns:
             For each picture its people with a score of at least ``min_score``, as the detector
@@ -207,7 +209,9 @@ class PersonFinder:
             uncut = [image for image, plan in zip(batch, plans, strict=True) if plan is None]
             whole = iter(self._find_batch(uncut))
             found += [
-                next(whole) if plan is None else self._find_in_parts(image, plan, batch_size)
+                self._find_in_parts(image, plan, batch_size)
+                if plan is not None
+                else self._or_crowd(next(whole), image, parts, batch_size)
                 for image, plan in zip(batch, plans, strict=True)
             ]
         return found
@@ -256,6 +260,24 @@ class PersonFinder:
         height, width = image.shape[:2]
         return plan_parts(self.network.settings.sight, height, width, wanted)
 
+    def _or_crowd(
+        self, people: People, image: np.ndarray, wanted: bool | None, batch_size: int
+    ) -> People:
+        """Return a picture's people, looking in parts where the model's limits cut them off."""
+        limits = getattr(self.network, "limits", None)
+        # A lower score shows more boxes, not more people.
+        count = int((people.scores >= self.network.min_score).sum())
+        reached = limits and limits.reached_by(count)
+        if not reached:
+            return people
+        wanted = self.parts if wanted is None else wanted
+        plan = None if wanted is False else self._plan(image, True)
+        if not self._has_warned:
+            self._has_warned = True
+            done = "it was not searched" if plan is None else "such pictures are searched"
+            logger.warning("a picture shows %s; %s in parts as well", reached, done)
+        return people if plan is None else self._find_in_parts(image, plan, batch_size)
+
     def _find_in_parts(self, image: np.ndarray, plan: Parts, batch_size: int) -> People:
         if isinstance(self.network, FindsBoxes):
             with self._lock:
@@ -303,33 +325,6 @@ class PersonFinder:
                 "half=False, else other weights"
             )
         return People(people.boxes, people.scores.astype(np.float32), embeddings / norms)
-
-
-def read_threshold(weights: str | Path, fingerprint: str) -> float | None:
-    """Return the similarity threshold from the calibration beside a model's file.
-
-    Args:
-        weights: checkpoint or export.
-        fingerprint: of the model.
-
-    Returns:
-        None where there is no calibration, or it was made with another model; the log says so.
-
-    Raises:
-        ValueError: if the file is there but is no calibration.
-    """
-    path = threshold_path(weights)
-    if not path.is_file():
-        return None
-    calibration = Calibration.load(path)
-    if calibration.fingerprint != fingerprint:
-        logger.warning(
-            "%s was made with another model or config, so it is not used; make it anew with "
-            "`person-search calibrate`",
-            path,
-        )
-        return None
-    return calibration.threshold
 
 
 def _inside(boxes: np.ndarray | Sequence[object], height: int, width: int) -> np.ndarray:

@@ -72,6 +72,7 @@ class OnnxNetwork:
         self.settings = info.settings
         self.min_score = info.min_score
         self.threshold = info.threshold
+        self.limits = info.limits
 
     def run(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None = None

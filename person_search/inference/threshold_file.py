@@ -5,12 +5,15 @@
 
 import dataclasses
 import json
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reid_heads.atomic_file import save_json
+
+logger = logging.getLogger(__name__)
 
 
 def threshold_path(weights: str | Path) -> Path:
@@ -106,3 +109,30 @@ def _checked_keys(content: Any) -> dict[str, Any]:
     if missing or unknown:
         raise ValueError(f"missing {missing}, unknown {unknown}; expected {sorted(fields)}")
     return content
+
+
+def read_threshold(weights: str | Path, fingerprint: str) -> float | None:
+    """Return the similarity threshold from the calibration beside a model's file.
+
+    Args:
+        weights: checkpoint or export.
+        fingerprint: of the model.
+
+    Returns:
+        None where there is no calibration, or it was made with another model; the log says so.
+
+    Raises:
+        ValueError: if the file is there but is no calibration.
+    """
+    path = threshold_path(weights)
+    if not path.is_file():
+        return None
+    calibration = Calibration.load(path)
+    if calibration.fingerprint != fingerprint:
+        logger.warning(
+            "%s was made with another model or config, so it is not used; make it anew with "
+            "`person-search calibrate`",
+            path,
+        )
+        return None
+    return calibration.threshold

@@ -16,7 +16,7 @@ from detectron2.structures import Boxes, Instances
 import person_search.modeling  # noqa: F401  (registers the models)
 from person_search.config import load_config
 from person_search.inference.fingerprint import fingerprint_of
-from person_search.inference.network import InputSettings
+from person_search.inference.network import InputSettings, Limits
 from person_search.people import People
 from reid_heads.training.checkpoint import WeightCopyCheckpointer
 
@@ -91,6 +91,7 @@ class TorchNetwork:
             image_format=cfg.INPUT.FORMAT,
         )
         self.min_score = float(cfg.TEST.SEARCH.SCORE_THRESHOLD)
+        self.limits = Limits(cfg.MODEL.RPN.POST_NMS_TOPK_TEST, cfg.TEST.DETECTIONS_PER_IMAGE)
         self.model = model.to(chosen).eval()
 
     def run(
