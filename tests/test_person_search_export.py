@@ -181,6 +181,7 @@ def test_the_torchscript_file_does_the_same(finder, torchscript_export, pictures
     torch.jit.load(str(torchscript_export.path), _extra_files=extra)
     info = ExportInfo.from_json(extra[f"{KEY}.json"].decode(), "file")
     assert info == torchscript_export.info
+    assert info.limits == finder.network.limits
 
 
 def run_alone(program, path):

@@ -5,7 +5,7 @@ import pytest
 
 from person_search.inference.finder import PersonFinder
 from person_search.inference.join_parts import join_views
-from person_search.inference.network import InputSettings
+from person_search.inference.network import InputSettings, Limits
 from person_search.inference.parts import MAX_PARTS, Parts, best_views, plan_parts
 from person_search.inference.sight import Sight
 from person_search.inference.suppression import suppress
@@ -206,6 +206,40 @@ def test_ordinary_pictures_go_through_the_model_as_ever():
     network.shapes.clear()
     PersonFinder(network, parts=True).find(frames[:1])
     assert network.shapes == [(54, 96)] * 10, "the whole, and three rows of three parts"
+
+
+class LimitedNetwork(DotNetwork):
+    """Finds five at once."""
+
+    limits = Limits(proposals=100, detections=5)
+
+    def run(self, images, boxes=None):
+        most = None if boxes is not None else self.limits.detections
+        return [
+            people.select(np.arange(len(people))[:most]) for people in super().run(images, boxes)
+        ]
+
+
+def test_a_crowd_is_searched_in_parts_and_the_limit_said_once(caplog):
+    crowd = draw_dots((108, 192), range(4, 184, 18))
+    few = draw_dots((108, 192), range(4, 60, 18))
+    finder = PersonFinder(LimitedNetwork())
+    found = finder.find([few, crowd, crowd])
+    assert [len(people) for people in found] == [4, 10, 10]
+    (record,) = caplog.records
+    assert "5 people, as many as TEST.DETECTIONS_PER_IMAGE 5 allows; such" in record.message
+    caplog.clear()
+    uncut = PersonFinder(LimitedNetwork(), parts=False)
+    assert [len(people) for people in uncut.find([crowd, crowd])] == [5, 5]
+    (record,) = caplog.records
+    assert "it was not searched in parts" in record.message
+
+
+def test_a_quarter_of_the_proposals_is_a_limit_too():
+    limits = Limits(proposals=100, detections=100)
+    assert limits.reached_by(24) is None
+    assert "25 people, about as many as MODEL.RPN.POST_NMS_TOPK_TEST 100" in limits.reached_by(25)
+    assert Limits(300, 300).reached_by(74) is None
 
 
 class DotDetector:

@@ -111,6 +111,8 @@ def export_finder(
         threshold=finder.threshold,
         card=finder.card,
         resize=network.settings.resize,
+        proposals=network.limits.proposals,
+        detections=network.limits.detections,
     )
     content = write(SearchGraph(network.model), info)
     differences = compare(network, load(content), network.settings, pictures)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from person_search.inference.model_card import ModelCard
-from person_search.inference.network import InputSettings
+from person_search.inference.network import InputSettings, Limits
 from person_search.resizing import DEFAULT_RULE, RULES, ResizeRule
 
 VERSION = 1
@@ -52,6 +52,12 @@ class ExportInfo:
     card: ModelCard | None = None
     """What the model is, where it has a card."""
 
+    proposals: int | None = None
+    """`Limits.proposals`, as built into the graph; None in files of earlier versions."""
+
+    detections: int | None = None
+    """`Limits.detections`, likewise."""
+
     resize: ResizeRule = DEFAULT_RULE
     """Whose rule of rounding sizes and interpolating pixels; files that do not say have the
     default."""
@@ -73,6 +79,13 @@ class ExportInfo:
     def settings(self) -> InputSettings:
         """How pictures are prepared."""
         return InputSettings(self.min_size, self.max_size, self.image_format, self.resize)
+
+    @property
+    def limits(self) -> Limits | None:
+        """How many people the model can find at once, where known."""
+        if self.proposals is None or self.detections is None:
+            return None
+        return Limits(self.proposals, self.detections)
 
     def to_json(self) -> str:
         """Return the text that goes into the file."""
@@ -135,6 +148,8 @@ def _fits(name: str, value: Any) -> bool:
         return isinstance(value, int) and value > 0
     if name in ("min_size", "max_size"):
         return isinstance(value, int) and value >= 0
+    if name in ("proposals", "detections"):
+        return value is None or (isinstance(value, int) and value > 0)
     if name == "min_score":
         return isinstance(value, int | float) and 0 <= value <= 1
     if name == "threshold":

@@ -8,6 +8,7 @@ Example:
     query = finder.embed("street.jpg", [(310, 120, 355, 240)])
 """
 
+import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from person_search.people import People, check_box
 from reid_heads.unit_norm import is_unit_norm
 
 __all__ = ["People", "PersonFinder"]
+
+logger = logging.getLogger(__name__)
 
 
 class PersonFinder:
@@ -69,6 +72,7 @@ class PersonFinder:
         self.threshold = threshold
         self.card = card
         self._turns = threading.BoundedSemaphore(network.max_callers)
+        self._has_warned = False
 
     @classmethod
     def from_config(
@@ -181,7 +185,8 @@ class PersonFinder:
             batch_size: how many go through the model together at most.
             parts: whether a picture is searched in overlapping parts as well, each of which costs
                 as much as a picture; None: where people in it would be too small for the model
-                (panoramas, and most pictures for small detectors); see `plan_parts`.
+                (panoramas, and most pictures for small detectors; see `plan_parts`), or where
+                they are more than the model finds at once, see `Limits`.
 
         Returns:
             For each picture its people with a score of at least ``min_score``, as the detector
@@ -205,7 +210,9 @@ class PersonFinder:
             uncut = [image for image, plan in zip(batch, plans, strict=True) if plan is None]
             whole = iter(self._find_batch(uncut))
             found += [
-                next(whole) if plan is None else self._find_in_parts(image, plan, batch_size)
+                self._find_in_parts(image, plan, batch_size)
+                if plan is not None
+                else self._or_crowd(next(whole), image, parts, batch_size)
                 for image, plan in zip(batch, plans, strict=True)
             ]
         return found
@@ -253,6 +260,24 @@ class PersonFinder:
         wanted = self.parts if wanted is None else wanted
         height, width = image.shape[:2]
         return plan_parts(self.network.settings.sight, height, width, wanted)
+
+    def _or_crowd(
+        self, people: People, image: np.ndarray, wanted: bool | None, batch_size: int
+    ) -> People:
+        """Return a picture's people, looking in parts where the model's limits cut them off."""
+        limits = getattr(self.network, "limits", None)
+        # A lower score shows more boxes, not more people.
+        count = int((people.scores >= self.network.min_score).sum())
+        reached = limits and limits.reached_by(count)
+        if not reached:
+            return people
+        wanted = self.parts if wanted is None else wanted
+        plan = None if wanted is False else self._plan(image, True)
+        if not self._has_warned:
+            self._has_warned = True
+            done = "it was not searched" if plan is None else "such pictures are searched"
+            logger.warning("a picture shows %s; %s in parts as well", reached, done)
+        return people if plan is None else self._find_in_parts(image, plan, batch_size)
 
     def _find_in_parts(self, image: np.ndarray, plan: Parts, batch_size: int) -> People:
         if isinstance(self.network, FindsBoxes):

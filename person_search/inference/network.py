@@ -21,6 +21,9 @@ SMALLEST_PERSON = 1 / 27
 """Height of the smallest people that a model of one step finds, relative to ``min_size``: 33 of 900
 pixels, 10 of the drawn world's 270. In the data sets' frames people are hardly smaller."""
 
+PROPOSALS_SHARE = 1 / 4
+"""Share of its proposals that become people in a picture, from which on they may be too few."""
+
 
 @dataclass(frozen=True)
 class InputSettings:
@@ -75,8 +78,39 @@ class InputSettings:
         return np.ascontiguousarray(image[:, :, ::-1] if self.image_format == "BGR" else image)
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How many people a model of one step can find in a picture at once."""
+
+    proposals: int
+    """``MODEL.RPN.POST_NMS_TOPK_TEST``: boxes that are looked at closely."""
+
+    detections: int
+    """``TEST.DETECTIONS_PER_IMAGE``: people that are returned at most."""
+
+    def reached_by(self, count: int) -> str | None:
+        """Say which limit may have cut off people of a picture; None: neither.
+
+        A person takes several proposals: of 100, a drawn crowd of 200 people filled 38.
+
+        Args:
+            count: of the people found, those below the least score left out.
+        """
+        if count >= self.detections:
+            return f"{count} people, as many as TEST.DETECTIONS_PER_IMAGE {self.detections} allows"
+        if count >= PROPOSALS_SHARE * self.proposals:
+            return (
+                f"{count} people, about as many as MODEL.RPN.POST_NMS_TOPK_TEST {self.proposals} "
+                "lets the model find"
+            )
+        return None
+
+
 class Network(Protocol):
-    """A model that finds and embeds people, in whatever program it runs."""
+    """A model that finds and embeds people, in whatever program it runs.
+
+    One that can find so many people only has ``limits``, see `Limits`, too.
+    """
 
     fingerprint: str
     """SHA-256 (hex) of what decides embeddings; see `person_search.inference.fingerprint`."""

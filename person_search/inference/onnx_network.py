@@ -78,6 +78,7 @@ class OnnxNetwork:
         self.threshold = info.threshold
         self.card = info.card
         self.max_callers = max_callers
+        self.limits = info.limits
 
     def run(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None = None

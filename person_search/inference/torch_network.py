@@ -17,7 +17,7 @@ import person_search.modeling  # noqa: F401  (registers the models)
 from person_search.config import load_config
 from person_search.importers import search_networks  # noqa: F401  (registers what it imports)
 from person_search.inference.fingerprint import fingerprint_of
-from person_search.inference.network import InputSettings
+from person_search.inference.network import InputSettings, Limits
 from person_search.people import People
 from reid_heads.training.checkpoint import WeightCopyCheckpointer
 
@@ -94,6 +94,7 @@ class TorchNetwork:
         )
         self.min_score = float(cfg.TEST.SEARCH.SCORE_THRESHOLD)
         self.max_callers = 1
+        self.limits = Limits(cfg.MODEL.RPN.POST_NMS_TOPK_TEST, cfg.TEST.DETECTIONS_PER_IMAGE)
         self.model = model.to(chosen).eval()
 
     def run(
