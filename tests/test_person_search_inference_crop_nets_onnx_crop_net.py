@@ -150,14 +150,13 @@ def test_what_is_no_crop_net_is_refused(tmp_path):
 
 def test_embeddings_without_a_direction_are_refused():
     """Of NaN weights, for one."""
-    for value in (np.nan, 0):
+    for value, message in ((np.nan, "NaN for a grey crop"), (0, "embeddings of norm 0 to 0; exp")):
         nodes = [helper.make_node("ReduceMean", ["crops"], ["means"], axes=[2, 3], keepdims=0)]
         nodes += [helper.make_node("Mul", ["means", "weights"], ["embeddings"])]
         constants = {"weights": np.full(3, value, np.float32)}
         inputs, outputs = {"crops": (FLOAT, ["n", 3, 8, 4])}, {"embeddings": (FLOAT, ["n", 3])}
-        net = OnnxCropNet(make_model(nodes, inputs, outputs, constants))
-        with pytest.raises(ValueError, match=f"embeddings of norm {value:.4g} to .*finite"):
-            net.embed([plain_crop()])
+        with pytest.raises(ValueError, match=message):
+            OnnxCropNet(make_model(nodes, inputs, outputs, constants)).embed([plain_crop()])
 
 
 @pytest.mark.slow

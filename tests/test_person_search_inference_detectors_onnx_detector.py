@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
 from helpers_onnx import FLOAT, INT64, UINT8, make_constant_detector, make_model
 from onnx import helper
@@ -339,6 +340,30 @@ def test_a_wrong_card_is_refused(tmp_path, card, message):
     path.with_suffix(".card.json").write_text(text)
     with pytest.raises(ValueError, match=message):
         OnnxDetector(path)
+
+
+@pytest.mark.parametrize("score", [np.nan, 1.5, -3])
+def test_scores_that_are_no_shares_are_refused(score):
+    outputs = {
+        "boxes": np.array([[0, 0, 8, 8]], np.float32),
+        "scores": np.array([score], np.float32),
+    }
+    detector = OnnxDetector(make_constant_detector(outputs))
+    with pytest.raises(ValueError, match=f"gives scores from {score:.4g} to .*expected 0 to 1"):
+        detector.detect(BLACK)
+
+
+def test_weights_may_lie_beside_the_file(tmp_path):
+    """As PyTorch's exporter writes them."""
+    path = tmp_path / "big.onnx"
+    model = onnx.load_from_string(make_looking_detector(UINT8, [1, 3, 16, 16]))
+    options = {"location": "big.onnx.data", "size_threshold": 0}
+    onnx.save(model, str(path), save_as_external_data=True, **options)
+    _, scores = load_detector(path, min_score=0).detect(np.full((8, 8, 3), 20, np.uint8))
+    np.testing.assert_allclose(scores, [0.02], atol=1e-6)
+    (tmp_path / "big.onnx.data").unlink()
+    with pytest.raises(FileNotFoundError, match=r"keeps its weights in big\.onnx\.data, which is"):
+        load_detector(path)
 
 
 def test_what_is_no_detector_is_refused(tmp_path):

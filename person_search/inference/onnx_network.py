@@ -130,6 +130,31 @@ def choose_providers(device: str | None) -> list[tuple[str, dict[str, str]]]:
     return chosen if kind == "cpu" else [*chosen, (_PROVIDERS["cpu"], {})]
 
 
+def read_model(path: str | Path) -> bytes:
+    """Read an ONNX file whole: also weights that it keeps in files beside it.
+
+    Raises:
+        FileNotFoundError: if a file beside it is missing.
+        ModuleNotFoundError: without the package ``onnx``.
+    """
+    content = Path(path).read_bytes()
+    onnx = import_package("onnx")
+    try:
+        model = onnx.load_from_string(content)
+    # What is no ONNX model raises errors of many kinds; opening it will say what is wrong.
+    except Exception:
+        return content
+    outside = [x for x in model.graph.initializer if x.data_location == onnx.TensorProto.EXTERNAL]
+    if not outside:
+        return content
+    names = {y.value for x in outside for y in x.external_data if y.key == "location"}
+    for name in sorted(names):
+        if not (Path(path).parent / name).is_file():
+            raise FileNotFoundError(f"{path} keeps its weights in {name}, which is not beside it")
+    onnx.load_external_data_for_model(model, str(Path(path).parent))
+    return bytes(model.SerializeToString())
+
+
 def open_session(
     content: bytes,
     name: str,

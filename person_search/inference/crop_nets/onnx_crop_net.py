@@ -16,7 +16,12 @@ from PIL import Image
 
 from person_search.inference.cards import fill_in, read_card
 from person_search.inference.crop_nets.card import INTERPOLATIONS, CropNetCard, read_reid_heads
-from person_search.inference.onnx_network import choose_providers, open_session, thread_count
+from person_search.inference.onnx_network import (
+    choose_providers,
+    open_session,
+    read_model,
+    thread_count,
+)
 from reid_heads.unit_norm import is_unit_norm
 
 MOST_CROPS = 32
@@ -49,7 +54,7 @@ class OnnxCropNet:
             threads: likewise.
 
         Raises:
-            FileNotFoundError: if there is no such file.
+            FileNotFoundError: if there is no such file, or none of its weights' beside it.
             ModuleNotFoundError: without the package ``onnxruntime``.
             ValueError: if the file is no ONNX model, or none that maps crops to embeddings, or its
                 card is wrong.
@@ -58,7 +63,7 @@ class OnnxCropNet:
         self.name = "the crop net" if path is None else str(path)
         if path is not None and not path.is_file():
             raise FileNotFoundError(f"there is no crop net {path}")
-        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        content = source if isinstance(source, bytes) else read_model(source)
         self._session = open_session(
             content,
             self.name,
@@ -160,6 +165,8 @@ class OnnxCropNet:
                 f"{self.name} gives {rows.shape[1]} numbers a crop, but its description says "
                 f"{expected}; export it anew"
             )
+        if not np.isfinite(rows).all():
+            raise ValueError(f"{self.name} gives NaN for a grey crop: are its weights whole?")
         return int(rows.shape[1])
 
 

@@ -22,7 +22,12 @@ from person_search.inference.detectors.recognition import (
     recognise,
     usual_settings,
 )
-from person_search.inference.onnx_network import choose_providers, open_session, thread_count
+from person_search.inference.onnx_network import (
+    choose_providers,
+    open_session,
+    read_model,
+    thread_count,
+)
 from person_search.inference.sight import Sight
 from person_search.inference.suppression import suppress
 
@@ -59,7 +64,7 @@ class OnnxDetector:
             threads: likewise.
 
         Raises:
-            FileNotFoundError: if there is no such file.
+            FileNotFoundError: if there is no such file, or none of its weights' beside it.
             ModuleNotFoundError: without the package ``onnxruntime``.
             ValueError: if the file is no ONNX model, its input is no picture, its outputs are not
                 understood, or its card is wrong.
@@ -68,7 +73,7 @@ class OnnxDetector:
         self.name = "the detector" if path is None else str(path)
         if path is not None and not path.is_file():
             raise FileNotFoundError(f"there is no detector {path}")
-        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        content = source if isinstance(source, bytes) else read_model(source)
         self._session = open_session(
             content,
             self.name,
@@ -89,11 +94,16 @@ class OnnxDetector:
             self.sight = Sight(*TORCHVISION_SIZES, smallest, turns=True)
 
     def detect(self, image: np.ndarray) -> Detections:
-        """Find people; see `person_search.inference.detectors.detector.Detector.detect`."""
+        """Find people; see `person_search.inference.detectors.detector.Detector.detect`.
+
+        Raises:
+            ValueError: if scores are no shares: the outputs are not what they were taken for.
+        """
         pixels, placement = place(image, self.card)
         outputs = self._run(pixels, self.card)
         size = pixels.shape[0], pixels.shape[1]
         boxes, scores = decode([outputs[i] for i in self._order], self.card, size)
+        self._check(scores)
         keep = scores >= self.min_score
         # Some pad their boxes with nothing.
         keep &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
@@ -101,7 +111,16 @@ class OnnxDetector:
         rows = np.argsort(-scores, kind="stable")
         if not self.card.has_nms_inside:
             rows = suppress(boxes, scores, self.card.nms_iou)
-        return placement.to_original(boxes[rows]), scores[rows]
+        return placement.to_original(boxes[rows]), scores[rows].clip(0, 1)
+
+    def _check(self, scores: np.ndarray) -> None:
+        # Of half precision one may be a little more than 1.
+        if not ((scores >= 0) & (scores <= 1 + 1e-3)).all():
+            raise ValueError(
+                f"{self.name} gives scores from {scores.min():.4g} to {scores.max():.4g} as "
+                f"{self.card.output!r}; expected 0 to 1. With NaN its weights are not whole; else "
+                "say in its card what its outputs are"
+            )
 
     def _run(self, pixels: np.ndarray, card: DetectorCard) -> list[np.ndarray]:
         """Return all outputs for prepared pixels (h, w, 3), those of one picture."""
