@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers_public_weights import osnet_state
-from test_reid_heads_crop_model import OSNET, SMALL, TINY_OSNET, make_crops, save_own
+from test_reid_heads_crop_model import CONFIG, SMALL, TINY, make_crops, own  # noqa: F401
 from test_reid_heads_importers_crop_resnets import fast_reid, strong_baseline, torchreid
 
 from reid_heads import crop_export
@@ -26,7 +26,10 @@ PUBLIC = {
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if name == "OSNet" else pytest.mark.slow) for name in PUBLIC],
+    [
+        pytest.param(name, marks=[] if name == "fast-reid SBS" else pytest.mark.slow)
+        for name in PUBLIC
+    ],
 )
 def test_a_file_embeds_what_its_description_says(tmp_path, name):
     torch.save(PUBLIC[name](), tmp_path / "net.pth")
@@ -46,23 +49,26 @@ def test_a_file_embeds_what_its_description_says(tmp_path, name):
     np.testing.assert_allclose(rows, model.embed(crops), atol=1e-5)
 
 
-def test_the_command_writes_public_and_own_weights(tmp_path, capsys):
+@pytest.mark.slow
+def test_the_command_writes_public_and_own_weights(tmp_path, own, capsys):  # noqa: F811
     torch.save(osnet_state(), tmp_path / "net.pth")
     output = tmp_path / "new" / "net.onnx"
     assert main(["--weights", f"{tmp_path / 'net.pth'}", "--output", f"{output}", *SMALL]) == 0
     assert "crops of 64 x 32 (height x width) to 20 numbers" in capsys.readouterr().out
-    path, _ = save_own(tmp_path)
-    own = ["--weights", str(path), "--output", str(output)]
-    assert main(own) == 2
-    assert "give the config that it was trained with" in capsys.readouterr().err
     before = output.read_bytes()
-    assert main([*own, "--config-file", OSNET, *TINY_OSNET]) == 0
+    given = ["--weights", str(own[0]), "--config-file", CONFIG, "--output", str(output)]
+    assert main([*given, *TINY]) == 0
     assert output.read_bytes() != before
 
 
-def test_a_file_that_does_something_else_is_not_written(tmp_path, monkeypatch):
-    path, _ = save_own(tmp_path)
-    model = load_crop_model(path, OSNET, TINY_OSNET)
+def test_the_command_names_what_is_wrong(tmp_path, capsys):
+    assert main(["--weights", f"{tmp_path / 'no.pth'}", "--output", "net.onnx"]) == 2
+    assert "error: there is no checkpoint" in capsys.readouterr().err
+
+
+def test_a_file_that_does_something_else_is_not_written(tmp_path, own, monkeypatch):  # noqa: F811
+    model = load_crop_model(own[0], CONFIG, TINY)
+    monkeypatch.setattr(crop_export, "_to_onnx", lambda *_: b"")
     monkeypatch.setattr(crop_export, "_compare", lambda model, content: float("nan"))
     with pytest.raises(ValueError, match="differ by nan"):
         export_crop_model(model, tmp_path / "net.onnx")

@@ -1,24 +1,31 @@
 import numpy as np
 import pytest
 import torch
-from conftest import overrides_of
+from conftest import overrides_of, undrawn
 from detectron2.modeling import build_model
-from helpers_public_weights import cosines, osnet_rows, osnet_state
+from helpers_public_weights import cosines
 from PIL import Image
-from test_reid_heads_importers_crop_resnets import fast_reid, fast_reid_rows
+from test_reid_heads_importers_crop_resnets import (
+    fast_reid,
+    fast_reid_rows,
+    torchreid,
+    torchreid_rows,
+    undrawn_weights,  # noqa: F401
+)
 
 from reid_heads.config import load_config
-from reid_heads.crop_model import MOST_CROPS, load_crop_model
+from reid_heads.crop_model import MOST_CROPS, CropModel, fingerprint_of, load_crop_model
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 SMALL = ["INPUT.REID.SIZE", "(64,32)"]
-OSNET = "configs/market1501/osnet_x0_25.yaml"
-TINY_OSNET = overrides_of(
+CONFIG = "configs/market1501/bag_of_tricks_r50.yaml"
+TINY = overrides_of(
     """
-    MODEL.OSNET.CHANNELS (8,16,16,24)
-    MODEL.REID_HEAD.EMBEDDING_DIM 20
+    MODEL.RESNETS.STEM_OUT_CHANNELS 4
+    MODEL.RESNETS.RES2_OUT_CHANNELS 16
+    MODEL.RESNETS.WIDTH_PER_GROUP 4
     INPUT.REID.SIZE (64,32)
     MODEL.DEVICE cpu
     """
@@ -44,28 +51,45 @@ def normalised(crops, size, interpolation):
     return torch.from_numpy(images.transpose(0, 3, 1, 2)).float()
 
 
-@pytest.fixture
-def osnet_file(tmp_path):
-    torch.save(osnet_state(), tmp_path / "osnet.pth")
-    return tmp_path / "osnet.pth"
+@pytest.fixture(scope="module")
+def public_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("public") / "resnet.pth"
+    torch.save(torchreid(projection=20), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(public_file, shallow):
+    with undrawn():
+        return load_crop_model(public_file, overrides=SMALL, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory, shallow):
+    """A net of this project with the classifier that its training had, and its checkpoint."""
+    torch.manual_seed(3)
+    net = build_model(load_config(CONFIG, [*TINY, "MODEL.REID_HEAD.NUM_IDENTITIES", "3"])).eval()
+    path = tmp_path_factory.mktemp("own") / "own.pth"
+    torch.save({"model": net.state_dict()}, path)
+    return path, net
 
 
 @torch.no_grad()
-def test_a_public_file_is_all_it_takes(osnet_file):
+def test_a_public_file_is_all_it_takes(model):
     crops = make_crops()
-    model = load_crop_model(osnet_file, overrides=SMALL, device="cpu")
     images = normalised(crops, (64, 32), Image.Resampling.BILINEAR)
     embeddings = torch.from_numpy(model.embed(crops))
     assert embeddings.shape == (3, model.embedding_dim) and embeddings.dtype == torch.float32
-    assert cosines(embeddings, osnet_rows(osnet_state(), images)).min() > 1 - 1e-6
+    expected = torchreid_rows(torchreid(projection=20), images)
+    assert cosines(embeddings, expected).min() > 1 - 1e-6
 
 
 @torch.no_grad()
-def test_crops_are_resized_as_the_public_code_does(tmp_path):
+def test_crops_are_resized_as_the_public_code_does(tmp_path, undrawn_weights):  # noqa: F811
     torch.save({"model": fast_reid()}, tmp_path / "bot.pth")
     crops = make_crops()
-    model = load_crop_model(tmp_path / "bot.pth", overrides=SMALL, device="cpu")
-    embeddings = torch.from_numpy(model.embed(crops))
+    bicubic = load_crop_model(tmp_path / "bot.pth", overrides=SMALL, device="cpu")
+    embeddings = torch.from_numpy(bicubic.embed(crops))
     agreement = [
         cosines(embeddings, fast_reid_rows(fast_reid(), normalised(crops, (64, 32), how))).min()
         for how in (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR)
@@ -73,8 +97,7 @@ def test_crops_are_resized_as_the_public_code_does(tmp_path):
     assert agreement[0] > 1 - 1e-6 > agreement[1]
 
 
-def test_what_stands_beside_a_crop_does_not_matter(osnet_file):
-    model = load_crop_model(osnet_file, overrides=SMALL, device="cpu")
+def test_what_stands_beside_a_crop_does_not_matter(model):
     crops = make_crops(MOST_CROPS + 2)
     together = model.embed(crops)
     assert together.shape == (MOST_CROPS + 2, 20)
@@ -91,85 +114,68 @@ def test_what_stands_beside_a_crop_does_not_matter(osnet_file):
         np.zeros((9, 9, 3), np.float32),
     ],
 )
-def test_a_crop_of_another_form_is_refused(osnet_file, crop):
-    model = load_crop_model(osnet_file, overrides=SMALL, device="cpu")
+def test_a_crop_of_another_form_is_refused(model, crop):
     with pytest.raises(ValueError, match=r"got a crop of shape .*; expected \(H, W, 3\) uint8"):
         model.embed([make_crops(1)[0], crop])
 
 
-def save_own(folder, *overrides):
-    """A checkpoint of a net of this project, with the classifier that its training had."""
-    torch.manual_seed(3)
-    model = build_model(load_config(OSNET, [*TINY_OSNET, *overrides]))
-    torch.save({"model": model.state_dict()}, folder / "own.pth")
-    return folder / "own.pth", model
-
-
-def test_weights_trained_here_need_their_config(tmp_path):
-    path, model = save_own(tmp_path, "MODEL.REID_HEAD.NUM_IDENTITIES", "3")
-    loaded = load_crop_model(path, OSNET, TINY_OSNET)
-    with torch.no_grad():
-        images = normalised(make_crops(), (64, 32), Image.Resampling.BILINEAR)
-        expected = model.eval().embed(images)
+@torch.no_grad()
+def test_weights_trained_here_need_their_config(own):
+    path, net = own
+    loaded = load_crop_model(path, CONFIG, TINY)
+    expected = net.embed(normalised(make_crops(), (64, 32), Image.Resampling.BILINEAR))
     np.testing.assert_allclose(loaded.embed(make_crops()), expected, atol=1e-6)
     with pytest.raises(ValueError, match=r"own\.pth is no public checkpoint .*give the config"):
         load_crop_model(path)
     with pytest.raises(ValueError, match=r"own\.pth is a checkpoint of another model"):
-        load_crop_model(path, OSNET, ["MODEL.DEVICE", "cpu"])
+        load_crop_model(path, CONFIG, [*TINY, "MODEL.RESNETS.WIDTH_PER_GROUP", "8"])
 
 
-def test_a_net_of_bgr_crops_gets_them(tmp_path):
-    path, model = save_own(tmp_path)
-    rgb = load_crop_model(path, OSNET, TINY_OSNET)
-    with torch.no_grad():
-        model.backbone.conv1.weight.copy_(model.backbone.conv1.weight.flip(1))
-    torch.save({"model": model.state_dict()}, path)
-    words = [*TINY_OSNET, "INPUT.FORMAT", "BGR"]
-    for key, values in (("MEAN", MEAN), ("STD", STD)):
-        words += [f"MODEL.PIXEL_{key}", str(values[::-1])]
-    bgr = load_crop_model(path, OSNET, words)
-    np.testing.assert_allclose(rgb.embed(make_crops()), bgr.embed(make_crops()), atol=1e-5)
-    assert rgb.fingerprint != bgr.fingerprint
+def test_a_net_of_bgr_crops_gets_them(model):
+    """The same weights, given the channels in another order, see another picture."""
+    cfg = model.cfg.clone()
+    cfg.INPUT.FORMAT = "BGR"
+    crops = make_crops()
+    swapped = [crop[:, :, ::-1] for crop in crops]
+    bgr = CropModel(cfg, model.model)
+    np.testing.assert_allclose(bgr.embed(swapped), model.embed(crops), atol=1e-6)
+    assert np.abs(bgr.embed(crops) - model.embed(crops)).max() > 1e-3
 
 
-def test_a_fingerprint_covers_what_decides_embeddings(osnet_file, tmp_path):
-    model = load_crop_model(osnet_file, overrides=SMALL, device="cpu")
-    again = [
+def test_a_fingerprint_covers_what_decides_embeddings(own):
+    _, net = own
+
+    def fingerprint(*words):
+        return fingerprint_of(load_config(CONFIG, [*TINY, *words]), net)
+
+    usual = fingerprint()
+    assert len(usual) == 64
+    assert usual == fingerprint(
         *("MODEL.REID_HEAD.NUM_IDENTITIES", "9", "MODEL.REID_HEAD.SOFTMAX.LABEL_SMOOTHING", "0.2"),
-        *("SOLVER.BASE_LR", "0.5"),
-    ]
-    same = load_crop_model(osnet_file, overrides=[*SMALL, *again], device="cpu")
-    # The same weights in a file of this project.
-    torch.save({"model": model.model.state_dict()}, tmp_path / "own.pth")
-    own = load_crop_model(tmp_path / "own.pth", OSNET, TINY_OSNET)
+        *("SOLVER.BASE_LR", "0.5", "MODEL.WEIGHTS", "other.pth", "MODEL.DEVICE", "cuda"),
+    )
     others = [
-        load_crop_model(osnet_file, overrides=words, device="cpu")
-        for words in (
-            ["INPUT.REID.SIZE", "(64,48)"],
-            [*SMALL, "INPUT.REID.INTERPOLATION", "bicubic"],
-        )
+        fingerprint("INPUT.REID.SIZE", "(64,48)"),
+        fingerprint("INPUT.REID.INTERPOLATION", "bicubic"),
+        fingerprint("MODEL.CROP_REID.STEM_POOL", "ceil"),
+        fingerprint("MODEL.REID_HEAD.POOLING", "gem"),
+        fingerprint("MODEL.REID_HEAD.POOLING", "gem", "MODEL.REID_HEAD.GEM_POWER", "2.0"),
     ]
-    torch.save(osnet_state(seed=1), osnet_file)
-    others.append(load_crop_model(osnet_file, overrides=SMALL, device="cpu"))
-    assert len(model.fingerprint) == 64
-    assert model.fingerprint == same.fingerprint
-    # Another base config, but the same settings.
-    assert model.fingerprint == own.fingerprint
-    assert len({model.fingerprint, *(other.fingerprint for other in others)}) == 4
+    with torch.no_grad():
+        net.head.neck.running_mean[0] += 1
+    others.append(fingerprint())
+    assert len({usual, *others}) == 7
 
 
-def test_settings_of_another_network_are_refused(osnet_file):
-    words = ["MODEL.OSNET.INSTANCE_NORM", "ain"]
+def test_settings_of_another_network_are_refused(public_file, undrawn_weights):  # noqa: F811
+    words = ["MODEL.RESNETS.WIDTH_PER_GROUP", "8"]
     with pytest.raises(
-        ValueError, match=r"INSTANCE_NORM ain make another network of the torchreid"
+        ValueError, match=r"WIDTH_PER_GROUP 8 make another network of the torchreid"
     ):
-        load_crop_model(osnet_file, overrides=words, device="cpu")
+        load_crop_model(public_file, overrides=words, device="cpu")
 
 
-def test_a_net_whose_embeddings_vanish_is_refused(osnet_file):
-    state = osnet_state()
-    state["fc.1.bias"].fill_(-100.0)
-    torch.save(state, osnet_file)
-    model = load_crop_model(osnet_file, overrides=SMALL, device="cpu")
+def test_a_net_whose_embeddings_vanish_is_refused(model, monkeypatch):
+    monkeypatch.setattr(model.model, "embed", lambda images: torch.zeros(len(images), 20))
     with pytest.raises(ValueError, match="embeddings of norm 0 to 0; expected 1"):
         model.embed(make_crops())

@@ -6,10 +6,13 @@ import torch
 import torch.nn.functional as F
 from detectron2.modeling import build_model
 from helpers_public_weights import cosines, osnet_rows, osnet_state
+from test_reid_heads_importers_crop_resnets import undrawn_weights  # noqa: F401
 
 from reid_heads.config import load_config
 from reid_heads.importers.crop_networks import import_checkpoint
 from reid_heads.training.checkpoint import WeightCopyCheckpointer
+
+pytestmark = pytest.mark.usefixtures("undrawn_weights")
 
 WIDTHS = {
     "x1.0": (64, 256, 384, 512),
@@ -43,12 +46,15 @@ def agreement(tmp_path, state, kind, size):
     return imported, cosines(ours, osnet_rows(state, images, kind)).min().item()
 
 
-@pytest.mark.parametrize("kind", ["", "ibn", "ain"])
+@pytest.mark.parametrize("kind", ["", pytest.param("ibn", marks=pytest.mark.slow), "ain"])
 def test_embeddings_are_those_of_the_public_networks_operations(tmp_path, kind):
-    imported, cosine = agreement(tmp_path, osnet_state(kind=kind), kind, (64, 32))
+    state = osnet_state(kind=kind, people=1000)
+    imported, cosine = agreement(tmp_path, state, kind, (64, 32))
     assert cosine > 1 - 1e-6
     assert set(imported.passed_over) == {"fc.0.bias", "classifier.weight", "classifier.bias"}
     assert kind.upper() in imported.family
+    (note,) = imported.notes
+    assert "ImageNet" in note
 
 
 @pytest.mark.slow
@@ -62,11 +68,7 @@ def test_networks_of_every_published_width_agree(tmp_path, width, kind):
     assert cosine > 1 - 1e-6
 
 
-def test_imagenets_classes_are_told(tmp_path):
-    (note,) = import_checkpoint(save(tmp_path, osnet_state(people=1000))).notes
-    assert "ImageNet" in note
-
-
+@pytest.mark.slow
 def test_training_starts_from_a_public_file(tmp_path):
     state = osnet_state()
     imported = import_checkpoint(save(tmp_path, state))
@@ -76,6 +78,7 @@ def test_training_starts_from_a_public_file(tmp_path):
     assert torch.equal(model.backbone.conv1.weight, state["conv1.conv.weight"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -1,16 +1,24 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import undrawn
 from detectron2.modeling import build_model
 from helpers_public_weights import batch_norm, cosines, resnet_map, resnet_state
 
 from reid_heads.config import load_config
 from reid_heads.importers.crop_networks import import_checkpoint, recognise
 
-pytestmark = pytest.mark.usefixtures("shallow")
+pytestmark = pytest.mark.usefixtures("shallow", "undrawn_weights")
 
 SHALLOW = (1, 1, 2, 1)
 PADDED, CEIL = {"padding": 1}, {"ceil_mode": True}
+
+
+@pytest.fixture
+def undrawn_weights():
+    """All weights of a network come from a file."""
+    with undrawn():
+        yield
 
 
 def strong_baseline(blocks=SHALLOW, width=4, people=5, ibn=False):
@@ -100,7 +108,14 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        # What these two have, others have as well.
+        pytest.param(n, marks=pytest.mark.slow if n in ("fast-reid BoT IBN", "torchreid") else [])
+        for n in CASES
+    ],
+)
 def test_embeddings_are_those_of_the_public_networks_operations(tmp_path, name):
     make, rows, settings, options = CASES[name]
     # An odd number of cells in the stem: padding shows at both edges.

@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
-from test_reid_heads_importers_crop_resnets import fast_reid, save, strong_baseline, torchreid
+from test_reid_heads_importers_crop_resnets import (
+    fast_reid,
+    save,
+    strong_baseline,
+    torchreid,
+    undrawn_weights,  # noqa: F401
+)
 
 from reid_heads.config import load_config
 from reid_heads.training.checkpoint import WeightCopyCheckpointer, warn_of_other_settings
 
-pytestmark = pytest.mark.usefixtures("shallow")
+pytestmark = pytest.mark.usefixtures("shallow", "undrawn_weights")
 
 TINY = """
 MODEL.DEVICE cpu
