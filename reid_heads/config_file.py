@@ -4,7 +4,7 @@ import difflib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import yaml
 from detectron2.config import CfgNode, get_cfg
@@ -14,11 +14,11 @@ from reid_heads.former_keys import add_former_keys, check_no_former_keys, take_f
 
 
 def find_config(config_file: str) -> str:
-    """Return the path of a config file; outside a checkout those of the wheel are found too.
+    """Return the path of a config file; this project's are found from any folder.
 
     Args:
         config_file: a path; "" stays so. One that starts with ``configs/`` and is no file here may
-            be one that the wheel brought.
+            be one that the wheel brought, or of the checkout that this package is in.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -27,9 +27,11 @@ def find_config(config_file: str) -> str:
         return config_file
     inside = PurePath(config_file)
     if inside.parts[0] == "configs":
-        found = str(files("reid_heads").joinpath(*inside.parts))
-        if os.path.isfile(found):
-            return found
+        package = Path(str(files("reid_heads")))
+        # The wheel's lie in the package, a checkout's beside it.
+        for folder in (package, package.parent):
+            if (found := folder.joinpath(*inside.parts)).is_file():
+                return str(found)
     raise FileNotFoundError(f"there is no config file {config_file}; check --config-file")
 
 

@@ -31,6 +31,7 @@ TRAINERS = {
 }
 PARSERS = {
     "person_search.evaluate": "person_search.evaluate",
+    "reid_heads.crop_export": "reid_heads.crop_export",
     "reid_heads.data.label_noise": "reid_heads.data.label_noise",
     "reid_heads.evaluate": "reid_heads.evaluate",
     "reid_heads.faces": "reid_heads.faces.parser",
