@@ -66,6 +66,13 @@ def names_and_shapes(make_state):
     }
 
 
+def save(tmp_path, state, name="public.pth", **others):
+    """Write weights as these projects' trainings do."""
+    path = tmp_path / name
+    torch.save({"model": state, "optimizer": {}, "lr_scheduler": {}, "epoch": 19, **others}, path)
+    return path
+
+
 class PlainNAE:
     """NAE's network at test, as its released code computes it."""
 

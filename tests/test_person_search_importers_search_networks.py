@@ -2,16 +2,14 @@
 
 import functools
 import os
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import draw_scene, undrawn
-from helpers_public_search_weights import PlainNAE, nae_state, names_and_shapes, seqnet_state
-from torchvision.ops import box_iou
+from conftest import undrawn
+from helpers_public_search_weights import nae_state, names_and_shapes, save, seqnet_state
 
+from person_search.config import load_config
 from person_search.importers import search_networks
 from person_search.importers.identity_tables import prw_table
 from person_search.importers.search_networks import convert, import_checkpoint, recognise
@@ -21,21 +19,18 @@ from person_search.importers.torchvision_detectors import (
     mean_with_bias,
     persons_rows,
 )
-from person_search.inference.finder import PersonFinder
 from reid_heads.importers.checkpoint_file import CheckpointFile
+from reid_heads.training.checkpoint import WeightCopyCheckpointer
 
 state_of = search_networks._state_of
-RECORDED = Path(os.environ.get("PERSON_SEARCH_RECORDED", "/nowhere"))
-"""A folder with ``seqnet_seed1.pth``, made-up weights under SeqNet's names, and what SeqNet's own
-code says with them in ``seqnet_seed1.npz``."""
-REAL_DATA = Path(os.environ.get("PERSON_SEARCH_REAL_DATA", "/nowhere"))
-PICTURES = ("MOT17-05-FRCNN/img1/000001.jpg", "MOT17-11-FRCNN/img1/000003.jpg")
-
-
-def save(tmp_path, state, name="public.pth", **others):
-    path = tmp_path / name
-    torch.save({"model": state, "optimizer": {}, "lr_scheduler": {}, "epoch": 19, **others}, path)
-    return path
+SEQNETS_WAY = [
+    *("MODEL.ANCHOR_GENERATOR.NAME", "RoundedAnchorGenerator"),
+    *("MODEL.ROI_BOX_HEAD.POOLER_TYPE", "ROIAlign"),
+    *("MODEL.PERSON_SEARCH.IDENTITY_BRANCH.POOLER_TYPE", "ROIAlign"),
+    *("MODEL.PERSON_SEARCH.SIZE_DIVISIBILITY", "32"),
+    *("MODEL.PERSON_SEARCH.RES5_BOX_HEAD.POOLING", "max"),
+    *("INPUT.RESIZE", "GeneralizedRCNNTransform"),
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -115,8 +110,13 @@ def test_every_tensor_of_seqnet_finds_its_place(tmp_path, seqnet):
     path = save(tmp_path, seqnet)
     imported = import_checkpoint(path)
     assert imported.family == "SeqNet (CUHK-SYSU)" and recognise(seqnet) == "SeqNet"
-    assert imported.config_file == "configs/cuhk_sysu/seqnet_r50_released.yaml"
-    assert imported.overrides == [] and imported.untouched == []
+    assert imported.config_file == "configs/cuhk_sysu/seqnet_r50.yaml"
+    assert imported.overrides == SEQNETS_WAY and imported.untouched == []
+    ours, released = (
+        load_config(f"configs/cuhk_sysu/seqnet_r50{end}.yaml", [*words, "OUTPUT_DIR", "same"])
+        for end, words in (("", imported.overrides), ("_released", []))
+    )
+    assert ours == released
     assert sum(imported.placed.values()) == len(seqnet) == 416
     assert set(imported.passed_over) == {"optimizer", "lr_scheduler", "epoch"}
     assert imported.state["roi_heads.identity_losses.losses.OIM.queue_pointer"] == 0
@@ -186,8 +186,8 @@ def test_prws_identities_are_kept_and_said(seqnet):
         "roi_heads.reid_loss.cq": torch.zeros(()).expand(500, 256),
     }
     imported = converted(state)
-    assert imported.family == "SeqNet (PRW)" and imported.overrides == []
-    assert imported.config_file == "configs/prw/seqnet_r50_released.yaml"
+    assert imported.family == "SeqNet (PRW)" and imported.overrides == SEQNETS_WAY
+    assert imported.config_file == "configs/prw/seqnet_r50.yaml"
     found = imported.state["roi_heads.identity_losses.losses.OIM.table"]
     assert found.shape == (483, 256) and found[480, 0] == 481
     assert "482 rows for the 483 identities of PRW" in imported.notes[0]
@@ -197,7 +197,7 @@ def test_prws_identities_are_kept_and_said(seqnet):
 def test_a_table_of_other_people_is_a_setting(seqnet):
     state = {**seqnet, "roi_heads.reid_loss.lut": torch.zeros(()).expand(77, 256)}
     imported = converted(state)
-    assert imported.overrides == ["MODEL.REID_HEAD.NUM_IDENTITIES", "77"]
+    assert imported.overrides == [*SEQNETS_WAY, "MODEL.REID_HEAD.NUM_IDENTITIES", "77"]
     assert "77 rows, that of neither" in imported.notes[0]
     # Without a table embeddings are the same, and training starts with an empty one.
     state = {k: v for k, v in seqnet.items() if "reid_loss" not in k}
@@ -212,7 +212,10 @@ def test_a_table_of_other_people_is_a_setting(seqnet):
 def test_every_tensor_of_nae_finds_its_place(nae):
     imported = converted(nae)
     assert imported.family == "NAE (CUHK-SYSU)" and recognise(nae) == "NAE"
-    assert imported.config_file == "configs/cuhk_sysu/nae_r50_released.yaml"
+    assert imported.config_file == "configs/cuhk_sysu/nae_r50.yaml"
+    settings = dict(zip(imported.overrides[::2], imported.overrides[1::2], strict=True))
+    assert settings["MODEL.ROI_HEADS.NAME"] == "NormScoredROIHeads"
+    assert settings["INPUT.RESIZE"] == "GeneralizedRCNNTransform"
     unused = {f"roi_heads.box_predictor.cls_score.{kind}" for kind in ("weight", "bias")}
     assert unused == set(imported.passed_over)
     assert sum(imported.placed.values()) == len(nae) - 2
@@ -289,81 +292,15 @@ def test_files_that_are_no_weights_are_refused(tmp_path, seqnet):
         import_checkpoint(tmp_path / "gone.pth")
 
 
-# The same output.
-
-
-def load(imported, tmp_path, *overrides):
-    torch.save({"model": imported.state}, tmp_path / "imported.pth")
-    return PersonFinder.from_config(
-        imported.config_file,
-        tmp_path / "imported.pth",
-        overrides=[*imported.overrides, *overrides],
-        device="cpu",
-        min_score=0.0,
-    )
-
-
-def assert_same_people(people, boxes, scores, embeddings):
-    """The same number; each has a partner at the same place, of the same score and looks.
-
-    In order they need not be, where two scores are nearly equal.
-    """
-    assert len(people) == len(boxes)
-    overlap, partner = box_iou(torch.as_tensor(boxes), torch.from_numpy(people.boxes)).max(dim=1)
-    assert sorted(partner.tolist()) == list(range(len(boxes)))
-    assert overlap.min() > 0.999
-    np.testing.assert_allclose(people.scores[partner], scores, rtol=0, atol=1e-4)
-    cosines = (people.embeddings[partner] * np.asarray(embeddings)).sum(axis=1)
-    assert cosines.min() > 0.9999
-
-
-@pytest.mark.slow
-def test_nae_finds_whom_its_released_code_finds(tmp_path):
-    state = nae_state(people=10, queue=8)
-    image = draw_scene([0, 1, 2], (150, 217))[0]
-    # So that proposals are about anchors, and corrections small.
-    state["rpn.head.bbox_pred.weight"] *= 1e-3
-    state["rpn.head.cls_logits.weight"] *= 1e-2
-    state["roi_heads.box_predictor.bbox_pred.1.weight"] *= 0.1
-    plain = PlainNAE(state, 230, 300, proposals=40)
-    with torch.inference_mode():
-        images, features = plain.maps(image)
-        ((proposals,), _) = plain.rpn(images, features)
-        norms = plain.describe(features, proposals, images.image_sizes[0])[1]
-        # So that scores are spread over 0..1.
-        state["roi_heads.embedding_head.rescaler.running_mean"] = norms.mean(dim=0)
-        state["roi_heads.embedding_head.rescaler.running_var"] = norms.var(dim=0)
-        expected = plain.find(image)
-        given = np.array([[8.0, 11, 60, 120], [100, 30, 140, 140]], np.float32)
-        embedded = plain.embed(image, given)
-    settings = ("INPUT.MIN_SIZE_TEST", "230", "INPUT.MAX_SIZE_TEST", "300")
-    finder = load(
-        import_checkpoint(save(tmp_path, state)),
-        tmp_path,
-        *settings,
-        *("MODEL.RPN.POST_NMS_TOPK_TEST", "40"),
-    )
-    (people,) = finder.find([image])
-    assert len(people) > 5 and people.scores.max() - people.scores.min() > 0.3
-    assert_same_people(people, *expected)
-    assert (finder.embed(image, given) * embedded.numpy()).sum(axis=1).min() > 0.9999
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(
-    not (RECORDED / "seqnet_seed1.pth").is_file() or not (REAL_DATA / "mot17_mini").is_dir(),
-    reason="needs $PERSON_SEARCH_RECORDED with seqnet_seed1.pth and .npz, and "
-    "$PERSON_SEARCH_REAL_DATA with mot17_mini",
-)
-def test_seqnet_finds_whom_its_released_code_found(tmp_path):
-    finder = load(import_checkpoint(RECORDED / "seqnet_seed1.pth"), tmp_path)
-    recorded = np.load(RECORDED / "seqnet_seed1.npz")
-    for number, picture in enumerate(PICTURES):
-        path = REAL_DATA / "mot17_mini" / picture
-        (people,) = finder.find([path])
-        parts = [recorded[f"{number}_{name}"] for name in ("boxes", "scores", "embeddings")]
-        assert len(parts[0]) > 20
-        assert_same_people(people, *parts)
-        queries = recorded[f"{number}_query_embeddings"]
-        found = finder.embed(path, recorded[f"{number}_query_boxes"])[: len(queries)]
-        assert (found * queries).sum(axis=1).min() > 0.9999
+def test_a_training_refuses_or_maps_what_it_knows(tmp_path, seqnet, make_model):
+    """A small network can take neither; nothing is loaded by halves."""
+    model = make_model()
+    names = {"bbox_head.oim_w": torch.ones(2)}
+    with pytest.raises(ValueError, match=r"AlignPS.*cannot be imported"):
+        WeightCopyCheckpointer(model).load(str(save(tmp_path, names, "align_ps.pth")))
+    with pytest.raises(
+        ValueError,
+        match=r"another model: .* tensors find a place.* a network of SeqNet \(CUHK-SYSU\); use "
+        r"configs/cuhk_sysu/seqnet_r50\.yaml MODEL\.ANCHOR_GENERATOR\.NAME Rounded",
+    ):
+        WeightCopyCheckpointer(model).load(str(save(tmp_path, seqnet)))

@@ -5,6 +5,7 @@ Their layers and names are those of the released code (Li and Miao, AAAI 2021; C
 """
 
 import dataclasses
+import functools
 import os
 from collections.abc import Collection, Sequence
 
@@ -21,6 +22,7 @@ from person_search.importers.torchvision_detectors import (
     place_rpn,
     place_stages,
 )
+from reid_heads.config_readers import flat_items
 from reid_heads.importers.checkpoint_file import CheckpointFile, listed, read_checkpoint
 from reid_heads.importers.imported import ImportedModel
 from reid_heads.importers.placing import Placement
@@ -37,7 +39,7 @@ _REFUSED = {
 }
 """Parts of names that only these networks have, which cannot be imported."""
 
-_CONFIGS = {SEQNET: "seqnet_r50_released.yaml", NAE: "nae_r50_released.yaml"}
+_CONFIGS = {SEQNET: "seqnet_r50", NAE: "nae_r50"}
 # The identity of PRW whose row is the first of the table.
 _FIRST_PRW_NUMBER = {SEQNET: 1, NAE: 0}
 _BRANCH = "roi_heads.identity_branch."
@@ -100,12 +102,13 @@ def convert(file: CheckpointFile) -> ImportedModel:
     else:
         _pass_over_classifier(placement)
     memory = place_memory(placement, _FIRST_PRW_NUMBER[family])
-    config_file = f"configs/{memory.dataset}/{_CONFIGS[family]}"
+    config_file = f"configs/{memory.dataset}/{_CONFIGS[family]}.yaml"
+    overrides = [*_released_settings(config_file), *memory.overrides]
     imported = placement.finish(
         family=f"{family} ({'PRW' if memory.dataset == 'prw' else 'CUHK-SYSU'})",
         config_file=config_file,
-        overrides=memory.overrides,
-        expected=_state_of(config_file, memory.overrides),
+        overrides=overrides,
+        expected=_state_of(config_file, overrides),
         optional=("roi_heads.identity_losses.",),
         notes=memory.notes,
     )
@@ -168,6 +171,15 @@ def _pass_over_classifier(placement: Placement) -> None:
         name = f"roi_heads.box_predictor.cls_score.{kind}"
         if name in placement.left:
             placement.pass_over(name, "a classifier that NAE makes and does not use")
+
+
+@functools.cache
+def _released_settings(config_file: str) -> tuple[str, ...]:
+    """Return what the config ``..._released`` of a config sets otherwise, as keys and values."""
+    own = dict(flat_items(load_config(config_file)))
+    released = flat_items(load_config(config_file.replace(".yaml", "_released.yaml")))
+    changed = {k: v for k, v in released if v != own[k] and k != "OUTPUT_DIR"}
+    return tuple(word for key, value in changed.items() for word in (key, str(value)))
 
 
 def _state_of(config_file: str, overrides: Sequence[str]) -> dict[str, Tensor]:
