@@ -1,0 +1,131 @@
+"""Models by name: listed, shown, made of public files."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from helpers_onnx import make_constant_detector, make_mean_crop_net
+from helpers_public_search_weights import seqnet_state
+from helpers_public_weights import osnet_state
+from PIL import Image
+
+from person_search.cli import main
+from person_search.commands import new_model
+from person_search.inference.finder import PersonFinder
+from person_search.inference.models import installed_models
+from reid_heads.importers.imported import ImportedModel
+
+CARD = ["--domain", "people on streets", "--licence", "MIT"]
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path):
+    monkeypatch.setenv("PERSON_SEARCH_HOME", str(tmp_path / "home"))
+    return tmp_path / "home" / "models"
+
+
+@pytest.fixture
+def networks(tmp_path):
+    """Files of a detector that sees one person anywhere, and of a crop network."""
+    boxes = {
+        "boxes": np.array([[4, 4, 12, 28]], np.float32),
+        "scores": np.array([0.9], np.float32),
+    }
+    detector, crop_net = tmp_path / "somebody.onnx", tmp_path / "mean.onnx"
+    detector.write_bytes(make_constant_detector(boxes))
+    crop_net.write_bytes(make_mean_crop_net())
+    return detector, crop_net
+
+
+def run(capsys, *arguments):
+    status = main(["models", *map(str, arguments)])
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+def test_two_files_become_a_model_by_name(networks, tmp_path, capsys, home):
+    detector, crop_net = networks
+    words = ["import", crop_net, "--detector", detector, "--as", "street", *CARD]
+    status, text, talk = run(capsys, *words)
+    assert status == 0 and "knows        people on streets" in text
+    assert "use it with --model street" in talk
+    detector.unlink(), crop_net.unlink()  # the model has copies
+    _, text, _ = run(capsys, "list")
+    assert [line.split()[:2] for line in text.splitlines()] == [
+        ["street", "default"],
+        ["drawn-people", "drawn"],
+    ]
+    picture = tmp_path / "picture.png"
+    Image.new("RGB", (32, 32), (200, 10, 10)).save(picture)
+    assert main(["find", str(picture), "--model", "street"]) == 0
+    assert "1 people" in capsys.readouterr().out
+    # Without a name it is the default: it knows more than drawn people.
+    assert PersonFinder.load().card.name == "street"
+
+
+def test_what_comes_along_is_shown_with_its_numbers(capsys):
+    status, text, _ = run(capsys, "show", "drawn-people")
+    assert status == 0
+    assert "licence      Apache-2.0" in text and "threshold    0.806" in text
+    assert "67.9  drawn_cuhk_test, gallery 100: search mAP" in text
+
+
+def test_a_model_without_a_card_says_that_nothing_is_known(networks, capsys, home):
+    run(capsys, "import", networks[1], "--detector", networks[0], "--as", "street")
+    (home / "street" / "model.card.json").unlink()
+    assert "none: nothing is known" in run(capsys, "show", "street")[1]
+    assert "no card" in run(capsys, "list")[1]
+
+
+def test_what_cannot_become_a_model_leaves_nothing(networks, tmp_path, capsys, home, monkeypatch):
+    detector, crop_net = networks
+    gone = tmp_path / "gone.pth"
+    for words, message in (
+        ([gone], "there is no file"),
+        ([crop_net], "needs --detector"),
+        ([crop_net, "--detector", tmp_path / "no.onnx"], "there is no detector"),
+        ([detector, "--detector", detector], "expected a crop net"),
+    ):
+        status, _, talk = run(capsys, "import", *words, "--as", "street")
+        assert status == 2 and message in talk, message
+        assert not (home / "street").exists(), message
+    monkeypatch.setattr(new_model, "read_checkpoint", lambda file: "a checkpoint")
+    monkeypatch.setattr(new_model, "crop_family", lambda checkpoint: "torchreid OSNet")
+    gone.touch()
+    assert "finds none; name what finds them" in run(capsys, "import", gone)[2]
+    run(capsys, "import", crop_net, "--detector", detector, "--as", "street")
+    again = run(capsys, "import", crop_net, "--detector", detector, "--as", "street")
+    assert again[0] == 2 and "is there already" in again[2]
+    assert list(installed_models()) == ["street"]
+
+
+def test_weights_that_do_not_fill_a_network_are_refused():
+    model = torch.nn.Linear(2, 1)
+    half = {"weight": torch.zeros(1, 2)}
+    imported = ImportedModel("SeqNet", "c.yaml", [], half, {"head": 1}, {"epoch": "no"}, ["Note."])
+    with pytest.raises(ValueError, match=r"nothing for \['bias'\]"):
+        new_model.load_imported(model, imported)
+    lines = new_model.describe(imported)
+    assert lines[0] == "SeqNet: 1 tensors placed (head 1)"
+    assert lines[-2:] == ["passed over: epoch: no", "Note."]
+
+
+@pytest.mark.slow
+def test_a_public_crop_network_and_a_detector_become_a_model(networks, tmp_path, capsys):
+    file = tmp_path / "osnet_x0_25.pth"
+    torch.save({"state_dict": osnet_state((16, 64, 96, 128), people=751, size=512)}, file)
+    status, text, _ = run(capsys, "import", file, "--detector", networks[0], "--as", "osnet", *CARD)
+    assert status == 0 and "tensors placed" in text and "embeddings differ by" in text
+    (people,) = PersonFinder.load("osnet").find([np.zeros((32, 32, 3), np.uint8)])
+    assert people.embeddings.shape == (1, 512)
+
+
+@pytest.mark.slow
+def test_a_public_search_network_becomes_a_model(tmp_path, capsys, home):
+    file = tmp_path / "seqnet.pth"
+    torch.save({"model": seqnet_state(), "optimizer": {}, "epoch": 19}, file)
+    status, text, _ = run(capsys, "import", file, *CARD)
+    assert status == 0 and "SeqNet (CUHK-SYSU): 416 tensors placed" in text
+    assert json.loads((home / "seqnet" / "model.card.json").read_text())["licence"] == "MIT"
+    assert PersonFinder.load("seqnet", device="cpu").embedding_dim == 256
