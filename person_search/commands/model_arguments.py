@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 MODEL_VARIABLES = ("PERSON_SEARCH_MODEL", "PERSON_SEARCH_CONFIG", "PERSON_SEARCH_WEIGHTS")
 """Of the environment, that name a model."""
 
+IN_PARTS = {"auto": None, "always": True, "never": False}
+"""Values of ``--parts``, as `PersonFinder.find` takes them."""
+
 GALLERY_HELP = "a file ending in .db, or the address http://host:port of a server"
 
 
@@ -51,6 +54,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--config-file", metavar="C", help="config of a trained model (YAML); runs in PyTorch"
     )
     model.add_argument("--weights", metavar="W", help="its weights")
+    model.add_argument(
+        "--parts",
+        choices=tuple(IN_PARTS),
+        default="auto",
+        help="search pictures in overlapping parts as well, each of which costs as much as a "
+        "picture; default: %(default)s, where people in them would be too small for the model",
+    )
     add_device_argument(model)
 
 
@@ -85,6 +95,7 @@ def load_finder(
         finder = PersonFinder.from_config(config, weights, device=chosen, min_score=min_score)
     else:
         finder = PersonFinder.load(args.model, device=chosen, min_score=min_score)
+    finder.parts = IN_PARTS[args.parts]
     say_what_it_knows(finder.card, is_chosen=args.model is not None or config is not None)
     return finder
 

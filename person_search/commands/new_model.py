@@ -82,7 +82,8 @@ def _write_search_network(file: Path, folder: Path) -> list[str]:
 
 def crop_family(checkpoint: CheckpointFile) -> str | None:
     """Return whose crop network a checkpoint is; None if it is none that is known."""
-    return recognise(checkpoint.state)
+    family: str | None = recognise(checkpoint.state)
+    return family
 
 
 def load_imported(model: torch.nn.Module, imported: ImportedModel) -> None:
