@@ -1,6 +1,7 @@
 """Crop nets whose embeddings are known."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from person_search.inference.cards import KEY
 from person_search.inference.crop_nets.card import REID_HEADS_KEY
 from person_search.inference.crop_nets.onnx_crop_net import OnnxCropNet
 
-OSNET = Path("/work/shared/data/real/models/osnet_x0_25_msmt17.onnx")
+REAL_DATA = os.environ.get("PERSON_SEARCH_REAL_DATA", "")
+OSNET = Path(REAL_DATA) / "models/osnet_x0_25_msmt17.onnx"
 COLOR = (100, 150, 200)
 PLAIN = {"mean": [0, 0, 0], "std": [100, 100, 100]}
 DESCRIPTION = {
@@ -160,7 +162,7 @@ def test_embeddings_without_a_direction_are_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not OSNET.is_file(), reason=f"there is no {OSNET} here")
+@pytest.mark.skipif(not OSNET.is_file(), reason="PERSON_SEARCH_REAL_DATA has no OSNet")
 def test_a_public_crop_net_works_without_a_card():
     net = OnnxCropNet(OSNET)
     assert (net.embedding_dim, net.card.height, net.card.width) == (512, 256, 128)
