@@ -100,17 +100,15 @@ def test_detectron2_s_people_come_in_the_picture_s_pixels(tmp_path):
     inference = detector.model.inference
     detector.model.inference = lambda x, **options: shown.append(x) or inference(x, **options)
     boxes, scores = detector.detect(PICTURE)
-    # What detectron2's own way gives for the same resized pixels.
     ((x,),) = shown
     assert x["image"].shape == (3, 80, 120)
+    # In resized pixels, twice as large as the picture's.
     with torch.inference_mode():
-        (found,) = inference([{**x, "height": 40, "width": 60}])
-    found = found["instances"]
+        (found,) = inference([{"image": x["image"]}], do_postprocess=False)
     expected = found[found.pred_classes == 0]
     assert 0 < len(boxes) == len(expected) < len(found)
     order = np.argsort(-expected.scores.numpy(), kind="stable")
-    clipped = boxes.clip(0, np.array([60, 40, 60, 40], np.float32))
-    np.testing.assert_allclose(clipped, expected.pred_boxes.tensor.numpy()[order], atol=1e-4)
+    np.testing.assert_allclose(boxes, expected.pred_boxes.tensor.numpy()[order] / 2, atol=1e-4)
     np.testing.assert_allclose(scores, expected.scores.numpy()[order])
     assert detector.sight == Sight(80, 200, 24, turns=True)
     # BGR, as the config says.
@@ -123,10 +121,10 @@ def test_scores_below_the_least_are_left_out(tmp_path):
     detector = Detectron2Detector(read_tiny(tmp_path), 0.6, "cpu")
     boxes = Boxes(torch.tensor([[0, 0, 8, 8], [8, 8, 16, 24], [4, 4, 40, 80]]).float())
     scores, classes = torch.tensor([0.5, 0.8, 0.9]), torch.tensor([0, 0, 2])
-    found = Instances((80, 120), pred_boxes=boxes, scores=scores, pred_classes=classes)
-    detector.model.inference = lambda *_, **__: [found]
+    found = Instances((40, 60), pred_boxes=boxes, scores=scores, pred_classes=classes)
+    detector.model.forward = lambda inputs: [{"instances": found}]
     kept, values = detector.detect(PICTURE)
-    np.testing.assert_allclose(kept, [[4, 4, 8, 12]])
+    np.testing.assert_allclose(kept, [[8, 8, 16, 24]])
     np.testing.assert_allclose(values, [0.8])
 
 

@@ -17,7 +17,6 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
 from person_search.inference.detectors.detector import Detections, Detector
-from person_search.inference.detectors.picture_input import Placement
 from person_search.inference.network import InputSettings
 from person_search.inference.sight import Sight
 from person_search.inference.torch_network import choose_device
@@ -133,13 +132,13 @@ class Detectron2Detector:
         """Find people; see `Detector.detect`."""
         prepared = self.settings.prepare(image)
         pixels = torch.as_tensor(np.ascontiguousarray(prepared.transpose(2, 0, 1)))
-        with torch.inference_mode():
-            ((found),) = self.model.inference([{"image": pixels}], do_postprocess=False)
-        is_person = found.pred_classes == DETECTRON2_PERSON
-        boxes, scores = _people(found.pred_boxes.tensor, found.scores, is_person, self.min_score)
         height, width = image.shape[:2]
-        scale_x, scale_y = prepared.shape[1] / width, prepared.shape[0] / height
-        return Placement(scale_x, scale_y, 0, 0).to_original(boxes), scores
+        # Detectors of one stage have no other way in than this.
+        with torch.inference_mode():
+            (output,) = self.model([{"image": pixels, "height": height, "width": width}])
+        found = output["instances"]
+        is_person = found.pred_classes == DETECTRON2_PERSON
+        return _people(found.pred_boxes.tensor, found.scores, is_person, self.min_score)
 
 
 def _load_torchvision(name: str, weights: str | None) -> Any:
