@@ -147,6 +147,14 @@ def make_gallery(finder: PersonFinder, path: Path) -> GalleryIndex:
 
 def measure(data: Path, threads: int) -> dict:
     """Index and search all frames in each mode."""
+    run = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "device": platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": threads,
+        "onnxruntime": onnxruntime.__version__,
+        "load_before": round(os.getloadavg()[0], 2),
+    }
     sequences = load_frames(data / "mot17_mini")
     frames = [frame for sequence in sequences for frame in sequence]
     network = load_two_step(data / DETECTOR, data / CROP_NET, device="cpu", threads=threads)
@@ -159,14 +167,6 @@ def measure(data: Path, threads: int) -> dict:
                 counts = count_found(index, frames)
             again = ask_again(finder, Path(folder), sequences)
         rows[mode] = {**counts, **again, "seconds_a_frame": report.seconds / len(frames)}
-    run = {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "device": platform.machine(),
-        "cpus": os.cpu_count(),
-        "threads": threads,
-        "onnxruntime": onnxruntime.__version__,
-        "load_before": round(os.getloadavg()[0], 2),
-    }
     return {"run": run, "frames": len(frames), "min_score": network.min_score, "rows": rows}
 
 

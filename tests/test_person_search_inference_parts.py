@@ -88,6 +88,9 @@ PAIR = Parts(100, 180, 100, 100, (0,), (0, 80))
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
+        # Small enough for a part to show them whole and larger, which finds nobody there.
+        ([(30, 10, 45, 60, 0.9, 0)], []),
+        ([(30, 10, 45, 60, 0.9, 0), (31, 10, 45, 60, 0.5, 1)], [0]),
         # A person in the overlap, seen by all: the best is kept.
         ([(82, 10, 98, 60, 0.5, 0), (82, 10, 98, 60, 0.7, 1), (83, 10, 99, 61, 0.9, 2)], [2]),
         # Cut by the first part's border, whole in the second, even with a lower score.

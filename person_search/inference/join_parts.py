@@ -10,7 +10,7 @@ import numpy as np
 from person_search.inference.network import FindsBoxes
 from person_search.inference.parts import Parts, shift
 from person_search.inference.suppression import suppress
-from person_search.people import People, paired_intersection
+from person_search.people import People, paired_intersection, paired_iou
 
 JOIN_IOU = 0.5
 """Boxes of two views that overlap by more than this are the same person's."""
@@ -76,7 +76,9 @@ def join_views(
     gives way to any other person it lies in. Of the rest, boxes of different views that overlap are
     the same person's, of whom the highest score is kept; what is found in one view has passed the
     model's own suppression and is left alone. Where a part shows a piece of a person only, what is
-    found to be most of that piece goes: legs look like a person, too.
+    found to be most of that piece goes: legs look like a person, too. And somebody so small that a
+    part shows them whole, and larger than the whole picture does, must be found in one: in real
+    frames 22 of 26 boxes that only the whole had were false.
 
     Args:
         parts: how the picture was cut.
@@ -88,7 +90,9 @@ def join_views(
         Rows of those chosen, by falling score; int64.
     """
     is_cut, is_seen_beside = _cuts(parts, boxes, views)
-    rows = np.flatnonzero(~is_seen_beside)
+    is_lone = (views == 0) & _fit_into_overlaps(parts, boxes)
+    is_lone &= ~(_iou(boxes, boxes[views > 0]) > JOIN_IOU).any(axis=1)
+    rows = np.flatnonzero(~is_seen_beside & ~is_lone)
     whole, cut = rows[~is_cut[rows]], rows[is_cut[rows]]
     kept = whole[suppress(boxes[whole], scores[whole], JOIN_IOU, views[whole])]
     kept = kept[~_are_pieces(parts, boxes[kept], views[kept])]
@@ -103,16 +107,27 @@ def _cuts(parts: Parts, boxes: np.ndarray, views: np.ndarray) -> tuple[np.ndarra
     found_in = parts.boxes[views]
     is_cut = np.zeros(len(boxes), bool)
     is_seen_beside = is_cut.copy()
-    sides = ((0, parts.width, parts.lefts), (1, parts.height, parts.tops))
-    for axis, length, starts in sides:
+    lengths = parts.width, parts.height
+    for axis, (length, overlap) in enumerate(zip(lengths, _overlaps(parts), strict=True)):
         low, high = found_in[:, axis], found_in[:, axis + 2]
         near = np.maximum(2, BORDER_SHARE * (high - low))
         cut = (low > 0) & (boxes[:, axis] < low + near)
         cut |= (high < length) & (boxes[:, axis + 2] > high - near)
-        overlap = (high - low) - (starts[1] - starts[0] if len(starts) > 1 else 0)
         is_cut |= cut
         is_seen_beside |= cut & (boxes[:, axis + 2] - boxes[:, axis] < overlap)
     return is_cut, is_seen_beside
+
+
+def _overlaps(parts: Parts) -> tuple[int, int]:
+    """Return how much of neighbouring parts is the same, in x and y; all where there is one."""
+    sides = (parts.part_width, parts.lefts), (parts.part_height, parts.tops)
+    x, y = (part - (starts[1] - starts[0] if len(starts) > 1 else 0) for part, starts in sides)
+    return x, y
+
+
+def _fit_into_overlaps(parts: Parts, boxes: np.ndarray) -> np.ndarray:
+    """Say which boxes some part shows whole wherever they are; (N,)."""
+    return np.asarray((boxes[:, 2:] - boxes[:, :2] < _overlaps(parts)).all(axis=1))
 
 
 def _are_pieces(parts: Parts, boxes: np.ndarray, views: np.ndarray) -> np.ndarray:
@@ -129,6 +144,10 @@ def _are_pieces(parts: Parts, boxes: np.ndarray, views: np.ndarray) -> np.ndarra
 def _shared(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the areas (N, M) that boxes (N, 4) and others (M, 4) share."""
     return paired_intersection(boxes[:, None], others[None])
+
+
+def _iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    return paired_iou(boxes[:, None], others[None])
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:

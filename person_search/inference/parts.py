@@ -12,7 +12,7 @@ are as large as makes them `ROOM_TO_SEE` times that. So 16:9 and 2.4:1 are left 
 one step, and wider than 3:1 is cut; a detector of 416 x 416 pixels gets 16:9 and 4:3 in parts.
 
 Each part costs as much as a picture of its own. Of 814 true people in 39 frames of seven MOT17
-sequences NanoDet-m, 416 x 416, finds 283 in whole frames and 473 with seven views of each frame.
+sequences NanoDet-m, 416 x 416, finds 283 in whole frames and 462 with seven views of each frame.
 
 Letters: H, W height and width in original pixels, N boxes, V views: the whole, which is number 0,
 then the parts.
