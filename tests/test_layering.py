@@ -41,7 +41,7 @@ FLOORS = {
         ("config", "drawing", "evaluation", "transfer"),
         ("importers",),
         ("inference", "stage1", "trainer"),
-        ("export", "gallery", "train_net"),
+        ("export", "gallery", "street_basic", "train_net"),
         ("commands", "evaluate", "train_stage1"),
         ("cli",),
     ),
@@ -67,6 +67,7 @@ FORBIDDEN = {
             "footage",
             "drawing",
             "gallery",
+            "street_basic",
             "synthetic",
             "inference",
         )

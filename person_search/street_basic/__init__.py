@@ -1,0 +1,1 @@
+"""A model of real people made from two packages of PyPI, without PyTorch."""
