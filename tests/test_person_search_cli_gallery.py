@@ -37,7 +37,9 @@ def world(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shipped_model():
     """The shipped model, loaded once for all commands of this file."""
-    return load_finder(Namespace(config_file=None, weights=None, model=None, device="cpu", parts="auto"))
+    return load_finder(
+        Namespace(config_file=None, weights=None, model=None, device="cpu", parts="auto")
+    )
 
 
 @pytest.fixture
