@@ -20,7 +20,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
 from detectron2.modeling import build_model
 from helpers_cross_modality import make_regdb, make_sysu
+from helpers_public_weights import osnet_state
 from PIL import Image
+from test_reid_heads_importers_crop_resnets import strong_baseline
 
 import person_search.data.builtin  # noqa: F401  (registers crops of its training sets)
 from reid_heads.config import load_config
@@ -388,6 +390,34 @@ def test_attribute_loss_without_attributes_is_refused(launch):
 def test_evaluating_without_weights_is_refused(launch):
     with pytest.raises(FileNotFoundError, match=r"MODEL\.WEIGHTS"):
         launch("out", flags=["--eval-only"])
+
+
+def test_training_from_weights_of_another_network_is_refused(launch, tmp_path):
+    """It was a line in the log, and the training went on from random weights."""
+    state = strong_baseline(width=2)
+    torch.save(state, tmp_path / "public.pth")
+    torch.save({"visual.proj": torch.ones(3)}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"0 of its 1 tensors find a place. It holds visual\.proj"):
+        launch("out", "MODEL.WEIGHTS", str(tmp_path / "other.pth"))
+    with pytest.raises(ValueError, match=r"It is a network of reid-strong-baseline; use configs/"):
+        launch("out", "MODEL.WEIGHTS", str(tmp_path / "public.pth"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["osnet_x0_25.yaml", "osnet_ain_x1_0.yaml"])
+def test_osnet_is_trained_from_a_public_file_and_evaluated(launch, tmp_path, config):
+    kind = "ain" if "ain" in config else ""
+    torch.save({"state_dict": osnet_state(kind=kind), "epoch": 9}, tmp_path / "public.pth")
+    words = [
+        *("MODEL.RESNETS.DEPTH", "50", "MODEL.RESNETS.STEM_OUT_CHANNELS", "64"),
+        *("MODEL.OSNET.CHANNELS", "(8,16,16,24)", "MODEL.REID_HEAD.EMBEDDING_DIM", "20"),
+        *("MODEL.WEIGHTS", str(tmp_path / "public.pth"), "SOLVER.BASE_LR", "0.001"),
+    ]
+    output, results = launch("out", *words, config=f"market1501/{config}")
+    assert 0 < results["reid"]["mAP"] <= 100
+    again = ["MODEL.WEIGHTS", str(output / "model_final.pth")]
+    _, same = launch("again", *words, *again, flags=["--eval-only"], config=f"market1501/{config}")
+    assert same["reid"] == results["reid"]
 
 
 def test_own_data_with_a_missing_value_is_refused():

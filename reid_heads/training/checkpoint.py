@@ -25,8 +25,13 @@ logger = logging.getLogger(__name__)
 
 _IDENTITIES = "MODEL.REID_HEAD.NUM_IDENTITIES"
 
-LEAST_SHARE = 0.1
-"""Of a checkpoint's tensors that must find a place: with fewer the network is another one."""
+LEAST_SHARE = 0.25
+"""Of a checkpoint's weights that must find a place: with fewer it is another network's, whose
+norms happen to be as wide here and there."""
+
+LEAST_IMPORTED_SHARE = 0.5
+"""The same of a public checkpoint, which is known to be of a whole network: its backbone at least
+is most of it."""
 
 
 class WeightCopyCheckpointer(DetectionCheckpointer):
@@ -128,7 +133,8 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
         wrong = {name for name, *_ in self.incompatible.incorrect_shapes}
         own = self.model.state_dict()
         placed = [name for name in given if name in own and name not in wrong]
-        if self._takes_whole_models or len(placed) > LEAST_SHARE * len(given):
+        least = LEAST_SHARE if self.imported is None else LEAST_IMPORTED_SHARE
+        if self._takes_whole_models or len(placed) > least * len(given):
             return
         left = [name for name in given if name not in placed] or ["nothing"]
         missing = [name for name in self.incompatible.missing_keys if name not in wrong]
