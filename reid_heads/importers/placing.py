@@ -47,6 +47,14 @@ class Placement:
         self._sources[ours] = theirs
         self._placed[group] += 1
 
+    def fold(self, theirs: str, group: str) -> Tensor:
+        """Return a tensor of the file that becomes part of another's value.
+
+        It has found its place: it is counted under ``group``, and is left no longer.
+        """
+        self._placed[group] += 1
+        return self.left.pop(theirs)
+
     def pass_over(self, theirs: str, why: str) -> None:
         """Leave a tensor of the file out, which embeddings do not need, and say why."""
         del self.left[theirs]
