@@ -58,7 +58,9 @@ def seqnet_state(people=5532, queue=5000):
 
 def names_and_shapes(make_state):
     """The same with one value a tensor, which a file holds once: 0.2 instead of 200 MB."""
-    with mock.patch.object(MadeUpWeights, "draw", lambda _, *shape: torch.zeros(shape)):
+    with mock.patch.object(
+        MadeUpWeights, "draw", lambda _, *shape: torch.empty(shape, device="meta")
+    ):
         state = make_state()
     return {
         name: torch.zeros((), dtype=value.dtype).expand(value.shape)

@@ -38,6 +38,7 @@ METHODS = {
         **NORM_AWARE,
     },
     "nae": {"MODEL__ROI_HEADS__NAME": "NormAwareROIHeads", **NORM_AWARE},
+    "nae with one head": {"MODEL__ROI_HEADS__NAME": "NormScoredROIHeads", **NORM_AWARE},
     "stl": {
         "MODEL__PERSON_SEARCH__IDENTITY_BRANCH__IN_FEATURES": "['res2','res3','res4']",
         "MODEL__PERSON_SEARCH__IDENTITY_BRANCH__BODY": "res3+res4+res5",

@@ -257,7 +257,9 @@ def test_other_networks_with_their_names_are_refused(seqnet, nae):
 def test_a_changed_file_is_refused_and_its_tensors_named(tmp_path, seqnet):
     bias = "roi_heads.box_predictor.bbox_pred.0.bias"
     lost = {k: v for k, v in seqnet.items() if k != "backbone.layer2.0.bn1.weight"}
+    twice = {"rpn.head.conv.weight": seqnet["rpn.head.conv.0.0.weight"]}
     for state, message in (
+        ({**seqnet, **twice}, r"both rpn\.head\.conv\.weight and rpn\.head\.conv\.0\.0\.weight"),
         ({**lost, "backbone.layer2.0.b1.weight": torch.ones(128)}, r"layer2\.0\.b1\.weight.*res3"),
         ({k: v for k, v in seqnet.items() if k != bias}, r"but not .*bbox_pred\.0\.bias"),
         ({**seqnet, "rpn.head.cls_logits.bias": torch.ones(9)}, r"cls_logits\.bias is \(9,\)"),

@@ -184,6 +184,10 @@ BROKEN = {
         lambda: fast_reid() | {"heads.bottleneck.1.weight": torch.ones(1)},
         "EMBEDDING_DIM",
     ),
+    "twice": (
+        lambda: fast_reid() | {"heads.bnneck.weight": torch.ones(128)},
+        r"both heads\.bottleneck\.0\.weight and heads\.bnneck\.weight",
+    ),
     "squeeze": (
         lambda: strong_baseline() | {"base.layer1.0.se.fc.weight": torch.ones(1)},
         r"no place for base\.layer1\.0\.se\.fc\.weight",

@@ -121,9 +121,8 @@ def place_linear_and_norm(
                 f"{placement.file.path} has {mean}, but not {bias}, which belongs to it; the file "
                 "has been changed, expected one as its authors published it"
             )
-        folded = rows(mean_with_bias(placement.left[mean], placement.left[bias]))
-        for name in (bias, mean):
-            placement.place(name, f"{norm}.running_mean", group, folded)
+        folded = mean_with_bias(placement.left[mean], placement.fold(bias, group))
+        placement.place(mean, f"{norm}.running_mean", group, rows(folded))
     places = {"0.weight": f"{linear}.weight"}
     places |= {f"1.{kind}": f"{norm}.{kind}" for kind in ("weight", "bias", "running_var")}
     for end, place in places.items():

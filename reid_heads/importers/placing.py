@@ -33,11 +33,27 @@ class Placement:
             ours: its name in this project's network.
             group: of names, under which it is counted.
             value: what becomes of it; None: it is taken as it is.
+
+        Raises:
+            ValueError: if the place is taken.
         """
+        if ours in self._state:
+            raise ValueError(
+                f"{self.file.path} has both {self._sources[ours]} and {theirs}, which are the same "
+                f"layer ({ours}) in two versions of a network; expected one of them"
+            )
         own = self.left.pop(theirs)
         self._state[ours] = own if value is None else value
         self._sources[ours] = theirs
         self._placed[group] += 1
+
+    def fold(self, theirs: str, group: str) -> Tensor:
+        """Return a tensor of the file that becomes part of another's value.
+
+        It has found its place: it is counted under ``group``, and is left no longer.
+        """
+        self._placed[group] += 1
+        return self.left.pop(theirs)
 
     def pass_over(self, theirs: str, why: str) -> None:
         """Leave a tensor of the file out, which embeddings do not need, and say why."""
