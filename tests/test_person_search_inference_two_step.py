@@ -1,5 +1,8 @@
 """Two steps behind the interface of one, with a detector and a crop net that see colours."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from helpers_demo import COLORS, draw_colors
@@ -11,6 +14,7 @@ from person_search.inference.queries import choose_person
 from person_search.inference.sight import Sight
 from person_search.inference.two_step import TwoStepNetwork, cut_out, load_two_step
 
+REAL_DATA = Path(os.environ.get("PERSON_SEARCH_REAL_DATA", "nowhere"))
 NAMES = ["red", "green", "blue"]
 
 
@@ -162,3 +166,20 @@ def test_two_files_become_a_network(tmp_path):
     assert network.settings.sight == Sight(32, 32, 24)
     (people,) = network.run([np.zeros((64, 64, 3), np.uint8)])
     np.testing.assert_array_equal(people.boxes, [[8, 8, 24, 56]])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="there is no PERSON_SEARCH_REAL_DATA")
+def test_public_files_find_real_people_again_without_cards():
+    """NanoDet-m and OSNet on two frames of a street; in parts they find more people."""
+    files = [REAL_DATA / "models" / x for x in ("nanodet_m.onnx", "osnet_x0_25_msmt17.onnx")]
+    finder = PersonFinder(load_two_step(*files, threads=1))
+    assert finder.network.detector.card.output == "nanodet"
+    frames = sorted((REAL_DATA / "mot17_mini/MOT17-10-FRCNN/img1").glob("*.jpg"))[:2]
+    first, second = finder.find(frames)
+    (whole,) = finder.find(frames[:1], parts=False)
+    assert len(first) > 1.3 * len(whole) > 5
+    # 0.03 seconds later most stand where they stood.
+    best = (first.embeddings @ second.embeddings.T).argmax(axis=1)
+    moved = np.abs(first.boxes - second.boxes[best]).max(axis=1)
+    assert (moved < 30).mean() > 0.7
