@@ -48,8 +48,8 @@ people only: on pictures of real people its answers mean nothing. <b>What to do<
 <p>Install a model that knows real people and start the page with it, in a terminal:</p>
 <pre>person-search models install street-basic
 person-search serve --model street-basic --gallery mine.db --create</pre>
-<p>It knows generic looks only; docs/real_people.md names better ones. Galleries belong to the model that
-made them: index your footage again with the new one.</p>
+<p>It knows generic looks only; docs/real_people.md names better ones. Galleries belong to the model
+that made them: index your footage again with the new one.</p>
 </details>"""
 """Above everything else while the page runs the model that comes along."""
 

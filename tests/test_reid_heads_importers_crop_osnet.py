@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ WIDTHS = {
     "x0.5": (32, 128, 192, 256),
     "x0.25": (16, 64, 96, 128),
 }
-ONNX_FILE = Path("/work/shared/data/real/models/osnet_x0_25_msmt17.onnx")
+REAL_DATA = Path(os.environ.get("PERSON_SEARCH_REAL_DATA", "/nowhere"))
+ONNX_FILE = REAL_DATA / "models/osnet_x0_25_msmt17.onnx"
 
 
 def save(folder, state):

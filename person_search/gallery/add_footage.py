@@ -84,8 +84,9 @@ def index_footage(
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected at least 1")
     if index.fingerprint != finder.fingerprint:
+        name = "" if index.card is None else f" {index.card.name}"
         raise ValueError(
-            f"the gallery was made with model {index.fingerprint[:12]}, this model is "
+            f"the gallery was made with model{name} {index.fingerprint[:12]}, this model is "
             f"{finder.fingerprint[:12]}; embeddings of different models cannot be compared: "
             "use the gallery's model or make a new gallery"
         )

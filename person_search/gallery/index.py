@@ -336,8 +336,9 @@ class GalleryIndex:
 
 def _check_model(store: Store, fingerprint: str | None) -> None:
     if fingerprint is not None and fingerprint != store.fingerprint:
+        name = "" if store.card is None else f" {store.card.name}"
         raise GalleryError(
-            f"the gallery was made with model {store.fingerprint[:12]}, the embeddings are of "
-            f"model {fingerprint[:12]}, and cannot be compared; use the gallery's model, or "
+            f"the gallery was made with model{name} {store.fingerprint[:12]}, the embeddings are "
+            f"of model {fingerprint[:12]}, and cannot be compared; use the gallery's model, or "
             "index the footage anew into another gallery"
         )
