@@ -3,7 +3,7 @@
 MobileNetV2 (Sandler et al., CVPR 2018) up to its last bottleneck, of 320 channels. Each half of a
 person's height gives their means, and each quarter histograms of colours that the light's colour
 and strength are taken out of. None of it was trained to tell people apart. Across cameras maps of
-finer stride did worse, as they see how blurred a crop is; the last map, of 1280 channels, is not
+finer stride did worse, as they see how blurred a crop is; the last map, of 1280 channels, was not
 better.
 
 Letters: N crops, C, H, W channels, height and width of a map, D embedding size.

@@ -68,13 +68,15 @@ class _TensorUnpickler(pickle.Unpickler):
     """Knows the names that a file of tensors needs, and refuses every other one."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _describe
-        if module == "torch" and name in _STORAGES:
+        # As pickles write them; the format's own words, whatever they are called in PyTorch.
+        known = {
+            "collections OrderedDict": OrderedDict,
+            "torch._utils _rebuild_tensor_v2": _describe,
             # A text cannot be called.
-            return name
+            **{f"torch {storage}": storage for storage in _STORAGES},
+        }
+        if f"{module} {name}" in known:
+            return known[f"{module} {name}"]
         raise ValueError(
             f"its pickle asks for {module}.{name}, which tensors do not need; it is not run"
         )
