@@ -150,7 +150,12 @@ def test_every_command_says_how_to_go_on_after_a_ctrl_c(command, monkeypatch, ca
 def test_a_real_ctrl_c_ends_with_130_and_leaves_nothing_half_drawn(tmp_path):
     command = [sys.executable, "-m", "person_search.cli", "draw", "--root", str(tmp_path)]
     process = subprocess.Popen(
-        [*command, "--processes", "1"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*command, "--processes", "1"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background they ignore it, and would pass that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     # Drawing has begun.
     wait_until(lambda: any(tmp_path.rglob("*.jpg")) or process.poll() is not None)
