@@ -441,7 +441,7 @@ def test_opening_finds_what_was_stored(tmp_path):
         assert index.card == index.info().card == card
         query = _queries(17)[0]
         assert_matches(index.search(query), search_by_numpy(entries, query), entries)
-        with pytest.raises(GalleryError, match="made with model abababababab"):
+        with pytest.raises(GalleryError, match="made with model street abababababab"):
             GalleryIndex.open_or_create(file, fingerprint="cd" * 32, embedding_dim=DIM)
         with pytest.raises(GalleryError, match="embeddings of 16 numbers, the model makes 8"):
             GalleryIndex.open_or_create(file, fingerprint=FINGERPRINT, embedding_dim=8)
