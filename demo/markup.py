@@ -71,6 +71,8 @@ def gallery_summary(info: "GalleryInfo", label: str, has_label: bool = True) -> 
     if info.first_timestamp is not None:
         first, last = format_time(info.first_timestamp), format_time(info.last_timestamp)
         parts.append(f"{first} to {last}" if first != last else first)
+    if info.card is not None:
+        parts.append(f"model: {info.card.name}, knows {info.card.domain}")
     cells = "".join(f"<span>{escape(part)}</span>" for part in parts)
     return f'<p class="ps-summary">{cells}</p>'
 

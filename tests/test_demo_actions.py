@@ -14,6 +14,8 @@ from person_search.footage.files import FootageOptions
 from person_search.footage.images import ImageError
 from person_search.gallery.add_footage import IndexReport
 from person_search.gallery.search_options import FrameFilter
+from person_search.gallery.summary import GalleryInfo
+from person_search.inference.model_card import ModelCard
 from person_search.people import Match
 
 
@@ -307,3 +309,15 @@ def test_reports_and_counts():
         markup.index_report(report, "toy")
     )
     assert markup.count(1204, "match") == "1,204 matches"
+
+
+def test_the_page_says_whose_people_a_gallery_s_model_knows():
+    info = GalleryInfo(
+        frames=1, people=2, cameras={}, first_timestamp=None, last_timestamp=None,
+        card=ModelCard("street", "people on streets & squares", "MIT", "nothing"),
+        fingerprint=FINGERPRINT, embedding_dim=2, version=1, uri="g.db", name="gallery",
+        approximate=None, num_bytes=1,
+    )  # fmt: skip
+    summary = markup.gallery_summary(info, "town")
+    assert "model: street, knows people on streets &amp; squares" in summary
+    assert "model" not in markup.gallery_summary(replace(info, card=None), "town")
