@@ -55,6 +55,12 @@ def test_without_a_name_the_newest_that_knows_real_people_is_taken(home, monkeyp
     assert default_model() == old
 
 
+def test_a_model_that_is_being_written_is_not_there_yet(home):
+    """A killed import once left a half-written folder that became the default model."""
+    install(home, ".street.x1y2.part", "model.pth")
+    assert installed_models() == {} and default_model() == builtin_model()
+
+
 def test_what_is_no_model_is_refused(home, tmp_path, monkeypatch):
     install(home, "street")
     with pytest.raises(FileNotFoundError, match=r"no model sreet.*by name: street, drawn-people"):

@@ -4,7 +4,8 @@ An installed model is a folder of ``$PERSON_SEARCH_HOME/models``, by its name. I
 
 - ``model.onnx``: an export;
 - ``model.pth`` with ``config.yaml``: a trained model, which runs in PyTorch;
-- ``model.json``: two steps, a detector and a crop network, as `TwoStepFile` describes them;
+- ``model.json``: two steps, a detector and a crop network, as
+  `person_search.inference.two_step_file` describes them;
 
 and ``model.card.json``, which says what the model is.
 """
@@ -36,7 +37,8 @@ def installed_models() -> dict[str, Path]:
     found = []
     root = models_folder()
     for folder in root.iterdir() if root.is_dir() else ():
-        file = _main_file(folder)
+        # One that begins with a dot is being written, or was when its process was killed.
+        file = None if folder.name.startswith(".") else _main_file(folder)
         if file is not None:
             found.append((file.stat().st_mtime, folder.name, file))
     return {name: file for _, name, file in sorted(found, reverse=True)}
