@@ -61,27 +61,25 @@ def find_model(model: str | Path) -> Path:
         ValueError: if it is a file of another kind, or a folder without a model.
     """
     path = Path(model)
-    if path.is_dir():
-        file = _main_file(path)
-        if file is None:
-            raise ValueError(f"{path} holds no model: expected one of {', '.join(MAIN_FILES)}")
+    if path.is_dir() and (file := _main_file(path)) is not None:
         return file
-    if path.is_file():
-        if path.suffix != ".onnx" and path.name not in MAIN_FILES:
-            raise ValueError(
-                f"{path} is no model as it is; expected an ONNX file or a folder. Give trained "
-                "weights by --config-file and --weights, and make a public checkpoint a model with "
-                "`person-search models import`"
-            )
+    if path.is_file() and (path.suffix == ".onnx" or path.name in MAIN_FILES):
         return path
-    installed = installed_models()
-    if str(model) in installed:
-        return installed[str(model)]
-    if str(model) == BUILTIN:
-        return builtin_model()
+    # Something else of that name may lie in the working directory.
+    named = {**installed_models(), BUILTIN: builtin_model()}
+    if str(model) in named:
+        return named[str(model)]
+    if path.is_dir():
+        raise ValueError(f"{path} holds no model: expected one of {', '.join(MAIN_FILES)}")
+    if path.is_file():
+        raise ValueError(
+            f"{path} is no model as it is; expected an ONNX file or a folder. Give trained "
+            "weights by --config-file and --weights, and make a public checkpoint a model with "
+            "`person-search models import`"
+        )
     raise FileNotFoundError(
         f"there is no model {model}: no file, no folder, and none of the models by name: "
-        f"{', '.join([*installed, BUILTIN])}"
+        f"{', '.join(named)}"
     )
 
 
