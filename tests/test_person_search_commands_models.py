@@ -100,6 +100,15 @@ def test_what_cannot_become_a_model_leaves_nothing(networks, tmp_path, capsys, h
     assert list(installed_models()) == ["street"]
 
 
+@pytest.mark.parametrize("name", ["a/b", "../street", "/tmp/street", "..", ".", "", "drawn-people"])
+def test_a_name_that_no_model_can_have_is_refused(networks, tmp_path, capsys, home, name):
+    """With a slash the model was written where no command finds it by its name."""
+    detector, crop_net = networks
+    status, _, talk = run(capsys, "import", crop_net, "--detector", detector, "--as", name)
+    assert status == 2 and f"a model cannot be named {name!r}; expected" in talk
+    assert not home.exists() and sorted(tmp_path.iterdir()) == sorted(networks)
+
+
 def test_weights_that_do_not_fill_a_network_are_refused():
     model = torch.nn.Linear(2, 1)
     half = {"weight": torch.zeros(1, 2)}

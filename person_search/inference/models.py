@@ -44,6 +44,21 @@ def installed_models() -> dict[str, Path]:
     return {name: file for _, name, file in sorted(found, reverse=True)}
 
 
+def folder_of(name: str) -> Path:
+    """Return the folder of an installed model, which need not exist.
+
+    Raises:
+        ValueError: if no installed model can have that name.
+    """
+    if not name or name != Path(name).name or name.startswith(".") or name == BUILTIN:
+        raise ValueError(
+            f"a model cannot be named {name!r}; expected the name of a folder in "
+            f"{models_folder()}, without slashes, that does not begin with a dot and is not "
+            f"{BUILTIN}, such as street"
+        )
+    return models_folder() / name
+
+
 def builtin_model() -> Path:
     """Return the export that comes with the code. It knows drawn people only."""
     return Path(str(files("person_search") / "models" / "drawn_people.onnx"))
