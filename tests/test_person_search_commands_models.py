@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from helpers_onnx import make_constant_detector, make_mean_crop_net
@@ -62,6 +63,22 @@ def test_two_files_become_a_model_by_name(networks, tmp_path, capsys, home):
     assert "1 people" in capsys.readouterr().out
     # Without a name it is the default: it knows more than drawn people.
     assert PersonFinder.load().card.name == "street"
+
+
+def test_weights_beside_a_network_s_file_become_part_of_the_model(networks, tmp_path, capsys):
+    """Only the file itself was copied, so that the import said its weights are missing."""
+    detector, crop_net = networks
+    beside = {"save_as_external_data": True, "location": "mean.bin", "size_threshold": 0}
+    onnx.save(onnx.load(crop_net), crop_net, **beside)
+    words = ["import", crop_net, "--detector", detector, "--as", "street"]
+    (tmp_path / "mean.bin").rename(tmp_path / "away.bin")
+    status, _, talk = run(capsys, *words)
+    assert status == 2 and f"{crop_net} keeps its weights in mean.bin" in talk
+    (tmp_path / "away.bin").rename(tmp_path / "mean.bin")
+    assert run(capsys, *words)[0] == 0
+    (tmp_path / "mean.bin").unlink()
+    (people,) = PersonFinder.load("street").find([np.zeros((32, 32, 3), np.uint8)])
+    assert len(people) == 1
 
 
 def test_what_comes_along_is_shown_with_its_numbers(capsys):

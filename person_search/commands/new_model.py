@@ -11,6 +11,7 @@ from person_search.importers import search_networks
 from person_search.inference.finder import PersonFinder
 from person_search.inference.model_card import ModelCard, card_path
 from person_search.inference.models import CONFIG_NAME
+from person_search.inference.onnx_network import read_model
 from person_search.inference.two_step_file import ZOOS, save_two_step_file
 from reid_heads.atomic_file import new_folder, save_json
 from reid_heads.config_file import find_config
@@ -127,8 +128,8 @@ def _write_two_steps(file: Path, detector: str, folder: Path) -> list[str]:
 
 
 def _copy(file: Path, to: Path) -> None:
-    """Copy a network's file with its card."""
-    shutil.copyfile(file, to)
+    """Copy a network's file, with weights that it keeps beside it inside, and with its card."""
+    to.write_bytes(read_model(file))
     if card_path(file).is_file():
         shutil.copyfile(card_path(file), card_path(to))
 
