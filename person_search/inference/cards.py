@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from person_search.inference.model_card import card_path
+
 KEY = "person_search_card"
 """Of the ONNX metadata property that may hold the card."""
 
@@ -20,11 +22,6 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 COLORS = ("RGB", "BGR")
 
 Card = TypeVar("Card")
-
-
-def card_path(path: str | Path) -> Path:
-    """Return where the card of a model file lies: ``model.card.json``."""
-    return Path(path).with_suffix(".card.json")
 
 
 def read_card(path: Path | None, metadata: Mapping[str, str], name: str) -> dict[str, Any]:
