@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
+from person_search.inference.detectors.load import is_of_zoo
 from person_search.inference.two_step import TwoStepNetwork, load_two_step
 from reid_heads.atomic_file import save_json
 
 PARTS = ("detector", "crop_net")
-ZOOS = ("torchvision:", "detectron2:")
 
 
 def save_two_step_file(path: Path, detector: str, crop_net: str) -> None:
@@ -49,7 +49,7 @@ def load_two_step_file(
     if not isinstance(content, dict) or set(content) != set(PARTS):
         raise ValueError(f"{path} holds {content!r}; expected an object with {', '.join(PARTS)}")
     detector, crop_net = (str(content[name]) for name in PARTS)
-    if not detector.startswith(ZOOS):
+    if not is_of_zoo(detector):
         detector = str(path.parent / detector)
     return load_two_step(
         detector, path.parent / crop_net, min_score=min_score, device=device, threads=threads
