@@ -279,10 +279,11 @@ def test_a_card_beside_the_file_goes_before_what_is_usual(tmp_path):
     assert_found(detector, BLACK, [[12, 12, 20, 20]], [0.7])
     assert (detector.min_score, detector.sight.smallest_person) == (0.4, 30)
     assert OnnxDetector(path, min_score=0.8).min_score == 0.8
-    # Of everything that decides boxes, but the score that a caller may change.
+    # Of everything that decides boxes, but what a caller may change: the score, and parts.
     assert len({usual.fingerprint, detector.fingerprint}) == 2
-    path.with_suffix(".card.json").write_text(json.dumps({**card, "min_score": 0.1}))
-    assert OnnxDetector(path).fingerprint == detector.fingerprint
+    for said in ({"min_score": 0.1}, {"smallest_person": 50}, {"padding": usual.card.padding}):
+        path.with_suffix(".card.json").write_text(json.dumps({**card, **said}))
+        assert OnnxDetector(path).fingerprint == detector.fingerprint, said
 
 
 def test_the_detector_of_an_exported_search_model_finds_the_same_people():
