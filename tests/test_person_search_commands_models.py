@@ -1,6 +1,7 @@
 """Models by name: listed, shown, made of public files."""
 
 import json
+import os
 
 import numpy as np
 import onnx
@@ -115,6 +116,26 @@ def test_what_cannot_become_a_model_leaves_nothing(networks, tmp_path, capsys, h
     again = run(capsys, "import", crop_net, "--detector", detector, "--as", "street")
     assert again[0] == 2 and "is there already" in again[2]
     assert list(installed_models()) == ["street"]
+
+
+def test_a_broken_card_does_not_hide_the_other_models(networks, capsys, home):
+    for name in ("street", "station"):
+        run(capsys, "import", networks[1], "--detector", networks[0], "--as", name)
+    os.utime(home / "station" / "model.json", (4e9, 4e9))  # the newest is the default
+    (home / "station" / "model.card.json").write_text("{")
+    status, text, talk = run(capsys, "list")
+    assert status == 0 and "there is no default" in talk and "is no JSON file" in talk
+    known = {line.split()[0]: line for line in text.splitlines()}
+    assert "cannot be used" in known["station"] and "real people" in known["street"]
+
+
+def test_the_default_is_what_the_environment_names(capsys, home, tmp_path, monkeypatch):
+    """Weights of the environment go before installed models, which were marked in their place."""
+    monkeypatch.setenv("PERSON_SEARCH_CONFIG", "c.yaml")
+    monkeypatch.setenv("PERSON_SEARCH_WEIGHTS", "w.pth")
+    lines = run(capsys, "list")[1].splitlines()
+    assert [line.split()[0] for line in lines if "default" in line] == ["by"]
+    assert lines[-1].endswith(" w.pth")
 
 
 @pytest.mark.parametrize("name", ["a/b", "../street", "/tmp/street", "..", ".", "", "drawn-people"])

@@ -1,6 +1,7 @@
 """``person-search models``: the models that there are, and new ones from public files."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -85,15 +86,35 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> None:
-    chosen = default_model()
-    for name, file in {**installed_models(), BUILTIN: builtin_model()}.items():
-        card = _card_of(file)
-        known = "no card" if card is None else f"{card.domain} ({card.licence})"
+    models = {**installed_models(), BUILTIN: builtin_model()}
+    chosen = _default()
+    for name, file in models.items():
         mark = "default" if file == chosen else ""
-        print(f"{name:20s}  {mark:7s}  {known}")
-    if chosen not in {*installed_models().values(), builtin_model()}:
-        print(f"PERSON_SEARCH_MODEL  default  {chosen}")
+        print(f"{name:20s}  {mark:7s}  {_known(file)}")
+    if chosen is not None and chosen not in models.values():
+        print(f"by the environment    default  {chosen}")
     print(f"installed ones are in {models_folder()}", file=sys.stderr)
+
+
+def _default() -> Path | None:
+    """Return what commands take without a name; None, and why, where that is an error."""
+    # As load_finder does.
+    if weights := os.environ.get("PERSON_SEARCH_WEIGHTS"):
+        return Path(weights)
+    try:
+        return default_model()
+    except (OSError, ValueError) as error:
+        print(f"there is no default: {error}", file=sys.stderr)
+        return None
+
+
+def _known(file: Path) -> str:
+    # One broken model must not hide the others.
+    try:
+        card = _card_of(file)
+    except (OSError, ValueError) as error:
+        return f"cannot be used: {error}"
+    return "no card" if card is None else f"{card.domain} ({card.licence})"
 
 
 def _show(args: argparse.Namespace) -> None:
