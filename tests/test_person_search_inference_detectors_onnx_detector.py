@@ -355,6 +355,18 @@ def test_scores_that_are_no_shares_are_refused(score):
         detector.detect(BLACK)
 
 
+def test_boxes_of_nan_are_refused_not_passed_over():
+    """They were left out like boxes without an area, so that nobody was found."""
+    boxes = np.array([[0, 0, np.nan, 8], [np.inf, 0, 8, 8]], np.float32)
+    outputs = {"boxes": boxes, "scores": np.array([0.9, 0.1], np.float32)}
+    detector = OnnxDetector(make_constant_detector(outputs))
+    with pytest.raises(ValueError, match="boxes with NaN or infinity as 'boxes_scores_labels'"):
+        detector.detect(BLACK)
+    outputs["boxes"] = boxes[::-1]
+    outputs["scores"] = np.array([0.1, 0.2], np.float32)
+    assert len(OnnxDetector(make_constant_detector(outputs)).detect(BLACK)[0]) == 0
+
+
 def test_weights_may_lie_beside_the_file(tmp_path):
     """As PyTorch's exporter writes them."""
     path = tmp_path / "big.onnx"

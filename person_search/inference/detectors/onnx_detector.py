@@ -96,7 +96,8 @@ class OnnxDetector:
         """Find people; see `person_search.inference.detectors.detector.Detector.detect`.
 
         Raises:
-            ValueError: if scores are no shares: the outputs are not what they were taken for.
+            ValueError: if scores are no shares, or a person's box is not finite: the outputs are
+                not what they were taken for.
         """
         pixels, placement = place(image, self.card)
         outputs = self._run(pixels, self.card)
@@ -104,6 +105,11 @@ class OnnxDetector:
         boxes, scores = decode([outputs[i] for i in self._order], self.card, size)
         self._check(scores)
         keep = scores >= self.min_score
+        if not np.isfinite(boxes[keep]).all():
+            raise ValueError(
+                f"{self.name} gives people boxes with NaN or infinity as {self.card.output!r}: are "
+                "its weights whole? Else say in its card what its outputs are"
+            )
         # Some pad their boxes with nothing.
         keep &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         boxes, scores = boxes[keep], scores[keep]
