@@ -52,6 +52,7 @@ def test_two_files_become_a_model_by_name(networks, tmp_path, capsys, home):
     status, text, talk = run(capsys, *words)
     assert status == 0 and "knows        people on streets" in text
     assert "use it with --model street" in talk
+    assert "source       mean.onnx, with the detector somebody.onnx" in text
     detector.unlink(), crop_net.unlink()  # the model has copies
     _, text, _ = run(capsys, "list")
     assert [line.split()[:2] for line in text.splitlines()] == [

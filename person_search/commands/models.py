@@ -65,7 +65,9 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     card.add_argument("--domain", default="real people", help="whom it knows; default: %(default)s")
     card.add_argument("--licence", default="unknown: ask its makers", help="of the weights")
     card.add_argument("--trained-on", default="unknown", help="data sets")
-    card.add_argument("--source", default="", help="where the file came from")
+    card.add_argument(
+        "--source", default="", help="where the file came from; default: the files' names"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -153,12 +155,18 @@ def _import(args: argparse.Namespace) -> None:
 
     name = args.file.stem if args.name is None else args.name
     folder = folder_of(name)
-    card = ModelCard(
-        name, args.domain, args.licence, args.trained_on, args.source or args.file.name
-    )
+    card = ModelCard(name, args.domain, args.licence, args.trained_on, args.source or _files(args))
     lines, finder = import_model(args.file, folder, card, args.detector)
     print("\n".join(lines))
     _tell(folder, finder)
+
+
+def _files(args: argparse.Namespace) -> str:
+    """Name what a model is made of."""
+    if args.detector is None:
+        return str(args.file.name)
+    file = Path(args.detector)
+    return f"{args.file.name}, with the detector {file.name if file.is_file() else args.detector}"
 
 
 def _tell(folder: Path, finder: "PersonFinder") -> None:
