@@ -77,7 +77,13 @@ def test_nobody_is_a_status_of_its_own(pictures):
             '{"image_names": ["a"], "image_index": [1], "boxes": [[0, 0, 1, 1]]}',
             "1 rows for 1 boxes and 1 names",
         ),
-        ('{"image_names": ["a"], "image_index": [0], "boxes": [[0, 0, 1]]}', "cannot reshape"),
+        ('{"image_names": ["a"], "image_index": [0], "boxes": [[0, 0, 1]]}', "shape (1, 3)"),
+        # The corners of two boxes, four rows of two.
+        (
+            '{"image_names": ["a"], "image_index": [0, 0], "boxes": [[0, 9], [0, 0], [5, 9], [9, 9]'
+            "]}",
+            "boxes have shape (4, 2); expected (N, 4)",
+        ),
         ('{"image_names": ["a"], "image_index": [0], "boxes": [null]}', "is no file of boxes"),
     ],
 )

@@ -1,8 +1,10 @@
 """Models by name: listed, shown, made of public files."""
 
 import json
+import os
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from helpers_onnx import make_constant_detector, make_mean_crop_net
@@ -50,6 +52,7 @@ def test_two_files_become_a_model_by_name(networks, tmp_path, capsys, home):
     status, text, talk = run(capsys, *words)
     assert status == 0 and "knows        people on streets" in text
     assert "use it with --model street" in talk
+    assert "source       mean.onnx, with the detector somebody.onnx" in text
     detector.unlink(), crop_net.unlink()  # the model has copies
     _, text, _ = run(capsys, "list")
     assert [line.split()[:2] for line in text.splitlines()] == [
@@ -62,6 +65,22 @@ def test_two_files_become_a_model_by_name(networks, tmp_path, capsys, home):
     assert "1 people" in capsys.readouterr().out
     # Without a name it is the default: it knows more than drawn people.
     assert PersonFinder.load().card.name == "street"
+
+
+def test_weights_beside_a_network_s_file_become_part_of_the_model(networks, tmp_path, capsys):
+    """Only the file itself was copied, so that the import said its weights are missing."""
+    detector, crop_net = networks
+    beside = {"save_as_external_data": True, "location": "mean.bin", "size_threshold": 0}
+    onnx.save(onnx.load(crop_net), crop_net, **beside)
+    words = ["import", crop_net, "--detector", detector, "--as", "street"]
+    (tmp_path / "mean.bin").rename(tmp_path / "away.bin")
+    status, _, talk = run(capsys, *words)
+    assert status == 2 and f"{crop_net} keeps its weights in mean.bin" in talk
+    (tmp_path / "away.bin").rename(tmp_path / "mean.bin")
+    assert run(capsys, *words)[0] == 0
+    (tmp_path / "mean.bin").unlink()
+    (people,) = PersonFinder.load("street").find([np.zeros((32, 32, 3), np.uint8)])
+    assert len(people) == 1
 
 
 def test_what_comes_along_is_shown_with_its_numbers(capsys):
@@ -98,6 +117,35 @@ def test_what_cannot_become_a_model_leaves_nothing(networks, tmp_path, capsys, h
     again = run(capsys, "import", crop_net, "--detector", detector, "--as", "street")
     assert again[0] == 2 and "is there already" in again[2]
     assert list(installed_models()) == ["street"]
+
+
+def test_a_broken_card_does_not_hide_the_other_models(networks, capsys, home):
+    for name in ("street", "station"):
+        run(capsys, "import", networks[1], "--detector", networks[0], "--as", name)
+    os.utime(home / "station" / "model.json", (4e9, 4e9))  # the newest is the default
+    (home / "station" / "model.card.json").write_text("{")
+    status, text, talk = run(capsys, "list")
+    assert status == 0 and "there is no default" in talk and "is no JSON file" in talk
+    known = {line.split()[0]: line for line in text.splitlines()}
+    assert "cannot be used" in known["station"] and "real people" in known["street"]
+
+
+def test_the_default_is_what_the_environment_names(capsys, home, tmp_path, monkeypatch):
+    """Weights of the environment go before installed models, which were marked in their place."""
+    monkeypatch.setenv("PERSON_SEARCH_CONFIG", "c.yaml")
+    monkeypatch.setenv("PERSON_SEARCH_WEIGHTS", "w.pth")
+    lines = run(capsys, "list")[1].splitlines()
+    assert [line.split()[0] for line in lines if "default" in line] == ["by"]
+    assert lines[-1].endswith(" w.pth")
+
+
+@pytest.mark.parametrize("name", ["a/b", "../street", "/tmp/street", "..", ".", "", "drawn-people"])
+def test_a_name_that_no_model_can_have_is_refused(networks, tmp_path, capsys, home, name):
+    """With a slash the model was written where no command finds it by its name."""
+    detector, crop_net = networks
+    status, _, talk = run(capsys, "import", crop_net, "--detector", detector, "--as", name)
+    assert status == 2 and f"a model cannot be named {name!r}; expected" in talk
+    assert not home.exists() and sorted(tmp_path.iterdir()) == sorted(networks)
 
 
 def test_weights_that_do_not_fill_a_network_are_refused():

@@ -109,7 +109,9 @@ def test_an_export_of_reid_heads_says_itself_what_it_takes():
     # (200 - 100) / 50 and so on.
     np.testing.assert_allclose(net.embed([plain_crop()]), [unit(2, 1, 0, 1)], atol=1e-5)
     assert net.fingerprint == "ab" * 32 and net.card.interpolation == "bicubic"
-    # With another card it is another model.
+    # A card that says the same changes nothing; with another one it is another model.
+    metadata[KEY] = json.dumps({"color": DESCRIPTION["color"], "mean": DESCRIPTION["mean"]})
+    assert OnnxCropNet(make_mean_crop_net(metadata=metadata)).fingerprint == "ab" * 32
     metadata[KEY] = json.dumps({"color": "RGB"})
     other = OnnxCropNet(make_mean_crop_net(metadata=metadata))
     np.testing.assert_allclose(other.embed([plain_crop()]), [unit(0, 1, 2, 1)], atol=1e-5)
@@ -120,6 +122,17 @@ def test_fingerprints_are_of_the_file_and_its_card():
     nets = [with_card(PLAIN), with_card({**PLAIN, "color": "BGR"}), with_card(PLAIN, batch=2)]
     assert len({net.fingerprint for net in nets}) == 3
     assert with_card(PLAIN).fingerprint == nets[0].fingerprint
+
+
+def test_what_a_card_beside_a_file_says_as_usual_does_not_change_the_fingerprint(tmp_path):
+    """Whole numbers did, and would every field that a later version adds."""
+    path = tmp_path / "net.onnx"
+    path.write_bytes(make_mean_crop_net())
+    nets = []
+    for card in (PLAIN, {"mean": [0.0] * 3, "std": [100.0] * 3, "interpolation": "bilinear"}, {}):
+        path.with_suffix(".card.json").write_text(json.dumps(card))
+        nets.append(OnnxCropNet(path).fingerprint)
+    assert nets[0] == nets[1] != nets[2]
 
 
 @pytest.mark.parametrize(

@@ -279,10 +279,11 @@ def test_a_card_beside_the_file_goes_before_what_is_usual(tmp_path):
     assert_found(detector, BLACK, [[12, 12, 20, 20]], [0.7])
     assert (detector.min_score, detector.sight.smallest_person) == (0.4, 30)
     assert OnnxDetector(path, min_score=0.8).min_score == 0.8
-    # Of everything that decides boxes, but the score that a caller may change.
+    # Of everything that decides boxes, but what a caller may change: the score, and parts.
     assert len({usual.fingerprint, detector.fingerprint}) == 2
-    path.with_suffix(".card.json").write_text(json.dumps({**card, "min_score": 0.1}))
-    assert OnnxDetector(path).fingerprint == detector.fingerprint
+    for said in ({"min_score": 0.1}, {"smallest_person": 50}, {"padding": usual.card.padding}):
+        path.with_suffix(".card.json").write_text(json.dumps({**card, **said}))
+        assert OnnxDetector(path).fingerprint == detector.fingerprint, said
 
 
 def test_the_detector_of_an_exported_search_model_finds_the_same_people():
@@ -352,6 +353,18 @@ def test_scores_that_are_no_shares_are_refused(score):
     detector = OnnxDetector(make_constant_detector(outputs))
     with pytest.raises(ValueError, match=f"gives scores from {score:.4g} to .*expected 0 to 1"):
         detector.detect(BLACK)
+
+
+def test_boxes_of_nan_are_refused_not_passed_over():
+    """They were left out like boxes without an area, so that nobody was found."""
+    boxes = np.array([[0, 0, np.nan, 8], [np.inf, 0, 8, 8]], np.float32)
+    outputs = {"boxes": boxes, "scores": np.array([0.9, 0.1], np.float32)}
+    detector = OnnxDetector(make_constant_detector(outputs))
+    with pytest.raises(ValueError, match="boxes with NaN or infinity as 'boxes_scores_labels'"):
+        detector.detect(BLACK)
+    outputs["boxes"] = boxes[::-1]
+    outputs["scores"] = np.array([0.1, 0.2], np.float32)
+    assert len(OnnxDetector(make_constant_detector(outputs)).detect(BLACK)[0]) == 0
 
 
 def test_weights_may_lie_beside_the_file(tmp_path):

@@ -372,6 +372,14 @@ def test_as_many_threads_as_the_network_allows_are_inside_it_at_once():
     assert network.most_callers == 2
 
 
+def test_a_network_that_nobody_may_call_is_refused():
+    """With max_callers=0 the first search waited for ever."""
+    network = SlowNetwork()
+    network.max_callers = 0
+    with pytest.raises(ValueError, match="max_callers is 0; expected 1 or more"):
+        PersonFinder(network)
+
+
 def test_a_batch_holds_pictures_of_one_size_and_the_order_stays():
     network = SlowNetwork()
     images = [np.full((4, 4 + n % 2, 3), n, np.uint8) for n in range(5)]

@@ -42,6 +42,14 @@ def test_a_model_is_a_file_a_folder_or_an_installed_name(home, tmp_path):
     assert find_model(BUILTIN) == builtin_model() and builtin_model().is_file()
 
 
+def test_a_folder_without_a_model_does_not_hide_the_model_of_its_name(home, tmp_path, monkeypatch):
+    """A folder "drawn-people" of pictures kept the page and the demo from starting."""
+    street = install(home, "street")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "street").mkdir(), (tmp_path / BUILTIN).touch()
+    assert find_model("street") == street and find_model(BUILTIN) == builtin_model()
+
+
 def test_without_a_name_the_newest_that_knows_real_people_is_taken(home, monkeypatch):
     assert default_model() == builtin_model()
     install(home, "mine", domain=DRAWN_PEOPLE)
@@ -53,6 +61,12 @@ def test_without_a_name_the_newest_that_knows_real_people_is_taken(home, monkeyp
     assert default_model() == new
     monkeypatch.setenv("PERSON_SEARCH_MODEL", "old")
     assert default_model() == old
+
+
+def test_a_model_that_is_being_written_is_not_there_yet(home):
+    """A killed import once left a half-written folder that became the default model."""
+    install(home, ".street.x1y2.part", "model.pth")
+    assert installed_models() == {} and default_model() == builtin_model()
 
 
 def test_what_is_no_model_is_refused(home, tmp_path, monkeypatch):

@@ -183,3 +183,16 @@ def test_public_files_find_real_people_again_without_cards():
     best = (first.embeddings @ second.embeddings.T).argmax(axis=1)
     moved = np.abs(first.boxes - second.boxes[best]).max(axis=1)
     assert (moved < 30).mean() > 0.7
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", '{"detector": "d.onnx"}', '{"detector": 1, "crop_net": 2}']
+)
+def test_a_file_of_two_steps_that_names_no_files_is_refused(tmp_path, content):
+    path = tmp_path / "model.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match="expected an object with the names detector, crop_net"):
+        PersonFinder.load(path)
+    path.write_text("{")
+    with pytest.raises(ValueError, match=r"model\.json is no JSON file"):
+        PersonFinder.load(path)

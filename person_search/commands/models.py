@@ -1,6 +1,7 @@
 """``person-search models``: the models that there are, and new ones from public files."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from person_search.inference.models import (
     builtin_model,
     default_model,
     find_model,
+    folder_of,
     installed_models,
     models_folder,
 )
@@ -63,7 +65,9 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     card.add_argument("--domain", default="real people", help="whom it knows; default: %(default)s")
     card.add_argument("--licence", default="unknown: ask its makers", help="of the weights")
     card.add_argument("--trained-on", default="unknown", help="data sets")
-    card.add_argument("--source", default="", help="where the file came from")
+    card.add_argument(
+        "--source", default="", help="where the file came from; default: the files' names"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,15 +88,35 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> None:
-    chosen = default_model()
-    for name, file in {**installed_models(), BUILTIN: builtin_model()}.items():
-        card = _card_of(file)
-        known = "no card" if card is None else f"{card.domain} ({card.licence})"
+    models = {**installed_models(), BUILTIN: builtin_model()}
+    chosen = _default()
+    for name, file in models.items():
         mark = "default" if file == chosen else ""
-        print(f"{name:20s}  {mark:7s}  {known}")
-    if chosen not in {*installed_models().values(), builtin_model()}:
-        print(f"PERSON_SEARCH_MODEL  default  {chosen}")
+        print(f"{name:20s}  {mark:7s}  {_known(file)}")
+    if chosen is not None and chosen not in models.values():
+        print(f"by the environment    default  {chosen}")
     print(f"installed ones are in {models_folder()}", file=sys.stderr)
+
+
+def _default() -> Path | None:
+    """Return what commands take without a name; None, and why, where that is an error."""
+    # As load_finder does.
+    if weights := os.environ.get("PERSON_SEARCH_WEIGHTS"):
+        return Path(weights)
+    try:
+        return default_model()
+    except (OSError, ValueError) as error:
+        print(f"there is no default: {error}", file=sys.stderr)
+        return None
+
+
+def _known(file: Path) -> str:
+    # One broken model must not hide the others.
+    try:
+        card = _card_of(file)
+    except (OSError, ValueError) as error:
+        return f"cannot be used: {error}"
+    return "no card" if card is None else f"{card.domain} ({card.licence})"
 
 
 def _show(args: argparse.Namespace) -> None:
@@ -121,7 +145,7 @@ def format_model(path: Path, finder: "PersonFinder") -> str:
 def _install(args: argparse.Namespace) -> None:
     from person_search.street_basic.install import install
 
-    folder = models_folder() / args.model
+    folder = folder_of(args.model)
     install(folder, args.wheels)
     _tell(folder, _load(find_model(folder)))
 
@@ -129,14 +153,20 @@ def _install(args: argparse.Namespace) -> None:
 def _import(args: argparse.Namespace) -> None:
     from person_search.commands.new_model import import_model
 
-    name = args.name or args.file.stem
-    card = ModelCard(
-        name, args.domain, args.licence, args.trained_on, args.source or args.file.name
-    )
-    folder = models_folder() / name
+    name = args.file.stem if args.name is None else args.name
+    folder = folder_of(name)
+    card = ModelCard(name, args.domain, args.licence, args.trained_on, args.source or _files(args))
     lines, finder = import_model(args.file, folder, card, args.detector)
     print("\n".join(lines))
     _tell(folder, finder)
+
+
+def _files(args: argparse.Namespace) -> str:
+    """Name what a model is made of."""
+    if args.detector is None:
+        return str(args.file.name)
+    file = Path(args.detector)
+    return f"{args.file.name}, with the detector {file.name if file.is_file() else args.detector}"
 
 
 def _tell(folder: Path, finder: "PersonFinder") -> None:

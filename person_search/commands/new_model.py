@@ -8,10 +8,12 @@ from detectron2.modeling import build_model
 
 from person_search.config import load_config
 from person_search.importers import search_networks
+from person_search.inference.detectors.load import is_of_zoo
 from person_search.inference.finder import PersonFinder
 from person_search.inference.model_card import ModelCard, card_path
 from person_search.inference.models import CONFIG_NAME
-from person_search.inference.two_step_file import ZOOS, save_two_step_file
+from person_search.inference.onnx_network import read_model
+from person_search.inference.two_step_file import save_two_step_file
 from reid_heads.atomic_file import new_folder, save_json
 from reid_heads.config_file import find_config
 from reid_heads.crop_export import export_crop_model
@@ -114,7 +116,7 @@ def _write_two_steps(file: Path, detector: str, folder: Path) -> list[str]:
             f"crop network: written as ONNX, embeddings differ by {export.difference:.1e}",
         ]
     name = detector
-    if not detector.startswith(ZOOS):
+    if not is_of_zoo(detector):
         if not Path(detector).is_file():
             raise FileNotFoundError(
                 f"there is no detector {detector}: expected an ONNX file, torchvision:NAME or "
@@ -127,8 +129,8 @@ def _write_two_steps(file: Path, detector: str, folder: Path) -> list[str]:
 
 
 def _copy(file: Path, to: Path) -> None:
-    """Copy a network's file with its card."""
-    shutil.copyfile(file, to)
+    """Copy a network's file, with weights that it keeps beside it inside, and with its card."""
+    to.write_bytes(read_model(file))
     if card_path(file).is_file():
         shutil.copyfile(card_path(file), card_path(to))
 

@@ -5,10 +5,13 @@ A card is a JSON object, in ``NAME.card.json`` beside ``NAME.onnx`` or in the fi
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+
+from person_search.inference.model_card import card_path
 
 KEY = "person_search_card"
 """Of the ONNX metadata property that may hold the card."""
@@ -20,11 +23,6 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 COLORS = ("RGB", "BGR")
 
 Card = TypeVar("Card")
-
-
-def card_path(path: str | Path) -> Path:
-    """Return where the card of a model file lies: ``model.card.json``."""
-    return Path(path).with_suffix(".card.json")
 
 
 def read_card(path: Path | None, metadata: Mapping[str, str], name: str) -> dict[str, Any]:
@@ -79,6 +77,36 @@ def fill_in(usual: Card, said: Mapping[str, Any], name: str) -> Card:
         return dataclasses.replace(usual, **values)  # type: ignore[type-var]
     except ValueError as error:
         raise ValueError(f"the card of {name}: {error}") from error
+
+
+def fingerprint_of(what: str, content: bytes, card: Any, leave_out: tuple[str, ...] = ()) -> str:
+    """Return the SHA-256 (hex) of a file and of what its card says otherwise than is usual.
+
+    Only that, so that a field which a later version adds leaves old galleries valid.
+
+    Args:
+        what: kind of file, with a version, which is raised when the same file and card come to mean
+            something else, as after a changed default.
+        content: of the file.
+        card: a dataclass.
+        leave_out: fields that decide nothing.
+    """
+    said = {
+        field.name: _as_floats(getattr(card, field.name))
+        for field in dataclasses.fields(card)
+        if field.name not in leave_out and getattr(card, field.name) != field.default
+    }
+    digest = hashlib.sha256(f"{what}\n".encode())
+    digest.update(json.dumps(said, sort_keys=True).encode() + b"\n")
+    digest.update(content)
+    return digest.hexdigest()
+
+
+def _as_floats(value: Any) -> Any:
+    """Return 1 and 1.0 as the same, also in a tuple."""
+    if isinstance(value, tuple):
+        return [_as_floats(one) for one in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def check_number(what: str, value: Any, low: float, high: float, whole: bool = False) -> None:

@@ -62,13 +62,16 @@ class PersonFinder:
             parts: what `find` and `embed` do where they are not told.
 
         Raises:
-            ValueError: if ``min_score`` is not in 0..1.
+            ValueError: if ``min_score`` is not in 0..1, or nobody may call the network.
         """
         self.network = network
         self.parts = parts
         self.min_score = network.min_score if min_score is None else min_score
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score is {self.min_score}; expected 0..1")
+        if network.max_callers < 1:
+            # All would wait for ever.
+            raise ValueError(f"max_callers is {network.max_callers}; expected 1 or more")
         self.threshold = threshold
         self.card = card
         self._turns = threading.BoundedSemaphore(network.max_callers)

@@ -28,7 +28,7 @@ class FoundPeople:
     """(N,) int64: row of ``image_names`` of each person."""
 
     boxes: np.ndarray
-    """(N, 4) float32, (x1, y1, x2, y2) in pixels of the file."""
+    """(N, 4) float32, (x1, y1, x2, y2) in original pixels."""
 
     scores: np.ndarray
     """(N,) float32: the detector's confidence, 0..1; 1 for boxes that were given."""
@@ -88,7 +88,10 @@ def load_boxes(path: Path) -> dict[str, np.ndarray]:
         else:
             arrays = read_arrays(path, wanted)
         names, rows = arrays["image_names"].astype(str), arrays["image_index"].astype(np.int64)
-        boxes = arrays["boxes"].reshape(-1, 4).astype(np.float32)
+        boxes = arrays["boxes"].astype(np.float32)
+        if boxes.size and (boxes.ndim != 2 or boxes.shape[1] != 4):
+            raise ValueError(f"boxes have shape {boxes.shape}; expected (N, 4): x1 y1 x2 y2 each")
+        boxes = boxes.reshape(-1, 4)
         if len(rows) != len(boxes) or ((rows < 0) | (rows >= len(names))).any():
             raise ValueError(
                 f"image_index has {len(rows)} rows for {len(boxes)} boxes and {len(names)} names; "

@@ -13,7 +13,7 @@ DRAWN_PEOPLE = "drawn people"
 
 
 def card_path(weights: str | Path) -> Path:
-    """Return where the card of a weights or export file lies: ``model.card.json``."""
+    """Return where the card of a model's file, of any kind, lies: ``model.card.json``."""
     return Path(weights).with_suffix(".card.json")
 
 

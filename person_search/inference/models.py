@@ -4,7 +4,8 @@ An installed model is a folder of ``$PERSON_SEARCH_HOME/models``, by its name. I
 
 - ``model.onnx``: an export;
 - ``model.pth`` with ``config.yaml``: a trained model, which runs in PyTorch;
-- ``model.json``: two steps, a detector and a crop network, as `TwoStepFile` describes them;
+- ``model.json``: two steps, a detector and a crop network, as
+  `person_search.inference.two_step_file` describes them;
 
 and ``model.card.json``, which says what the model is.
 """
@@ -36,10 +37,26 @@ def installed_models() -> dict[str, Path]:
     found = []
     root = models_folder()
     for folder in root.iterdir() if root.is_dir() else ():
-        file = _main_file(folder)
+        # One that begins with a dot is being written, or was when its process was killed.
+        file = None if folder.name.startswith(".") else _main_file(folder)
         if file is not None:
             found.append((file.stat().st_mtime, folder.name, file))
     return {name: file for _, name, file in sorted(found, reverse=True)}
+
+
+def folder_of(name: str) -> Path:
+    """Return the folder of an installed model, which need not exist.
+
+    Raises:
+        ValueError: if no installed model can have that name.
+    """
+    if not name or name != Path(name).name or name.startswith(".") or name == BUILTIN:
+        raise ValueError(
+            f"a model cannot be named {name!r}; expected the name of a folder in "
+            f"{models_folder()}, without slashes, that does not begin with a dot and is not "
+            f"{BUILTIN}, such as street"
+        )
+    return models_folder() / name
 
 
 def builtin_model() -> Path:
@@ -59,27 +76,25 @@ def find_model(model: str | Path) -> Path:
         ValueError: if it is a file of another kind, or a folder without a model.
     """
     path = Path(model)
-    if path.is_dir():
-        file = _main_file(path)
-        if file is None:
-            raise ValueError(f"{path} holds no model: expected one of {', '.join(MAIN_FILES)}")
+    if path.is_dir() and (file := _main_file(path)) is not None:
         return file
-    if path.is_file():
-        if path.suffix != ".onnx" and path.name not in MAIN_FILES:
-            raise ValueError(
-                f"{path} is no model as it is; expected an ONNX file or a folder. Give trained "
-                "weights by --config-file and --weights, and make a public checkpoint a model with "
-                "`person-search models import`"
-            )
+    if path.is_file() and (path.suffix == ".onnx" or path.name in MAIN_FILES):
         return path
-    installed = installed_models()
-    if str(model) in installed:
-        return installed[str(model)]
-    if str(model) == BUILTIN:
-        return builtin_model()
+    # Something else of that name may lie in the working directory.
+    named = {**installed_models(), BUILTIN: builtin_model()}
+    if str(model) in named:
+        return named[str(model)]
+    if path.is_dir():
+        raise ValueError(f"{path} holds no model: expected one of {', '.join(MAIN_FILES)}")
+    if path.is_file():
+        raise ValueError(
+            f"{path} is no model as it is; expected an ONNX file or a folder. Give trained "
+            "weights by --config-file and --weights, and make a public checkpoint a model with "
+            "`person-search models import`"
+        )
     raise FileNotFoundError(
         f"there is no model {model}: no file, no folder, and none of the models by name: "
-        f"{', '.join([*installed, BUILTIN])}"
+        f"{', '.join(named)}"
     )
 
 

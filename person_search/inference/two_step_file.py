@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
+from person_search.inference.detectors.load import is_of_zoo
 from person_search.inference.two_step import TwoStepNetwork, load_two_step
 from reid_heads.atomic_file import save_json
 
 PARTS = ("detector", "crop_net")
-ZOOS = ("torchvision:", "detectron2:")
 
 
 def save_two_step_file(path: Path, detector: str, crop_net: str) -> None:
@@ -46,10 +46,13 @@ def load_two_step_file(
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is no JSON file: {error}") from error
-    if not isinstance(content, dict) or set(content) != set(PARTS):
-        raise ValueError(f"{path} holds {content!r}; expected an object with {', '.join(PARTS)}")
-    detector, crop_net = (str(content[name]) for name in PARTS)
-    if not detector.startswith(ZOOS):
+    is_whole = isinstance(content, dict) and set(content) == set(PARTS)
+    if not is_whole or not all(isinstance(part, str) for part in content.values()):
+        raise ValueError(
+            f"{path} holds {content!r}; expected an object with the names {', '.join(PARTS)}"
+        )
+    detector, crop_net = (content[name] for name in PARTS)
+    if not is_of_zoo(detector):
         detector = str(path.parent / detector)
     return load_two_step(
         detector, path.parent / crop_net, min_score=min_score, device=device, threads=threads

@@ -4,9 +4,6 @@ Letters: H, W height and width of a crop in original pixels, h, w in resized pix
 embedding size.
 """
 
-import dataclasses
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from person_search.inference.cards import fill_in, read_card
+from person_search.inference.cards import fill_in, fingerprint_of, read_card
 from person_search.inference.crop_nets.card import INTERPOLATIONS, CropNetCard, read_reid_heads
 from person_search.inference.onnx_network import (
     choose_providers,
@@ -80,8 +77,8 @@ class OnnxCropNet:
         self._check_size()
         batch = self._input.shape[0]
         self._batch = batch if isinstance(batch, int) else None
-        self.fingerprint = _fingerprint(content, self.card)
-        if described is not None and not said:
+        self.fingerprint = fingerprint_of("crop net 1", content, self.card)
+        if described is not None and self.card == fill_in(CropNetCard(), usual, self.name):
             # The same net has the same one in whatever program it runs.
             self.fingerprint = described[1]
         self.embedding_dim = self._probe(None if described is None else described[2])
@@ -188,10 +185,3 @@ def _ends(session: Any, name: str) -> tuple[Any, Any]:
             "(N, D)"
         )
     return inputs[0], outputs[0]
-
-
-def _fingerprint(content: bytes, card: CropNetCard) -> str:
-    digest = hashlib.sha256(b"crop net 1\n")
-    digest.update(json.dumps(dataclasses.asdict(card), sort_keys=True).encode() + b"\n")
-    digest.update(content)
-    return digest.hexdigest()

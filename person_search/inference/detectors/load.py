@@ -6,6 +6,14 @@ from person_search.inference.detectors.detector import Detector
 from person_search.inference.detectors.export_detector import ExportDetector, is_export
 from person_search.inference.detectors.onnx_detector import OnnxDetector
 
+ZOOS = ("detectron2:", "torchvision:")
+"""Beginnings of detectors' names; what follows is a name in that library."""
+
+
+def is_of_zoo(source: str | Path) -> bool:
+    """Say whether this is a detector's name in one of PyTorch's zoos, not a file."""
+    return str(source).startswith(ZOOS)
+
 
 def load_detector(
     source: str | Path,
@@ -28,8 +36,8 @@ def load_detector(
         ModuleNotFoundError: without a package that is needed.
         ValueError: if the file or name is not understood.
     """
-    zoo, _, name = str(source).partition(":")
-    if zoo in ("detectron2", "torchvision") and name:
+    if is_of_zoo(source):
+        zoo, _, name = str(source).partition(":")
         # Needs PyTorch, which ONNX files do not.
         from person_search.inference.detectors.torch_detectors import load_from_zoo
 

@@ -3,15 +3,12 @@
 Letters: H, W height and width in original pixels, h, w in resized pixels, N boxes.
 """
 
-import dataclasses
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from person_search.inference.cards import fill_in, read_card
+from person_search.inference.cards import fill_in, fingerprint_of, read_card
 from person_search.inference.detectors.card import DetectorCard
 from person_search.inference.detectors.detector import Detections
 from person_search.inference.detectors.outputs import decode
@@ -37,6 +34,8 @@ TORCHVISION_SIZES = (800, 1333)
 """Shorter and longer side to which torchvision's detectors resize a picture by themselves."""
 _NATURAL_SIZE = (480, 640)
 _GREY = 114
+# What a caller may change, as of models of one step: the least score, and whether there are parts.
+_WHO_IS_FOUND = ("min_score", "smallest_person")
 
 
 class OnnxDetector:
@@ -87,7 +86,7 @@ class OnnxDetector:
         self.min_score = self.card.min_score if min_score is None else min_score
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score is {self.min_score}; expected 0..1")
-        self.fingerprint = _fingerprint(content, self.card)
+        self.fingerprint = fingerprint_of("detector 1", content, self.card, _WHO_IS_FOUND)
         smallest = self.card.smallest_person
         self.sight: Sight | None = Sight(self.card.height, self.card.width, smallest)
         if self.card.resizing == "none":
@@ -97,7 +96,8 @@ class OnnxDetector:
         """Find people; see `person_search.inference.detectors.detector.Detector.detect`.
 
         Raises:
-            ValueError: if scores are no shares: the outputs are not what they were taken for.
+            ValueError: if scores are no shares, or a person's box is not finite: the outputs are
+                not what they were taken for.
         """
         pixels, placement = place(image, self.card)
         outputs = self._run(pixels, self.card)
@@ -105,6 +105,11 @@ class OnnxDetector:
         boxes, scores = decode([outputs[i] for i in self._order], self.card, size)
         self._check(scores)
         keep = scores >= self.min_score
+        if not np.isfinite(boxes[keep]).all():
+            raise ValueError(
+                f"{self.name} gives people boxes with NaN or infinity as {self.card.output!r}: are "
+                "its weights whole? Else say in its card what its outputs are"
+            )
         # Some pad their boxes with nothing.
         keep &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         boxes, scores = boxes[keep], scores[keep]
@@ -198,16 +203,3 @@ def _picture_input(session: Any, name: str) -> Any:
     if pictures[0].type not in ("tensor(float)", "tensor(float16)", "tensor(uint8)"):
         raise ValueError(f"{name} takes {pictures[0].type}; expected float, float16 or uint8")
     return pictures[0]
-
-
-def _fingerprint(content: bytes, card: DetectorCard) -> str:
-    """Return the SHA-256 of a file and what decides its boxes beside it.
-
-    Not of ``min_score``, which a caller may change, as of models of one step.
-    """
-    settings = dataclasses.asdict(card)
-    del settings["min_score"]
-    digest = hashlib.sha256(b"detector 1\n")
-    digest.update(json.dumps(settings, sort_keys=True).encode() + b"\n")
-    digest.update(content)
-    return digest.hexdigest()

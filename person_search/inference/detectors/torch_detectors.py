@@ -119,14 +119,13 @@ class Detectron2Detector:
         if cfg.MODEL.WEIGHTS:
             DetectionCheckpointer(self.model).load(cfg.MODEL.WEIGHTS)
         self.min_score = min_score
-        self.settings = InputSettings(
-            cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, cfg.INPUT.FORMAT
-        )
+        prepared = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, cfg.INPUT.FORMAT
+        self.settings = InputSettings(*prepared)
         self.sight = self.settings.sight
         if self.sight is not None:
             self.sight = dataclasses.replace(self.sight, smallest_person=SMALLEST_PERSON)
         decides = json.dumps(json.loads(json.dumps(_as_dict(cfg.MODEL))), sort_keys=True)
-        self.fingerprint = _fingerprint(f"detectron2 {decides} {self.settings}", self.model)
+        self.fingerprint = _fingerprint(f"detectron2 {decides} {prepared}", self.model)
 
     def detect(self, image: np.ndarray) -> Detections:
         """Find people; see `Detector.detect`."""
