@@ -134,7 +134,8 @@ def test_few_people_are_no_special_case(method, few, format, make_finder):
     write, load = FORMATS[format]
     runner = load(write(SearchGraph(network.model), describe(finder)))
     for scene in scenes():
-        assert [len(people) for people in runner.run([scene])] == [count]
+        image = network.settings.prepare(scene)
+        assert [len(people) for people in runner.run([image])] == [count]
     differences = compare(network, runner, network.settings, scenes())
     assert differences.people == count * len(SIZES)
     check(differences)
