@@ -1,6 +1,8 @@
 """Models by name: listed, shown, made of public files."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from helpers_public_weights import osnet_state
 from PIL import Image
 
 from person_search.cli import main
-from person_search.commands import new_model
+from person_search.commands import public_checkpoint
 from person_search.inference.finder import PersonFinder
 from person_search.inference.models import installed_models
 from reid_heads.importers.imported import ImportedModel
@@ -64,6 +66,26 @@ def test_two_files_become_a_model_by_name(networks, tmp_path, capsys, home):
     assert PersonFinder.load().card.name == "street"
 
 
+def test_two_onnx_files_become_a_model_without_pytorch(networks, tmp_path):
+    """The small installation has none; a top-level import asked for it all the same."""
+    program = (
+        "import sys; sys.modules.update(torch=None, detectron2=None)\n"
+        "from person_search.cli import main; sys.exit(main())"
+    )
+    detector, crop_net = networks
+    words = ["models", "import", crop_net, "--detector", detector, "--as", "street"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "weights.pth").touch()
+    words[2], words[-1] = tmp_path / "weights.pth", "other"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2 and "run: pip install" in done.stderr
+
+
 def test_what_comes_along_is_shown_with_its_numbers(capsys):
     status, text, _ = run(capsys, "show", "drawn-people")
     assert status == 0
@@ -90,8 +112,8 @@ def test_what_cannot_become_a_model_leaves_nothing(networks, tmp_path, capsys, h
         status, _, talk = run(capsys, "import", *words, "--as", "street")
         assert status == 2 and message in talk, message
         assert not (home / "street").exists(), message
-    monkeypatch.setattr(new_model, "read_checkpoint", lambda file: "a checkpoint")
-    monkeypatch.setattr(new_model, "crop_family", lambda checkpoint: "torchreid OSNet")
+    monkeypatch.setattr(public_checkpoint, "read_checkpoint", lambda file: "a checkpoint")
+    monkeypatch.setattr(public_checkpoint, "crop_family", lambda checkpoint: "torchreid OSNet")
     gone.touch()
     assert "finds none; name what finds them" in run(capsys, "import", gone)[2]
     run(capsys, "import", crop_net, "--detector", detector, "--as", "street")
@@ -105,8 +127,8 @@ def test_weights_that_do_not_fill_a_network_are_refused():
     half = {"weight": torch.zeros(1, 2)}
     imported = ImportedModel("SeqNet", "c.yaml", [], half, {"head": 1}, {"epoch": "no"}, ["Note."])
     with pytest.raises(ValueError, match=r"nothing for \['bias'\]"):
-        new_model.load_imported(model, imported)
-    lines = new_model.describe(imported)
+        public_checkpoint.load_imported(model, imported)
+    lines = public_checkpoint.describe(imported)
     assert lines[0] == "SeqNet: 1 tensors placed (head 1)"
     assert lines[-2:] == ["passed over: epoch: no", "Note."]
 

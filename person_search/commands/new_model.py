@@ -1,24 +1,16 @@
-"""Make an installed model of public files: a checkpoint, or a detector and a crop network."""
+"""Make an installed model of public files: a checkpoint, or a detector and a crop network.
+
+Two ONNX files need neither PyTorch nor detectron2; what a checkpoint needs is imported for it
+alone.
+"""
 
 import shutil
 from pathlib import Path
 
-import torch
-from detectron2.modeling import build_model
-
-from person_search.config import load_config
-from person_search.importers import search_networks
 from person_search.inference.finder import PersonFinder
 from person_search.inference.model_card import ModelCard, card_path
-from person_search.inference.models import CONFIG_NAME
 from person_search.inference.two_step_file import ZOOS, save_two_step_file
 from reid_heads.atomic_file import new_folder, save_json
-from reid_heads.config_file import find_config
-from reid_heads.crop_export import export_crop_model
-from reid_heads.crop_model import load_crop_model
-from reid_heads.importers.checkpoint_file import CheckpointFile, read_checkpoint
-from reid_heads.importers.crop_networks import convert, recognise
-from reid_heads.importers.imported import ImportedModel
 
 
 def import_model(
@@ -41,6 +33,7 @@ def import_model(
     Raises:
         FileExistsError: if there is such a model.
         FileNotFoundError: if a file is missing.
+        ModuleNotFoundError: if a checkpoint is given, and PyTorch or detectron2 is missing.
         ValueError: if a file is not what it should be.
     """
     if not file.is_file():
@@ -64,41 +57,9 @@ def _write_search_network(file: Path, folder: Path) -> list[str]:
             f"{file} alone is used as it is, by --model {file}; an ONNX file of a crop network "
             "needs --detector, which finds the people whom it embeds"
         )
-    checkpoint = read_checkpoint(file)
-    if (family := crop_family(checkpoint)) is not None:
-        raise ValueError(
-            f"{file} is a crop network ({family}): it embeds people and finds none; name "
-            "what finds them by --detector"
-        )
-    imported = search_networks.convert(checkpoint)
-    cfg = load_config(str(find_config(imported.config_file)), imported.overrides)
-    cfg.MODEL.DEVICE = "cpu"
-    model = build_model(cfg)
-    load_imported(model, imported)
-    torch.save({"model": model.state_dict()}, folder / "model.pth")
-    (folder / CONFIG_NAME).write_text(cfg.dump(), encoding="utf-8")
-    return describe(imported)
+    from person_search.commands.public_checkpoint import write_search_network
 
-
-def crop_family(checkpoint: CheckpointFile) -> str | None:
-    """Return whose crop network a checkpoint is; None if it is none that is known."""
-    family: str | None = recognise(checkpoint.state)
-    return family
-
-
-def load_imported(model: torch.nn.Module, imported: ImportedModel) -> None:
-    """Load an imported state; what the file has nothing for stays as it was made.
-
-    Raises:
-        ValueError: if names differ otherwise.
-    """
-    missing, unexpected = model.load_state_dict(imported.state, strict=False)
-    lacking = sorted(set(missing) - set(imported.untouched))
-    if lacking or unexpected:
-        raise ValueError(
-            f"the {imported.family} does not fit {imported.config_file}: nothing for {lacking}, no "
-            f"place for {sorted(unexpected)}"
-        )
+    return write_search_network(file, folder)
 
 
 def _write_two_steps(file: Path, detector: str, folder: Path) -> list[str]:
@@ -107,12 +68,9 @@ def _write_two_steps(file: Path, detector: str, folder: Path) -> list[str]:
         lines = [f"crop network: {file}, as it is"]
         _copy(file, crop_net)
     else:
-        imported = convert(read_checkpoint(file))
-        export = export_crop_model(load_crop_model(file, device="cpu"), crop_net)
-        lines = [
-            *describe(imported),
-            f"crop network: written as ONNX, embeddings differ by {export.difference:.1e}",
-        ]
+        from person_search.commands.public_checkpoint import write_crop_network
+
+        lines = write_crop_network(file, crop_net)
     name = detector
     if not detector.startswith(ZOOS):
         if not Path(detector).is_file():
@@ -131,16 +89,3 @@ def _copy(file: Path, to: Path) -> None:
     shutil.copyfile(file, to)
     if card_path(file).is_file():
         shutil.copyfile(card_path(file), card_path(to))
-
-
-def describe(imported: ImportedModel) -> list[str]:
-    """Say where a checkpoint's tensors went, a line each."""
-    placed = ", ".join(f"{group} {count}" for group, count in imported.placed.items())
-    lines = [
-        f"{imported.family}: {sum(imported.placed.values())} tensors placed ({placed})",
-        f"config: {imported.config_file} {' '.join(map(str, imported.overrides))}".rstrip(),
-    ]
-    lines += [f"passed over: {name}: {why}" for name, why in imported.passed_over.items()]
-    if imported.untouched:
-        lines.append(f"not in the file: {', '.join(imported.untouched)}")
-    return [*lines, *imported.notes]
