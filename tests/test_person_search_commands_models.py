@@ -108,8 +108,10 @@ def test_what_cannot_become_a_model_leaves_nothing(networks, tmp_path, capsys, h
         ([crop_net], "needs --detector"),
         ([crop_net, "--detector", tmp_path / "no.onnx"], "there is no detector"),
         ([detector, "--detector", detector], "expected a crop net"),
+        ([crop_net, "--detector", detector, "--as", "../x"], "--as: '../x' is no name"),
+        ([crop_net, "--detector", detector, "--as", ""], "--as: '' is no name"),
     ):
-        status, _, talk = run(capsys, "import", *words, "--as", "street")
+        status, _, talk = run(capsys, "import", "--as", "street", *words)
         assert status == 2 and message in talk, message
         assert not (home / "street").exists(), message
     monkeypatch.setattr(public_checkpoint, "read_checkpoint", lambda file: "a checkpoint")

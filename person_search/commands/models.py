@@ -14,6 +14,7 @@ from person_search.inference.models import (
     find_model,
     installed_models,
     models_folder,
+    new_model_folder,
 )
 
 if TYPE_CHECKING:
@@ -129,11 +130,14 @@ def _install(args: argparse.Namespace) -> None:
 def _import(args: argparse.Namespace) -> None:
     from person_search.commands.new_model import import_model
 
-    name = args.name or args.file.stem
+    name = args.file.stem if args.name is None else args.name
+    try:
+        folder = new_model_folder(name)
+    except ValueError as error:
+        raise ValueError(f"--as: {error}") from error
     card = ModelCard(
         name, args.domain, args.licence, args.trained_on, args.source or args.file.name
     )
-    folder = models_folder() / name
     lines, finder = import_model(args.file, folder, card, args.detector)
     print("\n".join(lines))
     _tell(folder, finder)

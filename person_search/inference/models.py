@@ -10,6 +10,7 @@ and ``model.card.json``, which says what the model is.
 """
 
 import os
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -31,12 +32,30 @@ def models_folder() -> Path:
     return (Path(home) if home else Path.home() / ".cache" / "person_search") / "models"
 
 
+def new_model_folder(name: str) -> Path:
+    """Return the folder of a model that is to be made, which need not be free.
+
+    Raises:
+        ValueError: if the name is none for a folder of `models_folder`, or that of the model that
+            comes along.
+    """
+    if name == BUILTIN:
+        raise ValueError(f"{name} is the model that comes along; choose another name")
+    if not re.fullmatch(r"\w[\w.-]{0,99}", name):
+        raise ValueError(
+            f"{name!r} is no name of a model; expected letters, digits, '.', '_' and '-', not more "
+            "than 100, the first a letter or digit"
+        )
+    return models_folder() / name
+
+
 def installed_models() -> dict[str, Path]:
     """Return the main file of each installed model by its name, the newest first."""
     found = []
     root = models_folder()
     for folder in root.iterdir() if root.is_dir() else ():
-        file = _main_file(folder)
+        # A hidden one is half made: who was to finish it may have been killed.
+        file = None if folder.name.startswith(".") else _main_file(folder)
         if file is not None:
             found.append((file.stat().st_mtime, folder.name, file))
     return {name: file for _, name, file in sorted(found, reverse=True)}
@@ -59,8 +78,12 @@ def find_model(model: str | Path) -> Path:
         ValueError: if it is a file of another kind, or a folder without a model.
     """
     path = Path(model)
+    installed = installed_models()
     if path.is_dir():
         file = _main_file(path)
+        if file is None and str(model) in installed:
+            # A folder of footage may be called like the model that is to search it.
+            return installed[str(model)]
         if file is None:
             raise ValueError(f"{path} holds no model: expected one of {', '.join(MAIN_FILES)}")
         return file
@@ -72,7 +95,6 @@ def find_model(model: str | Path) -> Path:
                 "`person-search models import`"
             )
         return path
-    installed = installed_models()
     if str(model) in installed:
         return installed[str(model)]
     if str(model) == BUILTIN:
