@@ -124,6 +124,22 @@ def test_what_cannot_become_a_model_leaves_nothing(networks, tmp_path, capsys, h
     assert list(installed_models()) == ["street"]
 
 
+def test_messages_name_the_files_that_were_given(networks, tmp_path, capsys, home):
+    detector, crop_net = networks
+    broken, blind = tmp_path / "broken.onnx", tmp_path / "blind.onnx"
+    broken.write_text("no graph")
+    nan = {"boxes": np.full((1, 4), np.nan, np.float32), "scores": np.full(1, np.nan, np.float32)}
+    blind.write_bytes(make_constant_detector(nan))
+    for words, name in (
+        ([broken, "--detector", detector], broken),
+        ([crop_net, "--detector", broken], broken),
+        ([crop_net, "--detector", blind], blind),
+    ):
+        status, _, talk = run(capsys, "import", *words, "--as", "street")
+        assert status == 2 and f" {name}" in talk and ".part" not in talk, talk
+        assert list(home.iterdir()) == []
+
+
 def test_weights_that_do_not_fill_a_network_are_refused():
     model = torch.nn.Linear(2, 1)
     half = {"weight": torch.zeros(1, 2)}

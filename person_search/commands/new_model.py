@@ -7,10 +7,16 @@ alone.
 import shutil
 from pathlib import Path
 
+import numpy as np
+
 from person_search.inference.finder import PersonFinder
 from person_search.inference.model_card import ModelCard, card_path
 from person_search.inference.two_step_file import ZOOS, save_two_step_file
 from reid_heads.atomic_file import new_folder, save_json
+
+DETECTOR, CROP_NET = "detector.onnx", "crop_net.onnx"
+_GREY = np.full((128, 128, 3), 128, np.uint8)
+"""A picture to try a new model on: weights that are NaN may only show there."""
 
 
 def import_model(
@@ -47,15 +53,27 @@ def import_model(
             main = new / "model.pth"
         save_json(card_path(main), card.to_dict())
         # What cannot be used is none, whatever was written.
-        finder = PersonFinder.load(main, device="cpu")
+        try:
+            finder = PersonFinder.load(main, device="cpu")
+            if detector is not None:
+                finder.find([_GREY], parts=False)
+        except ValueError as error:
+            raise ValueError(_name_originals(str(error), new, file, detector)) from error
     return lines, finder
+
+
+def _name_originals(message: str, folder: Path, file: Path, detector: str | None) -> str:
+    """Name the user's files in a message instead of their copies, which are gone by then."""
+    message = message.replace(str(folder / CROP_NET), str(file))
+    return message.replace(str(folder / DETECTOR), str(detector))
 
 
 def _write_search_network(file: Path, folder: Path) -> list[str]:
     if file.suffix == ".onnx":
         raise ValueError(
-            f"{file} alone is used as it is, by --model {file}; an ONNX file of a crop network "
-            "needs --detector, which finds the people whom it embeds"
+            f"{file}: an export of `person-search export` is used as it is, by --model {file}; any "
+            "other ONNX file, a crop network, needs --detector, which finds the people whom it "
+            "embeds"
         )
     from person_search.commands.public_checkpoint import write_search_network
 
@@ -63,7 +81,7 @@ def _write_search_network(file: Path, folder: Path) -> list[str]:
 
 
 def _write_two_steps(file: Path, detector: str, folder: Path) -> list[str]:
-    crop_net = folder / "crop_net.onnx"
+    crop_net = folder / CROP_NET
     if file.suffix == ".onnx":
         lines = [f"crop network: {file}, as it is"]
         _copy(file, crop_net)
@@ -78,7 +96,7 @@ def _write_two_steps(file: Path, detector: str, folder: Path) -> list[str]:
                 f"there is no detector {detector}: expected an ONNX file, torchvision:NAME or "
                 "detectron2:CONFIG"
             )
-        name = "detector.onnx"
+        name = DETECTOR
         _copy(Path(detector), folder / name)
     save_two_step_file(folder / "model.json", name, crop_net.name)
     return [*lines, f"detector: {detector}"]
