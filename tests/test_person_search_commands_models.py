@@ -120,7 +120,7 @@ def test_what_cannot_become_a_model_leaves_nothing(networks, tmp_path, capsys, h
     assert "finds none; name what finds them" in run(capsys, "import", gone)[2]
     run(capsys, "import", crop_net, "--detector", detector, "--as", "street")
     again = run(capsys, "import", crop_net, "--detector", detector, "--as", "street")
-    assert again[0] == 2 and "is there already" in again[2]
+    assert again[0] == 2 and "choose another name by --as" in again[2]
     assert list(installed_models()) == ["street"]
 
 
@@ -138,6 +138,13 @@ def test_messages_name_the_files_that_were_given(networks, tmp_path, capsys, hom
         status, _, talk = run(capsys, "import", *words, "--as", "street")
         assert status == 2 and f" {name}" in talk and ".part" not in talk, talk
         assert list(home.iterdir()) == []
+
+
+def test_a_model_that_is_installed_already_says_how_it_is_used(capsys, home):
+    (home / "street-basic").mkdir(parents=True)
+    (home / "street-basic" / "model.json").touch()
+    status, _, talk = run(capsys, "install", "street-basic")
+    assert status == 2 and "is installed already" in talk and "--model street-basic" in talk
 
 
 def test_weights_that_do_not_fill_a_network_are_refused():

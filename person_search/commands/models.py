@@ -123,6 +123,11 @@ def _install(args: argparse.Namespace) -> None:
     from person_search.street_basic.install import install
 
     folder = models_folder() / args.model
+    if folder.is_dir() and any(folder.iterdir()):
+        raise FileExistsError(
+            f"{args.model} is installed already, in {folder}; use it with --model {args.model}, or "
+            "remove that folder to install it anew"
+        )
     install(folder, args.wheels)
     _tell(folder, _load(find_model(folder)))
 
@@ -138,6 +143,11 @@ def _import(args: argparse.Namespace) -> None:
     card = ModelCard(
         name, args.domain, args.licence, args.trained_on, args.source or args.file.name
     )
+    if folder.is_dir() and any(folder.iterdir()):
+        raise FileExistsError(
+            f"there is a model {name} already, in {folder}; choose another name by --as, or remove "
+            "that folder"
+        )
     lines, finder = import_model(args.file, folder, card, args.detector)
     print("\n".join(lines))
     _tell(folder, finder)
