@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -13,7 +15,7 @@ from helpers_public_weights import osnet_state
 from PIL import Image
 
 from person_search.cli import main
-from person_search.commands import new_model
+from person_search.commands import public_checkpoint
 from person_search.inference.finder import PersonFinder
 from person_search.inference.models import installed_models
 from reid_heads.importers.imported import ImportedModel
@@ -83,6 +85,27 @@ def test_weights_beside_a_network_s_file_become_part_of_the_model(networks, tmp_
     assert len(people) == 1
 
 
+@pytest.mark.slow
+def test_two_onnx_files_become_a_model_without_pytorch(networks, tmp_path):
+    """The small installation has none; a top-level import asked for it all the same."""
+    program = (
+        "import sys; sys.modules.update(torch=None, detectron2=None)\n"
+        "from person_search.cli import main; sys.exit(main())"
+    )
+    detector, crop_net = networks
+    words = ["models", "import", crop_net, "--detector", detector, "--as", "street"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "weights.pth").touch()
+    words[2], words[-1] = tmp_path / "weights.pth", "other"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2 and "run: pip install" in done.stderr
+
+
 def test_what_comes_along_is_shown_with_its_numbers(capsys):
     status, text, _ = run(capsys, "show", "drawn-people")
     assert status == 0
@@ -106,16 +129,16 @@ def test_what_cannot_become_a_model_leaves_nothing(networks, tmp_path, capsys, h
         ([crop_net, "--detector", tmp_path / "no.onnx"], "there is no detector"),
         ([detector, "--detector", detector], "expected a crop net"),
     ):
-        status, _, talk = run(capsys, "import", *words, "--as", "street")
+        status, _, talk = run(capsys, "import", "--as", "street", *words)
         assert status == 2 and message in talk, message
         assert not (home / "street").exists(), message
-    monkeypatch.setattr(new_model, "read_checkpoint", lambda file: "a checkpoint")
-    monkeypatch.setattr(new_model, "crop_family", lambda checkpoint: "torchreid OSNet")
+    monkeypatch.setattr(public_checkpoint, "read_checkpoint", lambda file: "a checkpoint")
+    monkeypatch.setattr(public_checkpoint, "crop_family", lambda checkpoint: "torchreid OSNet")
     gone.touch()
     assert "finds none; name what finds them" in run(capsys, "import", gone)[2]
     run(capsys, "import", crop_net, "--detector", detector, "--as", "street")
     again = run(capsys, "import", crop_net, "--detector", detector, "--as", "street")
-    assert again[0] == 2 and "is there already" in again[2]
+    assert again[0] == 2 and "choose another name by --as" in again[2]
     assert list(installed_models()) == ["street"]
 
 
@@ -148,13 +171,36 @@ def test_a_name_that_no_model_can_have_is_refused(networks, tmp_path, capsys, ho
     assert not home.exists() and sorted(tmp_path.iterdir()) == sorted(networks)
 
 
+def test_messages_name_the_files_that_were_given(networks, tmp_path, capsys, home):
+    detector, crop_net = networks
+    broken, blind = tmp_path / "broken.onnx", tmp_path / "blind.onnx"
+    broken.write_text("no graph")
+    nan = {"boxes": np.full((1, 4), np.nan, np.float32), "scores": np.full(1, np.nan, np.float32)}
+    blind.write_bytes(make_constant_detector(nan))
+    for words, name in (
+        ([broken, "--detector", detector], broken),
+        ([crop_net, "--detector", broken], broken),
+        ([crop_net, "--detector", blind], blind),
+    ):
+        status, _, talk = run(capsys, "import", *words, "--as", "street")
+        assert status == 2 and f" {name}" in talk and ".part" not in talk, talk
+        assert list(home.iterdir()) == []
+
+
+def test_a_model_that_is_installed_already_says_how_it_is_used(capsys, home):
+    (home / "street-basic").mkdir(parents=True)
+    (home / "street-basic" / "model.json").touch()
+    status, _, talk = run(capsys, "install", "street-basic")
+    assert status == 2 and "is installed already" in talk and "--model street-basic" in talk
+
+
 def test_weights_that_do_not_fill_a_network_are_refused():
     model = torch.nn.Linear(2, 1)
     half = {"weight": torch.zeros(1, 2)}
     imported = ImportedModel("SeqNet", "c.yaml", [], half, {"head": 1}, {"epoch": "no"}, ["Note."])
     with pytest.raises(ValueError, match=r"nothing for \['bias'\]"):
-        new_model.load_imported(model, imported)
-    lines = new_model.describe(imported)
+        public_checkpoint.load_imported(model, imported)
+    lines = public_checkpoint.describe(imported)
     assert lines[0] == "SeqNet: 1 tensors placed (head 1)"
     assert lines[-2:] == ["passed over: epoch: no", "Note."]
 

@@ -11,6 +11,7 @@ from person_search.inference.models import (
     builtin_model,
     default_model,
     find_model,
+    folder_of,
     installed_models,
 )
 
@@ -82,3 +83,29 @@ def test_what_is_no_model_is_refused(home, tmp_path, monkeypatch):
     monkeypatch.setenv("PERSON_SEARCH_MODEL", "gone")
     with pytest.raises(FileNotFoundError, match=r"PERSON_SEARCH_MODEL is gone.*unset it"):
         default_model()
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "/abs", ".hidden", "-x", "a b", "a\nb", "a" * 101]
+)
+def test_what_is_no_name_for_a_new_model_is_refused(name):
+    with pytest.raises(ValueError, match=r"a model cannot be named .*; expected letters"):
+        folder_of(name)
+
+
+def test_a_new_model_lies_where_it_is_found(home):
+    assert folder_of("osnet_x0_25.v2-a") == home / "models" / "osnet_x0_25.v2-a"
+    with pytest.raises(ValueError, match="and not drawn-people"):
+        folder_of(BUILTIN)
+
+
+def test_a_model_that_is_half_made_is_none(home):
+    install(home, ".street.x1y2.part")
+    assert installed_models() == {} and default_model() == builtin_model()
+
+
+def test_a_folder_of_footage_does_not_hide_the_model_of_its_name(home, tmp_path, monkeypatch):
+    street = install(home, "street")
+    (tmp_path / "street").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find_model("street") == street

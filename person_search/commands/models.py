@@ -146,6 +146,11 @@ def _install(args: argparse.Namespace) -> None:
     from person_search.street_basic.install import install
 
     folder = folder_of(args.model)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise FileExistsError(
+            f"{args.model} is installed already, in {folder}; use it with --model {args.model}, or "
+            "remove that folder to install it anew"
+        )
     install(folder, args.wheels)
     _tell(folder, _load(find_model(folder)))
 
@@ -155,6 +160,11 @@ def _import(args: argparse.Namespace) -> None:
 
     name = args.file.stem if args.name is None else args.name
     folder = folder_of(name)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise FileExistsError(
+            f"there is a model {name} already, in {folder}; choose another name by --as, or remove "
+            "that folder"
+        )
     card = ModelCard(name, args.domain, args.licence, args.trained_on, args.source or _files(args))
     lines, finder = import_model(args.file, folder, card, args.detector)
     print("\n".join(lines))

@@ -11,6 +11,7 @@ and ``model.card.json``, which says what the model is.
 """
 
 import os
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -50,11 +51,10 @@ def folder_of(name: str) -> Path:
     Raises:
         ValueError: if no installed model can have that name.
     """
-    if not name or name != Path(name).name or name.startswith(".") or name == BUILTIN:
+    if name == BUILTIN or not re.fullmatch(r"\w[\w.-]{0,99}", name):
         raise ValueError(
-            f"a model cannot be named {name!r}; expected the name of a folder in "
-            f"{models_folder()}, without slashes, that does not begin with a dot and is not "
-            f"{BUILTIN}, such as street"
+            f"a model cannot be named {name!r}; expected letters, digits, '.', '_' and '-', at "
+            f"most 100, the first a letter or digit, and not {BUILTIN}, such as street"
         )
     return models_folder() / name
 

@@ -185,7 +185,7 @@ def open_session(
     except Exception as error:
         raise ValueError(
             f"{name} is no ONNX model that onnxruntime {onnxruntime.__version__} can load: "
-            f"{error}. Expected {expected}"
+            f"{str(error).rstrip('.')}. Expected {expected}"
         ) from error
 
 
