@@ -83,7 +83,7 @@ class _Endpoints:
             gallery_to_json(gallery, gallery.index.info())
             for gallery in self.service.galleries.values()
         ]
-        return {"galleries": listed, "threshold": self.service.threshold}
+        return {"galleries": listed, "threshold": self.service.finder.threshold}
 
     def find_people(self, image: str) -> dict[str, Any]:
         """Find the people of a picture: number, box (x1, y1, x2, y2) in pixels and score."""
@@ -123,10 +123,12 @@ class _Endpoints:
         answer = actions.search_gallery(
             service, service.gallery(gallery), found.embeddings, settings
         )
+        # Without a calibration and a wish nobody knows from which similarity on a match is right.
+        is_known = threshold is not None or service.finder.threshold is not None
         return {
             "box": _rounded(found.box(0)),
-            "threshold": answer.threshold,
-            "is_probably_absent": answer.is_probably_absent,
+            "threshold": answer.threshold if is_known else None,
+            "is_probably_absent": answer.is_probably_absent if is_known else None,
             "matches": [
                 match_to_json(match, rank, pictures)
                 for rank, match in enumerate(answer.matches, start=1)

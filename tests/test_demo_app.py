@@ -104,6 +104,15 @@ def test_finding_people(client, picture):
     assert nobody["people"] == []
 
 
+def test_a_model_without_a_calibration_says_nothing_of_absence(client, picture, monkeypatch):
+    image = picture("yellow", "red")
+    monkeypatch.setattr(ColorFinder, "threshold", None)
+    unknown = client.predict(image=image, person=2, top=1, api_name="/search")
+    assert unknown["threshold"] is None and unknown["is_probably_absent"] is None
+    given = client.predict(image=image, person=2, threshold=0.9, api_name="/search")
+    assert given["threshold"] == 0.9 and given["is_probably_absent"] is False
+
+
 def test_searching_by_number_by_box_and_with_filters(client, picture):
     image = picture("yellow", "red")
     by_number = client.predict(image=image, person=2, top=3, api_name="/search")

@@ -48,6 +48,14 @@ def test_what_is_no_card_is_refused_with_its_place(content, message):
     assert "m.card.json" in str(caught.value)
 
 
+def test_a_record_of_a_later_version_is_read_and_a_damaged_one_is_no_card():
+    """A gallery opens whatever became of the card in it."""
+    card = ModelCard(**CONTENT)
+    assert ModelCard.from_record(card.to_dict() | {"colour": "red"}) == card
+    for damaged in (None, "card", {}, CONTENT | {"licence": 3}):
+        assert ModelCard.from_record(damaged) is None
+
+
 def test_a_damaged_file_is_named(tmp_path):
     path = card_path(tmp_path / "model.onnx")
     path.write_text("{")

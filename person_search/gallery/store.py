@@ -81,8 +81,7 @@ class Store:
         self._people, self._frames = f"{name}_people", f"{name}_frames"
         self.fingerprint = str(found["fingerprint"])
         self.embedding_dim = int(found["embedding_dim"])
-        card = found.get("card")
-        self.card = None if card is None else ModelCard.from_dict(card, f"gallery {name!r}")
+        self.card = ModelCard.from_record(found.get("card"))
         self.options = IndexOptions.parse(found.get("approximate"))
         for collection in (self._people, self._frames):
             # Reads all rows from the disk: 5 s for 100,000.

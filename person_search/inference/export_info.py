@@ -123,8 +123,7 @@ class ExportInfo:
         if version == VERSION:
             content["resize"] = DEFAULT_RULE
         known = _checked(content, f"{source}: its description", advice)
-        if known["card"] is not None:
-            known["card"] = ModelCard.from_dict(known["card"], f"{source}: its card")
+        known["card"] = ModelCard.from_record(known["card"])
         return cls(**known)
 
 

@@ -102,6 +102,20 @@ class ModelCard:
             raise ValueError(f"{source} is no model card: {error}") from error
 
     @classmethod
+    def from_record(cls, content: Any) -> "ModelCard | None":
+        """Read what a gallery or an exported file keeps of a card.
+
+        It only describes: fields of a later version are left out, and what is damaged is no card.
+        """
+        if not isinstance(content, dict):
+            return None
+        known = {one.name for one in dataclasses.fields(cls)}
+        try:
+            return cls.from_dict({k: v for k, v in content.items() if k in known}, "record")
+        except ValueError:
+            return None
+
+    @classmethod
     def find(cls, weights: str | Path) -> "ModelCard | None":
         """Read the card beside a weights or export file; None where there is none."""
         path = card_path(weights)

@@ -105,7 +105,8 @@ def default_model() -> Path:
     else the one that comes with the code.
 
     Raises:
-        FileNotFoundError, ValueError: if ``$PERSON_SEARCH_MODEL`` is none; see `find_model`.
+        FileNotFoundError, ValueError: if ``$PERSON_SEARCH_MODEL`` is none; see `find_model`. A
+            ValueError also if an installed model's card is broken.
     """
     named = os.environ.get("PERSON_SEARCH_MODEL")
     if named:
@@ -115,8 +116,13 @@ def default_model() -> Path:
             raise type(error)(
                 f"PERSON_SEARCH_MODEL is {named}: {error}; unset it, or name another"
             ) from error
-    for file in installed_models().values():
-        card = ModelCard.find(file)
+    for name, file in installed_models().items():
+        try:
+            card = ModelCard.find(file)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; mend it, remove the folder of {name}, or name another model by --model"
+            ) from error
         if card is not None and not card.is_drawn:
             return file
     return builtin_model()
