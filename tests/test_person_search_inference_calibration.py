@@ -1,16 +1,20 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from conftest import CONFIGS, TINY_FPN, overrides_of
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 from helpers_layouts import make_cuhk_sysu
 
+from person_search.cli import main
 from person_search.config import load_config
 from person_search.data.builtin import register_all
 from person_search.data.protocol import SearchProtocol
 from person_search.evaluation.predictions import Predictions
+from person_search.inference import calibration
 from person_search.inference.calibration import calibrate, calibrate_on_dataset, choose_threshold
 from person_search.inference.finder import PersonFinder
 from person_search.inference.threshold_file import Calibration, threshold_path
@@ -279,6 +283,31 @@ def test_a_data_set_is_run_and_the_file_lies_where_the_finder_looks(weights, roo
     assert calibrate_on_dataset(
         BASE, weights, "drawn_cuhk_test", root, elsewhere, **options
     ) == Calibration.load(elsewhere)
+
+
+def test_a_model_by_name_is_run_over_the_set_s_frames(tmp_path, monkeypatch, capsys):
+    """As one of two steps, or an export: the finder alone is asked."""
+    protocol, predictions = hand_computed_world()
+    name = "toy_calibration_test"
+    DatasetCatalog.register(name, lambda: [{"file_name": str(tmp_path / "frames" / "a.jpg")}])
+    MetadataCatalog.get(name).set(load_protocol=lambda: protocol)
+    finder = SimpleNamespace(min_score=0.5, fingerprint="two steps")
+    asked = []
+    monkeypatch.setattr(calibration, "predict", lambda *x: asked.append(x[:3]) or predictions)
+    monkeypatch.setattr(PersonFinder, "load", lambda file, device: finder)
+    model = tmp_path / "model.json"
+    model.touch()
+    try:
+        assert main(["calibrate", "--model", str(model), "--dataset", name]) == 0
+    finally:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    assert asked == [(finder, protocol, tmp_path / "frames")]
+    written = Calibration.load(threshold_path(model))
+    assert written.threshold == pytest.approx(0.75) and written.fingerprint == "two steps"
+    assert "threshold 0.750" in capsys.readouterr().out
+    assert main(["calibrate", "--dataset", name]) == 2
+    assert "name the model: --model, or" in capsys.readouterr().err
 
 
 def test_an_unknown_test_set_is_refused_with_the_known_ones(weights, root):

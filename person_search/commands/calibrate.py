@@ -7,13 +7,18 @@ writes the threshold beside the weights, where ``search`` and ``serve`` find it.
 import argparse
 from pathlib import Path
 
-from person_search.commands.model_arguments import add_device_argument
+from person_search.commands.model_arguments import add_device_argument, check_model_arguments
+from person_search.inference.finder import PersonFinder
+from person_search.inference.models import find_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``person-search calibrate``."""
-    parser.add_argument("--config-file", required=True, metavar="C", help="config of the model")
-    parser.add_argument("--weights", required=True, metavar="W", help="its weights")
+    parser.add_argument("--config-file", metavar="C", help="config of a trained model")
+    parser.add_argument("--weights", metavar="W", help="its weights")
+    parser.add_argument(
+        "--model", metavar="NAME|FILE", help="instead: an installed model, or an exported one"
+    )
     parser.add_argument(
         "--dataset", required=True, help="a labelled test set, such as cuhk_sysu_test or prw_test"
     )
@@ -23,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of the data sets' folders; default: $DETECTRON2_DATASETS or ./datasets",
     )
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="default: WEIGHTS with .threshold.json"
+        "--output", type=Path, metavar="FILE", help="default: the model's file with .threshold.json"
     )
     add_device_argument(parser)
 
@@ -35,17 +40,25 @@ def run(args: argparse.Namespace) -> int:
         FileNotFoundError: The data set, config or weights are missing.
         ValueError: The data set is unknown or cannot be calibrated on.
     """
-    from person_search.inference.calibration import calibrate_on_dataset, threshold_path
-
-    found = calibrate_on_dataset(
-        args.config_file,
-        args.weights,
-        args.dataset,
-        args.root,
-        args.output,
-        device=args.device,
+    check_model_arguments(args)
+    if args.model is None and args.config_file is None:
+        raise ValueError("name the model: --model, or --config-file and --weights")
+    from person_search.inference.calibration import (
+        calibrate_finder,
+        calibrate_on_dataset,
+        threshold_path,
     )
-    path = threshold_path(args.weights) if args.output is None else args.output
+
+    if args.model is not None:
+        file = find_model(args.model)
+        path = args.output or threshold_path(file)
+        finder = PersonFinder.load(file, device=args.device)
+        found = calibrate_finder(finder, args.dataset, path, args.root)
+    else:
+        path = args.output or threshold_path(args.weights)
+        found = calibrate_on_dataset(
+            args.config_file, args.weights, args.dataset, args.root, path, device=args.device
+        )
     print(
         f"threshold {found.threshold:.3f}: on {found.dataset}, with {found.num_queries} queries "
         f"in galleries of {found.gallery_size} frames,\n"

@@ -20,11 +20,20 @@ from person_search.evaluation.evaluator import PREDICTIONS_FILE, PersonSearchEva
 from person_search.evaluation.predictions import Predictions, load_predictions
 from person_search.evaluation.rules import SearchRules
 from person_search.evaluation.search import iterate_queries
+from person_search.inference.finder import PersonFinder
+from person_search.inference.predict import predict
 from person_search.inference.threshold_file import Calibration, threshold_path
 from person_search.inference.torch_network import TorchNetwork, load_trained_model
+from person_search.progress import show_progress
 from reid_heads.labels import UNLABELED_PID
 
-__all__ = ["Calibration", "calibrate", "calibrate_on_dataset", "threshold_path"]
+__all__ = [
+    "Calibration",
+    "calibrate",
+    "calibrate_finder",
+    "calibrate_on_dataset",
+    "threshold_path",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -167,6 +176,43 @@ def calibrate_on_dataset(
     path = threshold_path(weights) if output is None else Path(output)
     calibration.save(path)
     logger.info("wrote %s: %s", path, calibration)
+    return calibration
+
+
+def calibrate_finder(
+    finder: PersonFinder,
+    dataset: str,
+    path: str | Path,
+    root: str | Path | None = None,
+) -> Calibration:
+    """Choose the threshold of a model of any kind, such as one of two steps, and write its file.
+
+    Args:
+        finder: the model.
+        dataset: name of a registered test set; a CUHK-SYSU layout is searched in its default
+            galleries.
+        path: JSON file to write.
+        root: folder that holds the data sets' folders; None for ``$DETECTRON2_DATASETS`` or
+            ``datasets``.
+
+    Raises:
+        FileNotFoundError: if the data set is missing.
+        ValueError: if there is no such test set, or it cannot be calibrated on.
+    """
+    register_all(root)
+    protocol = MetadataCatalog.get(_known_test_set(dataset)).load_protocol()
+    frames = Path(DatasetCatalog.get(dataset)[0]["file_name"]).parent
+    predictions = predict(
+        finder, protocol, frames, lambda asked: show_progress(asked, "finding", len(asked))
+    )
+    calibration = calibrate(
+        protocol,
+        predictions,
+        score_threshold=finder.min_score,
+        dataset=dataset,
+        fingerprint=finder.fingerprint,
+    )
+    calibration.save(path)
     return calibration
 
 
