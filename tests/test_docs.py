@@ -26,7 +26,7 @@ LANGUAGES = {"bash", "json", "python", "text"}
 FOREIGN = {"cp", "git", "pip", "pre-commit", "source", "test"}
 TRAINERS = {
     "person_search.train_net": person_search.config.load_config,
-    "person_search.train_stage1": reid_heads.config.load_config,
+    "person_search.train_stage1": person_search.config.load_config,
     "reid_heads.train_net": reid_heads.config.load_config,
 }
 PARSERS = {
