@@ -35,7 +35,7 @@ from reid_heads.atomic_file import save_json
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the demonstration; return the exit status."""
-    args = _parse(arguments)
+    args = build_parser().parse_args(arguments)
     started = time.perf_counter()
     try:
         run(args.output, args.model, args.num_queries, args.top)
@@ -46,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description="Find people in a gallery of drawn panoramas.")
     parser.add_argument(
         "--output", type=Path, default=Path("output/demo"), help="folder for everything written"
@@ -56,7 +57,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--num-queries", type=int, default=5, help="people to show")
     parser.add_argument("--top", type=int, default=6, help="matches to show for each")
-    return parser.parse_args(arguments)
+    return parser
 
 
 def run(output: Path, model: str, num_queries: int, top: int) -> None:

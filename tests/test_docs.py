@@ -30,6 +30,7 @@ TRAINERS = {
     "reid_heads.train_net": reid_heads.config.load_config,
 }
 PARSERS = {
+    "demo.search_drawn_gallery": "demo.search_drawn_gallery",
     "person_search.evaluate": "person_search.evaluate",
     "reid_heads.crop_export": "reid_heads.crop_export",
     "reid_heads.data.label_noise": "reid_heads.data.label_noise",
