@@ -83,6 +83,16 @@ def test_a_model_in_pytorch_needs_pytorch(monkeypatch, tmp_path):
         assert part_named("torch").is_required == is_required
 
 
+@pytest.mark.parametrize(
+    ("detector", "expected"), [("detector.onnx", False), ("torchvision:a", True), (None, False)]
+)
+def test_two_steps_need_pytorch_for_a_detector_of_its_zoos(tmp_path, detector, expected):
+    file = tmp_path / "model.json"
+    file.write_text(json.dumps({"detector": detector, "crop_net": "crop_net.onnx"}))
+    assert parts.needs_pytorch(str(file)) == expected
+    assert not parts.needs_pytorch(str(tmp_path / "gone.json"))
+
+
 def test_a_library_that_this_machine_cannot_load_counts_as_missing(monkeypatch):
     """Such as one that was compiled against a newer glibc."""
 

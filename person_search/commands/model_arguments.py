@@ -96,7 +96,7 @@ def load_finder(
     else:
         finder = PersonFinder.load(args.model, device=chosen, min_score=min_score)
     finder.parts = IN_PARTS[args.parts]
-    say_what_it_knows(finder.card, is_chosen=args.model is not None or config is not None)
+    say_what_it_knows(finder.card, is_chosen=is_model_chosen(args))
     return finder
 
 
@@ -105,7 +105,7 @@ def say_what_it_knows(card: "ModelCard | None", is_chosen: bool) -> None:
 
     Args:
         card: of the model.
-        is_chosen: whether the user named the model.
+        is_chosen: whether an argument or the environment named the model.
     """
     if card is not None and card.is_drawn:
         print(

@@ -81,10 +81,22 @@ def find_parts() -> list[Part]:
     """Look at every part of this installation, in the order to be shown."""
     model = find_model()
     # The default model may be one that only PyTorch runs.
-    runs_without = not model.is_there or model.detail.endswith((".onnx", ".json"))
-    also = set() if runs_without else MODEL_IN_PYTORCH
+    also = MODEL_IN_PYTORCH if model.is_there and needs_pytorch(model.detail) else set()
     packages = [find_package(p, p.is_required or p.module in also) for p in PACKAGES]
     return [find_installation(), *packages, model, find_write_access(Path.cwd())]
+
+
+def needs_pytorch(model: str) -> bool:
+    """Say whether a model's main file is one that PyTorch runs, all of it or the detector."""
+    if model.endswith(".json"):
+        try:
+            from person_search.inference.detectors.load import is_of_zoo
+
+            content = json.loads(Path(model).read_text(encoding="utf-8"))
+        except (ImportError, OSError, ValueError):
+            return False  # a missing package has its own line; who loads the file says the rest
+        return isinstance(content, dict) and is_of_zoo(str(content.get("detector")))
+    return not model.endswith(".onnx")
 
 
 def find_package(package: _Package, is_required: bool) -> Part:
