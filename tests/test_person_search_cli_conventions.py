@@ -161,7 +161,7 @@ def test_a_real_ctrl_c_ends_with_130_and_leaves_nothing_half_drawn(tmp_path):
     wait_until(lambda: any(tmp_path.rglob("*.jpg")) or process.poll() is not None)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == 130 and out == ""
+    assert process.returncode == 130 and out == "", err
     assert "stopped; nothing half-drawn stays" in err and "Traceback" not in err
     assert not list(tmp_path.iterdir())
 
