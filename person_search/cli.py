@@ -24,6 +24,19 @@ class _ShowVersion(argparse.Action):
         parser.exit()
 
 
+class _CommandParser(argparse.ArgumentParser):
+    """A command's parser, which refuses itself what it does not know.
+
+    Otherwise the program's parser does, and shows the program's usage, not the command's.
+    """
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+
 def build_parser(
     commands: Mapping[str, Command], chosen: str | None = None
 ) -> argparse.ArgumentParser:
@@ -46,7 +59,9 @@ def build_parser(
     parser.add_argument(
         "--version", action=_ShowVersion, nargs=0, help="print the version and where it runs from"
     )
-    parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parsers = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=_CommandParser
+    )
     for name, command in commands.items():
         # argparse reads "%" in help texts as a placeholder.
         subparser = parsers.add_parser(name, help=command.summary.replace("%", "%%"))

@@ -130,6 +130,23 @@ def test_wrong_use_has_status_2_and_says_nothing_on_the_standard_output(argument
     assert end.value.code == 2 and out == "" and "usage: " in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "usage"),
+    [
+        (["index", "footage", "--gallery", "g.db", "--min-scor", "1", "--fast"], "index [-h]"),
+        (["models", "list", "--fast"], "models list [-h]"),
+        (["doctor", "--fast"], "doctor [-h]"),
+    ],
+)
+def test_a_wrong_option_shows_the_usage_of_its_command(arguments, usage, capsys):
+    """That of the whole program was shown, which has hardly any option."""
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    err = capsys.readouterr().err
+    assert end.value.code == 2 and err.startswith(f"usage: person-search {usage}")
+    assert "unrecognized arguments: " in err and err.rstrip().endswith("--fast")
+
+
 # --- Ctrl-C ---
 
 
