@@ -2,9 +2,12 @@
 
 import argparse
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from person_search.commands import model_arguments
+from person_search.cli import main
+from person_search.commands import index, model_arguments
 from person_search.inference.model_card import DRAWN_PEOPLE, ModelCard
 
 STREET = ModelCard("street", "people on streets", "MIT", "nothing")
@@ -36,6 +39,28 @@ def test_a_model_is_chosen_by_an_argument_or_the_environment(monkeypatch):
     assert model_arguments.is_model_chosen(argparse.Namespace(**nothing | {"config_file": "c"}))
     monkeypatch.setenv("PERSON_SEARCH_MODEL", "street")
     assert model_arguments.is_model_chosen(argparse.Namespace(**nothing))
+
+
+@pytest.mark.parametrize("words", [["index", "gone", "--gallery", "g.db"], ["find", "gone.jpg"]])
+@pytest.mark.parametrize("score", ["-0.1", "1.5", "nan"])
+def test_a_least_score_that_cannot_be_is_refused_before_anything_is_read(words, score, capsys):
+    """After the seconds that a model takes to load, it named an argument of Python's."""
+    assert main([*words, "--min-score", score]) == 2
+    assert f"--min-score is {score}; expected 0..1" in capsys.readouterr().err
+
+
+def test_index_asks_the_model_for_people_of_the_least_score(tmp_path, monkeypatch):
+    asked = []
+
+    def load(args, device, min_score):
+        asked.append(min_score)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(index, "load_finder", load)
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    words = ["index", str(tmp_path), "--gallery", str(tmp_path / "g.db")]
+    assert main([*words, "--min-score", "0.2"]) == main(words) == 2
+    assert asked == [0.2, None]
 
 
 def test_every_command_that_loads_a_model_says_it(capsys):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from person_search.commands.model_arguments import (
+    add_min_score_argument,
     add_model_arguments,
     check_model_arguments,
     load_finder,
@@ -43,9 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="embed these boxes instead of those that the model finds: a file as --output writes",
     )
-    parser.add_argument(
-        "--min-score", type=float, metavar="X", help="least score of a person, 0..1"
-    )
+    add_min_score_argument(parser)
     parser.add_argument(
         "--save", type=Path, metavar="OUT.png", help="draw the pictures with the people into this"
     )

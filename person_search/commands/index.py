@@ -10,6 +10,7 @@ from typing import Any
 
 from person_search.commands.model_arguments import (
     add_gallery_arguments,
+    add_min_score_argument,
     add_model_arguments,
     check_model_arguments,
     load_finder,
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="pictures that go through the model together (default: %(default)s)",
     )
+    add_min_score_argument(parser, "; files that are in the gallery already stay as they are")
     parser.add_argument(
         "--approximate",
         metavar="KIND[,KEY=N]",
@@ -97,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     check_model_arguments(args)
     _check_gallery(args.gallery, workers)
     files = workers.take_share(list_footage(args.footage))
-    finder = load_finder(args, workers.choose_device())
+    finder = load_finder(args, workers.choose_device(), args.min_score)
     workers.connect()
     # The first one makes the gallery before the others open it.
     if not workers.is_first:

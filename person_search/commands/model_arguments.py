@@ -64,6 +64,21 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add_device_argument(model)
 
 
+def add_min_score_argument(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Add ``--min-score``, which `check_model_arguments` checks.
+
+    Args:
+        parser: of a command that finds people.
+        more: what else is to be known of it there.
+    """
+    parser.add_argument(
+        "--min-score",
+        type=float,
+        metavar="X",
+        help=f"least score of a person, 0..1; default: the model's own{more}",
+    )
+
+
 def load_finder(
     args: argparse.Namespace, device: str | None = None, min_score: float | None = None
 ) -> "PersonFinder":
@@ -133,3 +148,6 @@ def check_model_arguments(args: argparse.Namespace) -> None:
         raise ValueError("--config-file and --weights belong together; got only one of them")
     if args.model is not None and args.config_file is not None:
         raise ValueError("got --model and --config-file; expected one of them")
+    score = getattr(args, "min_score", None)
+    if score is not None and not 0 <= score <= 1:
+        raise ValueError(f"--min-score is {score:g}; expected 0..1")
