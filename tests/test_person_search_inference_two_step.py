@@ -1,6 +1,9 @@
 """Two steps behind the interface of one, with a detector and a crop net that see colours."""
 
+import dataclasses
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ from helpers_demo import COLORS, draw_colors
 from helpers_onnx import make_constant_detector, make_mean_crop_net
 
 from person_search.inference.crops import embed_person, find_filling
+from person_search.inference.detectors import load
 from person_search.inference.finder import PersonFinder
 from person_search.inference.queries import choose_person
 from person_search.inference.sight import Sight
@@ -153,6 +157,29 @@ def test_its_name_is_of_both_parts_and_its_score_the_detector_s():
     assert TwoStepNetwork(Other(), MeanCropNet(), threshold=0.6).threshold == 0.6
 
 
+class MeetingDetector(ColorDetector):
+    """Waits in `detect` until so many callers are there."""
+
+    def __init__(self, callers):
+        super().__init__()
+        self.meeting = threading.Barrier(callers, timeout=5)
+
+    def detect(self, image):
+        self.meeting.wait()
+        return super().detect(image)
+
+
+@pytest.mark.parametrize("parts", [True, False])
+def test_as_many_callers_as_asked_for_are_in_both_steps_at_once(parts):
+    """max_callers was passed over for two steps: the second caller waited for the first."""
+    network = TwoStepNetwork(MeetingDetector(2), MeanCropNet(), max_callers=2)
+    network.settings = dataclasses.replace(network.settings, detector_sight=Sight(60, 60, 24))
+    finder, image = PersonFinder(network), draw_colors(NAMES)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: finder.find([image], parts=parts)[0], range(2)))
+    assert [len(people) for people in found] == [3, 3]
+
+
 def test_two_files_become_a_network(tmp_path):
     boxes = {
         "boxes": np.array([[4, 4, 12, 28], [20, 4, 28, 28]], np.float32),
@@ -161,7 +188,8 @@ def test_two_files_become_a_network(tmp_path):
     detector, crop_net = tmp_path / "detector.onnx", tmp_path / "net.onnx"
     detector.write_bytes(make_constant_detector(boxes))
     crop_net.write_bytes(make_mean_crop_net())
-    network = load_two_step(detector, crop_net, min_score=0.7, threshold=0.5)
+    network = load_two_step(detector, crop_net, min_score=0.7, threshold=0.5, max_callers=3)
+    assert network.max_callers == 3
     assert (network.min_score, network.threshold, network.embedding_dim) == (0.7, 0.5, 4)
     assert network.settings.sight == Sight(32, 32, 24)
     (people,) = network.run([np.zeros((64, 64, 3), np.uint8)])
@@ -183,6 +211,14 @@ def test_public_files_find_real_people_again_without_cards():
     best = (first.embeddings @ second.embeddings.T).argmax(axis=1)
     moved = np.abs(first.boxes - second.boxes[best]).max(axis=1)
     assert (moved < 30).mean() > 0.7
+
+
+def test_what_pytorch_runs_has_one_caller_and_says_so(tmp_path, monkeypatch, caplog):
+    (tmp_path / "net.onnx").write_bytes(make_mean_crop_net())
+    monkeypatch.setattr(load, "load_detector", lambda *_, **options: ColorDetector())
+    network = load_two_step("torchvision:x", tmp_path / "net.onnx", max_callers=2)
+    assert network.max_callers == 1
+    assert "torchvision:x runs in PyTorch, for one caller at a time, not 2" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from person_search.inference.join_parts import find_boxes_in_parts, join_people
 from person_search.inference.load_network import load_network
 from person_search.inference.model_card import ModelCard
 from person_search.inference.models import CONFIG_NAME, default_model, find_model
-from person_search.inference.network import FindsBoxes, Network
+from person_search.inference.network import FindsBoxes, Network, one_caller
 from person_search.inference.parts import Parts, embed_in_parts, plan_parts
 from person_search.inference.threshold_file import read_threshold
 from person_search.people import People, check_box
@@ -133,8 +133,8 @@ class PersonFinder:
                 ``NAME.card.json`` before the one inside it.
             device: ``cuda``, ``mps`` or ``cpu``; None or ``auto`` is the GPU if there is one.
             min_score: see `PersonFinder`.
-            threads: of an export; see `person_search.inference.onnx_network.OnnxNetwork`.
-            max_callers: likewise.
+            threads: of ONNX files; see `person_search.inference.onnx_network.OnnxNetwork`.
+            max_callers: likewise; what PyTorch runs has one, and the log says so.
 
         Raises:
             FileNotFoundError: if there is no such model.
@@ -144,6 +144,7 @@ class PersonFinder:
         """
         path = default_model() if model is None else find_model(model)
         if path.suffix == ".pth":
+            one_caller(str(path), max_callers)
             config = path.parent / CONFIG_NAME
             return cls.from_config(config, path, device=device, min_score=min_score)
         network = load_network(

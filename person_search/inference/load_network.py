@@ -32,7 +32,8 @@ def load_network(
         device: see `person_search.inference.onnx_network.OnnxNetwork`.
         min_score: least score of the people that a detector of two steps gives.
         threads: see `person_search.inference.onnx_network.OnnxNetwork`.
-        max_callers: likewise, of an export.
+        max_callers: likewise, of two steps, too; see
+            `person_search.inference.two_step.load_two_step`.
 
     Raises:
         FileNotFoundError: if a file is missing.
@@ -43,7 +44,9 @@ def load_network(
     if path.suffix == ".json":
         from person_search.inference.two_step_file import load_two_step_file
 
-        return load_two_step_file(path, min_score=min_score, device=device, threads=threads)
+        return load_two_step_file(
+            path, min_score=min_score, device=device, threads=threads, max_callers=max_callers
+        )
     from person_search.inference.onnx_network import OnnxNetwork
 
     return OnnxNetwork(path, device=device, threads=threads, max_callers=max_callers)

@@ -7,6 +7,7 @@ Letters: H, W height and width in original pixels, h, w in resized pixels, N peo
 size.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -16,6 +17,8 @@ import numpy as np
 from person_search.inference.sight import Sight
 from person_search.people import People
 from person_search.resizing import DEFAULT_RULE, ResizeRule, check_rule, resize, resized_shape
+
+logger = logging.getLogger(__name__)
 
 SMALLEST_PERSON = 1 / 27
 """Height of the smallest people that a model of one step finds, relative to ``min_size``: 33 of 900
@@ -125,7 +128,7 @@ class Network(Protocol):
     """Least score, 0..1, of a person worth searching: what the benchmark's protocols use."""
 
     max_callers: int
-    """How many threads may be inside `run` at once; the finder lets the others wait."""
+    """How many threads may be inside it at once; the finder lets the others wait."""
 
     def run(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None = None
@@ -154,7 +157,7 @@ class FindsBoxes(Protocol):
     """
 
     def find_boxes(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Find people; called by one thread at a time.
+        """Find people; called by as many threads at once as ``max_callers`` says.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -163,3 +166,15 @@ class FindsBoxes(Protocol):
             Boxes (N, 4) float32 inside the image, in its pixels, and scores (N,) float32.
         """
         ...
+
+
+def one_caller(model: str, max_callers: int) -> int:
+    """Return 1, and log where more callers were asked for: what PyTorch runs takes one at a time.
+
+    Args:
+        model: name or file, for the log.
+        max_callers: that were asked for.
+    """
+    if max_callers > 1:
+        logger.warning("%s runs in PyTorch, for one caller at a time, not %d", model, max_callers)
+    return 1

@@ -13,7 +13,7 @@ import numpy as np
 from person_search.inference.crop_nets.crop_net import CropNet
 from person_search.inference.detectors.detector import Detector
 from person_search.inference.model_card import ModelCard
-from person_search.inference.network import InputSettings
+from person_search.inference.network import InputSettings, one_caller
 from person_search.inference.sight import Sight
 from person_search.people import People
 
@@ -43,13 +43,22 @@ class TwoStepNetwork:
         threshold: similarity, -1..1, from which on a match is probably right; None: not known.
     """
 
-    def __init__(self, detector: Detector, crop_net: CropNet, *, threshold: float | None = None):
+    def __init__(
+        self,
+        detector: Detector,
+        crop_net: CropNet,
+        *,
+        threshold: float | None = None,
+        max_callers: int = 1,
+    ):
         """Join two models.
 
         Args:
             detector: finds people.
             crop_net: embeds them.
             threshold: see the attribute.
+            max_callers: how many threads may call `run` or `find_boxes` at once, and with them both
+                models.
         """
         self.detector = detector
         self.crop_net = crop_net
@@ -59,7 +68,7 @@ class TwoStepNetwork:
         self.embedding_dim = crop_net.embedding_dim
         self.settings: InputSettings = TwoStepSettings(detector_sight=detector.sight)
         self.min_score = detector.min_score
-        self.max_callers = 1
+        self.max_callers = max_callers
         self.card: ModelCard | None = None
 
     def run(
@@ -128,6 +137,7 @@ def load_two_step(
     threshold: float | None = None,
     device: str | None = None,
     threads: int | None = None,
+    max_callers: int = 1,
 ) -> TwoStepNetwork:
     """Load a model of two steps from two ONNX files, or a detector of PyTorch's zoos by its name.
 
@@ -141,6 +151,7 @@ def load_two_step(
         threshold: similarity, -1..1, from which on a match is probably right, where known.
         device: see `person_search.inference.onnx_network.OnnxNetwork`.
         threads: likewise.
+        max_callers: likewise; with a detector of PyTorch's zoos it stays 1, and the log says so.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -149,10 +160,13 @@ def load_two_step(
     """
     # Slow to import, and not needed by networks that are there already.
     from person_search.inference.crop_nets.onnx_crop_net import OnnxCropNet
-    from person_search.inference.detectors.load import load_detector
+    from person_search.inference.detectors.load import is_of_zoo, load_detector
 
+    if is_of_zoo(detector):
+        max_callers = one_caller(str(detector), max_callers)
     return TwoStepNetwork(
         load_detector(detector, min_score=min_score, device=device, threads=threads),
         OnnxCropNet(crop_net, device=device, threads=threads),
         threshold=threshold,
+        max_callers=max_callers,
     )

@@ -28,6 +28,7 @@ def load_two_step_file(
     min_score: float | None = None,
     device: str | None = None,
     threads: int | None = None,
+    max_callers: int = 1,
 ) -> TwoStepNetwork:
     """Load the model that a file of `save_two_step_file` names.
 
@@ -36,6 +37,7 @@ def load_two_step_file(
         min_score: see `load_two_step`.
         device: likewise.
         threads: likewise.
+        max_callers: likewise.
 
     Raises:
         FileNotFoundError: if a network's file is missing.
@@ -55,5 +57,10 @@ def load_two_step_file(
     if not is_of_zoo(detector):
         detector = str(path.parent / detector)
     return load_two_step(
-        detector, path.parent / crop_net, min_score=min_score, device=device, threads=threads
+        detector,
+        path.parent / crop_net,
+        min_score=min_score,
+        device=device,
+        threads=threads,
+        max_callers=max_callers,
     )

@@ -19,7 +19,7 @@ class CropNet(Protocol):
     """D."""
 
     def embed(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """Embed crops; called by one thread at a time.
+        """Embed crops; called by as many threads at once as the model of two steps allows.
 
         Args:
             crops: none or more, (H, W, 3) uint8 RGB, each of one person, sizes may differ.

@@ -27,7 +27,7 @@ class Detector(Protocol):
     """How large it sees people; None where it sees pictures as they are."""
 
     def detect(self, image: np.ndarray) -> Detections:
-        """Find people; called by one thread at a time.
+        """Find people; called by as many threads at once as the model of two steps allows.
 
         Args:
             image: (H, W, 3) uint8 RGB.
