@@ -3,9 +3,12 @@
 import json
 import os
 
+import numpy as np
 import pytest
+from helpers_onnx import make_constant_detector
 
-from person_search.inference.model_card import DRAWN_PEOPLE
+from person_search.inference.export_info import KEY, ExportInfo
+from person_search.inference.model_card import DRAWN_PEOPLE, ModelCard
 from person_search.inference.models import (
     BUILTIN,
     builtin_model,
@@ -62,6 +65,28 @@ def test_without_a_name_the_newest_that_knows_real_people_is_taken(home, monkeyp
     assert default_model() == new
     monkeypatch.setenv("PERSON_SEARCH_MODEL", "old")
     assert default_model() == old
+
+
+@pytest.mark.parametrize(
+    ("domain", "is_default"), [("people on streets", True), (DRAWN_PEOPLE, False)]
+)
+def test_an_export_that_a_hand_put_there_counts_by_the_card_inside(home, domain, is_default):
+    """Only a card beside a file was looked at, so that no export was ever the default."""
+    broken = home / "models" / "broken" / "model.onnx"
+    hand = home / "models" / "hand" / "model.onnx"
+    for file in (hand, broken):
+        file.parent.mkdir(parents=True)
+    broken.write_text("no graph")
+    os.utime(broken, (4e9, 4e9))
+    card = {"name": "hand", "domain": domain, "licence": "MIT", "trained_on": "nothing"}
+    info = ExportInfo("f", 4, "RGB", 32, 64, 0.5, card=ModelCard(**card))
+    metadata = {KEY: info.to_json()}
+    hand.write_bytes(make_constant_detector({"boxes": np.zeros((0, 4))}, metadata=metadata))
+    assert default_model() == (hand if is_default else builtin_model())
+    # The one beside it goes before.
+    card["domain"] = DRAWN_PEOPLE
+    hand.with_suffix(".card.json").write_text(json.dumps(card))
+    assert default_model() == builtin_model()
 
 
 def test_a_model_that_is_being_written_is_not_there_yet(home):

@@ -105,7 +105,7 @@ def _default() -> Path | None:
         return Path(weights)
     try:
         return default_model()
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         print(f"there is no default: {error}", file=sys.stderr)
         return None
 
@@ -114,7 +114,7 @@ def _known(file: Path) -> str:
     # One broken model must not hide the others.
     try:
         card = _card_of(file)
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         return f"cannot be used: {error}"
     return "no card" if card is None else f"{card.domain} ({card.licence})"
 

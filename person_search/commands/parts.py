@@ -147,7 +147,7 @@ def find_model() -> Part:
         return Part("default model", needed, True, is_there, detail + why)
     try:
         found = default_model()
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         return Part("default model", needed, True, False, str(error))
     return Part("default model", needed, True, True, str(found))
 

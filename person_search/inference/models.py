@@ -2,7 +2,7 @@
 
 An installed model is a folder of ``$PERSON_SEARCH_HOME/models``, by its name. It holds one of
 
-- ``model.onnx``: an export;
+- ``model.onnx``: an export, which may have its card inside;
 - ``model.pth`` with ``config.yaml``: a trained model, which runs in PyTorch;
 - ``model.json``: two steps, a detector and a crop network, as
   `person_search.inference.two_step_file` describes them;
@@ -107,6 +107,8 @@ def default_model() -> Path:
     Raises:
         FileNotFoundError, ValueError: if ``$PERSON_SEARCH_MODEL`` is none; see `find_model`. A
             ValueError also if an installed model's card is broken.
+        ModuleNotFoundError: if an installed export has no card beside it, and the package ``onnx``,
+            which reads the one inside, is missing.
     """
     named = os.environ.get("PERSON_SEARCH_MODEL")
     if named:
@@ -118,7 +120,7 @@ def default_model() -> Path:
             ) from error
     for name, file in installed_models().items():
         try:
-            card = ModelCard.find(file)
+            card = _card_of(file)
         except ValueError as error:
             raise ValueError(
                 f"{error}; mend it, remove the folder of {name}, or name another model by --model"
@@ -126,6 +128,17 @@ def default_model() -> Path:
         if card is not None and not card.is_drawn:
             return file
     return builtin_model()
+
+
+def _card_of(file: Path) -> ModelCard | None:
+    """Return the card beside a model's main file, else the one inside it."""
+    card = ModelCard.find(file)
+    if card is None and file.suffix == ".onnx":
+        # Slow to import, and seldom needed.
+        from person_search.inference.onnx_network import read_export_card
+
+        card = read_export_card(file)
+    return card
 
 
 def _main_file(folder: Path) -> Path | None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from person_search.inference.export_info import KEY, ExportInfo
+from person_search.inference.model_card import ModelCard
 from person_search.people import People
 
 _NO_BOXES = np.zeros((0, 4), np.float32)
@@ -128,6 +129,25 @@ def choose_providers(device: str | None) -> list[tuple[str, dict[str, str]]]:
     chosen = [(provider, {"device_id": number} if number else {})]
     # What the GPU's part of onnxruntime has no operator for runs on the CPU.
     return chosen if kind == "cpu" else [*chosen, (_PROVIDERS["cpu"], {})]
+
+
+def read_export_card(path: str | Path) -> ModelCard | None:
+    """Read the card inside an export, without loading the model.
+
+    Returns:
+        None where there is none, also in what is no export: loading it says what is wrong.
+
+    Raises:
+        ModuleNotFoundError: without the package ``onnx``.
+    """
+    onnx = import_package("onnx")
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+        text = next((entry.value for entry in model.metadata_props if entry.key == KEY), None)
+        return ExportInfo.from_json(text, str(path)).card
+    # What is no ONNX model raises errors of many kinds.
+    except Exception:
+        return None
 
 
 def read_model(path: str | Path) -> bytes:
