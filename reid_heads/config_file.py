@@ -57,8 +57,9 @@ def read_config(
         FileNotFoundError: if there is no such file.
         KeyError: for an unknown key; the message suggests the nearest known ones, or tells what a
             key of an earlier version is called now.
-        ValueError: if the file is not YAML, a value is of a wrong type, or a key is set to
-            something else than its default although nothing that the config chooses reads it.
+        ValueError: if the file is not YAML, a value is of a wrong type, ``overrides`` set a whole
+            group of keys, or a key is set to something else than its default although nothing that
+            the config chooses reads it.
     """
     config_file = find_config(config_file)
     cfg = get_cfg()
@@ -70,6 +71,7 @@ def read_config(
             cfg.merge_from_file(config_file)
             take_former_keys_out(cfg)
         check_no_former_keys((overrides or [])[::2])
+        _check_no_groups(cfg, (overrides or [])[::2])
         cfg.merge_from_list(overrides or [])
     except (KeyError, AssertionError) as error:
         name = str(error).rsplit(" ", 1)[-1].strip("'\"")
@@ -82,6 +84,17 @@ def read_config(
     if readers is not None:
         check_keys_are_read(cfg, usual, readers)
     return cfg
+
+
+def _check_no_groups(cfg: CfgNode, names: Sequence[str]) -> None:
+    """Refuse names of nodes, whose whole content stood in the error of another type."""
+    for name in names:
+        node = cfg
+        for part in name.split("."):
+            node = node.get(part) if isinstance(node, CfgNode) else None
+        if isinstance(node, CfgNode):
+            keys = ", ".join(f"{name}.{key}" for key in list(node)[:3])
+            raise ValueError(f"{name} is a group of keys; set one in it, such as {keys}")
 
 
 def _flat_keys(node: CfgNode, prefix: str = "") -> Iterator[str]:

@@ -24,7 +24,7 @@ from reid_heads.data.augmentation import build_test_augmentations
 from reid_heads.heads import REID_HEADS_REGISTRY
 from reid_heads.importers.checkpoint_file import read_checkpoint
 from reid_heads.importers.crop_networks import FAMILIES, convert, recognise
-from reid_heads.importers.imported import ImportedModel
+from reid_heads.importers.imported import ImportedModel, misfits
 from reid_heads.losses import ReIDLosses
 from reid_heads.training.checkpoint import WeightCopyCheckpointer
 from reid_heads.training.launch import use_available_device
@@ -133,13 +133,12 @@ def load_crop_model(
     words = [*imported.overrides, *overrides]
     model, cfg = _build(imported.config_file, words, device)
     own = {name: v for name, v in imported.state.items() if not name.startswith("losses.")}
-    try:
-        model.load_state_dict(own)
-    except RuntimeError as error:
+    if problems := misfits(own, model.state_dict()):
         raise ValueError(
             f"{' '.join(overrides)} make another network of the {imported.family} in {weights}: "
-            f"{error}"
-        ) from error
+            f"{problems}"
+        )
+    model.load_state_dict(own)
     return CropModel(cfg, model)
 
 
@@ -197,14 +196,25 @@ def _deciding_settings(cfg: CfgNode) -> dict[str, Any]:
     defaults = get_cfg()
     add_crop_reid_config(defaults)
     usual = dict(flat_items(defaults))
-    head = REID_HEADS_REGISTRY.get(cfg.MODEL.REID_HEAD.NAME)
-    # Most of what lies beside these are losses.
-    of_head = (*head.config_keys, f"{_HEAD}NAME", f"{_HEAD}GEM_POWER", f"{_HEAD}GEM_LEARNED")
     return {
         name: json.loads(json.dumps(value))
         for name, value in flat_items(cfg)
-        if (name in _INPUT or name.startswith("MODEL."))
+        if decides_embeddings(cfg, name) and (name not in usual or usual[name] != value)
+    }
+
+
+def decides_embeddings(cfg: CfgNode, name: str) -> bool:
+    """Say whether a crop net reads a key where it embeds, not only in training.
+
+    Args:
+        cfg: of the net, whose head it names.
+        name: of the key, in full.
+    """
+    head = REID_HEADS_REGISTRY.get(cfg.MODEL.REID_HEAD.NAME)
+    # Most of what lies beside these are losses.
+    of_head = (*head.config_keys, f"{_HEAD}NAME", f"{_HEAD}GEM_POWER", f"{_HEAD}GEM_LEARNED")
+    return (
+        (name in _INPUT or name.startswith("MODEL."))
         and not name.startswith(_ELSEWHERE)
         and (not name.startswith(_HEAD) or f"{name}.".startswith(tuple(f"{k}." for k in of_head)))
-        and (name not in usual or usual[name] != value)
-    }
+    )

@@ -9,10 +9,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from conftest import shallow_resnets, undrawn
 from helpers_onnx import make_constant_detector, make_mean_crop_net
 from helpers_public_search_weights import seqnet_state
 from helpers_public_weights import osnet_state
 from PIL import Image
+from test_reid_heads_importers_crop_resnets import fast_reid
 
 from person_search.cli import main
 from person_search.commands import public_checkpoint
@@ -198,11 +200,60 @@ def test_weights_that_do_not_fill_a_network_are_refused():
     model = torch.nn.Linear(2, 1)
     half = {"weight": torch.zeros(1, 2)}
     imported = ImportedModel("SeqNet", "c.yaml", [], half, {"head": 1}, {"epoch": "no"}, ["Note."])
-    with pytest.raises(ValueError, match=r"nothing for \['bias'\]"):
+    with pytest.raises(ValueError, match=r"does not fit c\.yaml: nothing for bias$"):
         public_checkpoint.load_imported(model, imported)
     lines = public_checkpoint.describe(imported)
     assert lines[0] == "SeqNet: 1 tensors placed (head 1)"
     assert lines[-2:] == ["passed over: epoch: no", "Note."]
+
+
+@pytest.fixture
+def agw(tmp_path):
+    """A file of fast-reid's, of which nobody can tell which size its crops had."""
+    file = tmp_path / "agw.pth"
+    torch.save({"model": fast_reid(gem=True)}, file)
+    with shallow_resnets(), undrawn():
+        yield file
+
+
+def test_what_weights_do_not_tell_is_set_and_stands_in_the_model(agw, networks, capsys, home):
+    words = ["import", agw, "--detector", networks[0], "--as", "agw"]
+    settings = ["--set", "INPUT.REID.SIZE", "(64,32)", "--set", "MODEL.REID_HEAD.POOLING", "gem"]
+    status, text, talk = run(capsys, *words, *settings)
+    assert status == 0, talk
+    assert "INPUT.REID.SIZE (64,32)" in text and "(384,128)" not in text
+    assert "say INPUT.REID.SIZE" not in text
+    metadata = onnx.load(home / "agw" / "crop_net.onnx").metadata_props
+    said = json.loads(next(entry.value for entry in metadata if entry.key == "reid_heads"))
+    assert (said["height"], said["width"], said["interpolation"]) == (64, 32, "bicubic")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "INPUT.REID.SIEZ",
+            "(64,32)",
+            "Non-existent key: INPUT.REID.SIEZ; did you mean INPUT.REID",
+        ),
+        ("MODEL.REID_HEAD.MGN.REDUCTION_DIM", "8", "MGN.REDUCTION_DIM is 8, read by MODEL.REID_H"),
+        ("SOLVER.MAX_ITER", "7", "--set SOLVER.MAX_ITER: only training or another program reads"),
+        ("MODEL.RESNETS.STEM_OUT_CHANNELS", "8", "STEM_OUT_CHANNELS 8 make another network of the"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_name(
+    key, value, message, agw, networks, capsys, home
+):
+    words = ["import", agw, "--detector", networks[0], "--as", "agw", "--set", key, value]
+    status, _, talk = run(capsys, *words)
+    assert status == 2 and message in talk and not (home / "agw").exists()
+
+
+def test_an_onnx_file_has_no_config_to_set(networks, capsys):
+    detector, crop_net = networks
+    words = ["import", crop_net, "--detector", detector, "--set", "INPUT.REID.SIZE", "(64,32)"]
+    status, _, talk = run(capsys, *words)
+    assert status == 2 and "--set INPUT.REID.SIZE" in talk and "mean.card.json" in talk
 
 
 @pytest.mark.slow
@@ -219,7 +270,27 @@ def test_a_public_crop_network_and_a_detector_become_a_model(networks, tmp_path,
 def test_a_public_search_network_becomes_a_model(tmp_path, capsys, home):
     file = tmp_path / "seqnet.pth"
     torch.save({"model": seqnet_state(), "optimizer": {}, "epoch": 19}, file)
-    status, text, _ = run(capsys, "import", file, *CARD)
+    settings = [
+        "--set",
+        "INPUT.MIN_SIZE_TEST",
+        "600",
+        "--set",
+        "TEST.SEARCH.SCORE_THRESHOLD",
+        "0.3",
+    ]
+    status, text, _ = run(capsys, "import", file, *CARD, *settings)
     assert status == 0 and "SeqNet (CUHK-SYSU): 416 tensors placed" in text
     assert json.loads((home / "seqnet" / "model.card.json").read_text())["licence"] == "MIT"
-    assert PersonFinder.load("seqnet", device="cpu").embedding_dim == 256
+    finder = PersonFinder.load("seqnet", device="cpu")
+    assert (finder.embedding_dim, finder.min_score) == (256, 0.3)
+    assert finder.network.settings.min_size == 600
+    for key, value, message in (
+        ("SOLVER.MAX_ITER", "7", "--set SOLVER.MAX_ITER: only training"),
+        (
+            "MODEL.REID_HEAD.NUM_IDENTITIES",
+            "9",
+            "with MODEL.REID_HEAD.NUM_IDENTITIES 9: another sh",
+        ),
+    ):
+        status, _, talk = run(capsys, "import", file, "--as", "other", "--set", key, value)
+        assert status == 2 and message in talk

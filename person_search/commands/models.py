@@ -61,6 +61,16 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
         help="what finds the people whom a crop network embeds: an ONNX file, "
         "torchvision:NAME or detectron2:CONFIG",
     )
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("KEY", "VALUE"),
+        help="a key of the network's config that its weights do not tell, such as INPUT.REID.SIZE "
+        "(256,128); repeatable",
+    )
     card = parser.add_argument_group("card", "what the file does not say itself")
     card.add_argument("--domain", default="real people", help="whom it knows; default: %(default)s")
     card.add_argument("--licence", default="unknown: ask its makers", help="of the weights")
@@ -166,7 +176,8 @@ def _import(args: argparse.Namespace) -> None:
             "that folder"
         )
     card = ModelCard(name, args.domain, args.licence, args.trained_on, args.source or _files(args))
-    lines, finder = import_model(args.file, folder, card, args.detector)
+    settings = [word for pair in args.settings for word in pair]
+    lines, finder = import_model(args.file, folder, card, args.detector, settings)
     print("\n".join(lines))
     _tell(folder, finder)
 

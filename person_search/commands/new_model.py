@@ -5,6 +5,7 @@ alone.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,11 @@ _GREY = np.full((128, 128, 3), 128, np.uint8)
 
 
 def import_model(
-    file: Path, folder: Path, card: ModelCard, detector: str | None
+    file: Path,
+    folder: Path,
+    card: ModelCard,
+    detector: str | None,
+    settings: Sequence[str] = (),
 ) -> tuple[list[str], PersonFinder]:
     """Write a model's folder, and load it from there; nothing of it stays after an error.
 
@@ -33,6 +38,8 @@ def import_model(
         card: what the model is.
         detector: of a model of two steps: an ONNX file, ``torchvision:NAME`` or
             ``detectron2:CONFIG``.
+        settings: keys and values, alternating, on top of the config that a checkpoint's network is
+            built from.
 
     Returns:
         What a user must be told, a line each: where the tensors went, what was passed over; and
@@ -41,17 +48,18 @@ def import_model(
     Raises:
         FileExistsError: if there is such a model.
         FileNotFoundError: if a file is missing.
+        KeyError: if ``settings`` name an unknown key.
         ModuleNotFoundError: if a checkpoint is given, and PyTorch or detectron2 is missing.
-        ValueError: if a file is not what it should be.
+        ValueError: if a file is not what it should be, or nothing reads a key of ``settings``.
     """
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {file} to import")
     with new_folder(folder) as new:
         if detector is not None:
-            lines = _write_two_steps(file, detector, new)
+            lines = _write_two_steps(file, detector, new, settings)
             main = new / "model.json"
         else:
-            lines = _write_search_network(file, new)
+            lines = _write_search_network(file, new, settings)
             main = new / "model.pth"
         save_json(card_path(main), card.to_dict())
         # What cannot be used is none, whatever was written.
@@ -70,7 +78,7 @@ def _name_originals(message: str, folder: Path, file: Path, detector: str | None
     return message.replace(str(folder / DETECTOR), str(detector))
 
 
-def _write_search_network(file: Path, folder: Path) -> list[str]:
+def _write_search_network(file: Path, folder: Path, settings: Sequence[str]) -> list[str]:
     if file.suffix == ".onnx":
         raise ValueError(
             f"{file}: an export of `person-search export` is used as it is, by --model {file}; any "
@@ -79,18 +87,23 @@ def _write_search_network(file: Path, folder: Path) -> list[str]:
         )
     from person_search.commands.public_checkpoint import write_search_network
 
-    return write_search_network(file, folder)
+    return write_search_network(file, folder, settings)
 
 
-def _write_two_steps(file: Path, detector: str, folder: Path) -> list[str]:
+def _write_two_steps(file: Path, detector: str, folder: Path, settings: Sequence[str]) -> list[str]:
     crop_net = folder / CROP_NET
     if file.suffix == ".onnx":
+        if settings:
+            raise ValueError(
+                f"--set {settings[0]}: {file} is an ONNX file, which has no config; say how its "
+                f"crops are prepared in a card, {card_path(file)}"
+            )
         lines = [f"crop network: {file}, as it is"]
         _copy(file, crop_net)
     else:
         from person_search.commands.public_checkpoint import write_crop_network
 
-        lines = write_crop_network(file, crop_net)
+        lines = write_crop_network(file, crop_net, settings)
     name = detector
     if not is_of_zoo(detector):
         if not Path(detector).is_file():

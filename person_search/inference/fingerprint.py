@@ -57,9 +57,13 @@ def _deciding_settings(cfg: CfgNode) -> dict[str, Any]:
     return {
         name: value
         for name, value in _flatten(cfg)
-        if (name in _INPUT or (name.startswith("MODEL.") and not name.startswith(_ELSEWHERE)))
-        and (name not in usual or usual[name] != value)
+        if decides_embeddings(name) and (name not in usual or usual[name] != value)
     }
+
+
+def decides_embeddings(name: str) -> bool:
+    """Say whether a model reads a key of its config, by its full name, where it embeds."""
+    return name in _INPUT or (name.startswith("MODEL.") and not name.startswith(_ELSEWHERE))
 
 
 def _flatten(node: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
