@@ -94,10 +94,26 @@ def test_a_file_of_boxes_that_is_none_is_refused(tmp_path, content, message):
         load_boxes(path)
 
 
-def test_what_cannot_be_written_is_refused_before_anything_is_done(pictures, tmp_path, capsys):
+def test_what_cannot_be_written_is_refused_before_anything_is_done(
+    pictures, tmp_path, capsys, monkeypatch
+):
+    """A folder that takes nothing was named by a temporary file, after the people were found."""
     assert main(["find", pictures[0], "--output", str(tmp_path / "people.txt")]) == 2
     assert "expected a name in .npz or .json" in capsys.readouterr().err
     assert main(["find", pictures[0], "--save", str(tmp_path / "gone/out.png")]) == 2
     assert "there is no folder" in capsys.readouterr().err
+    (tmp_path / "taken.png").mkdir()
+    (tmp_path / "taken.npz").mkdir()
+    for option, name, message in (
+        ("--output", "gone/out.npz", "there is no folder"),
+        ("--output", "taken.npz", "is a folder"),
+        ("--save", "taken.png", "is a folder"),
+        ("--output", "/proc/out.npz", "cannot be written: "),
+        ("--save", "/proc/out.png", "cannot be written: "),
+    ):
+        monkeypatch.setattr(find, "load_finder", None)
+        assert main(["find", pictures[0], option, str(tmp_path / name)]) == 2
+        talk = capsys.readouterr().err
+        assert f"{option} {tmp_path / name}" in talk and message in talk and "[Errno" not in talk
     with pytest.raises(FileNotFoundError, match="there is no file of boxes"):
         load_boxes(tmp_path / "gone.npz")

@@ -18,6 +18,7 @@ from person_search.commands.model_arguments import (
     load_finder,
 )
 from person_search.commands.pictures import check_picture_file, draw_pictures, save_picture
+from person_search.commands.written_files import check_can_write
 from person_search.footage.images import read_image
 from person_search.inference.found_people import SUFFIXES, FoundPeople, load_boxes
 from person_search.people import People
@@ -59,8 +60,10 @@ def run(args: argparse.Namespace) -> int:
         ValueError: An argument is wrong, or a picture cannot be read.
     """
     check_model_arguments(args)
-    if args.output is not None and args.output.suffix not in SUFFIXES:
-        raise ValueError(f"--output {args.output}: expected a name in {' or '.join(SUFFIXES)}")
+    if args.output is not None:
+        if args.output.suffix not in SUFFIXES:
+            raise ValueError(f"--output {args.output}: expected a name in {' or '.join(SUFFIXES)}")
+        check_can_write("--output", args.output)
     if args.save is not None:
         check_picture_file(args.save)
     given = None if args.boxes is None else _boxes_of(args.boxes, args.pictures)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from person_search.commands.output import SearchAnswer
 from person_search.commands.query_text import OpenQuery
+from person_search.commands.written_files import check_can_write
 from person_search.drawing.people import draw_people
 from person_search.drawing.rankings import BACKGROUND, GAP, Ranking, draw_rankings
 from person_search.footage.frames import read_frame
@@ -57,13 +58,12 @@ def check_picture_file(path: Path) -> None:
     """Refuse what ``--save`` cannot write, before anything slow starts.
 
     Raises:
-        FileNotFoundError: Its folder is not there.
+        OSError: Its folder is not there, or cannot be written to.
         ValueError: Its name ends like that of no picture.
     """
     if path.suffix.lower() not in Image.registered_extensions():
         raise ValueError(f"--save {path}: expected a picture file, such as out.png")
-    if not path.resolve().parent.is_dir():
-        raise FileNotFoundError(f"--save {path}: there is no folder {path.parent}")
+    check_can_write("--save", path)
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
