@@ -5,9 +5,10 @@ import os
 
 import numpy as np
 import pytest
-from helpers_onnx import make_constant_detector
+from helpers_onnx import make_constant_detector, make_mean_crop_net
 
 from person_search.inference.export_info import KEY, ExportInfo
+from person_search.inference.finder import PersonFinder
 from person_search.inference.model_card import DRAWN_PEOPLE, ModelCard
 from person_search.inference.models import (
     BUILTIN,
@@ -134,3 +135,23 @@ def test_a_folder_of_footage_does_not_hide_the_model_of_its_name(home, tmp_path,
     (tmp_path / "street").mkdir()
     monkeypatch.chdir(tmp_path)
     assert find_model("street") == street
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            make_mean_crop_net(),
+            r"is a crop network: .*`person-search models import \S+ --detector D`",
+        ),
+        (
+            make_constant_detector({"boxes": np.zeros((0, 4)), "scores": np.zeros(0)}),
+            r"if it is a detector, .*models import CROP_NETWORK --detector \S+half\.onnx`",
+        ),
+    ],
+)
+def test_a_half_of_a_model_says_how_it_becomes_one(tmp_path, content, message):
+    """Such files were said to be none of export's, which was no help."""
+    (tmp_path / "half.onnx").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        PersonFinder.load(tmp_path / "half.onnx", device="cpu")

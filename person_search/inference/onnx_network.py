@@ -68,6 +68,8 @@ class OnnxNetwork:
         count = thread_count() if threads is None else threads
         self._whole = open_session(content, name, count, providers)
         text = self._whole.get_modelmeta().custom_metadata_map.get(KEY)
+        if text is None:
+            raise ValueError(_say_what_it_is(self._whole, name))
         info = ExportInfo.from_json(text, name)
         self._embedding = open_session(
             keep_outputs(content, (_GIVEN_EMBEDDINGS,)), name, count, providers
@@ -102,6 +104,21 @@ class OnnxNetwork:
 
 def _channels_first(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
+def _say_what_it_is(session: Any, name: str) -> str:
+    """Say of a file that is no export what to do with it: most are a half of a model."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    takes_pictures = len(inputs) == 1 and len(inputs[0].shape) == 4
+    gives_rows = len(outputs) == 1 and set(outputs[0].shape[2:]) <= {1}
+    start = "make it a model with `person-search models import"
+    if takes_pictures and gives_rows:
+        what = "a crop network: it embeds people and finds none"
+        advice = f"{start} {name} --detector D`, which names what finds them"
+    else:
+        what = "no file of `person-search export`: it does not say which model it holds"
+        advice = f"if it is a detector, {start} CROP_NETWORK --detector {name}`"
+    return f"{name} is {what}; {advice}"
 
 
 def choose_providers(device: str | None) -> list[tuple[str, dict[str, str]]]:
