@@ -100,12 +100,15 @@ def test_two_onnx_files_become_a_model_without_pytorch(networks, tmp_path):
         [sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    (tmp_path / "weights.pth").touch()
     words[2], words[-1] = tmp_path / "weights.pth", "other"
-    done = subprocess.run(
-        [sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 2 and "run: pip install" in done.stderr
+    # A page in the file's place was said to need PyTorch, some 200 MB that do not help.
+    for start, message in (("PK\x03\x04", "run: pip install"), ("<html>", "begins as a web page")):
+        words[2].write_text(start)
+        for chosen in (words, [*words[:3], "--as", "other"]):
+            done = subprocess.run(
+                [sys.executable, "-c", program, *chosen], capture_output=True, text=True, timeout=60
+            )
+            assert done.returncode == 2 and message in done.stderr
 
 
 def test_what_comes_along_is_shown_with_its_numbers(capsys):
@@ -136,7 +139,7 @@ def test_what_cannot_become_a_model_leaves_nothing(networks, tmp_path, capsys, h
         assert not (home / "street").exists(), message
     monkeypatch.setattr(public_checkpoint, "read_checkpoint", lambda file: "a checkpoint")
     monkeypatch.setattr(public_checkpoint, "crop_family", lambda checkpoint: "torchreid OSNet")
-    gone.touch()
+    gone.write_bytes(b"PK\x03\x04")
     assert "finds none; name what finds them" in run(capsys, "import", gone)[2]
     run(capsys, "import", crop_net, "--detector", detector, "--as", "street")
     again = run(capsys, "import", crop_net, "--detector", detector, "--as", "street")
@@ -171,6 +174,36 @@ def test_a_name_that_no_model_can_have_is_refused(networks, tmp_path, capsys, ho
     status, _, talk = run(capsys, "import", crop_net, "--detector", detector, "--as", name)
     assert status == 2 and f"a model cannot be named {name!r}; expected" in talk
     assert not home.exists() and sorted(tmp_path.iterdir()) == sorted(networks)
+
+
+def test_a_name_that_install_takes_is_left_to_it(networks, capsys, home):
+    detector, crop_net = networks
+    words = ["import", crop_net, "--detector", detector, "--as", "street-basic"]
+    status, _, talk = run(capsys, *words)
+    assert status == 2 and "models install street-basic` fetches; choose another by --as" in talk
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("below", ["file", "file/x", "/proc/nowhere"])
+def test_a_home_where_nothing_can_be_is_named_with_what_to_do(
+    below, networks, tmp_path, capsys, monkeypatch
+):
+    """It ended with the number of an error and a path that nobody had typed."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PERSON_SEARCH_HOME", str(tmp_path / below))
+    for words in (
+        ["import", networks[1], "--detector", networks[0], "--as", "street"],
+        ["install", "street-basic"],
+    ):
+        status, _, talk = run(capsys, *words)
+        assert status == 2 and f"PERSON_SEARCH_HOME is {tmp_path / below}: there can be no" in talk
+        assert "set PERSON_SEARCH_HOME to a folder" in talk and "[Errno" not in talk
+
+
+def test_a_home_whose_models_cannot_be_read_is_named(capsys, monkeypatch):
+    monkeypatch.setenv("PERSON_SEARCH_HOME", "/tmp/" + "a" * 300)
+    status, _, talk = run(capsys, "list")
+    assert status == 2 and "PERSON_SEARCH_HOME is /tmp/aaa" in talk and "[Errno" not in talk
 
 
 def test_messages_name_the_files_that_were_given(networks, tmp_path, capsys, home):

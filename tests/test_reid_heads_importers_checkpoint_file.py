@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from reid_heads.importers.checkpoint_file import read_checkpoint
+from reid_heads.importers.first_bytes import check_checkpoint
 
 WEIGHTS = {"conv1.weight": torch.ones(2, 3), "bn1.num_batches_tracked": torch.tensor(7)}
 
@@ -56,7 +57,8 @@ def test_a_part_of_a_file_is_refused(tmp_path, share, is_zip):
     path = save(tmp_path / "a.pth", {"a": torch.ones(999)}, _use_new_zipfile_serialization=is_zip)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ValueError, match=r"a\.pth is not a checkpoint .*part of one \(\d+ bytes"):
+    what = r"not a checkpoint .*part of one \(\d+ bytes" if share else "empty, 0 bytes; expected"
+    with pytest.raises(ValueError, match=rf"a\.pth is {what}"):
         read_checkpoint(path)
 
 
@@ -71,11 +73,33 @@ def test_another_kind_of_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"\xff\xd8\xff\xe0", "begins as a JPEG picture"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        (b"\x90\x01" + bytes(6) + b'{"a":', "safetensors: load it there"),
+        (b"anything", "begins with b'anything'"),
+    ],
+)
+def test_what_the_first_bytes_tell_is_said(tmp_path, start, kind):
+    (tmp_path / "a.pth").write_bytes(start)
+    with pytest.raises(ValueError, match=rf"not a checkpoint of PyTorch \(\d+ bytes\).*{kind}"):
+        check_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_what_torch_save_writes_begins_as_a_checkpoint(tmp_path, is_zip):
+    check_checkpoint(save(tmp_path / "a", WEIGHTS, _use_new_zipfile_serialization=is_zip))
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ({"state": {}, "param_groups": []}, "only the state of an optimizer"),
         ({"optimizer": {"state": {}, "param_groups": []}, "epoch": 1}, "only the state of an opt"),
-        ({"model": {}}, "only nothing"),
+        ({}, "only an empty dictionary; expected"),
+        ({"model": {}}, "only an empty dictionary in their place"),
+        ({"model": {}, "optimizer": {"state": {}, "param_groups": []}}, "only the state of an opt"),
         ({"epoch": 3}, "only epoch"),
         ([torch.ones(2)], "holds a list"),
         (torch.ones(2), "holds a Tensor"),

@@ -15,6 +15,7 @@ from person_search.inference.models import (
     find_model,
     folder_of,
     installed_models,
+    make_models_folder,
     models_folder,
 )
 
@@ -156,6 +157,7 @@ def _install(args: argparse.Namespace) -> None:
     from person_search.street_basic.install import install
 
     folder = folder_of(args.model)
+    make_models_folder()
     if folder.is_dir() and any(folder.iterdir()):
         raise FileExistsError(
             f"{args.model} is installed already, in {folder}; use it with --model {args.model}, or "
@@ -169,7 +171,13 @@ def _import(args: argparse.Namespace) -> None:
     from person_search.commands.new_model import import_model
 
     name = args.file.stem if args.name is None else args.name
+    if name in INSTALLABLE:
+        raise ValueError(
+            f"{name} is the name of what `person-search models install {name}` fetches; choose "
+            "another by --as"
+        )
     folder = folder_of(name)
+    make_models_folder()
     if folder.is_dir() and any(folder.iterdir()):
         raise FileExistsError(
             f"there is a model {name} already, in {folder}; choose another name by --as, or remove "

@@ -16,6 +16,7 @@ from person_search.inference.model_card import ModelCard, card_path
 from person_search.inference.onnx_network import read_model
 from person_search.inference.two_step_file import save_two_step_file
 from reid_heads.atomic_file import new_folder, save_json
+from reid_heads.importers.first_bytes import check_checkpoint
 
 DETECTOR, CROP_NET = "detector.onnx", "crop_net.onnx"
 _GREY = np.full((128, 128, 3), 128, np.uint8)
@@ -85,6 +86,8 @@ def _write_search_network(file: Path, folder: Path, settings: Sequence[str]) -> 
             "other ONNX file, a crop network, needs --detector, which finds the people whom it "
             "embeds"
         )
+    check_checkpoint(file)
+    # PyTorch is asked for where a checkpoint is there to be read.
     from person_search.commands.public_checkpoint import write_search_network
 
     return write_search_network(file, folder, settings)
@@ -101,6 +104,7 @@ def _write_two_steps(file: Path, detector: str, folder: Path, settings: Sequence
         lines = [f"crop network: {file}, as it is"]
         _copy(file, crop_net)
     else:
+        check_checkpoint(file)
         from person_search.commands.public_checkpoint import write_crop_network
 
         lines = write_crop_network(file, crop_net, settings)

@@ -12,6 +12,7 @@ and ``model.card.json``, which says what the model is.
 
 import os
 import re
+import tempfile
 from importlib.resources import files
 from pathlib import Path
 
@@ -34,15 +35,49 @@ def models_folder() -> Path:
 
 
 def installed_models() -> dict[str, Path]:
-    """Return the main file of each installed model by its name, the newest first."""
+    """Return the main file of each installed model by its name, the newest first.
+
+    Raises:
+        OSError: if the folder of models is there and cannot be read.
+    """
     found = []
-    root = models_folder()
-    for folder in root.iterdir() if root.is_dir() else ():
+    try:
+        folders = list(models_folder().iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        folders = []
+    except OSError as error:
+        raise _no_place(error) from error
+    for folder in folders:
         # One that begins with a dot is being written, or was when its process was killed.
         file = None if folder.name.startswith(".") else _main_file(folder)
         if file is not None:
             found.append((file.stat().st_mtime, folder.name, file))
     return {name: file for _, name, file in sorted(found, reverse=True)}
+
+
+def make_models_folder() -> None:
+    """Make the folder of installed models, and try whether one can be written there.
+
+    Raises:
+        OSError: if not.
+    """
+    root = models_folder()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        # Only trying tells: root may write where a file system does not take anything.
+        tempfile.TemporaryDirectory(dir=root, prefix=".").cleanup()
+    except OSError as error:
+        raise _no_place(error) from error
+
+
+def _no_place(error: OSError) -> OSError:
+    """Say of an error with the folder of models what is to be changed."""
+    home = os.environ.get("PERSON_SEARCH_HOME")
+    said = f"PERSON_SEARCH_HOME is {home}" if home else "PERSON_SEARCH_HOME is not set"
+    return OSError(
+        f"{said}: there can be no models in {models_folder()} ({error.strerror}); set "
+        "PERSON_SEARCH_HOME to a folder that you may read and write"
+    )
 
 
 def folder_of(name: str) -> Path:
@@ -73,6 +108,7 @@ def find_model(model: str | Path) -> Path:
 
     Raises:
         FileNotFoundError: if there is no such model; names those that there are.
+        OSError: if the folder of installed models cannot be read.
         ValueError: if it is a file of another kind, or a folder without a model.
     """
     path = Path(model)
@@ -81,6 +117,8 @@ def find_model(model: str | Path) -> Path:
     if path.is_file() and (path.suffix == ".onnx" or path.name in MAIN_FILES):
         return path
     # Something else of that name may lie in the working directory.
+    if str(model) == BUILTIN:
+        return builtin_model()
     named = {**installed_models(), BUILTIN: builtin_model()}
     if str(model) in named:
         return named[str(model)]

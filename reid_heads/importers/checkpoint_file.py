@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reid_heads.importers.first_bytes import check_checkpoint
+
 WRAPPERS = ("model", "state_dict", "model_state_dict")
 """Where checkpoints keep the weights, beside what only training needs."""
 
@@ -49,6 +51,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> CheckpointFile:
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"there is no checkpoint {path}; check its name")
+    check_checkpoint(path)
     content = _load(path)
     state, passed_over = find_weights(path, content)
     state = {name.removeprefix(_PARALLEL): _as_tensor(value) for name, value in state.items()}
@@ -143,6 +146,7 @@ def find_weights(path: str, content: Any) -> tuple[dict[str, Any], dict[str, str
         ValueError: if there are no weights in it.
     """
     passed_over: dict[str, str] = {}
+    around: list[Mapping[Any, Any]] = []
     for _ in range(3):
         if not isinstance(content, Mapping):
             raise ValueError(
@@ -154,19 +158,28 @@ def find_weights(path: str, content: Any) -> tuple[dict[str, Any], dict[str, str
             break
         others = [str(name) for name in content if name != inner]
         passed_over.update({name: "no weights of the network" for name in others})
+        around.append(content)
         content = content[inner]
     weights = {str(k): v for k, v in content.items() if isinstance(v, (Tensor, np.ndarray))}
     if not weights:
-        found = listed([str(name) for name in content]) or "nothing"
-        what = "the state of an optimizer" if _holds_optimizer(content) else found
         raise ValueError(
-            f"{path} holds no weights of a network, only {what}; expected tensors by their names, "
-            f"or a dictionary with them under one of {', '.join(map(repr, WRAPPERS))}"
+            f"{path} holds no weights of a network, {_what_instead([*around, content])}; expected "
+            "tensors by their names, or a dictionary with them under one of "
+            f"{', '.join(map(repr, WRAPPERS))}"
         )
     passed_over.update(
         {str(name): "no weights of the network" for name in content if str(name) not in weights}
     )
     return weights, passed_over
+
+
+def _what_instead(levels: list[Mapping[Any, Any]]) -> str:
+    """Say what a file without weights holds, of dictionaries in each other, outermost first."""
+    if any(map(_holds_optimizer, levels)):
+        return "only the state of an optimizer, which a training needs to go on"
+    if levels[-1]:
+        return f"only {listed([str(name) for name in levels[-1]])}"
+    return "only an empty dictionary" + (" in their place" if len(levels) > 1 else "")
 
 
 def _holds_optimizer(content: Mapping[Any, Any]) -> bool:

@@ -1,0 +1,52 @@
+"""What a file's first bytes tell of it, without PyTorch: most wrong files are wrong from there.
+
+A file of ``torch.save`` is a zip archive, before PyTorch 1.6 pickles one after the other, long ago
+a tar archive.
+"""
+
+import os
+
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+_TAR, _TAR_AT = b"ustar", 257
+_LONGEST = _TAR_AT + len(_TAR)
+
+_OTHERS = (
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"%PDF", "a PDF file"),
+    (b"\x1f\x8b", "a gzip archive: unpack it"),
+    (b"Rar!", "a RAR archive: unpack it"),
+    (b"version https://git-lfs", "a pointer of Git LFS to the file: fetch that with git lfs pull"),
+    (b"<", "a web page, perhaps one that asks to confirm the download"),
+)
+
+
+def check_checkpoint(path: str | os.PathLike[str]) -> None:
+    """Refuse what cannot be a checkpoint, whatever follows its first bytes.
+
+    Args:
+        path: of a file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is empty or of another kind; says of which, where that is known.
+    """
+    size = os.path.getsize(path)
+    if size == 0:
+        raise ValueError(
+            f"{os.fspath(path)} is empty, 0 bytes; expected a checkpoint of PyTorch: copy or fetch "
+            "it again"
+        )
+    with open(path, "rb") as file:
+        start = file.read(_LONGEST)
+    if start.startswith((_ZIP, _PICKLE)) or start[_TAR_AT:] == _TAR:
+        return
+    kind = next((what for sign, what in _OTHERS if start.startswith(sign)), None)
+    # A header's length in eight bytes, and its JSON.
+    if start[8:10] == b'{"':
+        kind = "a file of safetensors: load it there, and write it with torch.save(weights, FILE)"
+    begins = f"it begins as {kind}" if kind else f"it begins with {start[:8]!r}"
+    raise ValueError(
+        f"{os.fspath(path)} is not a checkpoint of PyTorch ({size} bytes): {begins}. Expected a "
+        "file that torch.save wrote"
+    )
