@@ -238,6 +238,39 @@ def test_a_crowd_is_searched_in_parts_and_the_limit_said_once(caplog):
     assert "it was not searched in parts" in record.message
 
 
+class RaisedNetwork(LimitedNetwork):
+    """Finds ten at once when it is asked to."""
+
+    def __init__(self):
+        super().__init__()
+        self.raised = 0
+
+    def run_crowd(self, images):
+        self.raised += len(images)
+        return [
+            people.select(np.arange(len(people))[:15]) for people in DotNetwork.run(self, images)
+        ]
+
+
+def test_a_crowd_is_looked_at_with_raised_limits(caplog):
+    network = RaisedNetwork()
+    finder = PersonFinder(network)
+    # Each part shows more than five.
+    crowd = draw_dots((108, 192), range(4, 184, 12))
+    (people,) = finder.find([crowd])
+    assert len(people) == 15
+    assert network.raised > 1
+    messages = [record.message for record in caplog.records]
+    assert messages[0].endswith("searched with raised limits and in parts as well")
+    assert messages[1:] == [
+        "a picture shows 15 people, as many as TEST.DETECTIONS_PER_IMAGE 15 allows; though raised; "
+        "some people may be missing"
+    ]
+    network.raised = 0
+    assert len(finder.find([crowd], parts=False)[0]) == 5
+    assert network.raised == 0
+
+
 def test_a_quarter_of_the_proposals_is_a_limit_too():
     limits = Limits(proposals=100, detections=100)
     assert limits.reached_by(24) is None
