@@ -344,6 +344,23 @@ def test_a_wrong_card_is_refused(tmp_path, card, message):
         OnnxDetector(path)
 
 
+@pytest.mark.parametrize(
+    ("kind", "card", "message"),
+    [
+        (UINT8, {"std": [1, 1, 1]}, "says std, .* since it takes uint8 pixels as they are; leave"),
+        (UINT8, {"mean": [0, 0, 0], "std": [1, 1, 1]}, "says mean, std, which is not read"),
+        (FLOAT, {"nms_iou": 0.5}, "says nms_iou, .* since its boxes are final"),
+        (FLOAT, {"resizing": "squeeze", "padding": 9}, "says padding, .* since nothing is filled"),
+    ],
+)
+def test_what_a_card_says_in_vain_is_refused(tmp_path, kind, card, message):
+    path = tmp_path / "looks.onnx"
+    path.write_bytes(make_looking_detector(kind, [1, 3, 16, 16]))
+    path.with_suffix(".card.json").write_text(json.dumps(card))
+    with pytest.raises(ValueError, match=message):
+        OnnxDetector(path)
+
+
 @pytest.mark.parametrize("score", [np.nan, 1.5, -3])
 def test_scores_that_are_no_shares_are_refused(score):
     outputs = {
