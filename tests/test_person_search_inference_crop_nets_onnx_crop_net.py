@@ -11,8 +11,8 @@ from onnx import helper
 from PIL import Image
 
 from person_search.inference.cards import KEY
-from person_search.inference.crop_nets.card import REID_HEADS_KEY
 from person_search.inference.crop_nets.onnx_crop_net import OnnxCropNet
+from reid_heads.crop_description import KEY as REID_HEADS_KEY
 
 REAL_DATA = os.environ.get("PERSON_SEARCH_REAL_DATA", "")
 OSNET = Path(REAL_DATA) / "models/osnet_x0_25_msmt17.onnx"

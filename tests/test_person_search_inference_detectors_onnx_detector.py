@@ -323,7 +323,7 @@ def test_outputs_of_no_known_kind_are_refused_with_what_was_found():
     [
         ("[", "is no JSON"),
         ("[1]", "expected an object"),
-        ({"size": 3}, "says size; it may say output, height"),
+        ({"size": 3}, "has the unknown size; expected output, height"),
         ({"output": "yolov99"}, "output is 'yolov99'; expected one of boxes_scores_labels"),
         ({"output": "yolox"}, r"output float32 \(1, 63, 7\).*do not fit the card's 'yolox'"),
         ({"color": "GRAY"}, "color is 'GRAY'"),
