@@ -276,7 +276,8 @@ class PersonFinder:
         plan = self._plan(image, True)
         how = ["with raised limits"] if isinstance(self.network, FindsCrowds) else []
         how += [] if plan is None else ["in parts as well"]
-        self._crowds.warn_once(reached, f"such pictures are searched {' and '.join(how)}")
+        done = f"such pictures are searched {' and '.join(how)}" if how else "some may be missing"
+        self._crowds.warn_once(reached, done)
         if plan is None:
             return self._or_raised(people, image)
         return self._find_in_parts(image, plan, batch_size)
