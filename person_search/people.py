@@ -48,6 +48,22 @@ def check_box(box: Sequence[float], width: int, height: int) -> Box:
     return x1, y1, x2, y2
 
 
+def check_boxes(boxes: np.ndarray | Sequence[object], width: int, height: int) -> np.ndarray:
+    """Return boxes (N, 4) that somebody gave, or one (4,), as float32 (N, 4), as `check_box` does.
+
+    Raises:
+        ValueError: for a wrong shape, or a box that `check_box` refuses; names the box.
+    """
+    given = np.asarray(boxes, dtype=np.float32)
+    if given.shape == (4,):
+        given = given[None]
+    if given.size == 0:
+        return np.zeros((0, 4), np.float32)
+    if given.ndim != 2 or given.shape[1] != 4:
+        raise ValueError(f"boxes have shape {given.shape}; expected (N, 4): (x1, y1, x2, y2) each")
+    return np.array([check_box(box, width, height) for box in given.tolist()], np.float32)
+
+
 def paired_intersection(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
     """Compute the area that boxes of a pair share; arguments as of `paired_iou`.
 

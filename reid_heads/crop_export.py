@@ -19,14 +19,11 @@ from torch import Tensor, nn
 
 from reid_heads.atomic_file import atomic_file
 from reid_heads.backbones.two_stream import TwoStreamBackbone
+from reid_heads.crop_description import KEY, VERSION
 from reid_heads.crop_model import CropModel, load_crop_model
 from reid_heads.crop_reid import CropReID
 from reid_heads.detectron2_parts import traced_len
 
-KEY = "reid_heads"
-"""Of the ONNX file's metadata property that holds the description, JSON text."""
-VERSION = 1
-"""Raised when an older reader would misunderstand a file."""
 OPSET = 17
 """The ONNX operators' version, that of person search's exports."""
 MAX_DIFFERENCE = 1e-4

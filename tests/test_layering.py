@@ -17,6 +17,7 @@ FLOORS = {
         (
             "atomic_file",
             "config_file",
+            "crop_description",
             "detectron2_parts",
             "distributed",
             "face_pairs",

@@ -78,6 +78,11 @@ def test_nobody_is_a_status_of_its_own(pictures):
             "1 rows for 1 boxes and 1 names",
         ),
         ('{"image_names": ["a"], "image_index": [0], "boxes": [[0, 0, 1]]}', "shape (1, 3)"),
+        # Frames of two folders in predictions.npz, which names them without: the last was taken.
+        (
+            '{"image_names": ["1.jpg", "2.jpg", "1.jpg"], "image_index": [], "boxes": []}',
+            "image_names has 1.jpg more than once",
+        ),
         # The corners of two boxes, four rows of two.
         (
             '{"image_names": ["a"], "image_index": [0, 0], "boxes": [[0, 9], [0, 0], [5, 9], [9, 9]'

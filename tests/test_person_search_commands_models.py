@@ -153,7 +153,7 @@ def test_a_broken_card_does_not_hide_the_other_models(networks, capsys, home):
     os.utime(home / "station" / "model.json", (4e9, 4e9))  # the newest is the default
     (home / "station" / "model.card.json").write_text("{")
     status, text, talk = run(capsys, "list")
-    assert status == 0 and "there is no default" in talk and "is no JSON file" in talk
+    assert status == 0 and "there is no default" in talk and "is no JSON" in talk
     known = {line.split()[0]: line for line in text.splitlines()}
     assert "cannot be used" in known["station"] and "real people" in known["street"]
 

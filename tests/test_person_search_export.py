@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -15,9 +16,12 @@ from person_search.cli import main
 from person_search.export import comparison, exporter
 from person_search.export.exporter import TorchScriptRunner, export_finder
 from person_search.export.graph import SearchGraph, example_inputs
-from person_search.inference import onnx_network
+from person_search.inference import onnx_graphs
+from person_search.inference.detectors.load import load_detector
 from person_search.inference.export_info import KEY, ExportInfo
 from person_search.inference.finder import PersonFinder
+from person_search.inference.network import Limits
+from person_search.inference.onnx_graphs import raise_limits
 from person_search.inference.onnx_network import OnnxNetwork
 from person_search.inference.threshold_file import Calibration, threshold_path
 from person_search.people import People
@@ -148,7 +152,7 @@ def test_both_outputs_come_from_one_run(finder, onnx_export, pictures):
 def test_the_detector_does_not_run_for_given_boxes(onnx_export):
     whole = onnx.load(onnx_export.path)
     part = onnx.load_from_string(
-        onnx_network.keep_outputs(whole.SerializeToString(), ["given_embeddings"])
+        onnx_graphs.keep_outputs(whole.SerializeToString(), ["given_embeddings"])
     )
     onnx.checker.check_model(part)
     # The detector's best proposals.
@@ -158,6 +162,48 @@ def test_the_detector_does_not_run_for_given_boxes(onnx_export):
     assert [output.name for output in part.graph.output] == ["given_embeddings"]
 
 
+def test_a_crowd_is_found_with_raised_limits(finder, loaded, pictures):
+    """In both programs, and without a trace in what follows."""
+    prepared = [loaded.network.settings.prepare(pictures[0])]
+    for network in (finder.network, loaded.network):
+        assert network.limits == Limits(100, 100)
+    expected, found = finder.network.run_crowd(prepared), loaded.network.run_crowd(prepared)
+    for pair in zip(expected, found, strict=True):
+        assert_same_people(*pair)
+    (usual,) = loaded.network.run(prepared)
+    # The model's own score threshold leaves some of 300 proposals besides those of 100.
+    assert len(found[0]) > len(usual)
+    assert_same_people(usual, finder.network.run(prepared)[0])
+
+
+def test_limits_that_are_not_found_in_a_graph_stay(onnx_export):
+    content = onnx_export.path.read_bytes()
+    assert raise_limits(content, Limits(100, 100)) is not None
+    assert raise_limits(content, Limits(99, 100)) is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused(onnx_export, tmp_path, value):
+    """They find nobody, without a word."""
+    model = onnx.load(onnx_export.path)
+    weight = max(model.graph.initializer, key=lambda x: len(x.raw_data))
+    broken = onnx.numpy_helper.to_array(weight).copy()
+    broken.flat[0] = value
+    weight.CopyFrom(onnx.numpy_helper.from_array(broken, weight.name))
+    path = tmp_path / "broken.onnx"
+    onnx.save(model, path)
+    for load in (PersonFinder.load, load_detector):
+        with pytest.raises(ValueError, match=rf"broken\.onnx holds weights .*{weight.name}.*anew"):
+            load(path)
+
+
+def test_outputs_that_are_no_numbers_are_refused(loaded, pictures, monkeypatch):
+    outputs = [np.zeros((1, 4)), np.array([np.nan]), np.zeros((1, 128))]
+    monkeypatch.setattr(loaded.network, "_whole", SimpleNamespace(run=lambda *_: outputs))
+    with pytest.raises(ValueError, match=r"model\.onnx gives NaN or infinity: .*Export it anew"):
+        loaded.find(pictures[:1])
+
+
 def test_what_a_condition_reads_inside_is_kept():
     """Branches read values of the graph around them without naming them as inputs."""
     helper = onnx.helper
@@ -165,7 +211,7 @@ def test_what_a_condition_reads_inside_is_kept():
     empty = helper.make_graph([inner], "then", [], [helper.make_empty_tensor_value_info("sum")])
     outside = helper.make_graph([], "else", [], [helper.make_empty_tensor_value_info("other")])
     node = helper.make_node("If", ["any"], ["out"], then_branch=empty, else_branch=outside)
-    assert {"any", "weight", "image", "other"} <= onnx_network._names_read(node)
+    assert {"any", "weight", "image", "other"} <= onnx_graphs._names_read(node)
 
 
 @pytest.mark.slow

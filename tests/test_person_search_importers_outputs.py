@@ -19,8 +19,9 @@ from helpers_public_search_weights import (
 from torchvision.ops import box_iou
 
 from person_search.config import load_config
-from person_search.importers.search_networks import import_checkpoint
+from person_search.importers.search_networks import convert
 from person_search.inference.finder import PersonFinder
+from reid_heads.importers.checkpoint_file import read_checkpoint
 from reid_heads.training.checkpoint import WeightCopyCheckpointer, warn_of_other_settings
 
 RECORDED = Path(os.environ.get("PERSON_SEARCH_RECORDED", "/nowhere"))
@@ -82,7 +83,7 @@ def test_nae_finds_whom_its_released_code_finds(tmp_path):
         embedded = plain.embed(image, given)
     settings = ("INPUT.MIN_SIZE_TEST", "230", "INPUT.MAX_SIZE_TEST", "300")
     finder = load(
-        import_checkpoint(save(tmp_path, state)),
+        convert(read_checkpoint(save(tmp_path, state))),
         tmp_path,
         *settings,
         *("MODEL.RPN.POST_NMS_TOPK_TEST", "40"),
@@ -105,7 +106,7 @@ def test_seqnet_finds_whom_its_released_code_found(number, tmp_path):
 
     So does the order of sums, which the number of threads decides: by one of them all agree.
     """
-    finder = load(import_checkpoint(RECORDED / "seqnet_seed1.pth"), tmp_path)
+    finder = load(convert(read_checkpoint(RECORDED / "seqnet_seed1.pth")), tmp_path)
     recorded = np.load(RECORDED / "seqnet_seed1.npz")
     parts = [recorded[f"{number}_{name}"] for name in ("boxes", "scores", "embeddings")]
     assert len(parts[0]) > 20

@@ -12,14 +12,14 @@ from helpers_public_search_weights import nae_state, names_and_shapes, save, seq
 from person_search.config import load_config
 from person_search.importers import search_networks
 from person_search.importers.identity_tables import prw_table
-from person_search.importers.search_networks import convert, import_checkpoint, recognise
+from person_search.importers.search_networks import convert, recognise
 from person_search.importers.torchvision_detectors import (
     anchors_size_by_size,
     background_last,
     mean_with_bias,
     persons_rows,
 )
-from reid_heads.importers.checkpoint_file import CheckpointFile
+from reid_heads.importers.checkpoint_file import CheckpointFile, read_checkpoint
 from reid_heads.training.checkpoint import WeightCopyCheckpointer
 
 state_of = search_networks._state_of
@@ -108,7 +108,7 @@ def test_the_rows_of_prw_by_hand():
 
 def test_every_tensor_of_seqnet_finds_its_place(tmp_path, seqnet):
     path = save(tmp_path, seqnet)
-    imported = import_checkpoint(path)
+    imported = convert(read_checkpoint(path))
     assert imported.family == "SeqNet (CUHK-SYSU)" and recognise(seqnet) == "SeqNet"
     assert imported.config_file == "configs/cuhk_sysu/seqnet_r50.yaml"
     assert imported.overrides == SEQNETS_WAY and imported.untouched == []
@@ -268,7 +268,7 @@ def test_a_changed_file_is_refused_and_its_tensors_named(tmp_path, seqnet):
             converted(state)
     path = save(tmp_path, {bias: torch.full((8,), torch.nan)})
     with pytest.raises(ValueError, match=r"NaN or infinite: .*bbox_pred\.0\.bias"):
-        import_checkpoint(path)
+        convert(read_checkpoint(path))
 
 
 class Code:
@@ -289,9 +289,9 @@ def test_files_that_are_no_weights_are_refused(tmp_path, seqnet):
         ("optimizer.pth", "only the state of an optimizer|no weights of a network"),
     ):
         with pytest.raises(ValueError, match=message):
-            import_checkpoint(tmp_path / name)
+            convert(read_checkpoint(tmp_path / name))
     with pytest.raises(FileNotFoundError, match=r"gone\.pth"):
-        import_checkpoint(tmp_path / "gone.pth")
+        convert(read_checkpoint(tmp_path / "gone.pth"))
 
 
 def test_a_training_refuses_or_maps_what_it_knows(tmp_path, seqnet, make_model):

@@ -220,7 +220,7 @@ def test_a_file_gives_back_what_was_saved(tmp_path):
         ({"miss_rate": -0.1}, r"miss_rate: got -0\.1, expected 0\.\.1"),
         ({"num_queries": 0}, "num_queries: got 0, expected a whole number from 1 on"),
         ({"fingerprint": None}, "fingerprint: got None, expected text"),
-        ({"color": 1}, r"unknown \['color'\]"),
+        ({"color": 1}, r"has the unknown color"),
     ],
 )
 def test_files_that_are_no_calibration_are_refused(tmp_path, change, message):

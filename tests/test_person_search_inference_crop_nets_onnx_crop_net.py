@@ -11,8 +11,8 @@ from onnx import helper
 from PIL import Image
 
 from person_search.inference.cards import KEY
-from person_search.inference.crop_nets.card import REID_HEADS_KEY
 from person_search.inference.crop_nets.onnx_crop_net import OnnxCropNet
+from reid_heads.crop_description import KEY as REID_HEADS_KEY
 
 REAL_DATA = os.environ.get("PERSON_SEARCH_REAL_DATA", "")
 OSNET = Path(REAL_DATA) / "models/osnet_x0_25_msmt17.onnx"
@@ -165,7 +165,11 @@ def test_what_is_no_crop_net_is_refused(tmp_path):
 
 def test_embeddings_without_a_direction_are_refused():
     """Of NaN weights, for one."""
-    for value, message in ((np.nan, "NaN for a grey crop"), (0, "embeddings of norm 0 to 0; exp")):
+    for value, message in (
+        (np.nan, "crop net holds weights .*: weights. The"),
+        (np.inf, "NaN for a grey crop"),
+        (0, "embeddings of norm 0 to 0; exp"),
+    ):
         nodes = [helper.make_node("ReduceMean", ["crops"], ["means"], axes=[2, 3], keepdims=0)]
         nodes += [helper.make_node("Mul", ["means", "weights"], ["embeddings"])]
         constants = {"weights": np.full(3, value, np.float32)}

@@ -323,7 +323,7 @@ def test_outputs_of_no_known_kind_are_refused_with_what_was_found():
     [
         ("[", "is no JSON"),
         ("[1]", "expected an object"),
-        ({"size": 3}, "says size; it may say output, height"),
+        ({"size": 3}, "has the unknown size; expected output, height"),
         ({"output": "yolov99"}, "output is 'yolov99'; expected one of boxes_scores_labels"),
         ({"output": "yolox"}, r"output float32 \(1, 63, 7\).*do not fit the card's 'yolox'"),
         ({"color": "GRAY"}, "color is 'GRAY'"),
@@ -340,6 +340,23 @@ def test_a_wrong_card_is_refused(tmp_path, card, message):
     path.write_bytes(make_constant_detector({"output": np.zeros((1, 63, 7), np.float32)}))
     text = card if isinstance(card, str) else json.dumps(card)
     path.with_suffix(".card.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        OnnxDetector(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "card", "message"),
+    [
+        (UINT8, {"std": [1, 1, 1]}, "says std, .* since it takes uint8 pixels as they are; leave"),
+        (UINT8, {"mean": [0, 0, 0], "std": [1, 1, 1]}, "says mean, std, which is not read"),
+        (FLOAT, {"nms_iou": 0.5}, "says nms_iou, .* since its boxes are final"),
+        (FLOAT, {"resizing": "squeeze", "padding": 9}, "says padding, .* since nothing is filled"),
+    ],
+)
+def test_what_a_card_says_in_vain_is_refused(tmp_path, kind, card, message):
+    path = tmp_path / "looks.onnx"
+    path.write_bytes(make_looking_detector(kind, [1, 3, 16, 16]))
+    path.with_suffix(".card.json").write_text(json.dumps(card))
     with pytest.raises(ValueError, match=message):
         OnnxDetector(path)
 

@@ -31,9 +31,8 @@ def test_a_card_reads_back_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], "expected a model card, an object"),
-        ({"name": "a"}, r"missing \['domain', 'licence', 'trained_on'\]"),
-        (CONTENT | {"colour": "red"}, r"unknown \['colour'\]"),
+        ({"name": "a"}, r"lacks domain, licence, trained_on; expected name"),
+        (CONTENT | {"colour": "red"}, r"has the unknown colour; expected"),
         (CONTENT | {"licence": " "}, "licence: got ' ', expected text"),
         (CONTENT | {"limits": 3}, "limits: got 3, expected text"),
         (CONTENT | {"numbers": [1]}, "expected names with percentages"),
@@ -59,7 +58,10 @@ def test_a_record_of_a_later_version_is_read_and_a_damaged_one_is_no_card():
 def test_a_damaged_file_is_named(tmp_path):
     path = card_path(tmp_path / "model.onnx")
     path.write_text("{")
-    with pytest.raises(ValueError, match=r"model\.card\.json is no JSON file"):
+    with pytest.raises(ValueError, match=r"model\.card\.json is no JSON"):
+        ModelCard.find(tmp_path / "model.onnx")
+    path.write_text("[]")
+    with pytest.raises(ValueError, match=r"model\.card\.json holds \[\]; expected an object"):
         ModelCard.find(tmp_path / "model.onnx")
     with pytest.raises(FileNotFoundError, match="there is no model card"):
         ModelCard.load(tmp_path / "gone.card.json")

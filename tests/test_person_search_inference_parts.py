@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
 
 from person_search.inference.finder import PersonFinder
 from person_search.inference.join_parts import join_views
+from person_search.inference.models import builtin_model
 from person_search.inference.network import InputSettings, Limits
 from person_search.inference.parts import MAX_PARTS, Parts, best_views, plan_parts
 from person_search.inference.sight import Sight
 from person_search.inference.suppression import suppress
 from person_search.inference.two_step import TwoStepNetwork
-from person_search.people import People
+from person_search.people import People, paired_iou
+from person_search.synthetic.crowd import draw_crowd
 from person_search.synthetic.world import World
 from person_search.synthetic.world_spec import PRESETS
 
@@ -238,6 +241,39 @@ def test_a_crowd_is_searched_in_parts_and_the_limit_said_once(caplog):
     assert "it was not searched in parts" in record.message
 
 
+class RaisedNetwork(LimitedNetwork):
+    """Finds ten at once when it is asked to."""
+
+    def __init__(self):
+        super().__init__()
+        self.raised = 0
+
+    def run_crowd(self, images):
+        self.raised += len(images)
+        return [
+            people.select(np.arange(len(people))[:15]) for people in DotNetwork.run(self, images)
+        ]
+
+
+def test_a_crowd_is_looked_at_with_raised_limits(caplog):
+    network = RaisedNetwork()
+    finder = PersonFinder(network)
+    # Each part shows more than five.
+    crowd = draw_dots((108, 192), range(4, 184, 12))
+    (people,) = finder.find([crowd])
+    assert len(people) == 15
+    assert network.raised > 1
+    messages = [record.message for record in caplog.records]
+    assert messages[0].endswith("searched with raised limits and in parts as well")
+    assert messages[1:] == [
+        "a picture shows 15 people, as many as TEST.DETECTIONS_PER_IMAGE 15 allows; though raised; "
+        "some people may be missing"
+    ]
+    network.raised = 0
+    assert len(finder.find([crowd], parts=False)[0]) == 5
+    assert network.raised == 0
+
+
 def test_a_quarter_of_the_proposals_is_a_limit_too():
     limits = Limits(proposals=100, detections=100)
     assert limits.reached_by(24) is None
@@ -294,3 +330,29 @@ def test_the_shipped_model_finds_the_people_of_a_drawn_panorama():
     count = sum(len(x) for x in alone)
     assert len(whole) == 0
     assert 0.85 * count <= len(people) <= 1.15 * count
+
+
+def count_found(boxes, frame):
+    true = np.array([(x, y, x + w, y + h) for x, y, w, h in (p.box for p in frame.people)])
+    overlaps = paired_iou(boxes[:, None], true[None].astype(float))
+    rows, columns = linear_sum_assignment((overlaps < 0.5) - 1e-3 * overlaps)
+    return int((overlaps[rows, columns] >= 0.5).sum())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("size", "is_from_above", "as_built", "by_default"),
+    [((1920, 1080), True, 141, 161), ((7680, 540), False, 177, 182)],
+)
+def test_the_shipped_model_finds_a_drawn_crowd(size, is_from_above, as_built, by_default):
+    """Of 200 people; the numbers are those of `benchmarks/crowds.py`."""
+    frame = draw_crowd(*size, is_from_above=is_from_above)
+    assert len(frame.people) == 200
+    assert min(person.visible for person in frame.people) >= 0.5
+    image = np.ascontiguousarray(frame.image[:, :, ::-1])
+    finder = PersonFinder.load(builtin_model())
+    (people,) = finder.find([image])
+    assert count_found(people.boxes, frame) == pytest.approx(by_default, abs=3)
+    finder.network.limits = None
+    (people,) = PersonFinder(finder.network).find([image], parts=True)
+    assert count_found(people.boxes, frame) == pytest.approx(as_built, abs=3)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from person_search.synthetic.crowd import draw_crowd
 from person_search.synthetic.palette import Stream, make_rng
 from person_search.synthetic.places.camera import SCENES, make_camera, spoil
 from person_search.synthetic.places.scene import build_scene
@@ -238,3 +239,11 @@ def test_scaling_changes_counts_only():
 def test_presets_are_valid_and_named_after_their_key():
     assert all(isinstance(s, WorldSpec) and s.name == name for name, s in PRESETS.items())
     assert PRESETS["drawn-cuhk"].shares_cameras is False
+
+
+def test_a_crowd_from_above_fills_the_picture():
+    frame = draw_crowd(960, 540, people=15, is_from_above=True)
+    assert len(frame.people) == 15
+    assert min(person.visible for person in frame.people) >= 0.5
+    feet = [person.box[1] + person.box[3] for person in frame.people]
+    assert min(feet) < 0.4 * 540 and max(feet) > 0.7 * 540

@@ -6,7 +6,8 @@ from detectron2.modeling import build_model
 from helpers_public_weights import batch_norm, cosines, resnet_map, resnet_state
 
 from reid_heads.config import load_config
-from reid_heads.importers.crop_networks import import_checkpoint, recognise
+from reid_heads.importers.checkpoint_file import read_checkpoint
+from reid_heads.importers.crop_networks import convert, recognise
 
 pytestmark = pytest.mark.usefixtures("shallow", "undrawn_weights")
 
@@ -89,7 +90,7 @@ def build(imported, *more):
 @torch.no_grad()
 def agreement(tmp_path, state, rows, size=(64, 32), **options):
     """The least cosine of our embeddings to those of the public network's own operations."""
-    imported = import_checkpoint(save(tmp_path, state))
+    imported = convert(read_checkpoint(save(tmp_path, state)))
     images = torch.randn(3, 3, *size, generator=torch.Generator().manual_seed(1))
     theirs = rows(state, images, **options)
     ours = build(imported).embed(images)
@@ -143,7 +144,7 @@ def test_full_size_networks_agree(tmp_path, name, monkeypatch):
 
 def test_what_fast_reid_does_otherwise_matters(tmp_path):
     state = fast_reid()
-    imported = import_checkpoint(save(tmp_path, state))
+    imported = convert(read_checkpoint(save(tmp_path, state)))
     images = torch.randn(3, 3, 70, 38, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         ours = build(imported, "MODEL.CROP_REID.STEM_POOL", "padded").embed(images)
@@ -151,7 +152,7 @@ def test_what_fast_reid_does_otherwise_matters(tmp_path):
 
 
 def test_an_import_says_where_everything_went(tmp_path):
-    imported = import_checkpoint(save(tmp_path, fast_reid(gem=True)))
+    imported = convert(read_checkpoint(save(tmp_path, fast_reid(gem=True))))
     assert imported.family == "fast-reid SBS or AGW"
     assert imported.placed["head"] == 5 and imported.placed["pooling"] == 1
     assert set(imported.passed_over) == {"epoch", "pixel_mean", "pixel_std", "heads.weight"}
@@ -163,7 +164,7 @@ def test_an_import_says_where_everything_went(tmp_path):
 
 
 def test_a_classifier_without_bias_is_placed_and_counted(tmp_path):
-    imported = import_checkpoint(save(tmp_path, strong_baseline(people=7)))
+    imported = convert(read_checkpoint(save(tmp_path, strong_baseline(people=7))))
     assert imported.placed["classifier"] == 1
     assert "losses.losses.SOFTMAX.weights.0" in imported.state
     at = imported.overrides.index("MODEL.REID_HEAD.NUM_IDENTITIES")
@@ -209,9 +210,9 @@ BROKEN = {
 def test_what_is_not_all_there_is_refused_by_name(tmp_path, kind):
     make, message = BROKEN[kind]
     with pytest.raises(ValueError, match=message):
-        import_checkpoint(save(tmp_path, make()))
+        convert(read_checkpoint(save(tmp_path, make())))
 
 
 def test_own_weights_are_of_nobody_else(tmp_path):
-    imported = import_checkpoint(save(tmp_path, strong_baseline()))
+    imported = convert(read_checkpoint(save(tmp_path, strong_baseline())))
     assert recognise(imported.state) is None

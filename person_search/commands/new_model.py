@@ -13,7 +13,7 @@ import numpy as np
 from person_search.inference.detectors.load import is_of_zoo
 from person_search.inference.finder import PersonFinder
 from person_search.inference.model_card import ModelCard, card_path
-from person_search.inference.onnx_network import read_model
+from person_search.inference.onnx_files import read_onnx
 from person_search.inference.two_step_file import save_two_step_file
 from reid_heads.atomic_file import new_folder, save_json
 from reid_heads.importers.first_bytes import check_checkpoint
@@ -123,6 +123,6 @@ def _write_two_steps(file: Path, detector: str, folder: Path, settings: Sequence
 
 def _copy(file: Path, to: Path) -> None:
     """Copy a network's file, with weights that it keeps beside it inside, and with its card."""
-    to.write_bytes(read_model(file))
+    to.write_bytes(read_onnx(file, "network").content)
     if card_path(file).is_file():
         shutil.copyfile(card_path(file), card_path(to))

@@ -6,7 +6,6 @@ Their layers and names are those of the released code (Li and Miao, AAAI 2021; C
 
 import dataclasses
 import functools
-import os
 from collections.abc import Collection, Sequence
 
 import torch
@@ -23,7 +22,7 @@ from person_search.importers.torchvision_detectors import (
     place_stages,
 )
 from reid_heads.config_readers import flat_items
-from reid_heads.importers.checkpoint_file import CheckpointFile, listed, read_checkpoint
+from reid_heads.importers.checkpoint_file import CheckpointFile, listed
 from reid_heads.importers.imported import ImportedModel
 from reid_heads.importers.placing import Placement
 from reid_heads.importers.registry import Importer, register_importer
@@ -52,7 +51,7 @@ def recognise(names: Collection[str]) -> str | None:
         names: of a checkpoint's tensors, without "module.".
 
     Returns:
-        One of ``FAMILIES``, or the name of a network that ``import_checkpoint`` refuses.
+        One of ``FAMILIES``, or the name of a network that ``convert`` refuses.
     """
     for part, family in _REFUSED.items():
         if any(part in name for name in names):
@@ -71,22 +70,16 @@ def recognise(names: Collection[str]) -> str | None:
     return None
 
 
-def import_checkpoint(path: str | os.PathLike[str]) -> ImportedModel:
-    """Turn a public checkpoint of a person search network into one of this project.
+def convert(file: CheckpointFile) -> ImportedModel:
+    """Turn a public checkpoint of a person search network into weights of this project.
 
     Args:
-        path: a ``.pth`` file of one of ``FAMILIES``.
+        file: as read, of one of ``FAMILIES``.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it cannot be read safely, is of another network, or not every tensor finds a
-            place; the message names them.
+        ValueError: if it is of another network, or not every tensor finds a place; the message
+            names them.
     """
-    return convert(read_checkpoint(path))
-
-
-def convert(file: CheckpointFile) -> ImportedModel:
-    """Map what ``read_checkpoint`` read; errors are those of ``import_checkpoint``."""
     family = recognise(file.state)
     if family not in (SEQNET, NAE):
         what = f"a network of {family}" if family else "no person search network that is known"
@@ -190,4 +183,4 @@ def _state_of(config_file: str, overrides: Sequence[str]) -> dict[str, Tensor]:
         return dict(build_model(cfg).state_dict())
 
 
-register_importer(Importer(recognise, import_checkpoint))
+register_importer(Importer(recognise, convert))

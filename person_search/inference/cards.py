@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from person_search.inference.json_object import check_names, parse_object
 from person_search.inference.model_card import card_path
 
 KEY = "person_search_card"
@@ -40,20 +41,10 @@ def read_card(path: Path | None, metadata: Mapping[str, str], name: str) -> dict
         ValueError: if there is a card which is no JSON object.
     """
     if path is not None and card_path(path).is_file():
-        return _parse(card_path(path).read_bytes(), str(card_path(path)))
+        return parse_object(card_path(path).read_bytes(), str(card_path(path)))
     if KEY in metadata:
-        return _parse(metadata[KEY], f"{name}: its metadata {KEY!r}")
+        return parse_object(metadata[KEY], f"{name}: its metadata {KEY!r}")
     return {}
-
-
-def _parse(text: str | bytes, what: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{what} is no JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f'{what} holds {content!r}; expected an object, as {{"color": "RGB"}}')
-    return content
 
 
 def fill_in(usual: Card, said: Mapping[str, Any], name: str) -> Card:
@@ -67,11 +58,7 @@ def fill_in(usual: Card, said: Mapping[str, Any], name: str) -> Card:
     Raises:
         ValueError: for an unknown field, or a value that the card refuses.
     """
-    fields = [field.name for field in dataclasses.fields(usual)]  # type: ignore[arg-type]
-    if unknown := sorted(set(said) - set(fields)):
-        raise ValueError(
-            f"the card of {name} says {', '.join(unknown)}; it may say {', '.join(fields)}"
-        )
+    check_names(dict(said), f"the card of {name}", type(usual), is_partial=True)
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in said.items()}
     try:
         return dataclasses.replace(usual, **values)  # type: ignore[type-var]

@@ -8,28 +8,26 @@ Example:
     query = finder.embed("street.jpg", [(310, 120, 355, 240)])
 """
 
-import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from person_search.footage.images import ImageSource, read_image
+from person_search.inference.crowds import Crowds
 from person_search.inference.join_parts import find_boxes_in_parts, join_people
 from person_search.inference.load_network import load_network
 from person_search.inference.model_card import ModelCard
 from person_search.inference.models import CONFIG_NAME, default_model, find_model
-from person_search.inference.network import FindsBoxes, Network, one_caller
+from person_search.inference.network import FindsBoxes, FindsCrowds, Network, one_caller
 from person_search.inference.parts import Parts, embed_in_parts, plan_parts
 from person_search.inference.threshold_file import read_threshold
-from person_search.people import People, check_box
+from person_search.people import People, check_boxes
 from reid_heads.unit_norm import is_unit_norm
 
 __all__ = ["People", "PersonFinder"]
-
-logger = logging.getLogger(__name__)
 
 
 class PersonFinder:
@@ -75,7 +73,7 @@ class PersonFinder:
         self.threshold = threshold
         self.card = card
         self._turns = threading.BoundedSemaphore(network.max_callers)
-        self._has_warned = False
+        self._crowds = Crowds(network)
 
     @classmethod
     def from_config(
@@ -190,7 +188,8 @@ class PersonFinder:
             parts: whether a picture is searched in overlapping parts as well, each of which costs
                 as much as a picture; None: where people in it would be too small for the model
                 (panoramas, and most pictures for small detectors; see `plan_parts`), or where
-                they are more than the model finds at once, see `Limits`.
+                they are more than the model finds at once, see `Limits`; those views are looked at
+                again with raised limits, see `FindsCrowds`.
 
         Returns:
             For each picture its people with a score of at least ``min_score``, as the detector
@@ -241,7 +240,7 @@ class PersonFinder:
         """
         pixels = read_image(image)
         height, width = pixels.shape[:2]
-        known = _inside(boxes, height, width)
+        known = check_boxes(boxes, width, height)
         if not len(known):
             return np.zeros((0, self.embedding_dim), np.float32)
         # What is cut out and embedded alone is the same in all parts.
@@ -268,20 +267,30 @@ class PersonFinder:
     def _or_crowd(
         self, people: People, image: np.ndarray, wanted: bool | None, batch_size: int
     ) -> People:
-        """Return a picture's people, looking in parts where the model's limits cut them off."""
-        limits = getattr(self.network, "limits", None)
-        # A lower score shows more boxes, not more people.
-        count = int((people.scores >= self.network.min_score).sum())
-        reached = limits and limits.reached_by(count)
+        """Return a picture's people, looking closer where the model's limits cut them off."""
+        reached = self._crowds.limit_reached(people)
         if not reached:
             return people
-        wanted = self.parts if wanted is None else wanted
-        plan = None if wanted is False else self._plan(image, True)
-        if not self._has_warned:
-            self._has_warned = True
-            done = "it was not searched" if plan is None else "such pictures are searched"
-            logger.warning("a picture shows %s; %s in parts as well", reached, done)
-        return people if plan is None else self._find_in_parts(image, plan, batch_size)
+        if (self.parts if wanted is None else wanted) is False:
+            self._crowds.warn_once(reached, "it was not searched in parts as well")
+            return people
+        plan = self._plan(image, True)
+        how = ["with raised limits"] if isinstance(self.network, FindsCrowds) else []
+        how += [] if plan is None else ["in parts as well"]
+        done = f"such pictures are searched {' and '.join(how)}" if how else "some may be missing"
+        self._crowds.warn_once(reached, done)
+        if plan is None:
+            return self._or_raised(people, image)
+        return self._find_in_parts(image, plan, batch_size)
+
+    def _or_raised(self, people: People, image: np.ndarray) -> People:
+        """Return the people of a view, with raised limits where the model's cut them off."""
+        if not isinstance(self.network, FindsCrowds) or not self._crowds.limit_reached(people):
+            return people
+        (people,) = self._find_batch([image], self.network.run_crowd)
+        if reached := self._crowds.limit_reached(people, is_raised=True):
+            self._crowds.warn_once(reached, "though raised; some people may be missing")
+        return people
 
     def _find_in_parts(self, image: np.ndarray, plan: Parts, batch_size: int) -> People:
         if isinstance(self.network, FindsBoxes):
@@ -292,9 +301,15 @@ class PersonFinder:
         views, found = plan.cut(image), []
         for start in range(0, len(views), batch_size):
             found += self._find_batch(views[start : start + batch_size])
+        found = [self._or_raised(x, view) for x, view in zip(found, views, strict=True)]
         return join_people(plan, found)
 
-    def _find_batch(self, images: Sequence[np.ndarray]) -> list[People]:
+    def _find_batch(
+        self,
+        images: Sequence[np.ndarray],
+        run: Callable[[Sequence[np.ndarray]], list[People]] | None = None,
+    ) -> list[People]:
+        """Find the people of pictures, boxes in their pixels, by ``run`` or the network's own."""
         prepared = [self.network.settings.prepare(image) for image in images]
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for row, image in enumerate(prepared):
@@ -302,7 +317,7 @@ class PersonFinder:
         found: dict[int, People] = {}
         for rows in by_shape.values():
             with self._turns:
-                results = self.network.run([prepared[row] for row in rows])
+                results = (run or self.network.run)([prepared[row] for row in rows])
             found.update(zip(rows, results, strict=True))
         return [
             self._in_original_pixels(self._checked(found[row]), image, prepared[row])
@@ -330,19 +345,3 @@ class PersonFinder:
                 "half=False, else other weights"
             )
         return People(people.boxes, people.scores.astype(np.float32), embeddings / norms)
-
-
-def _inside(boxes: np.ndarray | Sequence[object], height: int, width: int) -> np.ndarray:
-    """Return boxes (N, 4) as float32, clipped to the picture.
-
-    Raises:
-        ValueError: for a wrong shape, or a box that `check_box` refuses; names the box.
-    """
-    given = np.asarray(boxes, dtype=np.float32)
-    if given.shape == (4,):
-        given = given[None]
-    if given.size == 0:
-        return np.zeros((0, 4), np.float32)
-    if given.ndim != 2 or given.shape[1] != 4:
-        raise ValueError(f"boxes have shape {given.shape}; expected (N, 4): (x1, y1, x2, y2) each")
-    return np.array([check_box(box, width, height) for box in given.tolist()], np.float32)

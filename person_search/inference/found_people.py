@@ -4,6 +4,7 @@ Letters: G pictures, N people in all of them, D embedding size.
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,12 @@ def load_boxes(path: Path) -> dict[str, np.ndarray]:
             raise ValueError(
                 f"image_index has {len(rows)} rows for {len(boxes)} boxes and {len(names)} names; "
                 "expected one a box, each the row of a name"
+            )
+        counts = Counter(names.tolist())
+        if twice := [name for name, count in counts.items() if count > 1]:
+            raise ValueError(
+                f"image_names has {', '.join(twice[:3])} more than once, so that whose boxes are "
+                "meant is not known; give each picture's path, as the command is given it"
             )
     except (*BROKEN_FILE, TypeError) as error:
         raise ValueError(f"{path} is no file of boxes: {error}") from error

@@ -1,12 +1,13 @@
 """What a model is: whom it knows, what it was trained on, under which licence, how good it is."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from person_search.inference.json_object import check_names, parse_object
 
 DRAWN_PEOPLE = "drawn people"
 """Domain of the model that comes with the code."""
@@ -76,7 +77,7 @@ class ModelCard:
         return dataclasses.asdict(self) | {"numbers": dict(self.numbers)}
 
     @classmethod
-    def from_dict(cls, content: Any, source: str) -> "ModelCard":
+    def from_dict(cls, content: dict[str, Any], source: str) -> "ModelCard":
         """Read what `to_dict` gave.
 
         Args:
@@ -86,18 +87,8 @@ class ModelCard:
         Raises:
             ValueError: if it is no card; says what is missing, unknown or wrong.
         """
-        if not isinstance(content, dict):
-            raise ValueError(f"{source}: got {content!r}, expected a model card, an object")
-        fields = {one.name for one in dataclasses.fields(cls)}
-        missing = {"name", "domain", "licence", "trained_on"} - set(content)
-        unknown = set(content) - fields
-        if missing or unknown:
-            raise ValueError(
-                f"{source} is no model card: missing {sorted(missing)}, unknown {sorted(unknown)}; "
-                f"expected {sorted(fields)}"
-            )
         try:
-            return cls(**content)
+            return cls(**check_names(content, "it", cls))
         except ValueError as error:
             raise ValueError(f"{source} is no model card: {error}") from error
 
@@ -130,10 +121,6 @@ class ModelCard:
             ValueError: if it is no card; names the file and what is wrong.
         """
         path = Path(path)
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"there is no model card {path}") from error
-        except ValueError as error:
-            raise ValueError(f"{path} is no JSON file: {error}") from error
-        return cls.from_dict(content, str(path))
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no model card {path}")
+        return cls.from_dict(parse_object(path.read_bytes(), str(path)), str(path))

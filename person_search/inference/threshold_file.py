@@ -4,13 +4,12 @@
 """
 
 import dataclasses
-import json
 import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from person_search.inference.json_object import check_names, parse_object
 from reid_heads.atomic_file import save_json
 
 logger = logging.getLogger(__name__)
@@ -92,8 +91,7 @@ class Calibration:
                 f"there is no calibration {path}; make one with `person-search calibrate`"
             )
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**_checked_keys(content))
+            return cls(**check_names(parse_object(path.read_bytes(), "it"), "it", cls))
         except ValueError as error:
             raise ValueError(
                 f"{path} is no calibration: {error}. Make it anew with `person-search calibrate`"
@@ -125,14 +123,3 @@ def read_threshold(weights: str | Path, fingerprint: str) -> float | None:
         )
         return None
     return calibration.threshold
-
-
-def _checked_keys(content: Any) -> dict[str, Any]:
-    fields = {field.name: field for field in dataclasses.fields(Calibration)}
-    if not isinstance(content, dict):
-        raise ValueError(f"it holds a {type(content).__name__}, expected an object")
-    required = {name for name, f in fields.items() if f.default is dataclasses.MISSING}
-    missing, unknown = sorted(required - set(content)), sorted(set(content) - set(fields))
-    if missing or unknown:
-        raise ValueError(f"missing {missing}, unknown {unknown}; expected {sorted(fields)}")
-    return content

@@ -3,7 +3,8 @@
 Letters: h, w height and width in resized pixels, N people of one image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from person_search.people import People
 from reid_heads.training.checkpoint import WeightCopyCheckpointer
 
 META_ARCHITECTURE = "PersonSearchRCNN"
+_DETECTIONS = ("test_topk_per_image", "detections_per_image")
+"""Names under which heads keep ``TEST.DETECTIONS_PER_IMAGE``."""
 
 
 def load_trained_model(
@@ -112,6 +115,32 @@ class TorchNetwork:
         ):
             found = self.model.inference(inputs, known, do_postprocess=False)
         return [_as_people(x) for x in found]
+
+    def run_crowd(self, images: Sequence[np.ndarray]) -> list[People]:
+        """Find people with raised limits; see `FindsCrowds.run_crowd`."""
+        with _limits_of(self.model, self.limits.raised()):
+            return self.run(images)
+
+
+@contextmanager
+def _limits_of(model: Any, limits: Limits) -> Iterator[None]:
+    """Give a model other limits while its one caller is inside."""
+    proposals = model.proposal_generator.post_nms_topk
+    usual = [
+        (module, name, getattr(module, name))
+        for module in model.roi_heads.modules()
+        for name in _DETECTIONS
+        if hasattr(module, name)
+    ]
+    model.proposal_generator.post_nms_topk = {**proposals, False: limits.proposals}
+    for module, name, _ in usual:
+        setattr(module, name, limits.detections)
+    try:
+        yield
+    finally:
+        model.proposal_generator.post_nms_topk = proposals
+        for module, name, value in usual:
+            setattr(module, name, value)
 
 
 _DEVICES = "'auto', 'cuda', 'mps' or 'cpu'"

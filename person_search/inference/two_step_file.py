@@ -1,13 +1,20 @@
 """The file ``model.json`` of a model of two steps: which detector, which crop network."""
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from person_search.inference.detectors.load import is_of_zoo
+from person_search.inference.json_object import check_names, parse_object
 from person_search.inference.two_step import TwoStepNetwork, load_two_step
 from reid_heads.atomic_file import save_json
 
-PARTS = ("detector", "crop_net")
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the file says."""
+
+    detector: str
+    crop_net: str
 
 
 def save_two_step_file(path: Path, detector: str, crop_net: str) -> None:
@@ -44,16 +51,10 @@ def load_two_step_file(
         ModuleNotFoundError: without a package that is needed.
         ValueError: if the file, or a network in it, is not understood.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON file: {error}") from error
-    is_whole = isinstance(content, dict) and set(content) == set(PARTS)
-    if not is_whole or not all(isinstance(part, str) for part in content.values()):
-        raise ValueError(
-            f"{path} holds {content!r}; expected an object with the names {', '.join(PARTS)}"
-        )
-    detector, crop_net = (content[name] for name in PARTS)
+    content = check_names(parse_object(path.read_bytes(), str(path)), str(path), _Parts)
+    if not all(isinstance(part, str) for part in content.values()):
+        raise ValueError(f"{path} holds {content!r}; expected names of files")
+    detector, crop_net = content["detector"], content["crop_net"]
     if not is_of_zoo(detector):
         detector = str(path.parent / detector)
     return load_two_step(

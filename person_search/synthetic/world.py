@@ -215,7 +215,7 @@ def _paint(image: np.ndarray, scene: Scene, placed: list[Placed]) -> None:
 
 def _visible_shares(scene: Scene, placed: list[Placed], spec: WorldSpec) -> list[float]:
     """Return for each person the share of its pixels in the frame and not hidden."""
-    owner = np.full(((spec.height + 1) // 2, (spec.width + 1) // 2), -1, np.int8)
+    owner = np.full(((spec.height + 1) // 2, (spec.width + 1) // 2), -1, np.int16)
     numbers = {id(person): k for k, person in enumerate(placed)}
     whole = [0] * len(placed)
     for thing in _painting_order(scene, placed):

@@ -1,10 +1,9 @@
 """Crop networks of other projects, whichever it is."""
 
-import os
 from collections.abc import Collection
 
 from reid_heads.importers import crop_osnet, crop_resnets
-from reid_heads.importers.checkpoint_file import CheckpointFile, listed, read_checkpoint
+from reid_heads.importers.checkpoint_file import CheckpointFile, listed
 from reid_heads.importers.imported import ImportedModel
 from reid_heads.importers.registry import Importer, register_importer
 
@@ -22,25 +21,15 @@ def recognise(names: Collection[str]) -> str | None:
     return next((family for family in families if family is not None), None)
 
 
-def import_checkpoint(path: str | os.PathLike[str]) -> ImportedModel:
-    """Turn a public checkpoint of a crop network into one of this project.
+def convert(file: CheckpointFile) -> ImportedModel:
+    """Turn a public checkpoint of a crop network into weights of this project.
 
     Args:
-        path: a ``.pth`` file of one of ``FAMILIES``.
+        file: as read, of one of ``FAMILIES``.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it cannot be read safely, is of another network, or not every tensor finds a
-            place; the message names them.
-    """
-    return convert(read_checkpoint(path))
-
-
-def convert(file: CheckpointFile) -> ImportedModel:
-    """Turn what a public checkpoint holds into weights of this project.
-
-    Raises:
-        ValueError: as for ``import_checkpoint``.
+        ValueError: if it is of another network, or not every tensor finds a place; the message
+            names them.
     """
     for kind in _KINDS:
         if family := kind.recognise(file.state):
@@ -52,4 +41,4 @@ def convert(file: CheckpointFile) -> ImportedModel:
     )
 
 
-register_importer(Importer(recognise, import_checkpoint))
+register_importer(Importer(recognise, convert))

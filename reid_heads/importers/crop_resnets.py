@@ -207,7 +207,9 @@ def place_projection(placement: Placement) -> None:
 
     Before a BatchNorm the projection here has no bias: BN(x + b) with mean m is BN(x) with m - b.
     """
-    bias = placement.left.get("fc.0.bias", torch.zeros(()))
+    bias = torch.zeros(())
+    if "fc.0.bias" in placement.left:
+        bias = placement.fold("fc.0.bias", "head")
     for name in ("weight", "bias", "running_mean", "running_var", _COUNTER):
         theirs = f"fc.1.{name}"
         if theirs in placement.left:
@@ -215,8 +217,6 @@ def place_projection(placement: Placement) -> None:
             value = value - bias if name == "running_mean" else value
             placement.place(theirs, f"head.norm.{name}", "head", value)
     placement.place("fc.0.weight", "head.project.weight", "head")
-    if "fc.0.bias" in placement.left:
-        placement.pass_over("fc.0.bias", "taken up by the running mean behind it")
 
 
 def pass_over_biased_classifier(placement: Placement) -> None:

@@ -6,6 +6,7 @@ Each package registers its own: crop networks here, person search's networks whe
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from reid_heads.importers.checkpoint_file import CheckpointFile
 from reid_heads.importers.imported import ImportedModel
 
 
@@ -16,8 +17,8 @@ class Importer:
     recognise: Callable[[Collection[str]], str | None]
     """Names of a file's tensors, without "module." -> the family's name, None for others."""
 
-    import_checkpoint: Callable[[str], ImportedModel]
-    """Path of a file -> its weights under this project's names."""
+    convert: Callable[[CheckpointFile], ImportedModel]
+    """What a file holds -> its weights under this project's names."""
 
 
 _IMPORTERS: list[Importer] = []

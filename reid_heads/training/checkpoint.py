@@ -70,7 +70,7 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
         checkpoint = self._read_file(filename)
         self.imported = None
         if importer := find_importer(checkpoint["model"]):
-            self.imported = importer.import_checkpoint(filename)
+            self.imported = importer.convert(read_checkpoint(filename))
             self._tell_of_import(filename)
             return {"model": self.imported.state}
         if is_torchvision_resnet(checkpoint["model"]):

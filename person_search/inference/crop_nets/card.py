@@ -14,10 +14,8 @@ from person_search.inference.cards import (
     check_number,
     check_pixels,
 )
+from reid_heads.crop_description import KEY, VERSION
 
-REID_HEADS_KEY = "reid_heads"
-"""Of the metadata property in exports of `reid_heads`."""
-REID_HEADS_VERSION = 1
 INTERPOLATIONS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -69,20 +67,20 @@ def read_reid_heads(
     Raises:
         ValueError: if the description is damaged or of another version.
     """
-    if REID_HEADS_KEY not in metadata:
+    if KEY not in metadata:
         return None
     advice = "export the crop net anew with this version"
     try:
-        content = json.loads(metadata[REID_HEADS_KEY])
+        content = json.loads(metadata[KEY])
         version = content["version"]
-        if version == REID_HEADS_VERSION:
+        if version == VERSION:
             said = {key: content[key] for key in CropNetCard.__dataclass_fields__}
             return said, str(content["fingerprint"]), int(content["embedding_dim"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{name}: its description {REID_HEADS_KEY!r} is damaged ({error!r}); {advice}"
+            f"{name}: its description {KEY!r} is damaged ({error!r}); {advice}"
         ) from error
     raise ValueError(
-        f"{name}: its description {REID_HEADS_KEY!r} is of version {version!r}; this program reads "
-        f"version {REID_HEADS_VERSION}: {advice}"
+        f"{name}: its description {KEY!r} is of version {version!r}; this program reads "
+        f"version {VERSION}: {advice}"
     )

@@ -13,12 +13,7 @@ from PIL import Image
 
 from person_search.inference.cards import fill_in, fingerprint_of, read_card
 from person_search.inference.crop_nets.card import INTERPOLATIONS, CropNetCard, read_reid_heads
-from person_search.inference.onnx_network import (
-    choose_providers,
-    open_session,
-    read_model,
-    thread_count,
-)
+from person_search.inference.onnx_files import read_onnx
 from reid_heads.unit_norm import is_unit_norm
 
 MOST_CROPS = 32
@@ -56,28 +51,19 @@ class OnnxCropNet:
             ValueError: if the file is no ONNX model, or none that maps crops to embeddings, or its
                 card is wrong.
         """
-        path = None if isinstance(source, bytes) else Path(source)
-        self.name = "the crop net" if path is None else str(path)
-        if path is not None and not path.is_file():
-            raise FileNotFoundError(f"there is no crop net {path}")
-        content = source if isinstance(source, bytes) else read_model(source)
-        self._session = open_session(
-            content,
-            self.name,
-            thread_count() if threads is None else threads,
-            choose_providers(device),
-            "a crop net's ONNX file",
-        )
+        file = read_onnx(source, "crop net")
+        self.name = file.name
+        self._session = file.open("a crop net's ONNX file", device=device, threads=threads)
         self._input, self._output = _ends(self._session, self.name)
         metadata = self._session.get_modelmeta().custom_metadata_map
         described = read_reid_heads(metadata, self.name)
-        said = read_card(path, metadata, self.name)
+        said = read_card(file.path, metadata, self.name)
         usual = self._card_of_graph() if described is None else described[0]
         self.card = fill_in(CropNetCard(), {**usual, **said}, self.name)
         self._check_size()
         batch = self._input.shape[0]
         self._batch = batch if isinstance(batch, int) else None
-        self.fingerprint = fingerprint_of("crop net 1", content, self.card)
+        self.fingerprint = fingerprint_of("crop net 1", file.content, self.card)
         if described is not None and self.card == fill_in(CropNetCard(), usual, self.name):
             # The same net has the same one in whatever program it runs.
             self.fingerprint = described[1]

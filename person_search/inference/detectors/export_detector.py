@@ -7,13 +7,9 @@ import numpy as np
 
 from person_search.inference.detectors.detector import Detections
 from person_search.inference.export_info import KEY, ExportInfo
-from person_search.inference.onnx_network import (
-    choose_providers,
-    import_package,
-    keep_outputs,
-    open_session,
-    thread_count,
-)
+from person_search.inference.onnx_files import import_package, read_onnx
+from person_search.inference.onnx_graphs import keep_outputs
+from person_search.inference.onnx_network import EXPECTED, check_outputs
 
 _NO_BOXES = np.zeros((0, 4), np.float32)
 _OUTPUTS = ["boxes", "scores"]
@@ -50,14 +46,13 @@ class ExportDetector:
 
         Raises:
             ModuleNotFoundError: without the packages ``onnx`` and ``onnxruntime``.
-            ValueError: if it is no such file.
+            ValueError: if it is no such file, or its weights are NaN.
         """
-        name, content = str(source), Path(source).read_bytes()
-        part = keep_outputs(content, _OUTPUTS)
-        count = thread_count() if threads is None else threads
-        self._session = open_session(part, name, count, choose_providers(device))
+        self._file = read_onnx(source, "exported model", is_finite=True)
+        part = keep_outputs(self._file.content, _OUTPUTS)
+        self._session = self._file.open(EXPECTED, device=device, threads=threads, content=part)
         text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
-        info = ExportInfo.from_json(text, name)
+        info = ExportInfo.from_json(text, self._file.name)
         self._inputs = {x.name for x in self._session.get_inputs()}
         self.settings = info.settings
         self.sight = info.settings.sight
@@ -65,12 +60,16 @@ class ExportDetector:
         self.fingerprint = hashlib.sha256(f"export {info.fingerprint}".encode()).hexdigest()
 
     def detect(self, image: np.ndarray) -> Detections:
-        """Find people; see `person_search.inference.detectors.detector.Detector.detect`."""
+        """Find people; see `person_search.inference.detectors.detector.Detector.detect`.
+
+        Raises:
+            ValueError: if the file gives NaN or infinity.
+        """
         prepared = self.settings.prepare(image)
         pixels = np.ascontiguousarray(prepared.transpose(2, 0, 1))
         inputs = {"image": pixels, "given_boxes": _NO_BOXES}
         found = self._session.run(_OUTPUTS, {k: v for k, v in inputs.items() if k in self._inputs})
-        boxes, scores = found
+        boxes, scores = check_outputs(found, self._file.name)
         scale = np.array(image.shape[1::-1]) / np.array(prepared.shape[1::-1])
         keep = scores >= self.min_score
         rows = np.argsort(-scores[keep], kind="stable")

@@ -19,12 +19,7 @@ from person_search.inference.detectors.recognition import (
     recognise,
     usual_settings,
 )
-from person_search.inference.onnx_network import (
-    choose_providers,
-    open_session,
-    read_model,
-    thread_count,
-)
+from person_search.inference.onnx_files import read_onnx
 from person_search.inference.sight import Sight
 from person_search.inference.suppression import suppress
 
@@ -65,28 +60,20 @@ class OnnxDetector:
         Raises:
             FileNotFoundError: if there is no such file, or none of its weights' beside it.
             ModuleNotFoundError: without the package ``onnxruntime``.
-            ValueError: if the file is no ONNX model, its input is no picture, its outputs are not
-                understood, or its card is wrong.
+            ValueError: if the file is no ONNX model, its weights are NaN, its input is no picture,
+                its outputs are not understood, or its card is wrong.
         """
-        path = None if isinstance(source, bytes) else Path(source)
-        self.name = "the detector" if path is None else str(path)
-        if path is not None and not path.is_file():
-            raise FileNotFoundError(f"there is no detector {path}")
-        content = source if isinstance(source, bytes) else read_model(source)
-        self._session = open_session(
-            content,
-            self.name,
-            thread_count() if threads is None else threads,
-            choose_providers(device),
-            "a detector's ONNX file",
-        )
+        file = read_onnx(source, "detector")
+        self.name = file.name
+        self._session = file.open("a detector's ONNX file", device=device, threads=threads)
         self._input = _picture_input(self._session, self.name)
-        said = read_card(path, self._session.get_modelmeta().custom_metadata_map, self.name)
+        said = read_card(file.path, self._session.get_modelmeta().custom_metadata_map, self.name)
         self.card, self._order = self._read_outputs(said)
+        self._refuse_unread(said)
         self.min_score = self.card.min_score if min_score is None else min_score
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score is {self.min_score}; expected 0..1")
-        self.fingerprint = fingerprint_of("detector 1", content, self.card, _WHO_IS_FOUND)
+        self.fingerprint = fingerprint_of("detector 1", file.content, self.card, _WHO_IS_FOUND)
         smallest = self.card.smallest_person
         self.sight: Sight | None = Sight(self.card.height, self.card.width, smallest)
         if self.card.resizing == "none":
@@ -118,6 +105,26 @@ class OnnxDetector:
             rows = suppress(boxes, scores, self.card.nms_iou)
         return placement.to_original(boxes[rows]), scores[rows].clip(0, 1)
 
+    def _refuse_unread(self, said: dict[str, Any]) -> None:
+        """Refuse what a card says in vain."""
+        card = self.card
+        reasons = {
+            "it takes uint8 pixels as they are": (("mean", "std"), self._takes_bytes),
+            "pictures are taken as they are": (("height", "width"), card.resizing == "none"),
+            "nothing is filled up": (("padding",), card.resizing in ("none", "squeeze")),
+            "its boxes are final": (("nms_iou",), card.has_nms_inside),
+        }
+        for why, (fields, is_so) in reasons.items():
+            if is_so and (unread := [field for field in fields if field in said]):
+                raise ValueError(
+                    f"the card of {self.name} says {', '.join(unread)}, which is not read, since "
+                    f"{why}; leave it out of the card"
+                )
+
+    @property
+    def _takes_bytes(self) -> bool:
+        return bool(self._input.type == "tensor(uint8)")
+
     def _check(self, scores: np.ndarray) -> None:
         # Of half precision one may be a little more than 1.
         if not ((scores >= 0) & (scores <= 1 + 1e-3)).all():
@@ -129,8 +136,7 @@ class OnnxDetector:
 
     def _run(self, pixels: np.ndarray, card: DetectorCard) -> list[np.ndarray]:
         """Return all outputs for prepared pixels (h, w, 3), those of one picture."""
-        takes_bytes = self._input.type == "tensor(uint8)"
-        tensor = pixels.transpose(2, 0, 1) if takes_bytes else as_tensor(pixels, card)
+        tensor = pixels.transpose(2, 0, 1) if self._takes_bytes else as_tensor(pixels, card)
         if self._input.type == "tensor(float16)":
             tensor = tensor.astype(np.float16)
         if len(self._input.shape) == 4:
