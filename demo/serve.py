@@ -21,7 +21,6 @@ from person_search.commands.model_arguments import (
 )
 from person_search.commands.ports import claim_port
 from person_search.commands.registry import install_line
-from person_search.gallery.engine import check_file, is_address
 from person_search.inference.models import BUILTIN
 from person_search.progress import Progress
 
@@ -142,6 +141,10 @@ def check_places(uris: Sequence[str] | None, footage: Path | None, *, may_create
         GalleryError: a file cannot be used as a gallery.
         OSError: a file is not there, or a folder cannot be written to; says what to do.
     """
+    # Import numpy, which the program's help goes without.
+    from person_search.gallery.database import check_file
+    from person_search.gallery.store import is_address
+
     if footage is not None:
         _check_writable(footage, "give another --footage")
     if uris is None:

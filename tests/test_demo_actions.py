@@ -13,6 +13,7 @@ from demo.actions import Answer, Gallery, SearchSettings, Service
 from person_search.footage.files import FootageOptions
 from person_search.footage.images import ImageError
 from person_search.gallery.add_footage import IndexReport
+from person_search.gallery.rows import Stored
 from person_search.gallery.search_options import FrameFilter
 from person_search.gallery.summary import GalleryInfo
 from person_search.inference.model_card import ModelCard
@@ -33,6 +34,10 @@ class MemoryIndex:
 
     def put(self, entries):
         self.entries.update({frame.name: (frame, people) for frame, people in entries})
+        return Stored(len(entries), sum(len(people) for _, people in entries))
+
+    def prepare(self):
+        pass
 
     def people_of(self, name):
         return self.entries[name][1]

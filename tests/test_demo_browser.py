@@ -9,7 +9,6 @@ from PIL import Image
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("gradio", reason="needs the extra demo")
-pytest.importorskip("pymilvus", reason="needs the extra gallery")
 
 from playwright.sync_api import expect, sync_playwright
 

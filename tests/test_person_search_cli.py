@@ -10,7 +10,7 @@ from person_search.cli import main
 from person_search.commands import registry
 from person_search.commands.registry import BUILTIN, Command, find_commands
 
-HEAVY = {"torch", "detectron2", "LabGym", "pymilvus", "milvus_lite", "gradio", "cv2", "numpy"}
+HEAVY = {"torch", "detectron2", "LabGym", "pymilvus", "simsimd", "gradio", "cv2", "numpy"}
 
 
 def test_draw_then_info(tmp_path, capsys):

@@ -3,9 +3,7 @@ import sys
 from collections import Counter
 
 import pytest
-from test_person_search_cli_store import start_store  # noqa: F401  (a fixture)
 
-from person_search.cli import main
 from person_search.commands.workers import Workers, sum_reports
 from person_search.footage.files import BrokenFile
 from person_search.gallery.add_footage import IndexReport
@@ -59,28 +57,19 @@ def test_reports_are_summed():
     assert sum_reports(reports) == IndexReport(7, 16, 1, broken, 5.0)
 
 
-def test_several_processes_cannot_share_a_file(monkeypatch, tmp_path, capsys):
-    """The embedded engine serves one process; the message says what to do."""
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert main(["index", str(tmp_path), "--gallery", str(tmp_path / "g.db")]) == 2
-    message = capsys.readouterr().err
-    assert "2 processes" in message and "person-search store" in message
-
-
 @pytest.mark.slow
-def test_two_processes_index_each_frame_once(start_store, tmp_path):  # noqa: F811
-    """The example of docs/own_footage.md: torchrun, a store, and a broken file; twice."""
+def test_two_processes_index_each_frame_once(tmp_path):
+    """The example of docs/own_footage.md: torchrun and a broken file; twice."""
     root = write_cuhk_sysu(
         PRESETS["drawn-cuhk"].scaled(0.02), tmp_path / "drawn-cuhk", splits=("test",)
     )
     footage = root / "Image/SSM"
     (footage / "broken.jpg").write_bytes(b"not a picture")
     names = sorted(str(path) for path in footage.glob("s*.jpg"))
-    _, address = start_store(tmp_path / "g.db")
+    gallery = str(tmp_path / "g.db")
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-        *("-m", "person_search.cli", "index", str(footage), "--gallery", address),
+        *("-m", "person_search.cli", "index", str(footage), "--gallery", gallery),
         *("--device", "cpu"),
     ]
     for added, unchanged in ((len(names), 0), (0, len(names))):
@@ -89,6 +78,6 @@ def test_two_processes_index_each_frame_once(start_store, tmp_path):  # noqa: F8
         assert f"added {added} frames" in done.stdout and f"{unchanged} unchanged" in done.stdout
         assert "by 2 processes" in done.stdout
         assert done.stdout.count("broken: ") == 1, "only the first process speaks"
-        with GalleryIndex.open(address) as index:
+        with GalleryIndex.open(gallery) as index:
             counts = Counter(frame.name for frame in index.frames())
             assert sorted(counts) == names and set(counts.values()) == {1}

@@ -39,7 +39,7 @@ def part_named(name):
 def test_a_complete_installation(capsys):
     assert main(["doctor"]) == 0
     text = capsys.readouterr().out
-    for name in ("onnxruntime", "milvus-lite", "gradio", "torch", "detectron2", "default model"):
+    for name in ("onnxruntime", "simsimd", "gradio", "torch", "detectron2", "default model"):
         assert f"\nyes  {name} " in text
     assert "CPU" in text and "CUDA: " in text and "index, search and serve have what" in text
 

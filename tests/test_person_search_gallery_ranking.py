@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from helpers_gallery import unit
 
-from person_search.gallery.engine import GalleryError
+from person_search.gallery.errors import GalleryError
 from person_search.gallery.ranking import (
     best_per_frame,
     check_embeddings,
@@ -16,9 +16,8 @@ from person_search.gallery.rows import StoredPerson
 
 def _person(frame, number, similarity=0.0, embedding=None):
     return StoredPerson(
-        id=f"{frame}_{number}",
-        frame=frame,
         frame_name=frame,
+        number=number,
         box_xyxy=(0.0, 0.0, 1.0, 1.0),
         score=0.5,
         camera=None,
@@ -29,7 +28,11 @@ def _person(frame, number, similarity=0.0, embedding=None):
 
 
 def _ids(people):
-    return [p.id for p in people]
+    return [f"{p.frame_name}_{p.number}" for p in people]
+
+
+def _similarities(people):
+    return {(p.frame_name, p.number): p.similarity for p in people}
 
 
 def _with_similarities(query, people):
@@ -136,7 +139,7 @@ def test_reranking_finds_the_member_of_the_cluster_that_cosine_misses():
     last = "same11_0"  # at 60 degrees
     assert _ids(by_cosine).index(last) > _ids(by_cosine).index("stranger_0")
     assert _ids(by_neighbors).index(last) < _ids(by_neighbors).index("stranger_0")
-    assert {p.id: p.similarity for p in by_neighbors} == {p.id: p.similarity for p in people}
+    assert _similarities(by_neighbors) == _similarities(people)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -146,4 +149,4 @@ def test_reranking_takes_few_people(count):
     rows = [(f"f{i}", 0, unit(rng.normal(size=8))) for i in range(count)]
     rows[0] = ("f0", 0, query)
     ranked = rerank_candidates(query, _with_similarities(query, rows))
-    assert len(ranked) == count and ranked[0].id == "f0_0"
+    assert len(ranked) == count and _ids(ranked)[0] == "f0_0"

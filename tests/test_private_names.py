@@ -18,7 +18,6 @@ FILES = list_sources(*PACKAGES, "benchmarks")
 # The one file for each library: plain functions, and a check that says what to install.
 ADAPTERS = {
     "demo/gradio_parts.py",
-    "person_search/gallery/milvus_parts.py",
     "reid_heads/detectron2_parts.py",
     "reid_heads/torch_parts.py",
 }
@@ -45,7 +44,6 @@ UNDOCUMENTED = (
     "gradio.data_classes",
     "gradio.route_utils",
     "gradio_client",
-    "milvus_lite",
 )
 # Public, for all their underscores: of named tuples.
 PUBLIC = {"_replace", "_asdict", "_fields", "_make"}

@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         time_from=args.time_from,
     )
     check_model_arguments(args)
-    _check_gallery(args.gallery, workers)
+    _check_gallery(args.gallery)
     files = workers.take_share(list_footage(args.footage))
     finder = load_finder(args, workers.choose_device(), args.min_score)
     workers.connect()
@@ -130,22 +130,17 @@ def run(args: argparse.Namespace) -> int:
     return 1 if report.broken and not report.frames_added + report.frames_unchanged else 0
 
 
-def _check_gallery(gallery: str, workers: Workers) -> None:
+def _check_gallery(gallery: str) -> None:
     """Refuse, before a model is loaded, a gallery that cannot be written.
 
     Raises:
         GalleryError: The message says why.
     """
-    from person_search.gallery.engine import GalleryError, check_file, is_address
+    from person_search.gallery.database import check_file
+    from person_search.gallery.store import is_address
 
-    if is_address(gallery):
-        return
-    if workers.count > 1:
-        raise GalleryError(
-            f"{workers.count} processes cannot write to the file {gallery}; serve it by "
-            f"person-search store {gallery}, then give --gallery http://127.0.0.1:19530"
-        )
-    check_file(Path(gallery).expanduser().resolve(), must_exist=False)
+    if not is_address(gallery):
+        check_file(Path(gallery).expanduser().absolute(), must_exist=False)
 
 
 def parse_approximate(text: str | None) -> dict[str, str | int] | None:

@@ -65,14 +65,14 @@ PACKAGES = (
     _Package("cv2", "pictures and videos", True, _describe_opencv),
     _Package("onnxruntime", "running a model without PyTorch", True, _describe_onnxruntime),
     _Package("onnx", "running a model without PyTorch", True),
-    _Package("pymilvus", "galleries", True),
-    _Package("milvus_lite", "galleries in a file", True),
+    _Package("simsimd", "galleries", True),
     _Package("gradio", "the page: serve", True),
     _Package("shtab", "completion in the shell"),
     _Package("torch", "training, export, models that are no ONNX file", False, _describe_torch),
     _Package("torchvision", "training"),
     _Package("detectron2", "training, export, models that are no ONNX file"),
     _Package("onnxscript", "export to ONNX"),
+    _Package("pymilvus", "galleries on a Milvus server"),
 )
 MODEL_IN_PYTORCH = {"torch", "detectron2"}
 
@@ -106,11 +106,7 @@ def find_package(package: _Package, is_required: bool) -> Part:
     # A folder that happens to have the name has no origin.
     if spec is None or spec.origin is None:
         hint = install_line(package.module)
-        # As pip says it: there is no such wheel.
-        why = "not installed"
-        if package.module == "milvus_lite" and os.name == "nt":
-            why, hint = "has no wheel for Windows; give --gallery http://host:port instead", None
-        return Part(name, package.needed_for, is_required, False, why, hint)
+        return Part(name, package.needed_for, is_required, False, "not installed", hint)
     details = [_version(name)]
     try:
         details += [package.describe()] if package.describe is not None else []

@@ -20,14 +20,13 @@ DISTRIBUTION = "person-search"
 BASE = {
     "cv2": "opencv-python-headless",
     "gradio": "gradio",
-    "milvus_lite": "milvus-lite",
     "numpy": "numpy",
     "onnx": "onnx",
     "onnxruntime": "onnxruntime",
     "PIL": "pillow",
-    "pymilvus": "pymilvus",
     "scipy": "scipy",
     "shtab": "shtab",
+    "simsimd": "simsimd",
     "tabulate": "tabulate",
     "tqdm": "tqdm",
 }
@@ -43,6 +42,7 @@ EXTRAS = {
     "omegaconf": "train",
     "onnxscript": "train",
     "pycocotools": "train",
+    "pymilvus": "milvus",
     "tensorboard": "train",
     "termcolor": "train",
     "torch": "train",
@@ -90,11 +90,8 @@ BUILTIN = (
     Command("info", "describe a gallery, or count a data set", "person_search.commands.info"),
     Command("remove", "remove frames from a gallery", "person_search.commands.remove"),
     Command("merge", "copy a gallery into another one", "person_search.commands.merge"),
-    Command(
-        "store",
-        "serve a gallery file to several processes of this machine",
-        "person_search.commands.store",
-    ),
+    Command("check", "verify a gallery file, and repair it", "person_search.commands.check"),
+    Command("backup", "copy a gallery file while it is in use", "person_search.commands.backup"),
     Command(
         "calibrate",
         "find the similarity below which a person is probably not in the gallery",

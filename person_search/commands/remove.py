@@ -67,7 +67,12 @@ def run(args: argparse.Namespace) -> int:
         if not args.yes and not _confirm(sorted(names), total, args.gallery):
             print("nothing was removed", file=sys.stderr)
             return 1
-        print(f"removed {index.remove(names=names)} of {total} frames")
+        removed = index.remove(names=names)
+    print(
+        f"removed {removed.frames} of {total} frames with their {removed.people} people: their "
+        "names, boxes and embeddings are no longer in the gallery's files. The pictures and "
+        "videos themselves stay where they are; they are yours"
+    )
     return 0
 
 

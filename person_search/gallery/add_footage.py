@@ -34,9 +34,10 @@ class IndexReport:
     """What `index_footage` did."""
 
     frames_added: int = 0
-    """New and changed frames, with people or without."""
+    """New and changed frames, with people or without, that the gallery had when read back."""
 
     people_added: int = 0
+    """Likewise."""
 
     frames_unchanged: int = 0
     """Frames that the gallery held already, by name and content."""
@@ -109,10 +110,12 @@ def index_footage(
                 (replace(frame, source=None), p)
                 for (frame, _), p in zip(batch, people, strict=True)
             ]
-            index.put(entries)
-            report.frames_added += len(batch)
-            report.people_added += sum(len(p.boxes) for p in people)
+            stored = index.put(entries)
+            report.frames_added += stored.frames
+            report.people_added += stored.people
             shown.update()
+    if report.frames_added:
+        index.prepare()
     report.frames_unchanged = known.num_unchanged
     report.seconds = time.perf_counter() - started
     return report
@@ -155,7 +158,7 @@ class _KnownFrames:
         """
         while self._changed:
             # The name of a video stands for all its frames.
-            self._index.remove(names=[self._changed.pop()])
+            self._index.remove(names=[self._changed.pop()], purge=False)
 
     def _names_from(self, name: str) -> list[str]:
         place = self._places.get(name)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from person_search.gallery.engine import GalleryError
+from person_search.gallery.errors import GalleryError
 
 # Parameters with their defaults and limits (Milvus' own), of building and of searching.
 _BUILD = {
@@ -19,9 +19,9 @@ class IndexOptions:
     """The index of a gallery's embeddings."""
 
     index_type: str = "FLAT"
-    """FLAT is exact. The others need a Milvus server: Milvus Lite, in a file or served, has no
-    HNSW, and with IVF_FLAT compares the query with every row all the same (measured: recall 1 and
-    the time of FLAT even with one of 64 lists probed)."""
+    """FLAT is exact. The others need a Milvus server, which builds them some time after rows are
+    written (`Store.prepare` waits), and find most of the nearest: with the defaults HNSW nearly
+    all, IVF_FLAT fewer of people as alike as those of `benchmarks/milvus_server.py`."""
 
     params: Mapping[str, int] = field(default_factory=dict)
     """Of building and of searching, complete."""
@@ -64,5 +64,5 @@ class IndexOptions:
         """Return what a search for ``limit`` rows takes."""
         found = {name: self.params[name] for name in _SEARCH.get(self.index_type, ())}
         if "ef" in found:
-            found["ef"] = max(found["ef"], limit)  # less is an error to the engine
+            found["ef"] = max(found["ef"], limit)  # less is an error to the server
         return found

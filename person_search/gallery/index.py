@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from person_search.gallery.approximate import IndexOptions
-from person_search.gallery.engine import Engine, GalleryError, connect, disconnect, hide_password
-from person_search.gallery.nearest import check_range, find_nearest, find_refined, make_filter
+from person_search.gallery.entries import check_entries
+from person_search.gallery.errors import GalleryError
 from person_search.gallery.ranking import best_per_frame, check_embeddings, fuse_embeddings
-from person_search.gallery.rows import StoredFrame, StoredPerson, frame_id, to_match, to_people
+from person_search.gallery.rows import Entry, Stored, StoredFrame, StoredPerson, to_match, to_people
 from person_search.gallery.search_options import ALL_FRAMES, ByContext, FrameFilter, Refinement
-from person_search.gallery.store import Store, list_names
+from person_search.gallery.searching import check_range, choose_frames, find_refined
+from person_search.gallery.store import Store, create_store, list_names, open_store
 from person_search.gallery.summary import GalleryInfo, summarize
-from person_search.gallery.writing import Entry, check_entries, delete_frames, put_entries
 from person_search.inference.model_card import ModelCard
 from person_search.people import Match, People
 
@@ -35,11 +35,7 @@ def list_galleries(uri: str | Path) -> list[str]:
     Raises:
         GalleryError: If it cannot be opened.
     """
-    engine = connect(uri, must_exist=True)
-    try:
-        return list_names(engine)
-    finally:
-        disconnect(engine)
+    return list_names(uri)
 
 
 class GalleryIndex:
@@ -48,9 +44,9 @@ class GalleryIndex:
     Make one with `create`, `open` or `open_or_create`; `close` it, or use it in a ``with``.
     """
 
-    def __init__(self, engine: Engine, name: str, store: Store) -> None:
+    def __init__(self, store: Store) -> None:
         """Use `create`, `open` or `open_or_create` instead."""
-        self._engine, self.name, self._store = engine, name, store
+        self.name, self._store = store.name, store
         self._is_open = True
 
     @classmethod
@@ -78,11 +74,7 @@ class GalleryIndex:
             GalleryError: If there is such a gallery, or the database cannot be opened.
         """
         options = IndexOptions.parse(approximate)
-        return cls._connect(
-            uri,
-            name,
-            lambda engine: Store.create(engine, name, fingerprint, embedding_dim, options, card),
-        )
+        return cls(create_store(uri, name, fingerprint, embedding_dim, options, card, is_new=True))
 
     @classmethod
     def open(cls, uri: str | Path, name: str = "gallery") -> "GalleryIndex":
@@ -92,7 +84,7 @@ class GalleryIndex:
             GalleryError: If there is none, it is of another version, or the database cannot be
                 opened.
         """
-        return cls._connect(uri, name, lambda engine: Store(engine, name), must_exist=True)
+        return cls(open_store(uri, name))
 
     @classmethod
     def open_or_create(
@@ -112,31 +104,18 @@ class GalleryIndex:
         """
         options = IndexOptions.parse(approximate)
 
-        def open_store(engine: Engine) -> Store:
-            with engine.writing:
-                if name not in list_names(engine):
-                    return Store.create(engine, name, fingerprint, embedding_dim, options, card)
-            store = Store(engine, name)
+        store = create_store(uri, name, fingerprint, embedding_dim, options, card, is_new=False)
+        try:
             _check_model(store, fingerprint)
             if embedding_dim != store.embedding_dim:
                 raise GalleryError(
                     f"the gallery holds embeddings of {store.embedding_dim} numbers, the model "
                     f"makes {embedding_dim}; make another gallery"
                 )
-            return store
-
-        return cls._connect(uri, name, open_store)
-
-    @classmethod
-    def _connect(
-        cls, uri: str | Path, name: str, open_store: Any, must_exist: bool = False
-    ) -> "GalleryIndex":
-        engine = connect(uri, must_exist)
-        try:
-            return cls(engine, name, open_store(engine))
         except BaseException:
-            disconnect(engine)
+            store.close()
             raise
+        return cls(store)
 
     @property
     def card(self) -> ModelCard | None:
@@ -156,13 +135,13 @@ class GalleryIndex:
     @property
     def uri(self) -> str:
         """Absolute path of the file, or the server's address without a password."""
-        return hide_password(self._engine.uri)
+        return self._store.uri
 
     def close(self) -> None:
         """Close the gallery; again does nothing."""
         if self._is_open:
             self._is_open = False
-            disconnect(self._engine)
+            self._store.close()
 
     def __enter__(self) -> "GalleryIndex":
         return self
@@ -177,29 +156,35 @@ class GalleryIndex:
 
     def known_frames(self, names: Sequence[str]) -> dict[str, str]:
         """Return the content hashes of those of the frames that are in the gallery, by name."""
-        found = self._open_store().frames([frame_id(name) for name in dict.fromkeys(names)])
-        return {frame.name: frame.content_hash for frame in found.values()}
+        found = self._open_store().frames_named(names)
+        return {name: frame.content_hash for name, frame in found.items()}
 
-    def put(self, entries: Sequence[Entry], *, fingerprint: str | None = None) -> None:
+    def put(self, entries: Sequence[Entry], *, fingerprint: str | None = None) -> Stored:
         """Add frames with their people; a frame that is there already is replaced.
 
-        A frame that was put is there whole: after a kill it is there, or not there and put by the
-        next run, never twice and never in parts.
+        A frame is there whole or not at all, whenever the process or the power ends; in a file, so
+        are the frames of one call.
 
         Args:
             entries: Frames, of different names, and their people; frames without people are kept
                 too, so that they are not looked at again.
             fingerprint: Of the model that made the embeddings, to be checked.
 
+        Returns:
+            What was found in the database when it was read back.
+
         Raises:
-            GalleryError: On embeddings of another model or size, values out of range, a full disk;
-                nothing of the entries that were not stored yet is.
+            GalleryError: On embeddings of another model or size, values out of range, a full disk,
+                a gallery file that was moved, deleted or replaced.
         """
         store = self._open_store()
         _check_model(store, fingerprint)
         check_entries(entries, store.embedding_dim)
-        with self._engine.writing:
-            put_entries(store, self._engine.path, entries)
+        return store.put(entries) if entries else Stored()
+
+    def prepare(self) -> None:
+        """Make the next search as fast as later ones; a large gallery is read once for that."""
+        self._open_store().prepare()
 
     def search(
         self,
@@ -239,7 +224,7 @@ class GalleryIndex:
         query = fuse_embeddings(rows)
         check_range(top, min_similarity)
         if refine is None:
-            people = find_nearest(store, query, frames, top, one_per_frame)
+            people = store.nearest(query, frames, top, one_per_frame)
         else:
             if isinstance(refine, ByContext):
                 beside = check_embeddings(refine.embeddings, store.embedding_dim, "context")
@@ -256,7 +241,8 @@ class GalleryIndex:
         camera: str | None = None,
         until: float | None = None,
         missing: bool = False,
-    ) -> int:
+        purge: bool = True,
+    ) -> Stored:
         """Remove frames and their people: those that fit everything that is given.
 
         Args:
@@ -264,9 +250,11 @@ class GalleryIndex:
             camera: Frames of this camera; "" stands for an unknown one.
             until: Frames of a known time, at or before this one, in seconds.
             missing: Frames whose file is no longer there. A disk that is not mounted misses all.
+            purge: Leave no byte of them in the gallery's files, which are written anew for that: a
+                minute for some millions of people.
 
         Returns:
-            How many frames were removed.
+            What was removed.
 
         Raises:
             GalleryError: If nothing is given, rather than remove everything.
@@ -276,11 +264,11 @@ class GalleryIndex:
                 "nothing says which frames to remove; give names, a camera, a time or missing"
             )
         store = self._open_store()
-        expression = make_filter(
-            FrameFilter(cameras=None if camera is None else [camera], until=until)
-        )
-        with self._engine.writing:
-            return delete_frames(store, expression, names, missing)
+        wanted = FrameFilter(cameras=None if camera is None else [camera], until=until)
+        removed = store.delete(choose_frames(store.all_frames(wanted), names, missing))
+        if purge and removed.frames:
+            store.purge()
+        return removed
 
     def merge(self, other: "GalleryIndex") -> int:
         """Copy the frames of another gallery of the same model that this one lacks or has changed.
@@ -297,8 +285,7 @@ class GalleryIndex:
             known = self.known_frames([frame.name for frame in batch])
             new = [frame for frame in batch if known.get(frame.name) != frame.content_hash]
             people = other._people_of_all(new)
-            self.put([(frame, people[frame.id]) for frame in new])
-            copied += len(new)
+            copied += self.put([(frame, people[frame.name]) for frame in new]).frames
         return copied
 
     def frames(self) -> Iterator[StoredFrame]:
@@ -311,16 +298,14 @@ class GalleryIndex:
         Raises:
             GalleryError: If the frame is not in the gallery.
         """
-        found = self._open_store().frames([frame_id(frame_name)])
+        found = self._open_store().frames_named([frame_name])
         if not found:
             raise GalleryError(f"{frame_name} is not in the gallery {self.name!r} of {self.uri}")
-        return self._people_of_all(list(found.values()))[frame_id(frame_name)]
+        return self._people_of_all(list(found.values()))[frame_name]
 
     def info(self) -> GalleryInfo:
-        """Return what the gallery holds; reads all frames, but no people."""
-        store = self._open_store()
-        path = self._engine.path
-        return summarize(store, self.name, self.uri, path.stat().st_size if path else None)
+        """Return what the gallery holds; of a file in a time that does not grow with it."""
+        return summarize(self._open_store())
 
     def _open_store(self) -> Store:
         if not self._is_open:
@@ -328,10 +313,10 @@ class GalleryIndex:
         return self._store
 
     def _people_of_all(self, frames: Sequence[StoredFrame]) -> dict[str, People]:
-        groups: dict[str, list[StoredPerson]] = {frame.id: [] for frame in frames}
+        groups: dict[str, list[StoredPerson]] = {frame.name: [] for frame in frames}
         for person in self._open_store().people_of(list(groups)):
-            groups[person.frame].append(person)
-        return {frame: to_people(group, self.embedding_dim) for frame, group in groups.items()}
+            groups[person.frame_name].append(person)
+        return {name: to_people(group, self.embedding_dim) for name, group in groups.items()}
 
 
 def _check_model(store: Store, fingerprint: str | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from person_search.gallery.engine import GalleryError
+from person_search.gallery.errors import GalleryError
 from person_search.gallery.rows import StoredPerson
 from reid_heads.unit_norm import is_unit_norm
 
@@ -68,7 +68,7 @@ def best_per_frame(people: Iterable[StoredPerson]) -> list[StoredPerson]:
     """Keep the first person of each frame, in the order given."""
     best: dict[str, StoredPerson] = {}
     for person in people:
-        best.setdefault(person.frame, person)
+        best.setdefault(person.frame_name, person)
     return list(best.values())
 
 

@@ -1,21 +1,47 @@
-"""What a gallery stores of frames and people, and the filters that ask for it."""
+"""What a gallery stores of frames and people."""
 
 import hashlib
-import json
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from person_search.gallery.engine import GalleryError
 from person_search.people import Box, Match, People
 
-MAX_NAME_BYTES = 8_192
-MAX_CAMERA_BYTES = 1_024
-# Stands for "time unknown": the engine keeps no empty fields. Real times lie above.
-NO_TIME = -1e18
+
+class FrameLike(Protocol):
+    """What is stored of a frame: `footage.Frame` and `StoredFrame` have it."""
+
+    @property
+    def name(self) -> str:
+        """Absolute path of the image, or ``FILE#frame=N``."""
+
+    @property
+    def content_hash(self) -> str:
+        """Tells whether the frame changed."""
+
+    @property
+    def camera(self) -> str | None:
+        """Name of the camera, None if unknown."""
+
+    @property
+    def timestamp(self) -> float | None:
+        """Seconds, None if unknown."""
+
+
+Entry = tuple[FrameLike, People]
+
+
+class Stored(NamedTuple):
+    """How many frames and people were stored or removed: counted in the database afterwards."""
+
+    frames: int = 0
+    people: int = 0
+
+    def plus(self, other: "Stored") -> "Stored":
+        """Return the sum."""
+        return Stored(self.frames + other.frames, self.people + other.people)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +56,15 @@ class StoredFrame:
     timestamp: float | None
     num_people: int
 
-    @property
-    def id(self) -> str:
-        """Id of the frame's rows."""
-        return frame_id(self.name)
-
 
 @dataclass(frozen=True, slots=True)
 class StoredPerson:
     """One person of a gallery."""
 
-    id: str
-    frame: str
-    """Id of the frame."""
-
     frame_name: str
+    number: int
+    """Place among the people of the frame, from 0."""
+
     box_xyxy: Box
     score: float
     camera: str | None
@@ -55,10 +75,19 @@ class StoredPerson:
     embedding: np.ndarray | None = None
     """(D,) float32, where it was asked for."""
 
-    @property
-    def number(self) -> int:
-        """Place among the people of the frame, from 0."""
-        return int(self.id.rpartition("_")[2])
+
+class Counts(NamedTuple):
+    """What a gallery holds; taken in a time that does not grow with it."""
+
+    frames: int
+    people: int
+    cameras: Mapping[str, int]
+    """Frames of each known camera, by name."""
+
+    first_timestamp: float | None
+    last_timestamp: float | None
+    num_bytes: int | None
+    """Of the file, with all galleries in it; None for a server."""
 
 
 def frame_id(name: str) -> str:
@@ -66,61 +95,15 @@ def frame_id(name: str) -> str:
     return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
-def text_literal(text: str) -> str:
-    r"""Quote a text for a filter: the engine knows \" and \\ but no other escapes.
+def unit_rows(embeddings: np.ndarray) -> np.ndarray:
+    """Return embeddings as they are stored, (N, D) float32.
 
-    Raises:
-        GalleryError: On control characters, which cannot be written.
+    Half precision may have left a norm a little off one, which the search takes it to be.
     """
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
-        raise GalleryError(f"{text!r} holds control characters; expected printable text")
-    return json.dumps(text, ensure_ascii=False)
-
-
-def any_of(field: str, values: Sequence[str]) -> str:
-    """Return the filter for rows whose text field is one of the values."""
-    return f"{field} in [{', '.join(map(text_literal, values))}]"
-
-
-def between(since: float | None, until: float | None) -> str:
-    """Return the filter for rows of a known time from ``since`` to ``until``, both included."""
-    parts = [f"timestamp > {NO_TIME!r}"]
-    if since is not None:
-        parts.append(f"timestamp >= {float(since)!r}")
-    if until is not None:
-        parts.append(f"timestamp <= {float(until)!r}")
-    return " and ".join(parts)
-
-
-def to_frame(row: dict[str, Any]) -> StoredFrame:
-    """Read a row of the frames."""
-    return StoredFrame(
-        row["name"],
-        row["content_hash"],
-        row["camera"] or None,
-        _to_time(row["timestamp"]),
-        row["num_people"],
-    )
-
-
-def to_person(row: dict[str, Any], similarity: float = 0.0) -> StoredPerson:
-    """Read a row of the people."""
-    embedding = row.get("embedding")
-    return StoredPerson(
-        id=row["id"],
-        frame=row["frame"],
-        frame_name=row["frame_name"],
-        box_xyxy=(row["x1"], row["y1"], row["x2"], row["y2"]),
-        score=row["score"],
-        camera=row["camera"] or None,
-        timestamp=_to_time(row["timestamp"]),
-        similarity=similarity,
-        embedding=None if embedding is None else np.asarray(embedding, np.float32),
-    )
-
-
-def _to_time(stored: float) -> float | None:
-    return stored if stored > NO_TIME else None
+    rows = np.asarray(embeddings, np.float32)
+    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    scaled: np.ndarray = np.where(abs(norms - 1) > 1e-6, rows / norms, rows)
+    return scaled
 
 
 def to_people(group: Sequence[StoredPerson], embedding_dim: int) -> People:
@@ -142,5 +125,5 @@ def to_match(person: StoredPerson) -> Match:
         similarity=person.similarity,
         camera=person.camera,
         timestamp=person.timestamp,
-        person=person.id,
+        person=f"{frame_id(person.frame_name)}_{person.number}",
     )

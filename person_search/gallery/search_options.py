@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from person_search.gallery.engine import GalleryError
+from person_search.gallery.errors import GalleryError
 
 
 @dataclass(frozen=True)

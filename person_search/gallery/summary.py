@@ -1,11 +1,10 @@
 """What a gallery holds, counted."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from person_search.gallery.store import VERSION, Store
+from person_search.gallery.store import Store
 from person_search.inference.model_card import ModelCard
 
 
@@ -35,30 +34,21 @@ class GalleryInfo:
     """Of the file, with all galleries in it; None for a server."""
 
 
-def summarize(store: Store, name: str, uri: str, num_bytes: int | None) -> GalleryInfo:
-    """Count frames, people and cameras; people of incomplete frames are not counted."""
-    cameras: Counter[str] = Counter()
-    times: list[float] = []
-    frames = people = 0
-    for frame in store.all_frames():
-        frames += 1
-        people += frame.num_people
-        if frame.camera is not None:
-            cameras[frame.camera] += 1
-        if frame.timestamp is not None:
-            times.append(frame.timestamp)
+def summarize(store: Store) -> GalleryInfo:
+    """Count frames, people and cameras."""
+    counts = store.counts()
     return GalleryInfo(
-        frames=frames,
-        people=people,
-        cameras=dict(sorted(cameras.items())),
-        first_timestamp=min(times, default=None),
-        last_timestamp=max(times, default=None),
+        frames=counts.frames,
+        people=counts.people,
+        cameras=dict(sorted(counts.cameras.items())),
+        first_timestamp=counts.first_timestamp,
+        last_timestamp=counts.last_timestamp,
         card=store.card,
         fingerprint=store.fingerprint,
         embedding_dim=store.embedding_dim,
-        version=VERSION,
-        uri=uri,
-        name=name,
-        approximate=store.options.as_dict(),
-        num_bytes=num_bytes,
+        version=store.version,
+        uri=store.uri,
+        name=store.name,
+        approximate=store.approximate,
+        num_bytes=counts.num_bytes,
     )

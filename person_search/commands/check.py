@@ -1,0 +1,55 @@
+"""``person-search check``: read a gallery file row by row, and repair it.
+
+Every row is compared with the checksum it was written with. Others may use the gallery meanwhile.
+"""
+
+import argparse
+from pathlib import Path
+
+NUM_SHOWN = 20
+IF_STOPPED = (
+    "nothing was changed, or with --repair nothing by halves; the same command starts again"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``person-search check``."""
+    parser.add_argument("gallery", metavar="G", help="file ending in .db")
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="remove damaged frames, so that index adds them again, and derive anew what can be; "
+        "also leaves no byte of what was removed in the file",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the gallery; return the exit status: 0, or 1 where something is wrong and stays so.
+
+    Raises:
+        GalleryError: It cannot be opened.
+    """
+    from person_search.gallery.checking import check_gallery_file
+    from person_search.gallery.store import refuse_address
+
+    refuse_address(args.gallery)
+    report = check_gallery_file(Path(args.gallery), args.repair)
+    for problem in report.problems[:NUM_SHOWN]:
+        print(f"wrong: {problem}")
+    if len(report.problems) > NUM_SHOWN:
+        print(f"… and {len(report.problems) - NUM_SHOWN} more")
+    for done in report.repaired:
+        print(f"repaired: {done}")
+    if report.missing:
+        print(
+            f"note: the files of {len(report.missing)} frames are not on the disk, such as "
+            f"{report.missing[0]}; the gallery holds their people all the same"
+        )
+    frames, people = report.stored
+    print(
+        f"{args.gallery}: {frames} frames with {people} people are as they were stored, "
+        f"{len(report.problems)} things wrong"
+    )
+    if report.problems and not args.repair:
+        print("to repair what can be derived: person-search check --repair, after a backup")
+    return 1 if report.problems and not report.repaired else 0

@@ -1,0 +1,161 @@
+"""The tables of a gallery file, and how they came to be.
+
+A file is SQLite in write-ahead mode, marked by `APPLICATION_ID` and the number of migrations that
+were applied (``user_version``). A frame's row and the rows of its people are written in one
+transaction. What is counted is kept up by triggers, so that nobody can change one without the
+other. Every row carries a checksum over what it says, because SQLite itself has none.
+
+The id of a person is that of the frame times `PEOPLE_IDS` plus the place in the frame: those of a
+frame lie together in the file, and can be asked for without looking them up. A frame that is
+replaced gets a new id; ids are never used twice, so an id and a checksum stand for the same rows
+for ever.
+"""
+
+import sqlite3
+import struct
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from person_search.gallery.errors import GalleryError
+from person_search.gallery.rows import StoredFrame
+
+APPLICATION_ID = 0x50534741  # "PSGA"
+PAGE_BYTES = 16_384
+"""A person of 256 numbers takes 1.1 KB of such pages; of SQLite's usual 4 KiB she takes 1.4."""
+PEOPLE_IDS = 65_536
+
+_FIRST = """
+CREATE TABLE galleries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    fingerprint TEXT NOT NULL,
+    embedding_dim INTEGER NOT NULL CHECK (embedding_dim > 0),
+    card TEXT,
+    num_frames INTEGER NOT NULL DEFAULT 0,
+    num_people INTEGER NOT NULL DEFAULT 0,
+    changes INTEGER NOT NULL DEFAULT 0,
+    removals INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE cameras (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    gallery INTEGER NOT NULL REFERENCES galleries (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    num_frames INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (gallery, name)
+) STRICT;
+CREATE TABLE frames (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    gallery INTEGER NOT NULL REFERENCES galleries (id) ON DELETE CASCADE,
+    key BLOB NOT NULL,
+    name TEXT NOT NULL,
+    content_hash TEXT NOT NULL,
+    camera INTEGER REFERENCES cameras (id),
+    timestamp REAL,
+    num_people INTEGER NOT NULL,
+    people_sum INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    UNIQUE (gallery, key)
+) STRICT;
+CREATE INDEX frames_by_time ON frames (gallery, timestamp);
+CREATE INDEX frames_by_camera ON frames (camera);
+CREATE TABLE people (
+    id INTEGER PRIMARY KEY,
+    frame INTEGER NOT NULL REFERENCES frames (id) ON DELETE CASCADE,
+    x1 REAL NOT NULL,
+    y1 REAL NOT NULL,
+    x2 REAL NOT NULL,
+    y2 REAL NOT NULL,
+    score REAL NOT NULL,
+    embedding BLOB NOT NULL,
+    checksum INTEGER NOT NULL
+) STRICT;
+CREATE INDEX people_by_frame ON people (frame);
+CREATE TRIGGER frame_added AFTER INSERT ON frames BEGIN
+    UPDATE galleries SET num_frames = num_frames + 1, num_people = num_people + NEW.num_people,
+        changes = changes + 1 WHERE id = NEW.gallery;
+    UPDATE cameras SET num_frames = num_frames + 1 WHERE id = NEW.camera;
+END;
+CREATE TRIGGER frame_removed AFTER DELETE ON frames BEGIN
+    UPDATE galleries SET num_frames = num_frames - 1, num_people = num_people - OLD.num_people,
+        changes = changes + 1, removals = removals + 1 WHERE id = OLD.gallery;
+    UPDATE cameras SET num_frames = num_frames - 1 WHERE id = OLD.camera;
+    DELETE FROM cameras WHERE id = OLD.camera AND num_frames = 0;
+END;
+"""
+
+MIGRATIONS: Sequence[str] = (_FIRST,)
+"""Each takes a file from the version of its place to the next."""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a file to today's version, in one transaction.
+
+    Raises:
+        GalleryError: If it is of a later version.
+    """
+    if check_version(connection) == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    # Another process may have done it meanwhile.
+    for script in MIGRATIONS[check_version(connection) :]:
+        for statement in _split(script):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute("COMMIT")
+
+
+def check_version(connection: sqlite3.Connection) -> int:
+    """Return how many migrations a file has.
+
+    Raises:
+        GalleryError: If it is of a later version.
+    """
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(MIGRATIONS):
+        raise GalleryError(
+            f"the gallery has version {version}, this program reads versions up to "
+            f"{len(MIGRATIONS)}; use the program that made it, or a newer one"
+        )
+    return version
+
+
+def person_checksum(person_id: int, numbers: Sequence[float], embedding: bytes) -> int:
+    """Return the checksum of a person's row.
+
+    Args:
+        person_id: Id of the row.
+        numbers: x1, y1, x2, y2, score.
+        embedding: The bytes.
+    """
+    return zlib.crc32(embedding, zlib.crc32(struct.pack("<q5d", person_id, *numbers)))
+
+
+def people_checksum(checksums: Sequence[int]) -> int:
+    """Return the checksum of all people of a frame, of those of their rows in order."""
+    return zlib.crc32(np.asarray(checksums, "<u4").tobytes())
+
+
+def frame_checksum(frame: int, said: StoredFrame, people_sum: int) -> int:
+    """Return the checksum of a frame's row.
+
+    Args:
+        frame: Id of the row.
+        said: What it says.
+        people_sum: See `people_checksum`.
+    """
+    fields = (frame, said.name, said.content_hash, said.camera, said.timestamp, said.num_people)
+    return zlib.crc32(repr((*fields, people_sum)).encode(errors="surrogatepass"))
+
+
+def _split(script: str) -> list[str]:
+    """Split a script into statements; `executescript` would commit before it."""
+    statements, text = [], ""
+    for part in script.split(";"):
+        text += part + ";"
+        if sqlite3.complete_statement(text):
+            statements.append(text)
+            text = ""
+    return [s for s in statements if s.strip(" \n;")]

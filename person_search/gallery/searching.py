@@ -1,0 +1,75 @@
+"""Searching a store: what may be asked, and sorting the best frames anew."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from person_search.footage.frames import split_frame_name
+from person_search.gallery.errors import GalleryError
+from person_search.gallery.ranking import match_with_context, rerank_candidates
+from person_search.gallery.rows import StoredFrame, StoredPerson
+from person_search.gallery.search_options import ByContext, FrameFilter, Refinement
+from person_search.gallery.store import Store
+
+MAX_TOP = 16_384
+# Context matching and re-ranking look at this many of the best frames, or at ``top`` if more.
+CANDIDATE_FRAMES = 100
+
+
+def check_range(top: int, min_similarity: float | None) -> None:
+    """Refuse numbers out of range.
+
+    Raises:
+        GalleryError: With the range.
+    """
+    if not 1 <= top <= MAX_TOP:
+        raise GalleryError(f"top is {top}; expected 1 to {MAX_TOP}")
+    if min_similarity is not None and not -1 <= min_similarity <= 1:
+        raise GalleryError(f"min_similarity is {min_similarity}; expected -1 to 1, or None")
+
+
+def find_refined(
+    store: Store, query: np.ndarray, frames: FrameFilter, top: int, refine: Refinement
+) -> list[StoredPerson]:
+    """Find the best frames and sort all their people anew, by their context or by neighbours.
+
+    Args:
+        store: Where.
+        query: (D,) of unit norm.
+        frames: Which to look at.
+        top: Frames wanted; CANDIDATE_FRAMES are looked at, if more.
+        refine: What decides.
+    """
+    best = store.nearest(query, frames, max(top, CANDIDATE_FRAMES), one_per_frame=True)
+    people = [
+        replace(p, similarity=float(p.embedding @ query))
+        for p in store.people_of([p.frame_name for p in best])
+        if p.embedding is not None
+    ]
+    if not people:
+        return []
+    if isinstance(refine, ByContext):
+        return match_with_context(query, refine.embeddings, people)
+    return rerank_candidates(query, people)
+
+
+def choose_frames(
+    frames: Iterable[StoredFrame], names: Iterable[str] | None, missing: bool
+) -> list[str]:
+    """Return the names of the frames that fit everything that is given.
+
+    Args:
+        frames: All that could.
+        names: Of frames, or of videos for all their frames; None for all.
+        missing: Only frames whose file is no longer there.
+    """
+    wanted = None if names is None else set(names)
+    chosen = []
+    for frame in frames:
+        file = split_frame_name(frame.name)[0]
+        is_wanted = wanted is None or frame.name in wanted or file in wanted
+        if is_wanted and not (missing and os.path.exists(file)):
+            chosen.append(frame.name)
+    return chosen
