@@ -83,7 +83,7 @@ def test_index_search_and_remove(run, footage, world, tmp_path):
     status, text, _ = run("info", "--gallery", gallery, "--json")
     (facts,) = json.loads(text)["galleries"]
     assert (facts["frames"], facts["cameras"]) == (7, {"north": 4, "south": 3})
-    # While somebody has the file open its engine goes on; each command would start another.
+    # While somebody else has the file open.
     with GalleryIndex.open(gallery):
         _, text, _ = run("info", "--gallery", gallery)
         assert "north: 4 frames, south: 3 frames" in text and "exact" in text

@@ -1,6 +1,7 @@
 """A search of rounded rows must return what a search of the exact ones does, whatever they are."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -183,3 +184,13 @@ def test_the_many_ties_of_a_still_picture_are_read_in_few_pieces():
     found, _ = find_best(_matrix(rows, [1] * len(rows)), rows[0], None, 10, True, fetch)
     assert found.tolist() == list(range(len(rows)))
     assert len(calls) < 12
+
+
+def test_searching_does_not_use_up_none():
+    """A C function that returns a None that it does not own ends the process after some hours."""
+    embeddings = unit(np.random.default_rng(0).standard_normal((50, 16)).astype(np.float32))
+    built, query = _matrix(embeddings, [1] * 50), embeddings[0]
+    before = sys.getrefcount(None)
+    for _ in range(200):
+        find_best(built, query, None, 1, False, lambda rows: _exact(embeddings[rows], query))
+    assert abs(sys.getrefcount(None) - before) < 100

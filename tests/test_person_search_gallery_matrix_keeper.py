@@ -18,6 +18,7 @@ from helpers_gallery import (
 from person_search.gallery import matrix_keeper
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.index import GalleryIndex
+from person_search.gallery.matrix_file import remove_matrices
 from person_search.gallery.search_options import FrameFilter
 
 MODEL = {"fingerprint": FINGERPRINT, "embedding_dim": DIM}
@@ -55,7 +56,7 @@ def test_what_contradicts_itself_is_never_searched(tmp_path, rng):
     with GalleryIndex.open(path) as index:
         for _ in range(3):
             with pytest.raises(
-                GalleryError, match=r"g\.db is damaged: .*person-search check g\.db"
+                GalleryError, match=r"g\.db is damaged: .*person-search check .*g\.db"
             ):
                 index.search(unit(rng.normal(size=DIM)))
 
@@ -164,14 +165,37 @@ def test_removing_frames_leaves_a_gallery_of_a_similar_name(tmp_path, rng):
         _check(index, entries, rng)
 
 
-def test_an_embedding_that_is_not_what_was_stored_is_never_searched(tmp_path, rng):
+@pytest.mark.parametrize("damage", ["zeroblob(64)", "x'00'"])
+def test_an_embedding_that_is_not_what_was_stored_is_never_searched(tmp_path, rng, damage):
     """It was found only where it came among the best; elsewhere the person was lost in silence."""
     path = tmp_path / "g.db"
     with GalleryIndex.create(path, **MODEL) as index:
         index.put([(frame, make_people(rng, 3)) for frame, _ in make_entries(rng, 5)])
     _run_sql(
-        path, "UPDATE people SET embedding = zeroblob(64) WHERE id = (SELECT max(id) FROM people)"
+        path, f"UPDATE people SET embedding = {damage} WHERE id = (SELECT max(id) FROM people)"
     )
-    said = r"g\.db is damaged: .*person-search check g\.db"
+    said = r"g\.db is damaged: .*person-search check .*g\.db"
     with GalleryIndex.open(path) as index, pytest.raises(GalleryError, match=said):
         index.search(unit(rng.normal(size=DIM)), top=1)
+
+
+def test_a_matrix_saved_while_people_are_removed_does_not_stay(tmp_path, monkeypatch):
+    """Its writer saw them; who removed them looked for matrices before it was there."""
+    monkeypatch.setattr(matrix_keeper, "LEAST_ROWS", 1)
+    entries = make_entries(np.random.default_rng(30), 20)
+    path = tmp_path / "g.db"
+    with GalleryIndex.create(path, **MODEL) as index, GalleryIndex.open(path) as other:
+        index.put(entries)
+        save = matrix_keeper.save_matrix
+
+        def remove_then_save(*arguments, **named):
+            other._store.delete([f.name for f, _ in entries[:10]])
+            remove_matrices(path)
+            return save(*arguments, **named)
+
+        monkeypatch.setattr(matrix_keeper, "save_matrix", remove_then_save)
+        index.prepare()
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["g.db", "g.db-shm", "g.db-wal"]
+        monkeypatch.setattr(matrix_keeper, "save_matrix", save)
+        index.prepare()
+        assert (tmp_path / "g.db-matrix1").exists()

@@ -23,7 +23,13 @@ from helpers_gallery import (
 )
 from helpers_processes import run_processes
 
-from person_search.gallery import database, matrix_file, schema
+from person_search.gallery import (
+    database,
+    matrix_file,
+    matrix_keeper,
+    schema,
+    sqlite_rows,
+)
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.index import GalleryIndex, list_galleries
 from person_search.gallery.matrix import FrameTable
@@ -53,6 +59,21 @@ def test_a_gallery_may_have_any_name(tmp_path):
         assert_holds(index, entries)
         index.remove(names=[entries[0][0].name])
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    "statement", [matrix_keeper._FRAMES, matrix_keeper._PEOPLE, sqlite_rows._PAGE]
+)
+def test_large_galleries_are_read_in_the_order_of_the_file(tmp_path, statement):
+    """SQLite sorts in memory, where a million people take a gigabyte."""
+    with GalleryIndex.create(tmp_path / "g.db", **MODEL) as index:
+        index.put(make_entries(np.random.default_rng(0), 4))
+    connection = sqlite3.connect(tmp_path / "g.db")
+    values = [1] * statement.count("?")
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+    connection.close()
+    assert "PRIMARY KEY (rowid>?)" in plan[0]
+    assert not any("TEMP B-TREE" in step for step in plan)
 
 
 def test_opening_makes_no_file(tmp_path):

@@ -1,6 +1,7 @@
 """``person-search check``: read a gallery file row by row, and repair it.
 
-Every row is compared with the checksum it was written with. Others may use the gallery meanwhile.
+Every row is compared with the checksum it was written with. Others may use the gallery meanwhile,
+unless there is something to repair.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     frames, people = report.stored
     print(
         f"{args.gallery}: {frames} frames with {people} people are as they were stored, "
-        f"{len(report.problems)} things wrong"
+        f"{len(report.problems)} things {'were ' if report.repaired else ''}wrong"
     )
     if report.problems and not args.repair:
         print("to repair what can be derived: person-search check --repair, after a backup")

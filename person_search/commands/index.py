@@ -67,8 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--approximate",
         metavar="KIND[,KEY=N]",
-        help="make the gallery with an approximate index, faster among millions of people: "
-        "IVF_FLAT, or on a server HNSW, for example IVF_FLAT,nlist=1024. Default: exact",
+        help="make a gallery of a Milvus server with an approximate index, HNSW or IVF_FLAT, for "
+        "example IVF_FLAT,nlist=1024. Default: exact, as a gallery in a file always is",
     )
     add_model_arguments(parser)
 

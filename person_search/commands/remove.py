@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from person_search.gallery.index import StoredFrame
 
 NUM_SHOWN = 5
-IF_STOPPED = "no picture was touched; the same command again removes what is left to remove"
+IF_STOPPED = (
+    "no picture was touched; the same command again removes what is left to remove, and if nothing "
+    "is, person-search check --repair removes the bytes of what was"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
             be asked.
     """
     from person_search.gallery.index import GalleryIndex
+    from person_search.gallery.store import is_address
 
     fits = make_test(args)
     with GalleryIndex.open(args.gallery, args.name) as index:
@@ -68,10 +72,13 @@ def run(args: argparse.Namespace) -> int:
             print("nothing was removed", file=sys.stderr)
             return 1
         removed = index.remove(names=names)
+    where = "are no longer in the gallery's files"
+    if is_address(args.gallery):
+        where = "are no longer found; the server takes them from its files and log in its own time"
     print(
         f"removed {removed.frames} of {total} frames with their {removed.people} people: their "
-        "names, boxes and embeddings are no longer in the gallery's files. The pictures and "
-        "videos themselves stay where they are; they are yours"
+        f"names, boxes and embeddings {where}. The pictures and videos themselves stay where they "
+        "are; they are yours"
     )
     return 0
 

@@ -7,6 +7,7 @@ processes; writers take turns. What was committed is on the disk (``synchronous`
 import os
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,10 +16,18 @@ from urllib.parse import quote
 
 from person_search.gallery import schema
 from person_search.gallery.errors import GalleryError
+from person_search.gallery.file_faults import (
+    BUSY_SECONDS,
+    OPENING,
+    check_content,
+    check_line,
+    explain,
+    identify,
+    index_line,
+    name_holders,
+    refuse_leftovers,
+)
 
-BUSY_SECONDS = 30.0
-"""How long to wait for another process's transaction; ours take some milliseconds each."""
-_HEADER = b"SQLite format 3\0"
 _POOL = 8
 # A process that closes any descriptor of a file loses all its locks on it (POSIX): SQLite's, too,
 # so that another process would take the log away. What is open here is opened by SQLite alone.
@@ -49,17 +58,19 @@ class Database:
             GalleryError: If that is not possible.
         """
         self.path = Path(path).expanduser().absolute()
+        # Where a symbolic link leads; SQLite keeps what lies beside a gallery there.
+        self.real_path = self.path.resolve()
         self._lock = threading.RLock()
         self._pool: list[sqlite3.Connection] = []
         self._is_open = True
         self._identity: tuple[int, int] | None = None
-        self._log_identity: tuple[int, int] | None = None
+        self._beside: dict[str, tuple[int, int] | None] = {}
         with _opening:
             check_file(self.path, must_exist=not make)
-            with self.explaining("opening it"):
+            with self.explaining(OPENING):
                 # Never used again, but open: with the last one SQLite removes the log.
                 self._anchor = self._connect("rwc" if make else "rw", make)
-                self._identity = _identify(self.path)
+                self._identity = identify(self.path)
             _in_use[self._identity] += 1
         try:
             self.check_same()
@@ -73,10 +84,8 @@ class Database:
             if self._is_open:
                 _in_use[self._identity] -= 1
             self._is_open = False
-            for connection in [*self._pool, self._anchor]:
-                with suppress(sqlite3.Error):
-                    connection.close()
-            self._pool.clear()
+            self._pool.append(self._anchor)
+            self._drain()
 
     @contextmanager
     def reading(self, doing: str = "reading") -> Iterator[sqlite3.Connection]:
@@ -122,6 +131,32 @@ class Database:
                 connection.close()
             self.check_same()
 
+    @contextmanager
+    def alone(self, doing: str) -> Iterator[sqlite3.Connection]:
+        """Give the only connection that any process has; afterwards this is of no more use.
+
+        The file has no log meanwhile, so that another one can take its place.
+
+        Raises:
+            GalleryError: If other processes have the file open.
+        """
+        with self._lock, self.explaining(doing):
+            self._pool.append(self._anchor)
+            self._drain()
+            self._beside.clear()
+            connection = self._open("rw")
+            try:
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+                if not _is_alone(connection):
+                    raise GalleryError(
+                        f"other processes have {self.path} open{name_holders(self.path)}; end "
+                        "them, and run the same again"
+                    )
+                connection.execute("BEGIN EXCLUSIVE")
+                yield connection
+            finally:
+                connection.close()
+
     def compact(self) -> None:
         """Write the file anew without the bytes of what was deleted, and empty the log.
 
@@ -138,24 +173,31 @@ class Database:
             is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if is_busy:
             raise GalleryError(
-                f"other processes read {self.path} all along, so that its log still has bytes of "
-                "what was removed; when they have ended, run: person-search check --repair"
+                f"other processes read {self.path} all along{name_holders(self.path)}, and its log "
+                "can be emptied only when they have ended"
             )
 
     def num_bytes(self) -> int:
         """Return the size of the file with its log."""
-        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        files = (self.path, self.real_path.with_name(f"{self.real_path.name}-wal"))
         return sum(f.stat().st_size for f in files if f.exists())
 
     def check_same(self) -> None:
-        """Refuse to go on where the path, or the log beside it, is not what was opened.
+        """Refuse to go on where the path, or a file beside it, is not what was opened.
 
         Raises:
             GalleryError: Saying so.
         """
-        log = self.path.with_name(f"{self.path.name}-wal")
-        found, found_log = _identify(self.path), _identify(log)
-        self._log_identity = self._log_identity or found_log
+        real = self.real_path
+        beside = {end: real.with_name(f"{real.name}{end}") for end in ("-wal", "-shm")}
+        try:
+            found = identify(self.path)
+            found_beside = {end: identify(file) for end, file in beside.items()}
+        except OSError as error:
+            raise GalleryError(
+                f"the gallery {self.path} cannot be reached any more: {error.strerror}; set that "
+                "right and run the same again, what was stored before is intact"
+            ) from error
         if found is None:
             raise GalleryError(
                 f"the gallery {self.path} is no longer there: it was moved or deleted while it was "
@@ -167,11 +209,13 @@ class Database:
                 f"the gallery {self.path} was replaced by another file while it was open; see "
                 "which of them is wanted, and run the same again"
             )
-        if found_log != self._log_identity:
-            raise GalleryError(
-                f"{log}, which belongs to the gallery, was moved, deleted or replaced while it was "
-                "open; run the same again, then: person-search check"
-            )
+        # What is committed but in the log alone, and the memory in which processes share its index.
+        for end, file in beside.items():
+            if found_beside[end] != self._beside.setdefault(end, found_beside[end]):
+                raise GalleryError(
+                    f"{file}, which belongs to the gallery, was moved, deleted or replaced while "
+                    f"it was open; run the same again, then: {check_line(self.path)}"
+                )
 
     @contextmanager
     def explaining(self, doing: str) -> Iterator[None]:
@@ -180,10 +224,10 @@ class Database:
             raise GalleryError(f"the gallery {self.path} is closed; open it again")
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             if self._identity is not None:
                 self.check_same()
-            raise GalleryError(f"{self._explain(error)} (while {doing}: {error})") from error
+            raise GalleryError(explain(error, self.path, doing)) from error
 
     @contextmanager
     def _using(self, doing: str) -> Iterator[sqlite3.Connection]:
@@ -198,10 +242,16 @@ class Database:
                 connection.close()
                 raise
             connection.rollback()
-            if self._is_open and len(self._pool) < _POOL:
-                self._pool.append(connection)
-            else:
-                connection.close()
+            self._pool.append(connection)
+            if not self._is_open or len(self._pool) > _POOL:
+                self._drain()
+
+    def _drain(self) -> None:
+        """Close the connections that nobody uses."""
+        with suppress(IndexError):
+            while True:
+                with suppress(sqlite3.Error):
+                    self._pool.pop().close()
 
     def _take(self) -> sqlite3.Connection:
         with suppress(IndexError):
@@ -210,9 +260,12 @@ class Database:
 
     def _open(self, mode: str) -> sqlite3.Connection:
         location = f"file:{quote(os.fsencode(self.path))}?mode={mode}"
-        return sqlite3.connect(
+        connection = sqlite3.connect(
             location, BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True
         )
+        # Damaged text is told by the checksum of its row.
+        connection.text_factory = lambda text: text.decode(errors="replace")
+        return connection
 
     def _connect(self, mode: str, make: bool = False) -> sqlite3.Connection:
         connection = self._open(mode)
@@ -229,32 +282,6 @@ class Database:
             raise
         return connection
 
-    def _explain(self, error: sqlite3.Error) -> str:
-        code = getattr(error, "sqlite_errorname", "")
-        path = self.path
-        if code.startswith("SQLITE_FULL"):
-            return (
-                f"the disk of {path} is full; free some space and run the same again, what was "
-                "stored before is intact"
-            )
-        if code.startswith("SQLITE_BUSY"):
-            return (
-                f"another process has been writing into {path} for {BUSY_SECONDS:.0f} s"
-                f"{_holders(path)}; wait for it, or end it"
-            )
-        if code.startswith(("SQLITE_READONLY", "SQLITE_PERM")):
-            return f"{path} or its folder is read-only; allow writing, or copy it elsewhere"
-        if code.startswith(("SQLITE_CANTOPEN", "SQLITE_AUTH")):
-            return f"{path} cannot be opened{_why_not(path)}"
-        if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-            return f"{path} is damaged; see what can be saved: person-search check {path.name}"
-        if code.startswith("SQLITE_IOERR"):
-            return (
-                f"the disk of {path} failed, or is full{_why_not(path)}; what was reported as "
-                "stored before is intact as far as the disk is: person-search check says so"
-            )
-        return f"the gallery {path} cannot be used"
-
 
 def check_file(path: Path, must_exist: bool) -> None:
     """Refuse, before SQLite touches it, a file that is no gallery.
@@ -270,42 +297,25 @@ def check_file(path: Path, must_exist: bool) -> None:
         raise GalleryError(f"gallery {path}: there is no folder {path.parent}; make it first")
     if path.exists():
         with _opening:
-            if not _in_use[_identify(path)]:
-                _check_content(path)
+            if not _in_use[identify(path)]:
+                check_content(path, must_exist)
     elif must_exist:
-        raise GalleryError(
-            f"there is no gallery {path}; make one with: person-search index FOLDER "
-            f"--gallery {path.name}"
-        )
-
-
-def _check_content(path: Path) -> None:
-    if not path.is_file():
-        raise GalleryError(f"gallery {path}: not a file; give the path of a file ending in .db")
-    try:
-        with path.open("rb") as file:
-            header = file.read(100)
-            rest = file.read(2**16)
-    except OSError as error:
-        raise GalleryError(f"gallery {path} cannot be read: {error.strerror}") from error
-    if not header:
-        return
-    if header.startswith(_HEADER) and b"collection_meta" in rest:
-        raise GalleryError(
-            f"{path} was made by an earlier version, whose engine (Milvus Lite) is no longer used; "
-            f"index the footage again, into another file: person-search index FOLDER --gallery "
-            f"{path.stem}_2.db"
-        )
-    mark = int.from_bytes(header[68:72], "big")
-    if not header.startswith(_HEADER) or mark != schema.APPLICATION_ID:
-        raise GalleryError(
-            f"{path} is not a gallery but some other file, or its beginning is damaged; it was "
-            "left as it is, choose another"
-        )
+        raise GalleryError(f"there is no gallery {path}; make one with: {index_line(path)}")
+    else:
+        refuse_leftovers(path)
 
 
 def _write_ahead(connection: sqlite3.Connection, path: Path) -> None:
-    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            break
+        except sqlite3.OperationalError as error:
+            # For this lock SQLite does not wait, and a new file may be opened by others, too.
+            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
     if mode != "wal":
         raise GalleryError(
             f"the file system of {path} does not allow a gallery (it lacks shared memory, as "
@@ -315,35 +325,12 @@ def _write_ahead(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("SELECT count(*) FROM galleries").fetchone()
 
 
-def _identify(path: Path) -> tuple[int, int] | None:
-    """Return device and inode of a file, None where there is none."""
+def _is_alone(connection: sqlite3.Connection) -> bool:
+    connection.execute("PRAGMA busy_timeout = 2000")
     try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _why_not(path: Path) -> str:
-    """Say what about the disk explains that a file cannot be opened or written, where it shows."""
-    for wanted, mode in ((path.parent, os.W_OK | os.X_OK), (path, os.R_OK | os.W_OK)):
-        if wanted.exists() and not os.access(wanted, mode):
-            return f": {wanted} may not be read or written by you; change its permissions"
-    with suppress(OSError, AttributeError):
-        disk = os.statvfs(path.parent)
-        if disk.f_files and not disk.f_favail:
-            return ": the disk has no inodes left for another file; remove some files"
-        if disk.f_bavail * disk.f_frsize < 2**20:
-            return ": the disk is full; free some space"
-    return ""
-
-
-def _holders(path: Path) -> str:
-    """Name the processes of this machine that have a file open, where /proc tells."""
-    wanted, found = _identify(path), []
-    for folder in Path("/proc").glob("[0-9]*/fd"):
-        with suppress(OSError):
-            is_holder = any(_identify(link) == wanted for link in folder.iterdir())
-            if is_holder and int(folder.parent.name) != os.getpid():
-                found.append(folder.parent.name)
-    return f" (process {', '.join(found)})" if found else ""
+        mode = connection.execute("PRAGMA journal_mode = DELETE").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname.startswith("SQLITE_BUSY"):
+            return False
+        raise
+    return bool(mode == "delete")

@@ -1,4 +1,4 @@
-"""The gallery: people found in indexed frames, kept in a vector database and searched by embedding.
+"""The gallery: people found in indexed frames, kept in a database and searched by embedding.
 
 Letters: N people of a frame, K embeddings of one person, D embedding size.
 """

@@ -34,6 +34,12 @@ class Block:
     """(n,) float32: Euclidean length of what rounding took from each row, rounded up."""
 
     @classmethod
+    def empty(cls, count: int, embedding_dim: int) -> "Block":
+        """Make one of any rows, for `write`."""
+        numbers = np.empty((2, count), np.float32)
+        return cls(np.empty((count, embedding_dim), np.int8), *numbers)
+
+    @classmethod
     def of(cls, embeddings: np.ndarray) -> "Block":
         """Round embeddings, (n, D) float32."""
         codes = np.empty(embeddings.shape, np.int8)
@@ -51,7 +57,16 @@ class Block:
 
     def rows(self, chosen: slice | np.ndarray) -> "Block":
         """Return some of the rows."""
-        return Block(self.codes[chosen], self.scales[chosen], self.losses[chosen])
+        # Numpy takes four times as long to index rows by an array as to take them.
+        codes = self.codes
+        codes = codes[chosen] if isinstance(chosen, slice) else codes.take(chosen, axis=0)
+        return Block(codes, self.scales[chosen], self.losses[chosen])
+
+    def write(self, start: int, block: "Block") -> None:
+        """Copy the rows of another into this one."""
+        part = slice(start, start + len(block))
+        self.codes[part], self.scales[part] = block.codes, block.scales
+        self.losses[part] = block.losses
 
     def __len__(self) -> int:
         return len(self.scales)
@@ -93,10 +108,10 @@ class FrameTable:
         """Return the columns."""
         return self.ids, self.checksums, self.cameras, self.times, self.counts
 
-    def joined(self, other: "FrameTable") -> "FrameTable":
-        """Return both, the other behind."""
-        pairs = zip(self.arrays(), other.arrays(), strict=True)
-        return FrameTable(*(np.concatenate(pair) for pair in pairs))
+    def joined(self, *others: "FrameTable") -> "FrameTable":
+        """Return all, the others behind."""
+        columns = zip(self.arrays(), *(other.arrays() for other in others), strict=True)
+        return FrameTable(*(np.concatenate(column) for column in columns))
 
     def head(self, count: int) -> "FrameTable":
         """Return the first ones."""

@@ -2,36 +2,39 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
+from person_search.gallery.database import Database
 from person_search.gallery.errors import GalleryError
+from person_search.gallery.file_faults import damaged
 from person_search.gallery.matrix import Block, FrameTable, Matrix, empty
 from person_search.gallery.matrix_file import LEAST_ROWS, load_matrix, matrix_path, save_matrix
 from person_search.gallery.schema import PEOPLE_IDS, person_checksum
 
-_READ_ROWS = 16_384
+# At a time: of more, the memory that they leave behind is not given back.
+_READ_ROWS = 4_096
 # Beyond this share of rows that are gone, or not in the file, all is read or written anew.
 _MOST_GONE = 0.25
 _MOST_UNSAVED = 0.1
+# The plus keeps SQLite from an index of the gallery, after which it would have to sort a gigabyte.
 _FRAMES = """SELECT id, checksum, camera, timestamp, num_people FROM frames
-    WHERE gallery = ? AND id > ? ORDER BY id"""
+    WHERE +gallery = ? AND id > ? ORDER BY id"""
 _PEOPLE = """SELECT p.id, p.x1, p.y1, p.x2, p.y2, p.score, p.embedding, p.checksum
     FROM frames f CROSS JOIN people p
     ON p.id >= f.id * 65536 AND p.id < (f.id + 1) * 65536
-    WHERE f.gallery = ? AND f.id > ? ORDER BY f.id, p.id"""
+    WHERE +f.gallery = ? AND f.id > ? ORDER BY f.id, p.id"""
 
 
 class MatrixKeeper:
     """The matrix of one gallery; threads may share it."""
 
-    def __init__(self, path: Path, gallery: int, embedding_dim: int) -> None:
+    def __init__(self, database: Database, gallery: int, embedding_dim: int) -> None:
         """Keep the matrix of a gallery, by its id, in a file."""
-        self._path, self._gallery, self._dim = path, gallery, embedding_dim
-        self._file = matrix_path(path, gallery)
+        self._database, self._gallery, self._dim = database, gallery, embedding_dim
+        self._path = database.path
+        self._file = matrix_path(database.real_path, gallery)
         self._lock = threading.Lock()
         self._matrix: Matrix | None = None
         self._num_saved = 0
@@ -76,29 +79,35 @@ class MatrixKeeper:
             matrix = _without_gone(matrix, frames.head(num_known), removals)
             last = int(matrix.frames.ids[-1]) if len(matrix.frames) else 0
         new = self._read_frames(connection, last)
-        return matrix.grown(new, list(self._read_blocks(connection, last, new)), changes)
+        return matrix.grown(new, [self._read_block(connection, last, new)], changes)
 
     def _read_frames(self, connection: sqlite3.Connection, last: int) -> FrameTable:
-        return FrameTable.of(connection.execute(_FRAMES, (self._gallery, last)).fetchall())
+        cursor = connection.execute(_FRAMES, (self._gallery, last))
+        pages = iter(lambda: cursor.fetchmany(_READ_ROWS), [])
+        try:
+            return FrameTable.of([]).joined(*(FrameTable.of(page) for page in pages))
+        except (TypeError, ValueError, OverflowError) as error:
+            # Damaged rows may hold other types.
+            raise self._damaged() from error
 
-    def _read_blocks(
-        self, connection: sqlite3.Connection, last: int, frames: FrameTable
-    ) -> Iterator[Block]:
+    def _read_block(self, connection: sqlite3.Connection, last: int, frames: FrameTable) -> Block:
         expected = np.repeat(frames.ids, frames.counts)
-        done = 0
+        block, done = Block.empty(len(expected), self._dim), 0
         cursor = connection.execute(_PEOPLE, (self._gallery, last))
         while rows := cursor.fetchmany(_READ_ROWS):
             # Embeddings that are not what was stored would stay in the matrix after a repair, too.
-            are_right = all(person_checksum(r[0], r[1:6], r[6]) == r[7] for r in rows)
+            if any(person_checksum(r[0], r[1:6], r[6]) != r[7] for r in rows):
+                raise self._damaged()
             found = np.array([row[0] for row in rows], np.int64) // PEOPLE_IDS
             data = b"".join(row[6] for row in rows)
-            are_right &= np.array_equal(found, expected[done : done + len(rows)])
+            are_right = np.array_equal(found, expected[done : done + len(rows)])
             if not are_right or len(data) != 4 * self._dim * len(rows):
                 raise self._damaged()
-            yield Block.of(np.frombuffer(data, np.float32).reshape(-1, self._dim))
+            block.write(done, Block.of(np.frombuffer(data, np.float32).reshape(-1, self._dim)))
             done += len(rows)
         if done != len(expected):
             raise self._damaged()
+        return block
 
     def _check(self, matrix: Matrix, counts: list[int]) -> None:
         there = matrix.frames.counts[~matrix.is_gone]
@@ -106,10 +115,7 @@ class MatrixKeeper:
             raise self._damaged()
 
     def _damaged(self) -> GalleryError:
-        return GalleryError(
-            f"{self._path} is damaged: the people in it are not those that it has counted; see "
-            f"what can be saved: person-search check {self._path.name}"
-        )
+        return damaged(self._path, "the people in it are not those that were stored and counted")
 
     def _save(self) -> None:
         matrix = self._matrix
@@ -118,12 +124,23 @@ class MatrixKeeper:
         if matrix.is_gone.any() or unsaved < max(LEAST_ROWS, _MOST_UNSAVED * len(matrix)):
             return
         if save_matrix(self._file, matrix, like=self._path):
+            if self._count_removals() != matrix.removals:
+                # Who removed people meanwhile has removed the file that was there before this one.
+                self._file.unlink(missing_ok=True)
+                return
             self._num_saved = len(matrix)
             # Mapped, it shares its memory with other processes. One of them may have written the
             # file of another state meanwhile.
             mapped = load_matrix(self._file, self._dim)
             if mapped and _are_same(mapped.frames, matrix.frames):
                 self._matrix = replace(mapped, changes=matrix.changes, removals=matrix.removals)
+
+    def _count_removals(self) -> int:
+        with self._database.reading() as connection:
+            found = connection.execute(
+                "SELECT removals FROM galleries WHERE id = ?", (self._gallery,)
+            )
+            return int(found.fetchone()[0])
 
 
 def _are_same(first: FrameTable, second: FrameTable) -> bool:

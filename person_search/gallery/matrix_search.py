@@ -9,23 +9,28 @@ Letters: F frames, P people of all of them, D embedding size.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import simsimd
 
-from person_search.gallery.matrix import BLOCK_ROWS, Block, Matrix
+from person_search.gallery.matrix import Block, Matrix
 
-# Work for less than this is not handed to another thread.
-_THREAD_ROWS = 20_000
-# Rows that a filter lets through are copied together if they are fewer than one in so many.
-_GATHER_SHARE = 4
+# What a thread scores at a time.
+_THREAD_ROWS = 32_768
+# Where a filter lets more than this share of some rows through, all of them are scored in place:
+# copying rows together takes as long as scoring them.
+_IN_PLACE_SHARE = 0.5
 _GROUP = 64
 
+_Result = TypeVar("_Result")
 Fetch = Callable[[np.ndarray], np.ndarray]
 """Given rows of the matrix, returns their exact similarities."""
+KeysOf = Callable[[np.ndarray], np.ndarray]
+"""Given rows, returns what counts as one: their frames, or themselves."""
 
 
 def find_best(
@@ -55,111 +60,166 @@ def find_best(
     def keys_of(rows: np.ndarray) -> np.ndarray:
         return matrix.locate(rows)[0] if one_per_frame else rows
 
-    scanned, scores, losses = _scan(matrix, query, allowed)
-    rows = _select(scores, losses, scanned, top, keys_of)
-    # The same bound without what rounding the query took.
+    rows = _select(_scan(matrix, query, allowed), top, keys_of)
+    # The same bounds row by row, without what rounding the query took.
     scores, losses = _multiply(matrix, rows, query)
-    kept = _select(scores, losses, rows, top, keys_of)
-    most = (scores + losses)[np.searchsorted(rows, kept)]
-    found, exact = _fetch_best(kept, most, top, keys_of, fetch)
+    bound = _last_of_best(scores - losses, keys_of(rows), top)
+    most = scores + losses
+    kept = most >= (-np.inf if bound is None else bound)
+    found, exact = _fetch_best(rows[kept], most[kept], top, keys_of, fetch)
     best = _best(found, exact, top, keys_of)
     return found[best], exact[best]
 
 
-KeysOf = Callable[[np.ndarray], np.ndarray]
-"""Given rows, returns what counts as one: their frames, or themselves."""
+class _Piece(NamedTuple):
+    """Rows that one thread scores at a time."""
+
+    start: int
+    """Place of their first score."""
+
+    block: Block
+    chosen: slice | np.ndarray
+    """Rows of the block that are scored."""
+
+    picked: np.ndarray | None
+    """Which of them count, by place; None for all."""
+
+    def __len__(self) -> int:
+        if self.picked is not None:
+            return len(self.picked)
+        chosen = self.chosen
+        return chosen.stop - chosen.start if isinstance(chosen, slice) else len(chosen)
 
 
-def _scan(
-    matrix: Matrix, query: np.ndarray, allowed: np.ndarray | None
-) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
-    """Return the rows looked at (None for all), rough similarities and by how much they may err.
+class _Scan(NamedTuple):
+    """Rough similarities of rows to the query."""
 
-    Rows that are not allowed have a similarity of minus infinity.
-    """
-    rows, hidden = None, None
+    rows: np.ndarray | None
+    """(n,) rows looked at, None for all."""
+
+    scores: np.ndarray
+    """(n,) float32; minus infinity for rows that are not allowed."""
+
+    parts: list[slice]
+    """Of the scores, one behind the other."""
+
+    errors: list[float]
+    """By how much scores of each part may be wrong at most."""
+
+    tops: np.ndarray
+    """The largest scores of groups of _GROUP rows, without the rows that fill no group."""
+
+
+def _scan(matrix: Matrix, query: np.ndarray, allowed: np.ndarray | None) -> _Scan:
+    rows, hidden = None, np.empty(0, np.int64)
     if allowed is not None:
-        num_allowed = int(matrix.frames.counts[allowed].sum())
-        if num_allowed * _GATHER_SHARE < len(matrix):
-            rows = matrix.rows_of(np.flatnonzero(allowed))
+        places = np.flatnonzero(allowed)
+        if matrix.frames.counts[places].sum() < _IN_PLACE_SHARE * len(matrix):
+            rows = matrix.rows_of(places)
         else:
             hidden = matrix.rows_of(np.flatnonzero(~allowed))
     step = np.float32(max(np.abs(query).max(), 1e-30) / 127)
-    codes = np.rint(query / step)
-    query_loss = np.float32(np.linalg.norm(query - codes * step))
+    rounded = np.rint(query / step)
+    query_loss = float(np.linalg.norm(query - rounded * step))
+    codes = rounded.astype(np.int8)[None]
     pieces = list(_pieces(matrix, rows))
+    parts = [slice(piece.start, piece.start + len(piece)) for piece in pieces]
     scores = np.empty(len(matrix) if rows is None else len(rows), np.float32)
-    losses = np.empty_like(scores)
 
-    def work(piece: tuple[int, Block]) -> None:
-        start, block = piece
-        part = slice(start, start + len(block))
-        found = simsimd.cdist(codes.astype(np.int8)[None], block.codes, "dot", out_dtype="float32")
-        np.multiply(np.asarray(found)[0], block.scales, out=scores[part])
-        scores[part] *= step
-        np.multiply(block.losses, 1 + query_loss, out=losses[part])
-        losses[part] += query_loss
+    def work(place: int) -> tuple[float, np.ndarray]:
+        piece, part = pieces[place], parts[place]
+        block = piece.block.rows(piece.chosen)
+        # Not into an array given as `out`: simsimd 6.5 then returns a None that it does not own.
+        found = simsimd.cdist(codes, block.codes, "dot", out_dtype="float32")
+        similar = np.asarray(found)[0] * (block.scales * step)
+        scores[part] = similar if piece.picked is None else similar[piece.picked]
+        scores[hidden[slice(*np.searchsorted(hidden, (part.start, part.stop)))]] = -np.inf
+        groups = len(piece) // _GROUP
+        tops = scores[part][: groups * _GROUP].reshape(_GROUP, groups).max(axis=0)
+        return float(block.losses.max(initial=0)) * (1 + query_loss) + query_loss, tops
 
-    if len(scores) < 2 * _THREAD_ROWS:
-        for piece in pieces:
-            work(piece)
-    else:
-        list(_threads().map(work, pieces))
-    if hidden is not None:
-        scores[hidden] = -np.inf
-    return rows, scores, losses
+    results = _share(work, len(pieces))
+    errors = [error for error, _ in results]
+    return _Scan(
+        rows, scores, parts, errors, np.concatenate([np.empty(0), *(t for _, t in results)])
+    )
 
 
-def _pieces(matrix: Matrix, rows: np.ndarray | None) -> Iterable[tuple[int, Block]]:
-    """Yield what one thread scores at a time, and where its scores begin."""
+def _pieces(matrix: Matrix, rows: np.ndarray | None) -> Iterator[_Piece]:
+    if rows is None:
+        start = 0
+        for block in matrix.blocks:
+            for first in range(0, len(block), _THREAD_ROWS):
+                yield _Piece(
+                    start + first, block, slice(first, min(first + _THREAD_ROWS, len(block))), None
+                )
+            start += len(block)
+        return
+    for start, block, some in _by_block(matrix, rows):
+        for first in range(0, len(some), _THREAD_ROWS):
+            chosen = some[first : first + _THREAD_ROWS]
+            whole = slice(int(chosen[0]), int(chosen[-1]) + 1)
+            if len(chosen) == whole.stop - whole.start:
+                yield _Piece(start + first, block, whole, None)
+            elif len(chosen) > _IN_PLACE_SHARE * (whole.stop - whole.start):
+                yield _Piece(start + first, block, whole, chosen - whole.start)
+            else:
+                yield _Piece(start + first, block, chosen, None)
+
+
+def _by_block(matrix: Matrix, rows: np.ndarray) -> Iterator[tuple[int, Block, np.ndarray]]:
+    """Split rising rows: place of the first, the block, rows in it."""
     start = done = 0
     for block in matrix.blocks:
         end = start + len(block)
-        if rows is None:
-            for first in range(0, len(block), BLOCK_ROWS):
-                yield start + first, block.rows(slice(first, first + BLOCK_ROWS))
-        else:
-            some = rows[done : np.searchsorted(rows, end)] - start
-            for first in range(0, len(some), _THREAD_ROWS):
-                yield done + first, block.rows(some[first : first + _THREAD_ROWS])
-            done += len(some)
+        some = rows[done : np.searchsorted(rows, end)] - start
+        if len(some):
+            yield done, block, some
+        done += len(some)
         start = end
 
 
-def _select(
-    scores: np.ndarray, losses: np.ndarray, rows: np.ndarray | None, top: int, keys_of: KeysOf
-) -> np.ndarray:
-    """Return which rows can be among the best ``top`` keys, by their bounds; None are all rows."""
-    wanted = top
+def _select(scan: _Scan, top: int, keys_of: KeysOf) -> np.ndarray:
+    """Return which rows can be among the best ``top`` keys, by their bounds, rising."""
+    wanted, scores = top, scan.scores
+    starts = [part.start for part in scan.parts]
     while True:
-        first = _largest(scores, wanted)
-        keys = keys_of(first if rows is None else rows[first])
-        bound = _last_of_best(scores[first] - losses[first], keys, top)
+        first = _largest(scan, wanted)
+        least = scores[first] - np.array(scan.errors)[np.searchsorted(starts, first, "right") - 1]
+        keys = keys_of(first if scan.rows is None else scan.rows[first])
+        bound = _last_of_best(least, keys, top)
         # Without so many keys in them, more are looked at.
         if bound is not None or len(first) >= len(scores):
             break
         wanted *= 4
-    least = -np.inf if bound is None else bound
-    chosen = np.flatnonzero((scores + losses >= least) & (scores > -np.inf))
-    return chosen if rows is None else rows[chosen]
+    if bound is None:
+        chosen = np.flatnonzero(scores > -np.inf)
+    else:
+        found = [
+            part.start + np.flatnonzero(scores[part] >= bound - error)
+            for part, error in zip(scan.parts, scan.errors, strict=True)
+        ]
+        chosen = np.concatenate(found)
+    return chosen if scan.rows is None else scan.rows[chosen]
 
 
-def _largest(scores: np.ndarray, count: int) -> np.ndarray:
-    """Return at least ``count`` of the largest, those of minus infinity left out if others do.
+def _largest(scan: _Scan, count: int) -> np.ndarray:
+    """Return at least ``count`` of the largest scores, by place; all if that is not worth it.
 
-    The largest of each group of 64 are a hundredth of all; the last of their best ``count`` is at
-    most the last of the best ``count`` of all.
+    The largest of each group are far fewer than all; the last of their best ``count`` is at most
+    the last of the best ``count`` of all.
     """
-    groups = len(scores) // _GROUP
+    groups = len(scan.tops)
     if groups <= count:
-        return np.arange(len(scores))
-    most = scores[: groups * _GROUP].reshape(groups, _GROUP).max(axis=1)
-    least = np.partition(most, groups - count)[groups - count]
-    return np.flatnonzero(scores >= least) if least > -np.inf else np.arange(len(scores))
+        return np.arange(len(scan.scores))
+    least = np.partition(scan.tops, groups - count)[groups - count]
+    return np.flatnonzero(scan.scores >= least)
 
 
 def _last_of_best(values: np.ndarray, keys: np.ndarray, top: int) -> np.float32 | None:
     """Return the ``top``-th largest of the keys' largest values, None where there are fewer."""
+    if len(values) < top:
+        return None
     order = np.argsort(-values, kind="stable")
     first = np.unique(keys[order], return_index=True)[1]
     if len(first) < top:
@@ -170,13 +230,14 @@ def _last_of_best(values: np.ndarray, keys: np.ndarray, top: int) -> np.float32 
 
 def _multiply(matrix: Matrix, rows: np.ndarray, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return similarities of rounded rows, rising ones, to the query as it is, and their losses."""
-    pieces = [block for _, block in _pieces(matrix, rows)]
-    if not pieces:
-        return np.empty(0, np.float32), np.empty(0, np.float32)
-    codes = np.concatenate([block.codes for block in pieces])
-    scales = np.concatenate([block.scales for block in pieces])
-    losses = np.concatenate([block.losses for block in pieces])
-    return (codes.astype(np.float32) @ query) * scales, losses
+    scores, losses = np.empty(len(rows), np.float32), np.empty(len(rows), np.float32)
+    for start, block, some in _by_block(matrix, rows):
+        for first in range(0, len(some), _THREAD_ROWS):
+            chosen = block.rows(some[first : first + _THREAD_ROWS])
+            part = slice(start + first, start + first + len(chosen))
+            scores[part] = (chosen.codes.astype(np.float32) @ query) * chosen.scales
+            losses[part] = chosen.losses
+    return scores, losses
 
 
 def _fetch_best(
@@ -208,7 +269,35 @@ def _best(rows: np.ndarray, exact: np.ndarray, top: int, keys_of: KeysOf) -> np.
     return order
 
 
+def _share(work: Callable[[int], _Result], count: int) -> list[_Result]:
+    """Return what ``work`` does for 0..count - 1, by this thread and whichever have time."""
+    results: dict[int, _Result] = {}
+    waiting = iter(range(count))
+
+    def run() -> None:
+        for place in waiting:
+            results[place] = work(place)
+
+    helpers = [_threads().submit(run) for _ in range(min(_count_cores(), count) - 1)]
+    run()
+    for helper in helpers:
+        # Who has not begun is not needed any more.
+        if not helper.cancel():
+            helper.result()
+    return [results[place] for place in range(count)]
+
+
+@cache
+def _count_cores() -> int:
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(count or 1, 8)
+
+
 @cache
 def _threads() -> ThreadPoolExecutor:
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return ThreadPoolExecutor(min(count or 1, 8), thread_name_prefix="search")
+    return ThreadPoolExecutor(_count_cores(), thread_name_prefix="search")
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked process has none of its parent's threads.
+    os.register_at_fork(after_in_child=_threads.cache_clear)

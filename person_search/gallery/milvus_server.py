@@ -229,6 +229,8 @@ class Collection:
         if len(rows) < MAX_ROWS:
             yield from rows
             return
+        if start:
+            yield from self._query(" and ".join([*filters, f'id == "{start}"']), fields)
         for character in "0123456789abcdef_":
             yield from self.rows(filters, fields, start + character)
 

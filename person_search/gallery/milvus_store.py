@@ -219,6 +219,7 @@ class MilvusStore:
             if stored != written:
                 with suppress(GalleryError):
                     self._frames.delete("id", names)  # the mark that they are complete
+                    self._frames.count("", "Strong")
                 raise GalleryError(_explain("writing", written, stored, self.uri))
         return stored
 

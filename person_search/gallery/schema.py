@@ -25,6 +25,10 @@ APPLICATION_ID = 0x50534741  # "PSGA"
 PAGE_BYTES = 16_384
 """A person of 256 numbers takes 1.1 KB of such pages; of SQLite's usual 4 KiB she takes 1.4."""
 PEOPLE_IDS = 65_536
+LEAST_SQLITE = (3, 37, 0)
+"""Has strict tables."""
+
+_PERSON = struct.Struct("<q5d")
 
 _FIRST = """
 CREATE TABLE galleries (
@@ -33,6 +37,7 @@ CREATE TABLE galleries (
     fingerprint TEXT NOT NULL,
     embedding_dim INTEGER NOT NULL CHECK (embedding_dim > 0),
     card TEXT,
+    checksum INTEGER NOT NULL,
     num_frames INTEGER NOT NULL DEFAULT 0,
     num_people INTEGER NOT NULL DEFAULT 0,
     changes INTEGER NOT NULL DEFAULT 0,
@@ -95,6 +100,11 @@ def migrate(connection: sqlite3.Connection) -> None:
     Raises:
         GalleryError: If it is of a later version.
     """
+    if sqlite3.sqlite_version_info < LEAST_SQLITE:
+        raise GalleryError(
+            f"this Python has SQLite {sqlite3.sqlite_version}, a gallery needs "
+            f"{'.'.join(map(str, LEAST_SQLITE))} or later; install a newer Python"
+        )
     if check_version(connection) == len(MIGRATIONS):
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -122,6 +132,11 @@ def check_version(connection: sqlite3.Connection) -> int:
     return version
 
 
+def gallery_checksum(name: str, fingerprint: str, embedding_dim: int, card: str | None) -> int:
+    """Return the checksum of what a gallery's row says of its model."""
+    return zlib.crc32(repr((name, fingerprint, embedding_dim, card)).encode())
+
+
 def person_checksum(person_id: int, numbers: Sequence[float], embedding: bytes) -> int:
     """Return the checksum of a person's row.
 
@@ -129,8 +144,14 @@ def person_checksum(person_id: int, numbers: Sequence[float], embedding: bytes) 
         person_id: Id of the row.
         numbers: x1, y1, x2, y2, score.
         embedding: The bytes.
+
+    Returns:
+        -1, which is none, for a damaged row of other types.
     """
-    return zlib.crc32(embedding, zlib.crc32(struct.pack("<q5d", person_id, *numbers)))
+    try:
+        return zlib.crc32(embedding, zlib.crc32(_PERSON.pack(person_id, *numbers)))
+    except (struct.error, TypeError):
+        return -1
 
 
 def people_checksum(checksums: Sequence[int]) -> int:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from person_search.gallery.errors import GalleryError
+from person_search.gallery.file_faults import damaged
 from person_search.gallery.rows import Entry, StoredFrame, StoredPerson, frame_id, unit_rows
 from person_search.gallery.schema import (
     PEOPLE_IDS,
@@ -23,6 +24,8 @@ from person_search.gallery.schema import (
 
 _FRAME = """SELECT f.id, f.name, f.content_hash, c.name, f.timestamp, f.num_people, f.people_sum,
     f.checksum FROM frames f LEFT JOIN cameras c ON c.id = f.camera"""
+# The plus keeps SQLite from an index of the gallery, after which it would have to sort all frames.
+_PAGE = f"{_FRAME} WHERE +f.gallery = ? AND f.id > ? ORDER BY f.id LIMIT ?"
 _PERSON = "SELECT id, x1, y1, x2, y2, score, embedding, checksum FROM people"
 _LISTED = "(SELECT value FROM json_each(?))"
 
@@ -43,7 +46,7 @@ class PersonRow(NamedTuple):
     x2: float
     y2: float
     score: float
-    embedding: np.ndarray
+    embedding: bytes
 
     def in_frame(self, frame: StoredFrame, similarity: float = 0.0) -> StoredPerson:
         """Return the person with what the row of the frame says."""
@@ -55,7 +58,7 @@ class PersonRow(NamedTuple):
             camera=frame.camera,
             timestamp=frame.timestamp,
             similarity=similarity,
-            embedding=self.embedding,
+            embedding=np.frombuffer(self.embedding, np.float32),
         )
 
 
@@ -79,10 +82,7 @@ class Rows:
 
     def frames_after(self, last: int, limit: int) -> list[FrameRow]:
         """Return the frames with ids above ``last``, the first ones of them."""
-        rows = self._connection.execute(
-            f"{_FRAME} WHERE f.gallery = ? AND f.id > ? ORDER BY f.id LIMIT ?",
-            (self._gallery, last, limit),
-        )
+        rows = self._connection.execute(_PAGE, (self._gallery, last, limit))
         return [self._frame(row) for row in rows]
 
     def frames_by_id(self, ids: Sequence[int]) -> dict[int, StoredFrame]:
@@ -126,7 +126,8 @@ class Rows:
     def insert(self, entry: Entry) -> int:
         """Write a frame and its people; return its id."""
         frame, people = entry
-        time = None if frame.timestamp is None else float(frame.timestamp)
+        # SQLite knows no -0.0, and a checksum over it would not fit what it gives back.
+        time = None if frame.timestamp is None else float(frame.timestamp) + 0.0
         camera = frame.camera or None
         own_id = self._connection.execute(
             "INSERT INTO frames (gallery, key, name, content_hash, camera, timestamp, num_people, "
@@ -177,18 +178,16 @@ class Rows:
                 f"person {own_id % PEOPLE_IDS} of frame {own_id // PEOPLE_IDS} is not what was "
                 "stored"
             )
-        return PersonRow(own_id, x1, y1, x2, y2, score, np.frombuffer(embedding, np.float32))
+        return PersonRow(own_id, x1, y1, x2, y2, score, embedding)
 
     def _damaged(self, what: str) -> GalleryError:
-        return GalleryError(
-            f"{self._path} is damaged: {what}; see what can be saved: person-search check "
-            f"{self._path.name}"
-        )
+        return damaged(self._path, what)
 
 
 def _person_rows(frame: int, entry: Entry) -> Iterator[tuple[Any, ...]]:
     _, people = entry
     numbers = np.hstack([people.boxes, np.reshape(people.scores, (-1, 1))]).astype(np.float32)
+    numbers += 0.0  # likewise
     embeddings = unit_rows(people.embeddings)
     for number, (row, embedding) in enumerate(zip(numbers.tolist(), embeddings, strict=True)):
         own_id, data = frame * PEOPLE_IDS + number, embedding.tobytes()

@@ -11,13 +11,14 @@ import numpy as np
 
 from person_search.gallery.database import Database
 from person_search.gallery.errors import GalleryError
+from person_search.gallery.file_faults import check_line
 from person_search.gallery.matrix import Matrix
 from person_search.gallery.matrix_file import remove_matrices
 from person_search.gallery.matrix_keeper import MatrixKeeper
 from person_search.gallery.matrix_search import find_best
 from person_search.gallery.ranking import sort_by_similarity
 from person_search.gallery.rows import Counts, Entry, Stored, StoredFrame, StoredPerson
-from person_search.gallery.schema import MIGRATIONS, PEOPLE_IDS
+from person_search.gallery.schema import MIGRATIONS, PEOPLE_IDS, gallery_checksum
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
 from person_search.gallery.sqlite_rows import PersonRow, Rows
 from person_search.inference.model_card import ModelCard
@@ -50,7 +51,9 @@ class SqliteStore:
         self._database, self.name, self.uri = database, name, str(database.path)
         with database.reading("opening it") as connection:
             found = connection.execute(
-                "SELECT id, fingerprint, embedding_dim, card FROM galleries WHERE name = ?", (name,)
+                "SELECT id, fingerprint, embedding_dim, card, checksum FROM galleries "
+                "WHERE name = ?",
+                (name,),
             ).fetchone()
             names = [n for (n,) in connection.execute("SELECT name FROM galleries ORDER BY name")]
         if found is None:
@@ -58,9 +61,14 @@ class SqliteStore:
                 f"there is no gallery named {name!r} in {self.uri}; there are: "
                 f"{', '.join(names) or 'none'}"
             )
-        self._id, self.fingerprint, self.embedding_dim, card = found
+        self._id, self.fingerprint, self.embedding_dim, card, checksum = found
+        if gallery_checksum(name, self.fingerprint, self.embedding_dim, card) != checksum:
+            raise GalleryError(
+                f"{self.uri} is damaged: what it says of the model of gallery {name!r} is not what "
+                "was stored; bring back a backup, or index the footage again into another file"
+            )
         self.card = ModelCard.from_record(None if card is None else json.loads(card))
-        self._keeper = MatrixKeeper(database.path, self._id, self.embedding_dim)
+        self._keeper = MatrixKeeper(database, self._id, self.embedding_dim)
 
     @classmethod
     def open(cls, path: Path, name: str) -> "SqliteStore":
@@ -82,10 +90,11 @@ class SqliteStore:
         def make(database: Database) -> SqliteStore:
             with database.writing("making the gallery") as connection:
                 text = None if card is None else json.dumps(card.to_dict())
+                said = (name, fingerprint, embedding_dim, text)
                 added = connection.execute(
-                    "INSERT INTO galleries (name, fingerprint, embedding_dim, card) "
-                    "VALUES (?, ?, ?, ?) ON CONFLICT (name) DO NOTHING",
-                    (name, fingerprint, embedding_dim, text),
+                    "INSERT INTO galleries (name, fingerprint, embedding_dim, card, checksum) "
+                    "VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING",
+                    (*said, gallery_checksum(*said)),
                 ).rowcount
                 if is_new and not added:
                     raise GalleryError(
@@ -150,7 +159,7 @@ class SqliteStore:
                     return self._search(rows, matrix, query, frames, top, one_per_frame)
         raise GalleryError(
             f"{self.uri} is in an earlier state than before, as if another file had been copied "
-            "over it while it was open; close it, and run: person-search check"
+            f"over it while it was open; close it, and run: {check_line(self._database.path)}"
         )
 
     def _search(
@@ -167,7 +176,8 @@ class SqliteStore:
         def fetch(places: np.ndarray) -> np.ndarray:
             found = rows.people_by_id(matrix.ids_of(places).tolist())
             fetched.update(zip(places.tolist(), found, strict=True))
-            exact = np.stack([row.embedding for row in found]).astype(np.float64)
+            data = b"".join(row.embedding for row in found)
+            exact = np.frombuffer(data, np.float32).reshape(len(found), -1).astype(np.float64)
             similar: np.ndarray = (exact @ query.astype(np.float64)).astype(np.float32)
             return similar
 
@@ -188,15 +198,21 @@ class SqliteStore:
             old = rows.frames_named([frame.name for frame, _ in entries])
             rows.delete([row.id for row in old.values()])
             ids = [rows.insert(entry) for entry in entries]
+            removals = self._removals(connection)
         expected = Stored(len(ids), sum(len(people) for _, people in entries))
         found = self._count_afresh(ids)
-        if found != expected:
-            raise GalleryError(
-                f"{self.uri}: {expected.frames} frames with {expected.people} people were "
-                f"committed, but {found.frames} with {found.people} are there when read back; the "
-                "disk or its driver lost them: check the disk, then run the same again"
-            )
-        return found
+        if found == expected:
+            return found
+        with self._database.reading("reading back") as connection:
+            # Another process may have removed some of them since, or put them again.
+            if self._removals(connection) > removals:
+                there = self._rows(connection).frames_named([frame.name for frame, _ in entries])
+                return Stored(len(there), sum(row.frame.num_people for row in there.values()))
+        raise GalleryError(
+            f"{self.uri}: {expected.frames} frames with {expected.people} people were "
+            f"committed, but {found.frames} with {found.people} are there when read back; the "
+            "disk or its driver lost them: check the disk, then run the same again"
+        )
 
     def delete(self, names: Sequence[str]) -> Stored:
         """Remove those of the frames that are there, with their people."""
@@ -215,8 +231,15 @@ class SqliteStore:
 
     def purge(self) -> None:
         """Write the file anew without what was deleted, empty its log, remove the matrices."""
-        remove_matrices(self._database.path)
-        self._database.compact()
+        try:
+            remove_matrices(self._database.real_path)
+            self._database.compact()
+        except (GalleryError, OSError) as error:
+            raise GalleryError(
+                f"the frames are removed, but bytes of them are left in the files of {self.uri}, "
+                f"because {error}; when that is set right, run: "
+                f"{check_line(self._database.path, '--repair ')}"
+            ) from error
 
     def prepare(self) -> None:
         """Derive the matrix now, and keep it beside a large gallery."""
@@ -243,6 +266,10 @@ class SqliteStore:
 
     def _rows(self, connection: sqlite3.Connection) -> Rows:
         return Rows(connection, self._id, self._database.path)
+
+    def _removals(self, connection: sqlite3.Connection) -> int:
+        found = connection.execute("SELECT removals FROM galleries WHERE id = ?", (self._id,))
+        return int(found.fetchone()[0])
 
     def _count_afresh(self, ids: Sequence[int]) -> Stored:
         wanted = json.dumps(list(ids))

@@ -1,0 +1,128 @@
+"""Writing a damaged gallery file anew from the rows that are as they were stored."""
+
+import os
+import sqlite3
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+from person_search.gallery.database import Database
+from person_search.gallery.errors import GalleryError
+from person_search.gallery.matrix_file import remove_matrices
+from person_search.gallery.rows import Stored
+from person_search.gallery.verifying import (
+    CheckReport,
+    GalleryRow,
+    IntactFrame,
+    intact_frames,
+    read_galleries,
+)
+
+_WRITE_FRAMES = 500
+
+
+def rewrite_intact(database: Database, report: CheckReport) -> None:
+    """Replace a gallery file by one with all frames that are intact, and nothing else.
+
+    Tables, indexes, counts and the matrix are derived anew. The old file stays until the new one
+    is whole. Nobody else may have it open; the database is of no use afterwards.
+
+    Args:
+        database: The damaged one.
+        report: Gets what was done, and what is stored afterwards.
+
+    Raises:
+        GalleryError: If other processes have it open, or there is no room for a second copy.
+    """
+    path, found = database.real_path, CheckReport()
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part.db")
+    remove_with_log(temporary)
+    try:
+        with database.alone("repairing it") as source:
+            target = Database(temporary, make=True)
+            try:
+                for gallery in read_galleries(source, path):
+                    _copy(source, path, gallery, target, found)
+                report.stored = _count(target)
+            finally:
+                target.close()
+            make_like(temporary, path)
+            os.replace(temporary, path)
+    finally:
+        remove_with_log(temporary)
+    remove_matrices(path)
+    report.repaired.append(
+        f"wrote the file anew with the {report.stored.frames} frames that are as they were stored; "
+        "index the footage again to add what is missing"
+    )
+
+
+def remove_with_log(path: Path) -> None:
+    """Remove a gallery file, if there is one, and what SQLite keeps beside it."""
+    for end in ("", "-wal", "-shm", "-journal"):
+        with suppress(FileNotFoundError):
+            path.with_name(f"{path.name}{end}").unlink()
+
+
+def _copy(
+    source: sqlite3.Connection,
+    path: Path,
+    gallery: GalleryRow,
+    target: Database,
+    report: CheckReport,
+) -> None:
+    if not gallery.is_intact():
+        raise GalleryError(
+            f"{path}: what it says of the model of gallery {gallery.name!r} is not what was stored "
+            "and cannot be derived; bring back a backup, or index the footage again into another "
+            "file"
+        )
+    with target.writing("repairing it") as connection:
+        connection.execute(
+            "INSERT INTO galleries (id, name, fingerprint, embedding_dim, card, checksum) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            gallery[:6],
+        )
+    frames = intact_frames(source, gallery, report)
+    while some := list(islice(frames, _WRITE_FRAMES)):
+        with target.writing("repairing it") as connection:
+            for frame in some:
+                _insert(connection, gallery.id, frame)
+
+
+def _insert(connection: sqlite3.Connection, gallery: int, frame: IntactFrame) -> None:
+    own_id, key, name, content_hash, camera, *rest = frame.row
+    # Where the index of keys was damaged, a frame may have been put twice; the later one counts.
+    connection.execute("DELETE FROM frames WHERE gallery = ? AND key = ?", (gallery, key))
+    if camera is not None:
+        connection.execute(
+            "INSERT INTO cameras (gallery, name) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (gallery, camera),
+        )
+    connection.execute(
+        "INSERT INTO frames (id, gallery, key, name, content_hash, camera, timestamp, num_people, "
+        "people_sum, checksum) VALUES (?, ?, ?, ?, ?, (SELECT id FROM cameras WHERE gallery = ? "
+        "AND name = ?), ?, ?, ?, ?)",
+        (own_id, gallery, key, name, content_hash, gallery, camera, *rest),
+    )
+    connection.executemany(
+        "INSERT INTO people (id, frame, x1, y1, x2, y2, score, embedding, checksum) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        frame.people,
+    )
+
+
+def _count(database: Database) -> Stored:
+    with database.reading() as connection:
+        total = connection.execute(
+            "SELECT ifnull(sum(num_frames), 0), ifnull(sum(num_people), 0) FROM galleries"
+        )
+        return Stored(*total.fetchone())
+
+
+def make_like(path: Path, other: Path) -> None:
+    """Give a file the owner and permissions of another."""
+    said = other.stat()
+    with suppress(OSError, AttributeError):
+        os.chown(path, said.st_uid, said.st_gid)
+    path.chmod(said.st_mode & 0o777)
