@@ -4,7 +4,7 @@ Called as `python gallery_speed_worker.py STEP JSON`; the result is the last lin
 """
 
 import json
-import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -14,12 +14,13 @@ from unittest.mock import patch
 
 import numpy as np
 from vector_store_baseline import choose_rows, rank_rows
-from vector_store_rows import KINDS, Question, make_questions, make_rows, normalise
-from vector_store_worker import (
-    even_priorities,
-    find_children,
-    read_cpu_seconds,
-    read_resident,
+from vector_store_rows import (
+    KINDS,
+    PEOPLE_PER_FRAME,
+    Question,
+    make_questions,
+    make_rows,
+    normalise,
 )
 
 from person_search.footage.files import Frame
@@ -28,7 +29,6 @@ from person_search.gallery.search_options import FrameFilter
 from person_search.people import Match, People
 
 FINGERPRINT = "0" * 64
-PEOPLE_PER_FRAME = 4
 FRAMES_A_PUT = 200
 SMALL_PUTS = 20
 QUERIES = 20
@@ -90,8 +90,8 @@ def index(options: dict) -> dict:
             "again_seconds": again.seconds,
             "again_unchanged": again.frames_unchanged,
             "memory_mb": read_memory(),
-            "disk_bytes": path.stat().st_size,
         }
+    result["disk_bytes"] = path.stat().st_size
     path.unlink()
     return result
 
@@ -111,21 +111,25 @@ def time_reading(files: list[Path]) -> float:
 def fill(options: dict) -> dict:
     """Put `size` people into a new gallery: rows/s, without making them up."""
     size, dim = options["size"], options["dim"]
-    seconds, last = 0.0, 0.0
+    seconds, cpu, last = 0.0, 0.0, 0.0
     step = PEOPLE_PER_FRAME * FRAMES_A_PUT
-    gallery = GalleryIndex.create(options["path"], fingerprint=FINGERPRINT, embedding_dim=dim)
+    path = Path(options["path"])
+    gallery = GalleryIndex.create(path, fingerprint=FINGERPRINT, embedding_dim=dim)
     with gallery:
         entries = make_entries(size, dim)
         for first in range(0, size // PEOPLE_PER_FRAME, FRAMES_A_PUT):
             some = [next(entries) for _ in range(min(FRAMES_A_PUT, size // 4 - first))]
-            begin = time.perf_counter()
+            begin, cpu_begin = time.perf_counter(), time.process_time()
             gallery.put(some)
             last = time.perf_counter() - begin
             seconds += last
-        disk = Path(options["path"]).stat().st_size
+            cpu += time.process_time() - cpu_begin
+    disk = path.stat().st_size
+    with GalleryIndex.open(path) as gallery:
         small = time_small_puts(gallery, size, dim)
     return {
         "rows_per_second": size / seconds,
+        "rows_per_cpu_second": size / cpu,
         "last_rows_per_second": step / last,
         "small_put_ms": small,
         "disk": disk,
@@ -140,7 +144,7 @@ def time_small_puts(gallery: GalleryIndex, size: int, dim: int) -> float:
         begin = time.perf_counter()
         gallery.put(entries[first : first + 4])
         times.append(time.perf_counter() - begin)
-    gallery.remove(names=[frame.name for frame, _ in entries])
+    gallery.remove(names=[frame.name for frame, _ in entries], purge=False)
     return 1000 * float(np.median(times))
 
 
@@ -203,6 +207,39 @@ class NumpyGallery:
         )  # fmt: skip
 
 
+def first_answer(options: dict) -> dict:
+    """Open a gallery and ask it once: seconds, MB, and the matrix that lies beside it then."""
+    question = make_questions(KINDS[0], 1, options["size"])[0]
+    question = Question(normalise(question.vector[: options["dim"]]))
+    path = Path(options["path"])
+    begin = time.perf_counter()
+    with GalleryIndex.open(path) as gallery:
+        search_gallery(gallery, question, 10, True)
+        seconds = time.perf_counter() - begin
+        memory = read_memory()
+    matrices = path.parent.glob(f"{path.name}-matrix*")
+    return {
+        "seconds": seconds,
+        "memory_mb": memory,
+        "matrix": sum(file.stat().st_size for file in matrices),
+    }
+
+
+def remove(options: dict) -> dict:
+    """Remove one frame: seconds with all bytes of it, which writes the file anew, and without."""
+    size, dim = options["size"], options["dim"]
+    names = [frame_name(0), frame_name(size // 2)]
+    seconds = {}
+    with GalleryIndex.open(options["path"]) as gallery:
+        for name, purge in zip(names, (False, True), strict=True):
+            begin = time.perf_counter()
+            gallery.remove(names=[name], purge=purge)
+            seconds["purged" if purge else "deleted"] = time.perf_counter() - begin
+        if gallery.info().people != size - 2 * PEOPLE_PER_FRAME:
+            raise RuntimeError(f"expected two frames fewer, {dim} numbers")
+    return {"seconds": seconds}
+
+
 def ask(options: dict) -> dict:
     """Open a gallery and ask it; then ask numpy the same, in turns with it."""
     size, dim = options["size"], options["dim"]
@@ -213,13 +250,11 @@ def ask(options: dict) -> dict:
         ]
         for kind in KINDS
     }
-    begin = time.perf_counter()
     with GalleryIndex.open(options["path"]) as gallery:
-        search_gallery(gallery, questions[KINDS[0]][0], 10, True)
-        result: dict = {"open_and_first_query_seconds": time.perf_counter() - begin}
-        search_gallery(gallery, questions[KINDS[0]][1], 100, False)
-        result["memory_mb"] = read_memory()
-        even_priorities(find_children(os.getpid()))
+        for kind in KINDS:
+            search_gallery(gallery, questions[kind][0], 10, True)
+            search_gallery(gallery, questions[kind][1], 100, False)
+        result: dict = {"memory_mb": read_memory(), "info_ms": time_info(gallery)}
         numpy_gallery = NumpyGallery(size, dim)
         result["numpy_memory_mb"] = (
             numpy_gallery.vectors.nbytes + numpy_gallery.boxes.nbytes
@@ -234,6 +269,16 @@ def ask(options: dict) -> dict:
     return result
 
 
+def time_info(gallery: GalleryIndex) -> float:
+    """Return the median ms of counting what a gallery holds."""
+    times = []
+    for _ in range(QUERIES):
+        begin = time.perf_counter()
+        gallery.info()
+        times.append(time.perf_counter() - begin)
+    return 1000 * float(np.median(times))
+
+
 def compare(
     gallery: GalleryIndex,
     numpy_gallery: NumpyGallery,
@@ -242,24 +287,20 @@ def compare(
     one_per_frame: bool,
 ) -> dict:
     """Ask gallery and numpy in rounds: times of the quietest of each, CPU time, and the recall."""
-    from pymilvus import MilvusClient
-
     rounds: dict[str, list[dict]] = {"gallery": [], "numpy": []}
     recalls = []
-    engine = Clock()
-    with patch.object(MilvusClient, "search", engine.wrap(MilvusClient.search)):
-        for _ in range(ROUNDS):
-            found, times = ask_round(
-                questions, lambda q: search_gallery(gallery, q, top, one_per_frame), engine
-            )
-            true, numpy_times = ask_round(
-                questions, lambda q: numpy_gallery.search(q, top, one_per_frame), engine
-            )
-            # The threads of numpy's product go on spinning for a while, on the gallery's account.
-            time.sleep(0.3)
-            rounds["gallery"].append(times)
-            rounds["numpy"].append(numpy_times)
-            recalls += [recall(ours, best) for ours, best in zip(found, true, strict=True)]
+    for _ in range(ROUNDS):
+        found, times = ask_round(
+            questions, lambda q: search_gallery(gallery, q, top, one_per_frame)
+        )
+        true, numpy_times = ask_round(
+            questions, lambda q: numpy_gallery.search(q, top, one_per_frame)
+        )
+        # The threads of numpy's product go on spinning for a while, on the gallery's account.
+        time.sleep(0.3)
+        rounds["gallery"].append(times)
+        rounds["numpy"].append(numpy_times)
+        recalls += [recall(ours, best) for ours, best in zip(found, true, strict=True)]
     result: dict = {}
     for name, parts in rounds.items():
         best = min(parts, key=lambda part: part["p50"])
@@ -269,25 +310,21 @@ def compare(
 
 
 def ask_round(
-    questions: list[Question], search: Callable[[Question], list[Match]], engine: Clock
+    questions: list[Question], search: Callable[[Question], list[Match]]
 ) -> tuple[list[list[Match]], dict]:
     """Return the answers to questions, and the times in ms."""
     for question in questions[:WARM_UP]:
         search(question)
-    pids = find_children(os.getpid())
-    answers, seconds, engine_seconds = [], [], []
-    cpu = read_cpu_seconds(pids)
+    answers, seconds = [], []
+    cpu = time.process_time()
     for question in questions:
-        engine.seconds = 0.0
         begin = time.perf_counter()
         answers.append(search(question))
         seconds.append(time.perf_counter() - begin)
-        engine_seconds.append(engine.seconds)
-    cpu = read_cpu_seconds(pids) - cpu
+    cpu = time.process_time() - cpu
     return answers, {
         "p50": 1000 * float(np.median(seconds)),
         "p95": 1000 * float(np.percentile(seconds, 95)),
-        "engine_p50": 1000 * float(np.median(engine_seconds)),
         "cpu": 1000 * cpu / len(questions),
     }
 
@@ -318,12 +355,14 @@ def recall(found: list[Match], true: list[Match]) -> float:
 
 
 def read_memory() -> dict:
-    """Return MB of this process and of the engine's."""
-    engine = sum(read_resident(pid) for pid in find_children(os.getpid()))
-    return {"client": read_resident(os.getpid()), "engine": engine}
+    """Return MB of this process: resident, of it its own (not of files mapped), and at most."""
+    text = Path("/proc/self/smaps_rollup").read_text() + Path("/proc/self/status").read_text()
+    names = {"resident": "Rss", "own": "Anonymous", "most": "VmHWM"}
+    found = {key: re.search(rf"^{name}:\s+(\d+) kB", text, re.M) for key, name in names.items()}
+    return {key: int(match[1]) / 1024 for key, match in found.items() if match}
 
 
-STEPS = {"index": index, "fill": fill, "ask": ask}
+STEPS = {"index": index, "fill": fill, "first": first_answer, "ask": ask, "remove": remove}
 
 if __name__ == "__main__":
     print(json.dumps(STEPS[sys.argv[1]](json.loads(sys.argv[2]))))

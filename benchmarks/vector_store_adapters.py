@@ -12,10 +12,20 @@ from typing import Any
 import numpy as np
 from vector_store_baseline import PAYLOAD, Answer, NumpyStore, Store
 from vector_store_rows import DIM, TOP, Question, Rows
+from vector_store_sqlite import (
+    GalleryStore,
+    SimsimdStore,
+    SqliteVecInt8Store,
+    SqliteVecStore,
+    UsearchInt8Store,
+    UsearchStore,
+)
 
 
 class MilvusStore(Store):
     """Milvus Lite through the MilvusClient, which speaks to a Milvus cluster as well."""
+
+    metric = "COSINE"
 
     def create(self) -> None:
         """Make a collection with an exact index."""
@@ -29,7 +39,7 @@ class MilvusStore(Store):
         for name in PAYLOAD[3:]:
             schema.add_field(name, data_type.FLOAT)
         index = client.prepare_index_params()
-        index.add_index("embedding", index_type="FLAT", metric_type="COSINE")
+        index.add_index("embedding", index_type="FLAT", metric_type=self.metric)
         client.create_collection("people", schema=schema, index_params=index, timeout=60)
 
     def open(self) -> None:
@@ -72,7 +82,7 @@ class MilvusStore(Store):
             parts.append("timestamp >= {!r} and timestamp < {!r}".format(*question.window))
         hits = self.client.search(
             "people", [question.vector], filter=" and ".join(parts), limit=TOP,
-            output_fields=list(PAYLOAD), search_params={"metric_type": "COSINE"}, timeout=120,
+            output_fields=list(PAYLOAD), search_params={"metric_type": self.metric}, timeout=120,
         )  # fmt: skip
         return [(hit["id"], hit["distance"], dict(hit["entity"])) for hit in hits[0]]
 
@@ -90,6 +100,12 @@ class MilvusStore(Store):
             from milvus_lite.server_manager import server_manager_instance
 
             server_manager_instance.release_server(str(self.folder / "people.db"))
+
+
+class MilvusInnerStore(MilvusStore):
+    """The same by inner product, as the gallery asked it while it was the gallery's engine."""
+
+    metric = "IP"
 
 
 class LanceStore(Store):
@@ -338,7 +354,14 @@ def _as_array(vector: Any) -> np.ndarray:
 
 STORES: dict[str, type[Store]] = {
     "numpy": NumpyStore,
+    "sqlite": GalleryStore,
+    "sqlitevec": SqliteVecStore,
+    "sqlitevec8": SqliteVecInt8Store,
+    "usearch": UsearchStore,
+    "usearch8": UsearchInt8Store,
+    "simsimd": SimsimdStore,
     "milvus2": MilvusStore,
+    "milvus2_inner": MilvusInnerStore,
     "milvus3": MilvusStore,
     "lancedb": LanceStore,
     "qdrant": QdrantStore,

@@ -50,7 +50,8 @@ class NumpyStore(Store):
 
     def finish(self) -> None:
         """Save all rows."""
-        np.save(self.folder / "vectors.npy", np.concatenate([p.vectors for p in self.parts]))
+        encoded = [self.encode(p.vectors) for p in self.parts]
+        np.save(self.folder / "vectors.npy", np.concatenate(encoded))
         np.savez(
             self.folder / "columns.npz",
             frame=np.array([frame for p in self.parts for frame in p.frames], "S64"),
@@ -73,8 +74,16 @@ class NumpyStore(Store):
     def search(self, question: Question) -> Answer:
         """Rank what the filters let through."""
         allowed = choose_rows(question, self.columns["camera"], self.columns["timestamp"])
-        ranked = rank_rows(self.vectors, question.vector, allowed, TOP)
+        ranked = self.rank(question, allowed)
         return [(row, similarity, self._payload(row)) for row, similarity in ranked]
+
+    def encode(self, vectors: np.ndarray) -> np.ndarray:
+        """Return vectors (N, DIM) as they are kept."""
+        return vectors
+
+    def rank(self, question: Question, allowed: np.ndarray | None) -> list[tuple[int, float]]:
+        """Return the best of the rows that are allowed, and their similarities."""
+        return rank_rows(self.vectors, question.vector, allowed, TOP)
 
     def _payload(self, row: int) -> dict:
         values = {key: self.columns[key][row] for key in ("frame", "camera", "timestamp", "score")}

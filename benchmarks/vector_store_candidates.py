@@ -26,6 +26,10 @@ class Candidate:
     not_run: dict[str, str] = field(default_factory=dict)
 
 
+ARRAYS = {
+    "crash": "nothing is on the disk before all is saved",
+    "beside": "a file that is read as a whole",
+}
 MILVUS_DOCS = "https://milvus.io/docs/install-overview.md"
 _ALL = (
     Candidate(
@@ -34,10 +38,61 @@ _ALL = (
         (NUMPY,),
         ("numpy",),
         "none",
-        {
-            "crash": "nothing is on the disk before all is saved",
-            "beside": "a file that is read as a whole",
-        },
+        ARRAYS,
+    ),
+    Candidate(
+        "sqlite",
+        "SQLite and a matrix of 8 bits (the gallery)",
+        # What importing and searching a gallery takes.
+        (
+            NUMPY,
+            "simsimd==6.5.16",
+            "opencv-python-headless>=4.10,<5",
+            "pillow>=11,<13",
+            "defusedxml>=0.7",
+            "scipy>=1.14",
+        ),
+        ("simsimd",),
+        "none; the gallery speaks to a Milvus server instead",
+    ),
+    Candidate(
+        "sqlitevec",
+        "sqlite-vec 0.1.9, float32",
+        ("sqlite-vec==0.1.9", "pysqlite3-binary==0.5.4.post2", NUMPY),
+        ("sqlite-vec",),
+        "none",
+    ),
+    Candidate(
+        "sqlitevec8",
+        "sqlite-vec 0.1.9, int8",
+        ("sqlite-vec==0.1.9", "pysqlite3-binary==0.5.4.post2", NUMPY),
+        ("sqlite-vec",),
+        "none",
+        dict.fromkeys(("crash", "beside"), "as with float32"),
+    ),
+    Candidate(
+        "usearch",
+        "usearch 2.26.6, float32 arrays, exact",
+        ("usearch==2.26.6", NUMPY),
+        ("usearch",),
+        "none",
+        ARRAYS,
+    ),
+    Candidate(
+        "usearch8",
+        "usearch 2.26.6, int8 arrays, exact",
+        ("usearch==2.26.6", NUMPY),
+        ("usearch",),
+        "none",
+        ARRAYS,
+    ),
+    Candidate(
+        "simsimd",
+        "simsimd 6.5.16, int8 arrays, products alone",
+        ("simsimd==6.5.16", NUMPY),
+        ("simsimd",),
+        "none",
+        ARRAYS,
     ),
     Candidate(
         "milvus2",

@@ -15,7 +15,8 @@ CAMERAS = 50
 # Rows are drawn in blocks, so that a process that needs the last ones need not draw all others.
 BLOCK = 1000
 FIRST_SECOND = 1_760_000_000.0
-SECONDS_PER_ROW = 0.5
+SECONDS_PER_FRAME = 2.0
+PEOPLE_PER_FRAME = 4
 TOP = 100
 # Some more than are asked for, so that rows that tie with the last one are known.
 MARGIN = 10
@@ -75,8 +76,8 @@ def make_rows(first: int, count: int) -> Rows:
 
 
 def camera_numbers(ids: np.ndarray) -> np.ndarray:
-    """Return the cameras' numbers (N,): scattered, as rows of one moment come from all cameras."""
-    return (ids * 2_654_435_761 % 2**32) * CAMERAS // 2**32
+    """Return the cameras' numbers (N,): scattered, as frames of a moment come from all cameras."""
+    return (ids // PEOPLE_PER_FRAME * 2_654_435_761 % 2**32) * CAMERAS // 2**32
 
 
 def camera_of(row: int) -> str:
@@ -85,13 +86,13 @@ def camera_of(row: int) -> str:
 
 
 def frame_of(row: int) -> str:
-    """Return the frame's path: four people in each."""
-    return f"/footage/{camera_of(row)}/2026-10-09/frame_{row // 4:08d}.jpg"
+    """Return the frame's path."""
+    return f"/footage/{camera_of(row)}/2026-10-09/frame_{row // PEOPLE_PER_FRAME:08d}.jpg"
 
 
 def timestamps_of(ids: np.ndarray) -> np.ndarray:
     """Return UNIX seconds (N,)."""
-    return FIRST_SECOND + SECONDS_PER_ROW * ids
+    return FIRST_SECOND + SECONDS_PER_FRAME * (ids // PEOPLE_PER_FRAME)
 
 
 def make_questions(kind: str, count: int, size: int) -> list[Question]:
@@ -100,12 +101,13 @@ def make_questions(kind: str, count: int, size: int) -> list[Question]:
     numbers = rng.integers(0, CAMERAS, count)
     starts = rng.uniform(0, 1 - WINDOW_SHARE, count)
     near = rng.integers(0, size // BLOCK, count)
+    duration = SECONDS_PER_FRAME * size / PEOPLE_PER_FRAME
     questions = []
     for number, start, block in zip(numbers, starts, near, strict=True):
         source = _draw_block(int(block))[int(rng.integers(BLOCK))]
         vector = normalise(source + 0.5 * rng.standard_normal(DIM, np.float32) / np.sqrt(DIM))
-        begin = FIRST_SECOND + SECONDS_PER_ROW * size * start
-        window = (float(begin), float(begin + SECONDS_PER_ROW * size * WINDOW_SHARE))
+        begin = FIRST_SECOND + duration * start
+        window = (float(begin), float(begin + duration * WINDOW_SHARE))
         camera = f"camera {number:02d}"
         questions.append(
             Question(

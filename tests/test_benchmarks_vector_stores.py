@@ -117,3 +117,53 @@ def test_descendants_are_found_and_others_not(load):
         assert os.getpid() not in worker.find_children(child.pid)
         assert worker.read_resident(child.pid) > 1
         child.stdin.close()
+
+
+def test_answers_are_compared_place_by_place(load):
+    compare = load("vector_store_agreement").compare_answers
+    theirs = [(3, 0.9), (1, 0.5), (7, 0.5), (4, 0.25)]
+    same = list(theirs)
+    swapped = [(1, 0.875), *theirs[:1], *theirs[2:]]
+    other = [*theirs[:3], (5, 0.25)]
+    assert compare([same, swapped, other], [theirs] * 3) == {
+        "questions": 3,
+        "same_people": 2,
+        "same_order": 1,
+        "ties": 3,
+        "swapped_within": 0.4,
+        "largest_difference": 0.375,
+    }
+
+
+def test_the_gallery_as_a_store_finds_the_true_rows_with_what_belongs_to_them(load, tmp_path):
+    rows, worker = load("vector_store_rows"), load("vector_store_worker")
+    store = load("vector_store_sqlite").GalleryStore(tmp_path)
+    store.create()
+    store.insert(rows.make_rows(0, 1000))
+    store.finish()
+    store.close()
+    store.open()
+    assert store.count() == 1000
+    for kind in rows.KINDS:
+        question = rows.make_questions(kind, 1, 1000)[0]
+        truth = rows.true_answers(1000, 1)[kind][0]
+        answer = store.search(question)
+        assert [row for row, _, _ in answer] == list(truth)[: len(answer)]
+        assert len(answer) == min(rows.TOP, len(truth))
+        assert all(worker.is_payload(row, payload) for row, _, payload in answer)
+    assert worker.compare_batch(store, 0, 1004) == (1000, 0)
+    store.close()
+
+
+def test_rounded_rows_find_nearly_what_is_true(load, tmp_path):
+    rows, module = load("vector_store_rows"), load("vector_store_sqlite")
+    store = module.SimsimdStore(tmp_path)
+    store.create()
+    store.insert(rows.make_rows(0, 2000))
+    store.finish()
+    store.open()
+    for kind in rows.KINDS:
+        question, truth = rows.make_questions(kind, 1, 2000)[0], rows.true_answers(2000, 1)[kind][0]
+        answer = store.search(question)
+        assert rows.recall([row for row, _, _ in answer], truth) > 0.9
+        assert all(abs(value - truth[row]) < 0.02 for row, value, _ in answer if row in truth)
