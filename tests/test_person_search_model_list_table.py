@@ -65,3 +65,15 @@ def test_each_kind_of_source_has_an_address_and_a_page(monkeypatch):
     assert drive.address == "https://drive.google.com/uc?export=download&id=abc"
     assert drive.page == "https://drive.google.com/file/d/abc/view"
     assert isinstance(LISTED["seqnet-prw"], ListedModel)
+
+
+def test_the_page_has_the_rows_of_the_list():
+    text = (ROOT / "docs/model_list.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in row.split("|")] for row in text.splitlines()]
+    rows = [row[1:-1] for row in rows if len(row) == 8 and row[1].startswith("`")]
+    assert [row[0].strip("`") for row in rows] == list(LISTED)
+    hashes = {"known": True, "stated by others": True, "not known": False}
+    for (_, _, licence, _, known, run), model in zip(rows, LISTED.values(), strict=True):
+        assert model.licence.startswith(licence)
+        assert hashes[known] == (model.sha256 is not None) or model.kind == "made"
+        assert run.strip("[").startswith(model.run_by_us.partition(":")[0])
