@@ -105,3 +105,15 @@ def give_slowly(seconds, stop):
                 return
 
     return answer
+
+
+def give_without_end():
+    """A file of which nobody says the length."""
+
+    def answer(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        for _ in range(400):
+            handler.wfile.write(CONTENT)
+
+    return answer

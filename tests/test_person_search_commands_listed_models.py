@@ -111,7 +111,7 @@ def test_two_of_the_list_become_a_model_in_one_command(listed, capsys, home):
     assert text.count("data terms") == 2
     card = PersonFinder.load("bot-r50-market").card
     assert "Market-1501 is for academic" in card.licence and "COCO's annotations" in card.licence
-    assert card.numbers["published, not run here: Market-1501: mAP"] == 86.1
+    assert card.numbers["published, not measured here: Market-1501: mAP"] == 86.1
     assert run(capsys, "check")[0] == 0
     status, _, talk = run(capsys, *words)
     assert status == 2 and "there is a model bot-r50-market already" in talk

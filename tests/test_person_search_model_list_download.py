@@ -20,6 +20,7 @@ from helpers_file_server import (
     give_page,
     give_slowly,
     give_status,
+    give_without_end,
 )
 
 from person_search.model_list import sources
@@ -29,6 +30,7 @@ from person_search.model_list.listed_model import ListedModel
 from person_search.model_list.receiving import Part, Patience
 from person_search.model_list.records import Record, record_path
 from person_search.model_list.sources import GoogleDrive, Https, HuggingFace
+from person_search.progress import Progress
 
 SIZE = len(CONTENT)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -131,6 +133,20 @@ def test_an_interrupted_download_goes_on_where_it_stopped(server):
     assert left_over(model) == {"net.pth", "net.pth.record.json"}
 
 
+def test_a_ctrl_c_keeps_what_came(server, monkeypatch):
+    model = make_model(server.put("/net", give()))
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Progress, "update", stop)
+        download(model, PATIENCE)
+    size = Part(file_of(model)).size
+    assert 0 < size <= SIZE and not file_of(model).exists()
+    assert download(model, PATIENCE).read_bytes() == CONTENT
+
+
 @pytest.mark.parametrize("tag", ['"version 2"', ""])
 def test_a_part_of_another_version_is_not_gone_on_with(server, tag):
     """Where no hash is known, two halves of different files would pass for one."""
@@ -180,6 +196,13 @@ def test_a_server_without_ranges_gives_the_whole_again(server):
 def test_another_file_is_refused_and_not_kept(server, content, message):
     model = make_model(server.put("/net", give(content)))
     with pytest.raises(ConnectionError, match=message):
+        download(model, PATIENCE)
+    assert not left_over(model)
+
+
+def test_a_file_that_does_not_end_is_given_up(server):
+    model = make_model(server.put("/net", give_without_end()))
+    with pytest.raises(ConnectionError, match=r"more than the 10,240 bytes that are expected"):
         download(model, PATIENCE)
     assert not left_over(model)
 

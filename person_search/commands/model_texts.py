@@ -40,10 +40,8 @@ def format_listed(model: ListedModel) -> str:
     }
     if model.sources:
         lines |= {f"source {n}": str(source) for n, source in enumerate(model.sources, 1)}
-        lines |= {"file": model.file, "size": size}
         lines["sha256"] = sha256 if model.sha256 is None else model.sha256 + known_from
-    else:
-        lines["file"] = model.file
+    lines |= {"file": model.file, "size": size}
     lines["note"] = model.note
     lines["published"] = f"in {model.published_in}, percent:" if model.published else ""
     return _format(lines, dict(model.published))
@@ -57,7 +55,6 @@ def _format(lines: dict[str, str], numbers: dict[str, float]) -> str:
 def format_row(model: ListedModel) -> str:
     """Write a model of the list in a line."""
     size = "    ?    " if model.size is None else f"{model.size / 1e6:6.1f} MB"
-    size = "  20   MB" if not model.sources else size
     is_here = (downloads_folder() / model.name / model.file).is_file()
     run = "run by us: " + model.run_by_us.partition(":")[0]
     here = "  fetched" if is_here else ""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from person_search.inference.finder import PersonFinder
 
 INSTALLABLE = ("street-basic",)
+IF_STOPPED = "what came of a download is kept, and the same command goes on with it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

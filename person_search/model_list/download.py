@@ -86,7 +86,7 @@ def _fetch(model: ListedModel, file: Path, patience: Patience) -> Path:
             problems.append(f"{source.page}: {error}")
             continue
         return _accept(model, file, source.address)
-    raise ConnectionError(by_hand(model, "\n".join(["", *problems]).replace("\n", "\n  ")))
+    raise ConnectionError(by_hand(model, "\n  ".join(["no source gave it", *problems])))
 
 
 def _fetch_from(

@@ -95,5 +95,5 @@ class ListedModel:
             trained_on=self.trained_on,
             source="; ".join(map(str, self.sources)),
             limits=self.note,
-            numbers={f"published, not run here: {k}": v for k, v in self.published.items()},
+            numbers={f"published, not measured here: {k}": v for k, v in self.published.items()},
         )

@@ -3,6 +3,7 @@
 import email.utils
 import errno
 import http.client
+import itertools
 import json
 import re
 import shutil
@@ -185,7 +186,7 @@ def _attempt(
         if not start:
             part.remove()
             part.mark(wanted.origin, _version(answer))
-        _write(part, first, blocks, lambda done: show(done, total))
+        _write(part, first, blocks, size, lambda done: show(done, total))
     if total is not None and part.size < total:
         raise _Again(f"it broke off after {part.size:,} of {total:,} bytes")
 
@@ -201,7 +202,8 @@ def _open(url: str, headers: dict[str, str], patience: Patience) -> http.client.
             raise _explain(error) from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        what = f"it cannot be reached ({reason or type(error).__name__})"
+        said = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
+        what = f"it cannot be reached ({said})"
         is_passing = isinstance(reason, TimeoutError | ConnectionResetError)
         if is_passing or isinstance(error, http.client.HTTPException):
             raise _Again(what) from error
@@ -265,18 +267,31 @@ def _blocks(answer: http.client.HTTPResponse, patience: Patience) -> Iterator[by
             since, came = time.monotonic(), 0
 
 
-def _write(part: Part, first: bytes, blocks: Iterator[bytes], show: Callable[[int], None]) -> None:
+def _write(
+    part: Part,
+    first: bytes,
+    blocks: Iterator[bytes],
+    size: int | None,
+    show: Callable[[int], None],
+) -> None:
     with part.path.open("ab") as file:
         try:
-            file.write(first)
-            for block in blocks:
+            for block in itertools.chain((first,), blocks):
                 file.write(block)
                 show(file.tell())
+                # A server that names no length may never end.
+                if size is not None and file.tell() > size:
+                    break
             file.flush()
         except OSError as error:
             if error.errno not in _FULL:
                 raise
             raise no_room(part.path.parent, None) from error
+    if size is not None and part.size > size:
+        part.remove()
+        raise NotFetchedError(
+            f"its file has more than the {size:,} bytes that are expected: another file"
+        )
 
 
 def check_room(folder: Path, size: int) -> None:

@@ -18,6 +18,9 @@ _SEQNET_NOTE = (
     "Its makers evaluate epoch_19.pth with a config.yaml from this download: it may be an archive, "
     "to be unpacked first."
 )
+# Of the data: CUHK-SYSU's README (github.com/ShuangLI59/person_search) says "academic only";
+# Market-1501's form to ask for it likewise, as others read it; the model card of
+# huggingface.co/LibreYOLO/LibreReID-osnet calls MSMT17's terms "research-oriented".
 _MSMT17_TERMS = "MSMT17 was released for research; take it as non-commercial, ask its makers"
 _MARKET_TERMS = "Market-1501 is for academic use only: non-commercial"
 _CUHK_TERMS = "CUHK-SYSU is given on request, academic use only: non-commercial"
@@ -27,12 +30,14 @@ _MODELS = (
         name="street-basic",
         purpose="finds people on streets, tells them apart by looks and colours; no PyTorch",
         kind="made",
-        file="two wheels of PyPI, 20 MB, by their SHA-256",
+        file="two wheels of PyPI, each checked by its SHA-256",
         sources=(),
         licence="MIT",
         trained_on="pedestrians, which are not named; ImageNet",
         data_terms="not stated for the pedestrians; ImageNet is for non-commercial research",
         domain="people on streets",
+        size=20_032_971,
+        size_and_hash_from="the package index",
         run_by_us="yes: benchmarks/results/real_street_street-basic.md",
     ),
     ListedModel(
@@ -194,12 +199,13 @@ _MODELS = (
         kind="search",
         file="nae_logs.tar.gz",
         sources=(Https("https://github.com/DeanChan/NAE4PS/releases/download/v0.0.0/logs.tar.gz"),),
-        licence="none stated, which leaves all rights with its makers",
+        licence="none stated",
         trained_on="CUHK-SYSU",
         data_terms=_CUHK_TERMS,
         published={"CUHK-SYSU, 100 frames: mAP": 91.5, "CUHK-SYSU, 100 frames: top-1": 92.4},
         published_in="Chen et al., CVPR 2020",
-        note="An archive: unpack it, and import the checkpoint in it.",
+        note="An archive: unpack it, and import the checkpoint in it. Without a licence all "
+        "rights stay with its makers.",
     ),
 )
 
