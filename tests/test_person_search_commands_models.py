@@ -59,6 +59,8 @@ def test_two_files_become_a_model_by_name(networks, tmp_path, capsys, home):
     assert "source       mean.onnx, with the detector somebody.onnx" in text
     detector.unlink(), crop_net.unlink()  # the model has copies
     _, text, _ = run(capsys, "list")
+    text, _, to_fetch = text.partition("\n\n")
+    assert "nanodet-m" in to_fetch
     assert [line.split()[:2] for line in text.splitlines()] == [
         ["street", "default"],
         ["drawn-people", "drawn"],
@@ -154,7 +156,7 @@ def test_a_broken_card_does_not_hide_the_other_models(networks, capsys, home):
     (home / "station" / "model.card.json").write_text("{")
     status, text, talk = run(capsys, "list")
     assert status == 0 and "there is no default" in talk and "is no JSON" in talk
-    known = {line.split()[0]: line for line in text.splitlines()}
+    known = {line.split()[0]: line for line in text.splitlines() if line}
     assert "cannot be used" in known["station"] and "real people" in known["street"]
 
 
@@ -162,7 +164,7 @@ def test_the_default_is_what_the_environment_names(capsys, home, tmp_path, monke
     """Weights of the environment go before installed models, which were marked in their place."""
     monkeypatch.setenv("PERSON_SEARCH_CONFIG", "c.yaml")
     monkeypatch.setenv("PERSON_SEARCH_WEIGHTS", "w.pth")
-    lines = run(capsys, "list")[1].splitlines()
+    lines = run(capsys, "list")[1].partition("\n\n")[0].splitlines()
     assert [line.split()[0] for line in lines if "default" in line] == ["by"]
     assert lines[-1].endswith(" w.pth")
 

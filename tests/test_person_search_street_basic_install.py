@@ -57,6 +57,7 @@ def test_the_model_is_found_by_its_name(folder):
         "crop_net.onnx",
         "detector.onnx",
         "model.card.json",
+        "model.files.json",
         "model.json",
     ]
     main = made / "model.json"

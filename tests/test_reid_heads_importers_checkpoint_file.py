@@ -1,4 +1,5 @@
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -85,6 +86,19 @@ def test_what_the_first_bytes_tell_is_said(tmp_path, start, kind):
     (tmp_path / "a.pth").write_bytes(start)
     with pytest.raises(ValueError, match=rf"not a checkpoint of PyTorch \(\d+ bytes\).*{kind}"):
         check_checkpoint(tmp_path / "a.pth")
+
+
+def test_an_archive_with_the_checkpoint_in_it_is_to_be_unpacked(tmp_path):
+    """Drives hand out folders so; it was said to be no checkpoint, or only a part of one."""
+    path = tmp_path / "seqnet.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("config.yaml", "epoch_19.pth", *"abcde"):
+            archive.writestr(f"exp_cuhk/{name}", "x")
+    said = (
+        r"zip archive of exp_cuhk/config\.yaml, exp_cuhk/epoch_19\.pth, .* and 2 more, .*: unpack"
+    )
+    with pytest.raises(ValueError, match=said):
+        check_checkpoint(path)
 
 
 @pytest.mark.parametrize("is_zip", [True, False])

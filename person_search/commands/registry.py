@@ -97,7 +97,9 @@ BUILTIN = (
         "find the similarity below which a person is probably not in the gallery",
         "person_search.commands.calibrate",
     ),
-    Command("models", "list, import and install models", "person_search.commands.models"),
+    Command(
+        "models", "list, fetch, check, import and install models", "person_search.commands.models"
+    ),
     Command("export", "write the model as ONNX or TorchScript", "person_search.commands.export"),
     Command(
         "draw",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from person_search.inference.model_card import ModelCard
 from person_search.inference.models import models_folder
+from person_search.inference.recorded_files import record_files
 from person_search.inference.two_step_file import save_two_step_file
 from person_search.street_basic.crop_net import build_crop_net
 from person_search.street_basic.detector import build_detector
@@ -73,3 +74,4 @@ def _write(folder: Path, wheels: Path) -> None:
     (folder / CROP_NET_FILE).write_bytes(build_crop_net(tensors))
     save_two_step_file(folder / "model.json", DETECTOR_FILE, CROP_NET_FILE)
     save_json(folder / "model.card.json", CARD.to_dict())
+    record_files(folder)

@@ -5,6 +5,7 @@ a tar archive.
 """
 
 import os
+import zipfile
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _TAR, _TAR_AT = b"ustar", 257
@@ -39,6 +40,8 @@ def check_checkpoint(path: str | os.PathLike[str]) -> None:
         )
     with open(path, "rb") as file:
         start = file.read(_LONGEST)
+    if start.startswith(_ZIP):
+        _refuse_other_archive(path)
     if start.startswith((_ZIP, _PICKLE)) or start[_TAR_AT:] == _TAR:
         return
     kind = next((what for sign, what in _OTHERS if start.startswith(sign)), None)
@@ -50,3 +53,18 @@ def check_checkpoint(path: str | os.PathLike[str]) -> None:
         f"{os.fspath(path)} is not a checkpoint of PyTorch ({size} bytes): {begins}. Expected a "
         "file that torch.save wrote"
     )
+
+
+def _refuse_other_archive(path: str | os.PathLike[str]) -> None:
+    """Refuse a zip archive with files in it, of which one may be the checkpoint."""
+    # One that breaks off is left to PyTorch, which says so.
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if not any(name.rpartition("/")[2] == "data.pkl" for name in names):
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        raise ValueError(
+            f"{os.fspath(path)} is a zip archive of {', '.join(names[:5]) or 'nothing'}{more}, not "
+            "a checkpoint of PyTorch: unpack it, and name the checkpoint in it"
+        )

@@ -1,0 +1,141 @@
+"""Ask a server for a file, and know a web page where one came in its place."""
+
+import http.client
+import urllib.error
+import urllib.parse
+import urllib.request
+from email.message import Message
+from html.parser import HTMLParser
+from typing import IO, Any
+
+# Longer pages than that are no forms.
+_PAGE_BYTES = 1 << 20
+_DRIVE_FORM = "download-form"
+"""Of the form by which Google Drive asks to confirm that no large file is scanned for viruses."""
+
+
+class NotFetchedError(ConnectionError):
+    """A source did not give the file, and asking it again would not help."""
+
+
+class PageError(NotFetchedError):
+    """A source gave a web page in place of the file."""
+
+    def __init__(self, url: str, text: str) -> None:
+        """Keep the page.
+
+        Args:
+            url: where redirects ended.
+            text: of the page, HTML.
+        """
+        self.url, self.page = url, _Page(text)
+        title = f", {self.page.title!r}" if self.page.title else ""
+        host = urllib.parse.urlsplit(url).netloc
+        super().__init__(
+            f"a web page came in place of the file{title}, from {host}: "
+            "it may ask to log in or to accept terms, or have had too many downloads today; open "
+            "the address in a browser"
+        )
+
+    def confirmed_url(self) -> str | None:
+        """Return where Google Drive's form to confirm a download leads; None without that form."""
+        form = self.page.form
+        if form is None:
+            return None
+        address = urllib.parse.urljoin(self.url, form["action"])
+        return f"{address}?{urllib.parse.urlencode(self.page.fields)}"
+
+
+class _Page(HTMLParser):
+    """The title of a page, and Google Drive's form in it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.title = ""
+        self.form: dict[str, str] | None = None
+        self.fields: dict[str, str] = {}
+        self._is_title = self._is_form = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Look for the form and its fields."""
+        values = {name: value or "" for name, value in attrs}
+        self._is_title = tag == "title"
+        if tag == "form" and values.get("id") == _DRIVE_FORM and values.get("action"):
+            self.form, self._is_form = values, True
+        elif tag == "input" and self._is_form and values.get("name"):
+            self.fields[values["name"]] = values.get("value", "")
+
+    def handle_endtag(self, tag: str) -> None:
+        """Leave the title or the form."""
+        self._is_title = False
+        if tag == "form":
+            self._is_form = False
+
+    def handle_data(self, data: str) -> None:
+        """Keep the title, in one line."""
+        if self._is_title:
+            self.title = " ".join(data.split())[:100]
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follow redirects, but not from an encrypted connection to one that anybody can change."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: Message,  # type: ignore[override]
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if req.full_url.startswith("https:") and not newurl.startswith("https:"):
+            raise NotFetchedError(f"it was redirected to {newurl}, which is not encrypted")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
+
+    def http_error_416(
+        self, req: Any, fp: http.client.HTTPResponse, code: int, msg: str, headers: Message
+    ) -> http.client.HTTPResponse:
+        """Give the answer to a request for a part that the file does not have: no error here."""
+        return fp
+
+
+_OPENER = urllib.request.build_opener(_Redirects)
+
+
+def ask(url: str, headers: dict[str, str], timeout_s: float) -> http.client.HTTPResponse:
+    """Send a request; proxies of the environment are used.
+
+    Args:
+        url: with http or https.
+        headers: of the request.
+        timeout_s: seconds to wait for a connection, and for each next byte.
+
+    Returns:
+        The answer, of which the body is not read yet, with a status below 400, or 416 where the
+        file does not have the part that was asked for.
+
+    Raises:
+        urllib.error.HTTPError: for another status.
+        NotFetchedError: if it is redirected to where the connection is not encrypted.
+        OSError: if the server cannot be reached.
+    """
+    known = {"User-Agent": "person-search", "Accept-Encoding": "identity"}
+    request = urllib.request.Request(url, headers=known | headers)
+    answer: http.client.HTTPResponse = _OPENER.open(request, timeout=timeout_s)
+    return answer
+
+
+def read_page(answer: Any, start: bytes) -> PageError | None:
+    """Return an answer that is a web page as the error that it is; None if it is none.
+
+    Args:
+        answer: whose first bytes were read.
+        start: those.
+    """
+    # No file of weights begins so.
+    if start.lstrip()[:1] != b"<":
+        return None
+    text = (start + answer.read(_PAGE_BYTES)).decode("utf-8", "replace")
+    return PageError(answer.url, text)

@@ -1,0 +1,112 @@
+"""Whether what lies in the user's folders is what it was: downloads, installed models, cards."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from person_search.inference.model_card import ModelCard, card_path
+from person_search.inference.models import MAIN_FILES, models_folder
+from person_search.inference.recorded_files import compare_files, hash_file
+from person_search.model_list.records import ENDING, Record, downloads_folder
+from person_search.model_list.table import LISTED
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A file of the downloads or a folder of an installed model, and what was found."""
+
+    path: Path
+
+    problems: tuple[str, ...] = ()
+    """Why it must not be used, with what to do; empty where it is what it was."""
+
+    note: str = ""
+    """What a user may want to know besides."""
+
+
+def check_downloads() -> Iterator[Checked]:
+    """Compare each downloaded file with its record and with the list; nothing is fetched.
+
+    Raises:
+        OSError: if the folder of downloads cannot be read.
+    """
+    for folder in _folders(downloads_folder()):
+        names = {file.name for file in folder.iterdir()}
+        for name in sorted(names):
+            if name.startswith(".") or name.endswith(ENDING):
+                continue
+            yield _check_download(folder / name, folder.name)
+        for name in sorted(names):
+            again = f"`person-search models download {folder.name}`"
+            if name.endswith(".part"):
+                yield Checked(folder / name, note=f"a part of a download; {again} goes on with it")
+            elif name.endswith(ENDING) and name.removesuffix(ENDING) not in names:
+                gone = f"the file is gone, its record is here; {again} fetches it anew"
+                yield Checked(folder / name, note=gone)
+
+
+def _check_download(file: Path, name: str) -> Checked:
+    try:
+        record = Record.find(file)
+    except ValueError as error:
+        return Checked(file, (str(error),))
+    if record is None:
+        what = f"it has no record; `person-search models download {name}` checks and records it"
+        return Checked(file, (what,))
+    size, found = file.stat().st_size, hash_file(file)
+    problems = []
+    if (size, found) != (record.size, record.sha256):
+        problems.append(
+            f"it was changed: {size:,} bytes with the SHA-256 {found}, recorded are "
+            f"{record.size:,} with {record.sha256}; remove it, and fetch it anew"
+        )
+    listed = LISTED.get(record.name)
+    if listed is not None and listed.sha256 not in (None, record.sha256):
+        problems.append(
+            f"the list expects another file, {listed.sha256}; remove it and its record, and fetch "
+            "it anew"
+        )
+    known = "the list's" if record.is_sha256_listed else "that of the first download"
+    return Checked(file, tuple(problems), f"SHA-256 is {known}")
+
+
+def check_models() -> Iterator[Checked]:
+    """Compare the files of each installed model with what they were, and read its card.
+
+    Raises:
+        OSError: if the folder of models cannot be read.
+    """
+    for folder in _folders(models_folder()):
+        if any((folder / name).is_file() for name in MAIN_FILES) or any(folder.glob("model.*")):
+            yield _check_model(folder)
+
+
+def _check_model(folder: Path) -> Checked:
+    problems, note = [], ""
+    try:
+        differences = compare_files(folder)
+    except ValueError as error:
+        differences = [str(error)]
+    if differences is None:
+        note = "no hashes were kept when it was made; `models check --record` does so now"
+    elif differences:
+        what = "install it anew, or keep it as it is by `models check --record`"
+        problems += [f"{line}; {what}" for line in differences]
+    main = next((name for name in MAIN_FILES if (folder / name).is_file()), None)
+    if main is None:
+        problems.append(f"it has none of {', '.join(MAIN_FILES)}; install it anew")
+    elif not card_path(folder / main).is_file():
+        note = "; ".join(filter(None, [note, "it has no card beside it"]))
+    else:
+        try:
+            ModelCard.load(card_path(folder / main))
+        except ValueError as error:
+            problems.append(str(error))
+    return Checked(folder, tuple(problems), note)
+
+
+def _folders(root: Path) -> list[Path]:
+    """Return the folders in a folder that need not exist; one with a dot is being written."""
+    if not root.is_dir():
+        return []
+    return sorted(x for x in root.iterdir() if x.is_dir() and not x.name.startswith("."))
