@@ -18,7 +18,8 @@ from torch import nn
 from reid_heads.config import add_crop_reid_config, load_config
 from reid_heads.config_file import read_config
 from reid_heads.faces.detectors import Detectron2Faces
-from reid_heads.faces.pipeline import CropEmbedder
+from reid_heads.faces.onnx_embedder import OnnxEmbedder
+from reid_heads.faces.pipeline import CropEmbedder, Embedder
 from reid_heads.inversion.targets import Network
 from reid_heads.training.checkpoint import WeightCopyCheckpointer
 from reid_heads.training.launch import use_available_device
@@ -31,29 +32,37 @@ ONE_STAGE = ("RetinaNet", "FCOS")
 class FaceModel:
     """A trained net that embeds faces."""
 
-    embed: CropEmbedder
+    embed: Embedder
     embedding_dim: int
     """D."""
     digest: str
-    """See `digest_model`."""
+    """See `digest_model` and `reid_heads.faces.onnx_embedder.OnnxEmbedder`."""
     is_flip_tested: bool
     """Whether its evaluation embeds mirror images too, as this command always does."""
 
 
-def load_face_model(config_file: str, weights: str, device: str | None = None) -> FaceModel:
-    """Build the crop net of a config and load its trained weights.
+def load_face_model(config_file: str | None, weights: str, device: str | None = None) -> FaceModel:
+    """Load a face net: an ONNX file, or the crop net of a config with its trained weights.
 
     Args:
-        config_file: That it was trained with.
-        weights: Its checkpoint.
+        config_file: That it was trained with; None for an ONNX file.
+        weights: Its checkpoint, or a file whose name ends in ".onnx", see `OnnxEmbedder`.
         device: "cpu" or "cuda"; None: as the config says, the CPU where there is no GPU.
 
     Raises:
         FileNotFoundError: If a file is missing.
         KeyError: If the config has an unknown key.
+        ModuleNotFoundError: For an ONNX file without the package ``onnxruntime``.
         ValueError: If the weights are of another model, or the config is not of a crop net.
     """
     _check_weights(weights, "--weights")
+    if is_onnx(weights):
+        return _load_onnx_model(config_file, weights, device)
+    if config_file is None:
+        raise ValueError(
+            f"--config-file is missing; {weights} needs the config that it was trained with (an "
+            "ONNX file, NAME.onnx, needs none)"
+        )
     cfg = load_config(config_file)
     _choose_device(cfg, device)
     with _building(config_file):
@@ -65,6 +74,22 @@ def load_face_model(config_file: str, weights: str, device: str | None = None) -
         digest=digest_model(network.model, json.dumps(settings)),
         is_flip_tested=cfg.MODEL.CROP_REID.FLIP_TEST,
     )
+
+
+def is_onnx(path: str) -> bool:
+    """Say whether a file's name is that of an ONNX model."""
+    return Path(path).suffix.lower() == ".onnx"
+
+
+def _load_onnx_model(config_file: str | None, weights: str, device: str | None) -> FaceModel:
+    if config_file is not None:
+        raise ValueError(
+            f"--config-file belongs to a checkpoint, but {weights} is an ONNX file, which needs "
+            "none; leave it out"
+        )
+    embed = OnnxEmbedder(weights, device)
+    # As of one whose evaluation embeds mirror images: there is no other evaluation of it here.
+    return FaceModel(embed, embed.embedding_dim, embed.digest, is_flip_tested=True)
 
 
 def digest_model(model: nn.Module, settings: str) -> str:

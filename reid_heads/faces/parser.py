@@ -90,8 +90,18 @@ def _add_people(add: Any) -> None:
 
 
 def _add_model(add: Any) -> None:
-    add("--config-file", required=True, metavar="C", help="that the face net was trained with")
-    add("--weights", required=True, metavar="W", help="its checkpoint")
+    add(
+        "--config-file",
+        metavar="C",
+        help="that the face net was trained with; an ONNX file needs none",
+    )
+    add(
+        "--weights",
+        required=True,
+        metavar="W",
+        help="its checkpoint, or an ONNX file that maps aligned faces (N, 3, 112, 112) to "
+        "embeddings, as insightface's ArcFace",
+    )
 
 
 def _add_threshold(add: Any) -> None:
