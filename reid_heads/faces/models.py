@@ -17,7 +17,8 @@ from torch import nn
 
 from reid_heads.config import add_crop_reid_config, load_config
 from reid_heads.config_file import read_config
-from reid_heads.faces.detectors import Detectron2Faces
+from reid_heads.faces.detectors import Detector, Detectron2Faces
+from reid_heads.faces.onnx_detector import OnnxFaces
 from reid_heads.faces.onnx_embedder import OnnxEmbedder
 from reid_heads.faces.pipeline import CropEmbedder, Embedder
 from reid_heads.inversion.targets import Network
@@ -125,8 +126,7 @@ def load_detector(
         KeyError: If the config has an unknown key.
         ValueError: If the weights are of another model, or a number is out of range.
     """
-    if not 0 <= min_score <= 1:
-        raise ValueError(f"--min-score is {min_score}; expected a score within 0..1")
+    _check_min_score(min_score)
     if not Path(config_file).is_file():
         raise FileNotFoundError(f"there is no config file {config_file}; check --detector-config")
     _check_weights(weights, "--detector-weights")
@@ -140,6 +140,34 @@ def load_detector(
         predictor = DefaultPredictor(cfg)
     WeightCopyCheckpointer(predictor.model).load_whole_model(weights)
     return Detectron2Faces(predictor, min_score, class_number=class_number)
+
+
+def load_point_detector(
+    source: str, min_score: float | None = None, device: str | None = None
+) -> Detector:
+    """Load a public face detector that gives five points.
+
+    Args:
+        source: An ONNX file, see `OnnxFaces`.
+        min_score: Faces below are passed over, 0..1; None: the detector's own.
+        device: As for `load_face_model`.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ModuleNotFoundError: Without a package that it needs.
+        ValueError: If it is of no known detector, or a number is out of range.
+    """
+    _check_min_score(min_score)
+    if not is_onnx(source):
+        raise ValueError(
+            f"--detector is {source}; expected the ONNX file of SCRFD or YuNet, NAME.onnx"
+        )
+    return OnnxFaces(source, min_score, device)
+
+
+def _check_min_score(min_score: float | None) -> None:
+    if min_score is not None and not 0 <= min_score <= 1:
+        raise ValueError(f"--min-score is {min_score}; expected a score within 0..1")
 
 
 @contextlib.contextmanager

@@ -130,6 +130,11 @@ def _add_source(add: Any) -> None:
         "this and without a detector, each picture is one aligned face",
     )
     add(
+        "--detector",
+        metavar="D",
+        help="ONNX file of a face detector with five points, SCRFD or YuNet",
+    )
+    add(
         "--detector-config",
         metavar="C",
         help="of a detectron2 model that finds faces; the points "
@@ -142,5 +147,10 @@ def _add_source(add: Any) -> None:
         metavar="N",
         help="number of its class of faces, from 0; needed if it has several",
     )
-    add("--min-score", type=float, metavar="S", help="least score of a face, 0..1 (default 0.5)")
+    add(
+        "--min-score",
+        type=float,
+        metavar="S",
+        help="least score of a face, 0..1 (default 0.5; of YuNet 0.9)",
+    )
     add("--device", choices=("cpu", "cuda"), help="to compute on (default: as the configs say)")
