@@ -18,6 +18,7 @@ from torch import nn
 from reid_heads.config import add_crop_reid_config, load_config
 from reid_heads.config_file import read_config
 from reid_heads.faces.detectors import Detector, Detectron2Faces
+from reid_heads.faces.mtcnn import MtcnnFaces
 from reid_heads.faces.onnx_detector import OnnxFaces
 from reid_heads.faces.onnx_embedder import OnnxEmbedder
 from reid_heads.faces.pipeline import CropEmbedder, Embedder
@@ -27,6 +28,10 @@ from reid_heads.training.launch import use_available_device
 
 ONE_STAGE = ("RetinaNet", "FCOS")
 """Meta-architectures that count their classes in ``MODEL.RETINANET.NUM_CLASSES``."""
+
+
+MTCNN = "mtcnn"
+"""What ``--detector`` calls the MTCNN of the package facenet-pytorch."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,8 @@ def load_point_detector(
     """Load a public face detector that gives five points.
 
     Args:
-        source: An ONNX file, see `OnnxFaces`.
+        source: An ONNX file, see `OnnxFaces`; facenet-pytorch's wheel, or "mtcnn" for that package
+            as installed, see `MtcnnFaces`.
         min_score: Faces below are passed over, 0..1; None: the detector's own.
         device: As for `load_face_model`.
 
@@ -158,11 +164,15 @@ def load_point_detector(
         ValueError: If it is of no known detector, or a number is out of range.
     """
     _check_min_score(min_score)
-    if not is_onnx(source):
-        raise ValueError(
-            f"--detector is {source}; expected the ONNX file of SCRFD or YuNet, NAME.onnx"
-        )
-    return OnnxFaces(source, min_score, device)
+    _check_device(device)
+    if is_onnx(source):
+        return OnnxFaces(source, min_score, device)
+    if source == MTCNN or Path(source).suffix == ".whl":
+        return MtcnnFaces(None if source == MTCNN else source, min_score, device)
+    raise ValueError(
+        f"--detector is {source}; expected the ONNX file of SCRFD or YuNet, NAME.onnx, "
+        f"facenet-pytorch's wheel, NAME.whl, or {MTCNN} for that package as installed"
+    )
 
 
 def _check_min_score(min_score: float | None) -> None:
@@ -184,9 +194,13 @@ def _check_weights(weights: str, option: str) -> None:
         raise FileNotFoundError(f"there is no checkpoint {weights}; check {option}")
 
 
-def _choose_device(cfg: CfgNode, device: str | None) -> None:
+def _check_device(device: str | None) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device is cuda, but there is no GPU that PyTorch can use; use cpu")
+
+
+def _choose_device(cfg: CfgNode, device: str | None) -> None:
+    _check_device(device)
     if device is not None:
         cfg.MODEL.DEVICE = device
     use_available_device(cfg, is_training=False)

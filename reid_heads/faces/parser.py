@@ -132,7 +132,8 @@ def _add_source(add: Any) -> None:
     add(
         "--detector",
         metavar="D",
-        help="ONNX file of a face detector with five points, SCRFD or YuNet",
+        help="a face detector with five points: the ONNX file of SCRFD or YuNet, facenet-pytorch's "
+        "wheel, or mtcnn for that package as installed",
     )
     add(
         "--detector-config",
@@ -151,6 +152,6 @@ def _add_source(add: Any) -> None:
         "--min-score",
         type=float,
         metavar="S",
-        help="least score of a face, 0..1 (default 0.5; of YuNet 0.9)",
+        help="least score of a face, 0..1 (default 0.5; of YuNet 0.9, of MTCNN 0.7)",
     )
     add("--device", choices=("cpu", "cuda"), help="to compute on (default: as the configs say)")
