@@ -17,6 +17,8 @@ from torch import nn
 
 from reid_heads.config import add_crop_reid_config, load_config
 from reid_heads.config_file import read_config
+from reid_heads.crop_model import load_crop_model
+from reid_heads.crop_reid import CropReID
 from reid_heads.faces.detectors import Detector, Detectron2Faces
 from reid_heads.faces.mtcnn import MtcnnFaces
 from reid_heads.faces.onnx_detector import OnnxFaces
@@ -51,7 +53,8 @@ def load_face_model(config_file: str | None, weights: str, device: str | None = 
     """Load a face net: an ONNX file, or the crop net of a config with its trained weights.
 
     Args:
-        config_file: That it was trained with; None for an ONNX file.
+        config_file: That it was trained with; None for an ONNX file or a public checkpoint that
+            an importer knows, such as insightface's IResNets.
         weights: Its checkpoint, or a file whose name ends in ".onnx", see `OnnxEmbedder`.
         device: "cpu" or "cuda"; None: as the config says, the CPU where there is no GPU.
 
@@ -65,21 +68,35 @@ def load_face_model(config_file: str | None, weights: str, device: str | None = 
     if is_onnx(weights):
         return _load_onnx_model(config_file, weights, device)
     if config_file is None:
-        raise ValueError(
-            f"--config-file is missing; {weights} needs the config that it was trained with (an "
-            "ONNX file, NAME.onnx, needs none)"
-        )
+        return _load_public_model(weights, device)
     cfg = load_config(config_file)
     _choose_device(cfg, device)
     with _building(config_file):
         network = Network(cfg, weights)
-    settings = [network.size, cfg.INPUT.FORMAT, cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD]
+    return _describe(network.model, cfg)
+
+
+def _describe(model: CropReID, cfg: CfgNode) -> FaceModel:
+    size = tuple(cfg.INPUT.REID.SIZE)
+    settings = [size, cfg.INPUT.FORMAT, cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD]
     return FaceModel(
-        embed=CropEmbedder(network.model, network.size, cfg.INPUT.FORMAT),
-        embedding_dim=network.model.embedding_dim,
-        digest=digest_model(network.model, json.dumps(settings)),
+        embed=CropEmbedder(model, size, cfg.INPUT.FORMAT),
+        embedding_dim=model.embedding_dim,
+        digest=digest_model(model, json.dumps(settings)),
         is_flip_tested=cfg.MODEL.CROP_REID.FLIP_TEST,
     )
+
+
+def _load_public_model(weights: str, device: str | None) -> FaceModel:
+    _check_device(device)
+    try:
+        model = load_crop_model(weights, device=device)
+    except ValueError as error:
+        raise ValueError(
+            f"without --config-file --weights takes an ONNX file, NAME.onnx, or a public "
+            f"checkpoint such as insightface's backbone.pth: {error}"
+        ) from error
+    return _describe(model.model, model.cfg)
 
 
 def is_onnx(path: str) -> bool:

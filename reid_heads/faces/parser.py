@@ -93,7 +93,8 @@ def _add_model(add: Any) -> None:
     add(
         "--config-file",
         metavar="C",
-        help="that the face net was trained with; an ONNX file needs none",
+        help="that the face net was trained with; an ONNX file needs none, nor does "
+        "a public checkpoint",
     )
     add(
         "--weights",
