@@ -8,7 +8,7 @@ CELL = 28
 """Pixels a side over which the made-up face net takes a weighted sum."""
 
 
-def save_graph(path, nodes, inputs, outputs, weights):
+def save_graph(path, nodes, inputs, outputs, weights, metadata=None):
     """Write a graph of nodes; inputs and outputs are name -> shape, weights name -> array."""
     ends = [
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in x.items()]
@@ -17,12 +17,15 @@ def save_graph(path, nodes, inputs, outputs, weights):
     values = [numpy_helper.from_array(np.asarray(x), name) for name, x in weights.items()]
     graph = helper.make_graph(nodes, "made up", *ends, values)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    helper.set_model_props(model, metadata or {})
     onnx.checker.check_model(model)
     onnx.save(model, path)
     return path
 
 
-def write_arcface(path, batch="None", size=512, normalises=False, spoil=None, seed=0):
+def write_arcface(
+    path, batch="None", size=512, normalises=False, spoil=None, seed=0, metadata=None
+):
     """A file with insightface's names: "input.1" (N, 3, 112, 112) -> "683" (N, D).
 
     Returns:
@@ -46,15 +49,16 @@ def write_arcface(path, batch="None", size=512, normalises=False, spoil=None, se
         helper.make_node("Flatten", ["c"], ["d"], name="Flatten_1"),
         helper.make_node("Gemm", ["d", "project"], ["683"], name="Gemm_2", transB=1),
     ]
-    save_graph(path, nodes, {"input.1": [batch, 3, 112, 112]}, {"683": [batch, size]}, weights)
+    ends = {"input.1": [batch, 3, 112, 112]}, {"683": [batch, size]}
+    save_graph(path, nodes, *ends, weights, metadata)
     return conv, project
 
 
-def arcface_rows(conv, project, faces):
-    """What the made-up net gives for faces (N, 112, 112, 3) uint8 RGB, cell by cell."""
+def arcface_rows(conv, project, faces, mean=127.5, std=127.5):
+    """What the made-up net gives for faces (N, 112, 112, 3) uint8, cell by cell."""
     rows = []
     for face in faces:
-        values = (face.astype(np.float64) - 127.5) / 127.5
+        values = (face.astype(np.float64) - mean) / std
         sums = [
             (kernel * values[y : y + CELL, x : x + CELL].transpose(2, 0, 1)).sum()
             for kernel in conv

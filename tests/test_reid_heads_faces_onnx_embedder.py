@@ -1,14 +1,21 @@
 """Face nets in ONNX files: made-up weights under insightface's names and shapes."""
 
+import json
 import re
 
 import numpy as np
 import pytest
+import torch
 from helpers_face_networks import arcface_rows, save_graph, write_arcface
+from helpers_public_weights import iresnet_state
 from onnx import helper
 from PIL import Image
 
+from reid_heads.crop_description import KEY, VERSION
+from reid_heads.crop_export import export_crop_model
+from reid_heads.crop_model import load_crop_model
 from reid_heads.faces.command import main
+from reid_heads.faces.models import load_face_model
 from reid_heads.faces.onnx_embedder import OnnxEmbedder
 
 
@@ -31,6 +38,34 @@ def test_embeddings_are_those_of_face_and_mirror_image(tmp_path, batch, normalis
     # The order of colours matters.
     assert (found * embed(faces[..., ::-1])).sum(axis=1).max() < 0.99
     assert embed(faces[:0]).shape == (0, 512)
+
+
+def test_an_export_of_this_project_says_what_it_takes(tmp_path):
+    """Its normalisation is inside, so it must not be done twice."""
+    said = {"version": VERSION, "color": "BGR", "mean": [0.0] * 3, "std": [1.0] * 3}
+    path, faces = tmp_path / "own.onnx", draw_faces(2)
+    weights = write_arcface(path, size=8, metadata={KEY: json.dumps(said)})
+    mirrored = (faces[..., ::-1], faces[:, :, ::-1, ::-1])
+    both = sum(arcface_rows(*weights, x, mean=0, std=1) for x in mirrored)
+    expected = both / np.linalg.norm(both, axis=1, keepdims=True)
+    np.testing.assert_allclose(OnnxEmbedder(path, "cpu")(faces), expected, atol=1e-5)
+    for odd in (said | {"version": 99}, said | {"color": "HSV"}, {"version": VERSION}, [1]):
+        write_arcface(path, size=8, metadata={KEY: json.dumps(odd)})
+        with pytest.raises(ValueError, match=r"own\.onnx: its description .*export the net anew"):
+            OnnxEmbedder(path, "cpu")
+
+
+@pytest.mark.slow
+def test_an_exported_iresnet_embeds_as_its_checkpoint(tmp_path):
+    torch.save(iresnet_state((2, 2, 2, 2), (8, 8, 8, 12)), tmp_path / "backbone.pth")
+    model = load_crop_model(tmp_path / "backbone.pth", device="cpu")
+    export_crop_model(model, tmp_path / "own.onnx")
+    faces = draw_faces(2)
+    one, two = (
+        load_face_model(None, str(tmp_path / name), "cpu").embed(faces)
+        for name in ("backbone.pth", "own.onnx")
+    )
+    np.testing.assert_allclose(one, two, atol=1e-4)
 
 
 def test_the_digest_is_of_what_the_file_holds(tmp_path):

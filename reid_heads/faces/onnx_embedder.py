@@ -4,11 +4,14 @@ Letters: N faces, D embedding size.
 """
 
 import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from reid_heads.crop_description import KEY, VERSION
 from reid_heads.faces.alignment import ALIGNED_SIZE
 from reid_heads.faces.pipeline import EMBED_BATCH, check_embeddings
 from reid_heads.onnx_files import OnnxFile, import_package, read_onnx
@@ -33,7 +36,8 @@ class OnnxEmbedder:
         """Load a file that maps (N, 3, 112, 112) to (N, D), and embed a grey face.
 
         Pixels are RGB, (value - 127.5) / 127.5, as insightface's ``ArcFaceONNX`` has it; for files
-        that came from MXNet, and have this normalisation as their first nodes, 0..255.
+        that came from MXNet, and have this normalisation as their first nodes, 0..255. An export of
+        `reid_heads.crop_export` says by itself what it takes.
 
         Args:
             source: The file.
@@ -51,9 +55,11 @@ class OnnxEmbedder:
         self._input, self._output = _find_ends(self._session, self.name)
         batch = self._input.shape[0]
         self._batch = batch if isinstance(batch, int) and batch > 0 else None
-        normalises = _normalises_inside(file)
-        self._mean, self._std = (0.0, 1.0) if normalises else (MIDDLE, MIDDLE)
-        settings = f"faces onnx 1\nRGB {ALIGNED_SIZE} {self._mean} {self._std}\n"
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        described = _read_description(metadata, self.name)
+        usual = ("RGB", 0.0, 1.0) if _normalises_inside(file) else ("RGB", MIDDLE, MIDDLE)
+        self._color, self._mean, self._std = described or usual
+        settings = f"faces onnx 1\n{self._color} {ALIGNED_SIZE} {self._mean} {self._std}\n"
         self.digest = hashlib.sha256(settings.encode() + file.content).hexdigest()
         self.embedding_dim = self._probe()
 
@@ -83,7 +89,8 @@ class OnnxEmbedder:
 
     def _run(self, pixels: np.ndarray) -> np.ndarray:
         """Return the features (N, D) of (N, 112, 112, 3) uint8 RGB as the graph gives them."""
-        tensor = (pixels.astype(np.float32) - self._mean) / self._std
+        ordered = pixels[..., ::-1] if self._color == "BGR" else pixels
+        tensor = (ordered.astype(np.float32) - self._mean) / self._std
         tensor = np.ascontiguousarray(tensor.transpose(0, 3, 1, 2), np.float32)
         size = self._batch or len(tensor)
         rows = []
@@ -135,6 +142,31 @@ def _find_ends(session: Any, name: str) -> tuple[Any, Any]:
             f"{ALIGNED_SIZE}, {ALIGNED_SIZE}) to (N, D)"
         )
     return inputs[0], outputs[0]
+
+
+def _read_description(
+    metadata: Mapping[str, str], name: str
+) -> tuple[str, list[float], list[float]] | None:
+    """Return order of channels, mean and deviation of an export of `reid_heads`, None of others.
+
+    Raises:
+        ValueError: If the description is damaged or of another version.
+    """
+    if KEY not in metadata:
+        return None
+    try:
+        said = json.loads(metadata[KEY])
+        if said["version"] == VERSION and said["color"] in ("RGB", "BGR"):
+            mean, std = ([float(x) for x in said[key]] for key in ("mean", "std"))
+            return said["color"], mean, std
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{name}: its description {KEY!r} is damaged ({error!r}); export the net anew"
+        ) from error
+    raise ValueError(
+        f"{name}: its description {KEY!r} is of version {said['version']} with colours "
+        f"{said['color']}; expected version {VERSION} and RGB or BGR: export the net anew"
+    )
 
 
 def _normalises_inside(file: OnnxFile) -> bool:
