@@ -57,7 +57,8 @@ class OnnxEmbedder:
         self._batch = batch if isinstance(batch, int) and batch > 0 else None
         metadata = self._session.get_modelmeta().custom_metadata_map
         described = _read_description(metadata, self.name)
-        usual = ("RGB", 0.0, 1.0) if _normalises_inside(file) else ("RGB", MIDDLE, MIDDLE)
+        mean, std = (0.0, 1.0) if _normalises_inside(file) else (MIDDLE, MIDDLE)
+        usual = ("RGB", [mean] * 3, [std] * 3)
         self._color, self._mean, self._std = described or usual
         settings = f"faces onnx 1\n{self._color} {ALIGNED_SIZE} {self._mean} {self._std}\n"
         self.digest = hashlib.sha256(settings.encode() + file.content).hexdigest()
