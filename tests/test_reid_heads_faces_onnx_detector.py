@@ -146,6 +146,10 @@ def test_small_pictures_are_enlarged_for_scrfd_alone():
     filled, scale = letterbox(picture, SIZE, may_enlarge=False)
     np.testing.assert_array_equal(filled[:32, :20], picture)
     assert scale.tolist() == [1, 1] and filled[32:].max() == filled[:, 20:].max() == 0
+    # A side fills the input, whatever its length: no rounding takes a pixel of it.
+    for side in range(40, 90):
+        _, scale = letterbox(np.zeros((1, side, 3), np.uint8), (96, 96), may_enlarge=True)
+        assert scale[0] == 96 / side
     # Sides are rounded, each with a scale of its own.
     _, scale = letterbox(np.zeros((100, 33, 3), np.uint8), SIZE, may_enlarge=True)
     assert scale.tolist() == [21 / 33, 64 / 100]

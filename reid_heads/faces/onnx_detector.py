@@ -105,9 +105,13 @@ def letterbox(
         (h, w, 3) uint8, and (2,): resized pixels for an original one, along x and y.
     """
     height, width = image.shape[:2]
-    factor = min(size[0] / height, size[1] / width)
-    factor = factor if may_enlarge else min(factor, 1.0)
-    new_width, new_height = max(1, int(width * factor)), max(1, int(height * factor))
+    new_height, new_width = size
+    if not may_enlarge and height <= size[0] and width <= size[1]:
+        new_height, new_width = height, width
+    elif height * size[1] > width * size[0]:
+        new_width = max(1, width * size[0] // height)
+    else:
+        new_height = max(1, height * size[1] // width)
     filled = np.zeros((*size, 3), np.uint8)
     resized = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
     filled[:new_height, :new_width] = resized
