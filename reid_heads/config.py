@@ -15,10 +15,11 @@ from reid_heads.losses.config import add_loss_keys, loss_readers
 def add_reid_head_config(cfg: CfgNode) -> None:
     """Add ``MODEL.REID_HEAD`` to a detectron2 config."""
     head = cfg.MODEL.REID_HEAD = CfgNode()
-    # Name in REID_HEADS_REGISTRY: "EmbeddingHead", "BNNeckHead", "MGNHead", "EnsembleHead"; in
-    # person search "NormAwareHead" too.
+    # Name in REID_HEADS_REGISTRY: "EmbeddingHead", "BNNeckHead", "MGNHead", "EnsembleHead"; of
+    # aligned faces "FlattenHead", in person search "NormAwareHead" too.
     head.NAME = "EmbeddingHead"
-    # EmbeddingHead, NormAwareHead: length of an embedding. EnsembleHead: of each loss's own.
+    # EmbeddingHead, FlattenHead, NormAwareHead: length of an embedding. EnsembleHead: of each
+    # loss's own.
     head.EMBEDDING_DIM = 256
     # EmbeddingHead: horizontal stripes that are pooled and concatenated: each number n adds n
     # stripes of equal height; (1,) is global.
@@ -99,6 +100,14 @@ def _add_osnet_keys(cfg: CfgNode) -> None:
     osnet.INSTANCE_NORM = "none"
 
 
+def _add_iresnet_keys(cfg: CfgNode) -> None:
+    iresnet = cfg.MODEL.IRESNET = CfgNode()
+    # MODEL.BACKBONE.NAME "build_iresnet_backbone": 18, 34, 50 or 100.
+    iresnet.DEPTH = 50
+    # Channels of the stages res2 to res5; the stem has those of res2.
+    iresnet.CHANNELS = (64, 128, 256, 512)
+
+
 def add_trainer_config(cfg: CfgNode) -> None:
     """Add what every training reads beside detectron2's keys."""
     # "SGD" (detectron2's), "Adam" or "AdamW".
@@ -110,6 +119,7 @@ def add_trainer_config(cfg: CfgNode) -> None:
 
 def _add_model_keys(cfg: CfgNode) -> None:
     _add_osnet_keys(cfg)
+    _add_iresnet_keys(cfg)
     # MODEL.BACKBONE.NAME "build_two_stream_backbone": the ResNet whose stem and first stages are
     # doubled, one set for visible and one for thermal images, and how many of its last stages both
     # share: 2 is MMD-ReID's, 4 doubles the stem alone.

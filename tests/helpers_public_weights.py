@@ -210,3 +210,55 @@ def resnet_map(state, prefix, x, *, stem_relu, stem_pool, last_stride):
 def cosines(ours, theirs):
     """The cosine of each pair of rows, in double precision."""
     return F.cosine_similarity(ours.double(), theirs.double())
+
+
+def iresnet_state(blocks=(2, 2, 2, 2), channels=(4, 6, 8, 12), size=16, seed=0):
+    """Weights of insightface's IResNet for faces of 112 x 112, as arcface_torch saves them."""
+    made = MadeUpWeights(seed)
+
+    def prelu(name, count):
+        made.state[f"{name}.weight"] = 0.25 + 0.1 * made.draw(count)
+
+    made.conv("conv1", channels[0], 3, 3)
+    made.norm("bn1", channels[0])
+    prelu("prelu", channels[0])
+    before = channels[0]
+    for stage, (own, count) in enumerate(zip(channels, blocks, strict=True), 1):
+        for place in range(count):
+            block = f"layer{stage}.{place}"
+            made.norm(f"{block}.bn1", before)
+            made.conv(f"{block}.conv1", own, before, 3)
+            made.norm(f"{block}.bn2", own)
+            prelu(f"{block}.prelu", own)
+            made.conv(f"{block}.conv2", own, own, 3)
+            made.norm(f"{block}.bn3", own)
+            if place == 0:
+                made.conv(f"{block}.downsample.0", own, before)
+                made.norm(f"{block}.downsample.1", own)
+            before = own
+    made.norm("bn2", before)
+    made.linear("fc", size, before * 49)
+    made.norm("features", size)
+    return made.state
+
+
+def iresnet_rows(state, x):
+    """The features (B, D) of insightface's IResNet, of normalised faces (B, 3, 112, 112)."""
+
+    def conv_norm(conv, norm, x, **options):
+        return batch_norm(state, norm, F.conv2d(x, state[f"{conv}.weight"], **options))
+
+    x = F.prelu(conv_norm("conv1", "bn1", x, padding=1), state["prelu.weight"])
+    for stage in (1, 2, 3, 4):
+        place = 0
+        while (block := f"layer{stage}.{place}") + ".conv1.weight" in state:
+            stride = 1 if place else 2
+            y = batch_norm(state, f"{block}.bn1", x)
+            y = conv_norm(f"{block}.conv1", f"{block}.bn2", y, padding=1)
+            y = F.prelu(y, state[f"{block}.prelu.weight"])
+            y = conv_norm(f"{block}.conv2", f"{block}.bn3", y, padding=1, stride=stride)
+            if place == 0:
+                x = conv_norm(f"{block}.downsample.0", f"{block}.downsample.1", x, stride=2)
+            x, place = x + y, place + 1
+    x = batch_norm(state, "bn2", x).flatten(1)
+    return batch_norm(state, "features", F.linear(x, state["fc.weight"], state["fc.bias"]))

@@ -22,6 +22,7 @@ FLOORS = {
             "distributed",
             "face_pairs",
             "labels",
+            "onnx_files",
             "sysu_protocol",
             "torch_parts",
             "unit_norm",

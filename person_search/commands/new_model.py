@@ -13,11 +13,11 @@ import numpy as np
 from person_search.inference.detectors.load import is_of_zoo
 from person_search.inference.finder import PersonFinder
 from person_search.inference.model_card import ModelCard, card_path
-from person_search.inference.onnx_files import read_onnx
 from person_search.inference.recorded_files import record_files
 from person_search.inference.two_step_file import save_two_step_file
 from reid_heads.atomic_file import new_folder, save_json
 from reid_heads.importers.first_bytes import check_checkpoint
+from reid_heads.onnx_files import read_onnx
 
 DETECTOR, CROP_NET = "detector.onnx", "crop_net.onnx"
 _GREY = np.full((128, 128, 3), 128, np.uint8)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from person_search.inference.network import Limits
-from person_search.inference.onnx_files import import_package
+from reid_heads.onnx_files import import_package
 
 
 def keep_outputs(content: bytes, names: Sequence[str]) -> bytes:

@@ -13,9 +13,9 @@ import numpy as np
 
 from person_search.inference.export_info import KEY, ExportInfo
 from person_search.inference.model_card import ModelCard
-from person_search.inference.onnx_files import import_package, read_onnx
 from person_search.inference.onnx_graphs import keep_outputs, raise_limits
 from person_search.people import People
+from reid_heads.onnx_files import import_package, read_onnx
 
 _NO_BOXES = np.zeros((0, 4), np.float32)
 _GIVEN_EMBEDDINGS = "given_embeddings"

@@ -15,9 +15,14 @@ import numpy as np
 from tabulate import tabulate
 
 from reid_heads.atomic_file import save_json
-from reid_heads.faces.detectors import cut_face, whole_picture
+from reid_heads.faces.detectors import Detector, cut_face, whole_picture
 from reid_heads.faces.face_list import read_face_list
-from reid_heads.faces.models import FaceModel, load_detector, load_face_model
+from reid_heads.faces.models import (
+    FaceModel,
+    load_detector,
+    load_face_model,
+    load_point_detector,
+)
 from reid_heads.faces.parser import build_parser
 from reid_heads.faces.people_file import NOBODY, EnrolledPeople, load_people, save_people
 from reid_heads.faces.pictures import (
@@ -47,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     try:
         COMMANDS[args.command](args)
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError, KeyError, ModuleNotFoundError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
         print(f"error: {message}", file=sys.stderr)
         return 2
@@ -56,10 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_align(args: argparse.Namespace) -> None:
     """Write a folder of aligned faces."""
-    if args.faces is None and args.detector_config is None:
+    if args.faces is None and args.detector is None and args.detector_config is None:
         raise ValueError(
-            "got neither --faces nor --detector-config; align needs one of them to know where "
-            "eyes, nose and mouth are"
+            "got neither --faces nor --detector-config nor --detector; align needs one of them to "
+            "know where eyes, nose and mouth are"
         )
     people, faces = align_people(args.people, args.output, open_source(args))
     print(f"{faces} faces of {people} people written to {args.output}")
@@ -167,17 +172,23 @@ def open_source(args: argparse.Namespace) -> FaceSource:
     """
     if (args.detector_config is None) != (args.detector_weights is None):
         raise ValueError("--detector-config and --detector-weights belong together")
-    if args.detector_config is None:
-        for name in ("detector_class", "min_score"):
-            if getattr(args, name) is not None:
-                raise ValueError(f"--{name.replace('_', '-')} belongs to --detector-config")
+    options = ("faces", "detector", "detector_config")
+    given = [f"--{name.replace('_', '-')}" for name in options if getattr(args, name) is not None]
+    if len(given) > 1:
+        raise ValueError(f"got {' and '.join(given)}; faces come from one of them")
+    if args.detector_config is None and args.detector_class is not None:
+        raise ValueError("--detector-class belongs to --detector-config")
+    if args.detector is not None:
+        detector: Detector = load_point_detector(args.detector, args.min_score, args.device)
+    elif args.detector_config is not None:
+        min_score = 0.5 if args.min_score is None else args.min_score
+        detector = load_detector(
+            args.detector_config, args.detector_weights, args.detector_class, min_score, args.device
+        )
+    else:
+        if args.min_score is not None:
+            raise ValueError("--min-score belongs to --detector-config or --detector")
         return AlignedPictures() if args.faces is None else read_face_list(args.faces)
-    if args.faces is not None:
-        raise ValueError("got --faces and --detector-config; faces come from one of them")
-    min_score = 0.5 if args.min_score is None else args.min_score
-    detector = load_detector(
-        args.detector_config, args.detector_weights, args.detector_class, min_score, args.device
-    )
     return lambda picture: detector
 
 

@@ -3,6 +3,7 @@
 Letters: M faces of a picture.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from reid_heads.faces.alignment import ALIGNED_SIZE, align_face
+from reid_heads.faces.alignment import ALIGNED_SIZE, align_face, estimate_similarity
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,25 @@ def choose_main_face(faces: Sequence[DetectedFace]) -> DetectedFace:
 def _area(face: DetectedFace) -> float:
     x1, y1, x2, y2 = face.box_xyxy
     return (x2 - x1) * (y2 - y1)
+
+
+def drop_unalignable(faces: Sequence[DetectedFace]) -> list[DetectedFace]:
+    """Return the faces whose points can be aligned; warn of the others.
+
+    A network's points of what is hardly a face, or seen from the side, may lie on one line or be
+    mirrored. One such face must not keep a picture's others from being named.
+    """
+    kept = []
+    for face in faces:
+        try:
+            if face.points is not None:
+                estimate_similarity(face.points)
+        except ValueError as error:
+            box = " ".join(f"{value:.0f}" for value in face.box_xyxy)
+            logger.warning("the face at %s is left out: %s", box, error)
+        else:
+            kept.append(face)
+    return kept
 
 
 def cut_face(image: np.ndarray, face: DetectedFace) -> np.ndarray:

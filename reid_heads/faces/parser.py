@@ -90,8 +90,19 @@ def _add_people(add: Any) -> None:
 
 
 def _add_model(add: Any) -> None:
-    add("--config-file", required=True, metavar="C", help="that the face net was trained with")
-    add("--weights", required=True, metavar="W", help="its checkpoint")
+    add(
+        "--config-file",
+        metavar="C",
+        help="that the face net was trained with; an ONNX file needs none, nor does "
+        "a public checkpoint",
+    )
+    add(
+        "--weights",
+        required=True,
+        metavar="W",
+        help="its checkpoint, or an ONNX file that maps aligned faces (N, 3, 112, 112) to "
+        "embeddings, as insightface's ArcFace",
+    )
 
 
 def _add_threshold(add: Any) -> None:
@@ -120,6 +131,12 @@ def _add_source(add: Any) -> None:
         "this and without a detector, each picture is one aligned face",
     )
     add(
+        "--detector",
+        metavar="D",
+        help="a face detector with five points: the ONNX file of SCRFD or YuNet, facenet-pytorch's "
+        "wheel, or mtcnn for that package as installed",
+    )
+    add(
         "--detector-config",
         metavar="C",
         help="of a detectron2 model that finds faces; the points "
@@ -132,5 +149,10 @@ def _add_source(add: Any) -> None:
         metavar="N",
         help="number of its class of faces, from 0; needed if it has several",
     )
-    add("--min-score", type=float, metavar="S", help="least score of a face, 0..1 (default 0.5)")
+    add(
+        "--min-score",
+        type=float,
+        metavar="S",
+        help="least score of a face, 0..1 (default 0.5; of YuNet 0.9, of MTCNN 0.7)",
+    )
     add("--device", choices=("cpu", "cuda"), help="to compute on (default: as the configs say)")

@@ -40,7 +40,8 @@ class AlignedPictures:
                 self._has_warned = True
                 logger.warning(
                     "%s has %d x %d pixels, so is hardly an aligned face, but is taken for one, as "
-                    "are all pictures: say where the faces are by --faces or --detector-config",
+                    "are all pictures: say where the faces are by --faces, --detector or "
+                    "--detector-config",
                     picture, width, height,
                 )  # fmt: skip
             return whole_picture(image)
@@ -153,7 +154,6 @@ def _points_of(face: DetectedFace) -> np.ndarray:
     if face.points is None:
         raise ValueError(
             "the face has a box but not the five points that it is aligned by; expected the "
-            "columns lx1,ly1 to lx5,ly5 in the list of faces, or a detector with a keypoint head "
-            "of five points"
+            "columns lx1,ly1 to lx5,ly5 in the list of faces, or a detector with five points"
         )
     return face.points

@@ -190,6 +190,17 @@ class FacePipeline:
         return found
 
 
+def check_embeddings(embeddings: np.ndarray) -> None:
+    """Raise ValueError unless embeddings (N, D) are of unit norm; says how many are not."""
+    is_unit = is_unit_norm(np.linalg.norm(embeddings, axis=1))
+    if not is_unit.all():
+        raise ValueError(
+            f"embeddings: NaN, infinity or all zeros, {np.count_nonzero(~is_unit)} of "
+            f"{len(embeddings)} faces, the first in place {int(is_unit.argmin())}; are these the "
+            "weights of a training that went well?"
+        )
+
+
 class CropEmbedder:
     """Embed aligned faces by a ``CropReID`` model, each with its mirror image."""
 
@@ -223,13 +234,7 @@ class CropEmbedder:
             both = self.model.features(torch.cat([images, images.flip(-1)])).embeddings.float()
             rows.append(F.normalize(both[: len(images)] + both[len(images) :]).cpu().numpy())
         embeddings = np.concatenate(rows)
-        is_unit = is_unit_norm(np.linalg.norm(embeddings, axis=1))
-        if not is_unit.all():
-            raise ValueError(
-                f"embeddings: NaN, infinity or all zeros, {np.count_nonzero(~is_unit)} of "
-                f"{len(faces)} faces, the first in place {int(is_unit.argmin())}; are these the "
-                "weights of a training that went well?"
-            )
+        check_embeddings(embeddings)
         return embeddings
 
     def _tensor(self, face: np.ndarray) -> torch.Tensor:

@@ -2,13 +2,16 @@
 
 from collections.abc import Collection
 
-from reid_heads.importers import crop_osnet, crop_resnets
+from reid_heads.importers import crop_osnet, crop_resnets, face_iresnet
 from reid_heads.importers.checkpoint_file import CheckpointFile, listed
 from reid_heads.importers.imported import ImportedModel
 from reid_heads.importers.registry import Importer, register_importer
 
-_KINDS = (crop_resnets, crop_osnet)
-FAMILIES = "reid-strong-baseline, fast-reid (BoT, AGW, SBS) and torchreid (ResNet, OSNet)"
+_KINDS = (face_iresnet, crop_resnets, crop_osnet)
+FAMILIES = (
+    "reid-strong-baseline, fast-reid (BoT, AGW, SBS), torchreid (ResNet, OSNet) and insightface "
+    "(IResNet)"
+)
 
 
 def recognise(names: Collection[str]) -> str | None:

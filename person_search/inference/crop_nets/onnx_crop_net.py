@@ -13,7 +13,7 @@ from PIL import Image
 
 from person_search.inference.cards import fill_in, fingerprint_of, read_card
 from person_search.inference.crop_nets.card import INTERPOLATIONS, CropNetCard, read_reid_heads
-from person_search.inference.onnx_files import read_onnx
+from reid_heads.onnx_files import read_onnx
 from reid_heads.unit_norm import is_unit_norm
 
 MOST_CROPS = 32

@@ -7,9 +7,9 @@ import numpy as np
 
 from person_search.inference.detectors.detector import Detections
 from person_search.inference.export_info import KEY, ExportInfo
-from person_search.inference.onnx_files import import_package, read_onnx
 from person_search.inference.onnx_graphs import keep_outputs
 from person_search.inference.onnx_network import EXPECTED, check_outputs
+from reid_heads.onnx_files import import_package, read_onnx
 
 _NO_BOXES = np.zeros((0, 4), np.float32)
 _OUTPUTS = ["boxes", "scores"]

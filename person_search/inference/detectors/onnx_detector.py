@@ -19,9 +19,9 @@ from person_search.inference.detectors.recognition import (
     recognise,
     usual_settings,
 )
-from person_search.inference.onnx_files import read_onnx
 from person_search.inference.sight import Sight
 from person_search.inference.suppression import suppress
+from reid_heads.onnx_files import read_onnx
 
 USUAL_SIZE = 640
 """Height and width of the input where neither the graph nor a card says them."""
