@@ -151,7 +151,9 @@ def test_a_file_that_may_not_be_written_is_named(path, monkeypatch):
     assert explain(error, path, "reading").startswith(f"{path} or its folder is read-only; allow")
     # Tests may run as root, who may write everything.
     monkeypatch.setattr(os, "access", lambda file, mode: file != beside)
-    assert explain(error, path, "reading").startswith(f"{beside} is read-only; allow writing")
+    assert explain(error, path, "reading").startswith(
+        f"gallery {path}: {beside} is read-only; allow writing"
+    )
 
 
 def test_a_repair_says_what_was_wrong(path, capsys):

@@ -65,8 +65,9 @@ def _explain(error: Exception, path: Path, doing: str) -> str:
             f"{name_holders(path)}; wait for it, or end it"
         )
     if code.startswith(("SQLITE_READONLY", "SQLITE_PERM")):
-        wanted = _not_allowed(path) or f"{path} or its folder"
-        return f"{wanted} is read-only; allow writing, or copy the gallery elsewhere"
+        wanted = _not_allowed(path)
+        where = f"gallery {path}: {wanted}" if wanted else f"{path} or its folder"
+        return f"{where} is read-only; allow writing, or copy the gallery elsewhere"
     if code.startswith(("SQLITE_CANTOPEN", "SQLITE_AUTH")):
         return f"{path} cannot be opened{_why_not(path)}"
     if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")) and doing == OPENING:
