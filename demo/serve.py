@@ -219,6 +219,8 @@ def _require_gradio() -> None:
 def prepare_drawn_gallery(root: Path, finder: "PersonFinder") -> list[Path]:
     """Draw the world and index it, as far as that is not done; return the example pictures.
 
+    A gallery of an earlier version, which cannot be read, is put aside.
+
     Args:
         root: folder of the drawn frames and of `DRAWN_FILE`.
         finder: the model.
@@ -229,9 +231,15 @@ def prepare_drawn_gallery(root: Path, finder: "PersonFinder") -> list[Path]:
     """
     from person_search.footage.files import FootageOptions
     from person_search.gallery.add_footage import index_footage
+    from person_search.gallery.file_faults import is_of_earlier_engine
     from person_search.gallery.index import GalleryIndex
 
     from .start_gallery import draw_footage
+
+    path = root / DRAWN_FILE
+    if path.is_file() and is_of_earlier_engine(path):
+        kept = path.replace(path.with_stem(f"{path.stem}-earlier"))
+        print(f"{path} was made by an earlier version; it is kept as {kept}", file=sys.stderr)
 
     print(f"preparing the drawn gallery in {root} (once)", file=sys.stderr)
     with Progress("drawing") as shown:
@@ -242,7 +250,7 @@ def prepare_drawn_gallery(root: Path, finder: "PersonFinder") -> list[Path]:
 
         footage, examples = draw_footage(root / "drawn", on_progress=show)
     with GalleryIndex.open_or_create(
-        str(root / DRAWN_FILE),
+        path,
         fingerprint=finder.fingerprint,
         embedding_dim=finder.embedding_dim,
         card=finder.card,

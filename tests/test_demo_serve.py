@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from helpers_demo import ColorFinder
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
@@ -21,6 +23,7 @@ from demo.actions import Gallery
 from demo.start_gallery import choose_examples, draw_footage
 from person_search.cli import main
 from person_search.commands.registry import find_commands
+from person_search.gallery.index import GalleryIndex
 from person_search.synthetic.world import DrawnPerson
 
 
@@ -202,3 +205,22 @@ def test_labels_of_galleries_are_unique():
     assert serve._label("a/town.db", "east", []) == "town: east"
     assert serve._label("b/town.db", "gallery", taken) == "town (b/town.db)"
     assert serve._beside("http://h:1", "g").name == "g"
+
+
+def test_a_drawn_gallery_of_an_earlier_version_is_put_aside(tmp_path, monkeypatch, capsys):
+    """It cannot be read, and its frames are drawn; but somebody may have added pictures to it."""
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    Image.new("RGB", (60, 40), "red").save(frames / "a.png")
+    monkeypatch.setattr("demo.start_gallery.draw_footage", lambda *_, **__: (frames, []))
+    old = tmp_path / serve.DRAWN_FILE
+    connection = sqlite3.connect(old)
+    connection.execute("CREATE TABLE collection_meta (name)")
+    connection.close()
+    before = old.read_bytes()
+    for _ in range(2):  # the second time it is one of ours
+        assert serve.prepare_drawn_gallery(tmp_path, ColorFinder()) == []
+        with GalleryIndex.open(old) as index:
+            assert index.info().frames == 1
+    assert (tmp_path / "drawn-city-earlier.db").read_bytes() == before
+    assert capsys.readouterr().err.count("was made by an earlier version; it is kept as") == 1

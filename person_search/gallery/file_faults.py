@@ -115,7 +115,7 @@ def check_content(path: Path, must_exist: bool) -> None:
         )
     if not header:
         return
-    if header.startswith(_HEADER) and b"collection_meta" in rest:
+    if _is_of_earlier_engine(header + rest):
         raise GalleryError(
             f"{path} was made by an earlier version, whose engine (Milvus Lite) is no longer used; "
             "index the footage again, into another file: "
@@ -127,6 +127,16 @@ def check_content(path: Path, must_exist: bool) -> None:
             f"{path} is not a gallery but some other file, or its beginning is damaged; it was "
             "left as it is, choose another"
         )
+
+
+def is_of_earlier_engine(path: Path) -> bool:
+    """Say whether a file is a gallery of the engine before SQLite, Milvus Lite."""
+    with path.open("rb") as file:
+        return _is_of_earlier_engine(file.read(2**16))
+
+
+def _is_of_earlier_engine(beginning: bytes) -> bool:
+    return beginning.startswith(_HEADER) and b"collection_meta" in beginning
 
 
 def refuse_leftovers(path: Path) -> None:
