@@ -69,6 +69,14 @@ class MatrixKeeper:
                 self._save()
             return self._matrix
 
+    def prepare(self, connection: sqlite3.Connection) -> None:
+        """Derive the matrix of a gallery that is large enough to keep it in its file."""
+        people = connection.execute(
+            "SELECT num_people FROM galleries WHERE id = ?", (self._gallery,)
+        ).fetchone()[0]
+        if people >= LEAST_ROWS:
+            self.matrix(connection)
+
     def _refreshed(
         self, connection: sqlite3.Connection, matrix: Matrix, changes: int, removals: int
     ) -> Matrix:

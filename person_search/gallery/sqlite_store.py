@@ -242,9 +242,9 @@ class SqliteStore:
             ) from error
 
     def prepare(self) -> None:
-        """Derive the matrix now, and keep it beside a large gallery."""
+        """Derive the matrix of a large gallery now, and keep it beside the file."""
         with self._database.reading("preparing to search") as connection:
-            self._keeper.matrix(connection)
+            self._keeper.prepare(connection)
 
     def counts(self) -> Counts:
         """Count what is there, in a time that does not grow with it."""
