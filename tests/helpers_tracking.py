@@ -1,8 +1,11 @@
 """Made-up streams, and text of the MOT Challenge, for tests of tracking."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from person_search.evaluation.tracks import Tracks
+from person_search.people import People
 
 # Seed, people, frames, share of boxes that are not found, pixels by which a box is off.
 STREAMS = ((1, 6, 40, 0.25, 5), (2, 3, 25, 0.5, 5), (3, 9, 15, 0.25, 16))
@@ -41,3 +44,39 @@ def to_tracks(rows):
     rows = np.array(rows, float).reshape(-1, 6)
     boxes = np.concatenate([rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]], axis=1)
     return Tracks(rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64), boxes)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A frame of walkers: when, whom a model found, and who they are."""
+
+    time: float
+    people: People
+    ids: np.ndarray
+
+
+def make_walkers(seed, times, *, people=6, dim=16, noise=0.1, missed=0.1):
+    """Make people who walk to and fro, each with a look of their own, found in frames.
+
+    Their embeddings have a similarity of about 0.86 to each other's of the same person.
+    """
+    rng = np.random.default_rng(seed)
+    looks = np.linalg.qr(rng.normal(size=(dim, people)))[0].T
+    heights = rng.uniform(60, 140, people)
+    places, phases = rng.uniform(100, 500, people), rng.uniform(0, 6, people)
+    frames = []
+    for time in times:
+        x = places + 1.5 * heights * np.sin(phases + time / 2)
+        y = 200 + 20 * np.arange(people)
+        boxes = np.stack([x - 0.2 * heights, y - heights, x + 0.2 * heights, y + 0 * x], axis=1)
+        boxes += rng.normal(0, 0.02, boxes.shape) * heights[:, None]
+        embeddings = looks + rng.normal(0, noise, looks.shape)
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+        ids = rng.permutation(np.flatnonzero(rng.random(people) >= missed))
+        found = People(
+            boxes[ids].astype(np.float32),
+            rng.uniform(0.4, 1, len(ids)).astype(np.float32),
+            embeddings[ids].astype(np.float32),
+        )
+        frames.append(Seen(float(time), found, ids))
+    return frames

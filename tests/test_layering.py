@@ -40,7 +40,7 @@ FLOORS = {
     "person_search": (
         ("people", "progress", "resizing"),
         ("data", "footage", "modeling", "synthetic"),
-        ("config", "drawing", "evaluation", "transfer"),
+        ("config", "drawing", "evaluation", "tracking", "transfer"),
         ("importers",),
         ("inference", "stage1", "trainer"),
         ("export", "gallery", "model_list", "street_basic", "train_net"),
@@ -75,6 +75,9 @@ FORBIDDEN = {
             "inference",
         )
     },
+    # Who is the same person from frame to frame depends on what was found, not on where frames come
+    # from or go to.
+    "person_search.tracking": (*PYTORCH, "detectron2", "person_search.footage", "reid_heads"),
     # Scorers see arrays.
     "person_search.evaluation": PYTORCH,
     "reid_heads.evaluation": PYTORCH,
