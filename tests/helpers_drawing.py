@@ -5,11 +5,13 @@ import multiprocessing
 from types import SimpleNamespace
 from unittest import mock
 
+import cv2
 import numpy as np
 from helpers_processes import run_processes
 
 from person_search.synthetic import output_folder, world
 from person_search.synthetic.canvas import Sprite
+from person_search.synthetic.town import sprites
 
 
 @contextlib.contextmanager
@@ -18,7 +20,10 @@ def plain_people():
 
     For tests of who stands where and of what is written about it, not of what people look like.
     """
-    with mock.patch.object(world, "paint_person", _paint_plainly):
+    with (
+        mock.patch.object(world, "paint_person", _paint_plainly),
+        mock.patch.object(sprites, "paint_person", _paint_plainly),
+    ):
         yield
 
 
@@ -42,6 +47,8 @@ def write_by_two_processes(write, spec, root):
 
 
 def _write(rank, write, spec, root):
+    # Threads that have painted here would be missing in the forked processes, which wait for them.
+    cv2.setNumThreads(1)
     forking = SimpleNamespace(get_context=lambda _: multiprocessing.get_context("fork"))
     with mock.patch.object(output_folder, "multiprocessing", forking), plain_people():
         write(spec, root, processes=2)

@@ -15,6 +15,9 @@ from person_search.synthetic.presets import ALL_PRESETS as PRESETS
 from person_search.synthetic.prw_writer import write_prw
 from person_search.synthetic.regdb_writer import write_regdb
 from person_search.synthetic.sysu_writer import write_sysu_mm01
+from person_search.synthetic.town.sheet import write_town_preview
+from person_search.synthetic.town.spec import TOWN_PRESETS
+from person_search.synthetic.town_writer import write_town
 
 WRITERS: dict[str, Callable[..., Path]] = {
     "drawn-cuhk": write_cuhk_sysu,
@@ -26,7 +29,9 @@ WRITERS: dict[str, Callable[..., Path]] = {
     "drawn-prw": write_prw,
     "drawn-regdb": write_regdb,
     "drawn-sysu": write_sysu_mm01,
+    "drawn-town": write_town,
     "drawn-vhs": write_market1501,
+    "tiny-town": write_town,
 }
 
 IF_STOPPED = "nothing half-drawn stays; the same command again draws it from the start"
@@ -43,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "drawn-dusk, drawn-mall and drawn-vhs likewise, each with a look of its own; drawn-sysu "
         "has colour and near-infrared crops in the layout of SYSU-MM01, drawn-regdb colour and "
         "thermal ones in that of RegDB; drawn-faces has aligned faces, a folder a person, with a "
-        "pair list as LFW's (default: %(default)s)",
+        "pair list as LFW's; drawn-town has videos of six cameras on one clock, with true tracks "
+        "as MOT Challenge's, and tiny-town a minute of two cameras (default: %(default)s)",
     )
     parser.add_argument(
         "--root",
@@ -61,7 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scale",
         type=float,
         default=1.0,
-        help="share of frames and identities to draw, e.g. 0.1 for a tenth (default: %(default)s)",
+        help="share of frames and identities to draw, e.g. 0.1 for a tenth; of a town, "
+        "of its people (default: %(default)s)",
     )
     parser.add_argument(
         "--processes",
@@ -74,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="write no data set but pictures into ROOT: N frames, N people from 8 sides, and of "
-        "sets of crops the crops of N people; of faces N people",
+        "sets of crops the crops of N people; of faces N people; of a town N frames",
     )
 
 
@@ -87,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.set in FACE_PRESETS:
         return _draw_faces(args)
+    if args.set in TOWN_PRESETS:
+        return _draw_town(args)
     spec = PRESETS[args.set].scaled(args.scale)
     if args.seed is not None:
         spec = dataclasses.replace(spec, seed=args.seed)
@@ -107,5 +116,17 @@ def _draw_faces(args: argparse.Namespace) -> int:
         print(f"wrote {write_face_preview(spec, args.root, args.preview)}")
         return 0
     root = write_faces(spec, args.root / args.set, processes=args.processes)
+    print(f"{args.set} is in {root}")
+    return 0
+
+
+def _draw_town(args: argparse.Namespace) -> int:
+    spec = TOWN_PRESETS[args.set].scaled(args.scale)
+    if args.seed is not None:
+        spec = dataclasses.replace(spec, seed=args.seed)
+    if args.preview is not None:
+        print(f"wrote {write_town_preview(spec, args.root, args.preview)}")
+        return 0
+    root = write_town(spec, args.root / args.set, processes=args.processes)
     print(f"{args.set} is in {root}")
     return 0

@@ -21,6 +21,7 @@ import cv2
 
 from person_search.progress import show_progress
 from person_search.synthetic.faces.spec import FaceSpec
+from person_search.synthetic.town.spec import TownSpec
 from person_search.synthetic.world import DrawnPerson, FramePlan, World
 from person_search.synthetic.world_spec import WorldSpec
 
@@ -44,7 +45,7 @@ class WrittenFrame:
 
 
 def spec_record(
-    spec: WorldSpec | FaceSpec, layout: str, splits: Sequence[str] = ALL_SPLITS
+    spec: WorldSpec | FaceSpec | TownSpec, layout: str, splits: Sequence[str] = ALL_SPLITS
 ) -> dict[str, Any]:
     """Return what identifies a drawn set, as plain JSON values."""
     record = {
@@ -58,7 +59,10 @@ def spec_record(
 
 
 def is_already_drawn(
-    spec: WorldSpec | FaceSpec, layout: str, root: Path, splits: Sequence[str] = ALL_SPLITS
+    spec: WorldSpec | FaceSpec | TownSpec,
+    layout: str,
+    root: Path,
+    splits: Sequence[str] = ALL_SPLITS,
 ) -> bool:
     """Say whether ``root`` holds exactly this set.
 
@@ -112,7 +116,7 @@ def staged_folder(root: Path) -> Iterator[Path]:
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 AnyWorld = TypeVar("AnyWorld")
-"""What pictures are drawn from: a ``World``, or a ``FaceWorld``."""
+"""What pictures are drawn from: a ``World``, a ``FaceWorld`` or a ``Town``."""
 
 _world: Any = None
 
@@ -162,6 +166,7 @@ def run_on_frames(
     indices: Sequence[int],
     arguments: Sequence[Argument],
     processes: int,
+    unit: str = "frames",
 ) -> list[Result]:
     """Do something with each of some frames of a world, in one or several processes.
 
@@ -171,6 +176,7 @@ def run_on_frames(
         indices: Which frames.
         arguments: One per frame.
         processes: How many to work with; the results do not depend on it.
+        unit: What ``indices`` count, as the progress shows it.
 
     Returns:
         What ``task`` returned, in the order of ``indices``.
@@ -180,7 +186,7 @@ def run_on_frames(
     """
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}")
-    bar = partial(show_progress, what="drawing", total=len(indices))
+    bar = partial(show_progress, what="drawing", total=len(indices), unit=unit)
     if processes == 1:
         world = make_world()
         return [task(world, i, a) for i, a in bar(zip(indices, arguments, strict=True))]

@@ -63,6 +63,8 @@ class Stream(IntEnum):
     FACE = 21
     FACE_SHOT = 22
     FACE_PAIRS = 23
+    TOWN = 31
+    TOWN_CLIP = 32
 
 
 def make_rng(seed: int, stream: Stream, *index: int) -> np.random.Generator:

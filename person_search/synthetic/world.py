@@ -125,7 +125,7 @@ class World:
         placed = self._place_people(plan, scene, rng)
         image = scene.background.copy()
         _paint(image, scene, placed)
-        shown = _visible_shares(scene, placed, spec)
+        shown = visible_shares(scene, placed, spec)
         people = tuple(
             DrawnPerson(p.identity, _xywh(p, spec), share)
             for p, share in zip(placed, shown, strict=True)
@@ -163,7 +163,7 @@ class World:
         _, _, w, h = _xywh(placed[-1], self.spec)
         if w < 8 or h < 18:
             return False
-        return min(_visible_shares(scene, placed, self.spec)) >= self.spec.min_visible
+        return min(visible_shares(scene, placed, self.spec)) >= self.spec.min_visible
 
 
 def _choose_depth(
@@ -195,7 +195,7 @@ def _xywh(person: Placed, spec: WorldSpec) -> tuple[int, int, int, int]:
     return x1, y1, x2 - x1, y2 - y1
 
 
-def _painting_order(scene: Scene, placed: list[Placed]) -> list[Placed | PlacedObject]:
+def painting_order(scene: Scene, placed: list[Placed]) -> list[Placed | PlacedObject]:
     """Return people and objects from far to near; people before objects on the same row."""
     things: list[Placed | PlacedObject] = [*placed, *scene.objects]
     return sorted(things, key=lambda thing: thing.y)
@@ -205,7 +205,7 @@ def _paint(image: np.ndarray, scene: Scene, placed: list[Placed]) -> None:
     light = scene.camera.light
     if not scene.camera.is_outdoors:
         light = Light(light.side, 0.1)
-    order = _painting_order(scene, placed)
+    order = painting_order(scene, placed)
     for thing in order:
         tall = min(thing.sprite.bgra.shape[0], scene.camera.person_height(thing.y, 2.2))
         cast_shadow(image, thing.x, thing.y, 0.7 * tall, thing.footprint, light)
@@ -213,12 +213,12 @@ def _paint(image: np.ndarray, scene: Scene, placed: list[Placed]) -> None:
         paste(image, thing.sprite, thing.x, thing.y)
 
 
-def _visible_shares(scene: Scene, placed: list[Placed], spec: WorldSpec) -> list[float]:
+def visible_shares(scene: Scene, placed: list[Placed], spec: WorldSpec) -> list[float]:
     """Return for each person the share of its pixels in the frame and not hidden."""
     owner = np.full(((spec.height + 1) // 2, (spec.width + 1) // 2), -1, np.int16)
     numbers = {id(person): k for k, person in enumerate(placed)}
     whole = [0] * len(placed)
-    for thing in _painting_order(scene, placed):
+    for thing in painting_order(scene, placed):
         number = numbers.get(id(thing), -1)
         mask = thing.sprite.bgra[::2, ::2, 3] > 127
         if number >= 0:

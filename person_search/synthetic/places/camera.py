@@ -113,7 +113,7 @@ def spoil(
         spec: How much single frames vary.
         rng: The frame's generator.
     """
-    image = cv2.LUT(image, _tone_table(camera, spec, rng))
+    image = cv2.LUT(image, tone_table(camera, spec, rng))
     sigma = max(0.0, camera.blur + 0.3 * spec.blur * (2 * rng.random() - 1))
     if sigma > 0.3:
         image = cv2.GaussianBlur(image, (5, 5), round(sigma, 2))
@@ -126,7 +126,7 @@ def spoil(
     return image
 
 
-def _tone_table(camera: Camera, spec: WorldSpec, rng: np.random.Generator) -> np.ndarray:
+def tone_table(camera: Camera, spec: WorldSpec, rng: np.random.Generator) -> np.ndarray:
     """Return a (256, 1, 3) uint8 table of gain and a soft shoulder at the bright end."""
     bright = camera.brightness * (1 + 0.45 * spec.exposure * (2 * rng.random() - 1))
     shift = spec.colour_cast / 2 * (2 * rng.random() - 1)

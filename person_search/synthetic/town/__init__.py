@@ -1,0 +1,1 @@
+"""A drawn town: people who walk from camera to camera, filmed on one clock."""
