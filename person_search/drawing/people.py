@@ -1,5 +1,7 @@
 """Outline and number the people of a picture, so that one can be chosen."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -54,6 +56,18 @@ def draw_people(
     for row in reversed(order):
         pen.tag(rows[row], str(row + 1), row == selected)
     return picture
+
+
+def outline_person(picture: Image.Image, box: Sequence[float]) -> Image.Image:
+    """Outline one person, without a number.
+
+    Args:
+        picture: RGB; not changed.
+        box: (x1, y1, x2, y2) in its pixels; what lies outside is cut off.
+    """
+    drawn = picture.copy()
+    _Pen(drawn).outline(np.asarray(box, np.float64), SELECTED_COLOR)
+    return drawn
 
 
 class _Pen:

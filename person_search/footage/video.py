@@ -27,6 +27,9 @@ some way before that, but reckons with a constant frame rate and may come out to
 # looks at this once, when FFmpeg is first used. A user's own setting stands.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
+SKIP_BEFORE = 16.0
+"""Seconds before the first wanted frame from which a video is decoded."""
+
 _SAME_TIME = 1e-4
 """Seconds within which two readings of a frame's timestamp agree: far below any frame's length."""
 
@@ -140,8 +143,11 @@ def decode_frames(file: str | Path, numbers: Collection[int]) -> Iterator[tuple[
     clock = read_clock(file)
     wanted = set(numbers)
     last = max(wanted, default=-1)
+    skipped = _skipped(str(file), clock, min(wanted)) if wanted else None
     with _open(str(file)) as capture:
         count = 0
+        if skipped is not None:
+            capture.set(cv2.CAP_PROP_POS_MSEC, skipped)
         while wanted and capture.grab():
             number = clock.number_at(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, count)
             count += 1
@@ -193,6 +199,23 @@ def estimate_num_samples(file: str | Path, every: float) -> int | None:
     if not (math.isfinite(rate) and rate > 0 and count > 0):
         return None
     return max(1, min(round(float(count)), math.ceil(count / rate / every)))
+
+
+def _skipped(file: str, clock: VideoClock, number: int) -> float | None:
+    """Return a reading to seek from which a frame is reached; None to decode from the start.
+
+    Worth it where the frame is far from there, and the file's index does not lead astray.
+    """
+    start = clock.times[number] - SKIP_BEFORE if number < len(clock.times) else 0.0
+    if clock.is_counted or start <= SKIP_BEFORE:
+        return None
+    reading = (start + clock.offset) * 1000
+    with _open(file) as capture:
+        capture.set(cv2.CAP_PROP_POS_MSEC, reading)
+        if not capture.grab():
+            return None
+        found = clock.number_at(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, 0)
+    return reading if found is not None and found < number else None
 
 
 def _seek(file: str, clock: VideoClock, number: int) -> np.ndarray | None:
