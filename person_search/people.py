@@ -168,6 +168,31 @@ class People:
 
 
 @dataclass(frozen=True)
+class Appearance:
+    """A person's unbroken stay before one camera, as far as it was looked at."""
+
+    id: int
+    """Number in the gallery, until its footage is linked anew."""
+
+    camera: str | None
+    """Where known."""
+
+    start: float
+    """When the person was seen first: seconds, see `Match.timestamp`."""
+
+    end: float
+    """When the person was seen last, seconds."""
+
+    frames: int
+    """In how many frames."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasted."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
 class Match:
     """A person found in a gallery frame.
 
@@ -198,3 +223,6 @@ class Match:
 
     person: str = ""
     """Id of this person in the gallery, where the match comes from one."""
+
+    appearance: Appearance | None = None
+    """The stay that the match belongs to, where the gallery knows one and it was asked for."""

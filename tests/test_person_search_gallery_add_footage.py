@@ -51,6 +51,7 @@ class FakeIndex:
     """Keeps frames in a dictionary, and notes what it was asked."""
 
     fingerprint, card = "a" * 64, None
+    has_appearances = False
 
     def __init__(self):
         self.stored, self.questions, self.room = {}, [], None

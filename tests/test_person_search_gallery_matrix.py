@@ -10,6 +10,7 @@ from helpers_gallery import unit
 from person_search.gallery import matrix as matrix_module
 from person_search.gallery.matrix import Block, FrameTable, empty
 from person_search.gallery.matrix_search import _multiply, find_best
+from person_search.gallery.sqlite_search import frame_keys, person_keys
 
 
 def _matrix(embeddings, counts):
@@ -37,6 +38,11 @@ def _expect(similar, frames, allowed, top, one_per_frame):
     return order
 
 
+def _keys(built, one_per_frame):
+    keys = frame_keys if one_per_frame else person_keys
+    return keys(None, built)
+
+
 def _check(embeddings, queries, tops=(1, 10), share=None, counts=None):
     """Compare with brute force; return the largest share of rows that were read exactly."""
     rng = np.random.default_rng(len(embeddings))
@@ -58,7 +64,7 @@ def _check(embeddings, queries, tops=(1, 10), share=None, counts=None):
                     read.extend(rows.tolist())
                     return similar[rows]
 
-                rows, found = find_best(built, query, allowed, top, one, fetch)
+                rows, found = find_best(built, query, allowed, top, _keys(built, one), fetch)
                 expected = _expect(similar, frames, are_allowed, top, one)
                 assert rows.tolist() == expected, (top, one)
                 assert found.tolist() == similar[expected].tolist()
@@ -181,7 +187,8 @@ def test_the_many_ties_of_a_still_picture_are_read_in_few_pieces():
         calls.append(len(places))
         return np.ones(len(places), np.float32)
 
-    found, _ = find_best(_matrix(rows, [1] * len(rows)), rows[0], None, 10, True, fetch)
+    built = _matrix(rows, [1] * len(rows))
+    found, _ = find_best(built, rows[0], None, 10, _keys(built, True), fetch)
     assert found.tolist() == list(range(len(rows)))
     assert len(calls) < 12
 
@@ -192,5 +199,5 @@ def test_searching_does_not_use_up_none():
     built, query = _matrix(embeddings, [1] * 50), embeddings[0]
     before = sys.getrefcount(None)
     for _ in range(200):
-        find_best(built, query, None, 1, False, lambda rows: _exact(embeddings[rows], query))
+        find_best(built, query, None, 1, lambda r: r, lambda rows: _exact(embeddings[rows], query))
     assert abs(sys.getrefcount(None) - before) < 100

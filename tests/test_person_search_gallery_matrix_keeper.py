@@ -136,7 +136,7 @@ def test_a_backup_put_in_the_place_of_a_later_file_is_searched_as_it_is(tmp_path
 
 def test_an_earlier_state_under_an_open_gallery_is_an_error(tmp_path, rng, monkeypatch):
     """The search asked for a later state again and again, for ever."""
-    monkeypatch.setattr("person_search.gallery.sqlite_store._MOST_TRIES", 3)
+    monkeypatch.setattr("person_search.gallery.sqlite_search._MOST_TRIES", 3)
     path = tmp_path / "g.db"
     with GalleryIndex.create(path, **MODEL) as index:
         index.put(make_entries(rng, 10))

@@ -30,6 +30,7 @@ from person_search.gallery import (
     schema,
     sqlite_rows,
 )
+from person_search.gallery.checking import check_gallery_file
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.index import GalleryIndex, list_galleries
 from person_search.gallery.matrix import FrameTable
@@ -120,9 +121,53 @@ def test_a_later_version_is_refused_and_an_earlier_one_brought_up(tmp_path, monk
     assert connection.execute("SELECT count(*) FROM judgements, log").fetchone() == (0,)
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(GalleryError, match="has version 2, this program reads versions up to 1"):
+    with pytest.raises(GalleryError, match="has version 3, this program reads versions up to 2"):
         GalleryIndex.open_or_create(path, **MODEL)
     assert path.read_bytes() == before
+
+
+def test_a_gallery_of_the_first_version_learns_of_appearances(tmp_path):
+    """Its frames are told by SQL what `stream_of` tells new ones."""
+    rng = np.random.default_rng(4)
+    names = [
+        *("/a/1.jpg", "/a/b.mp4#frame=20", "/a/c#frame=7.mp4#frame=0", "/a/b.mp4#frame=3"),
+        *("/a/d#frame=.mp4", "#frame=4", "/a/e.mp4#frame=", "/a/f.mp4#FRAME=4", "/a/2.jpg"),
+    ]
+    entries = [(make_frame("/a/3.jpg", "hall", 1.7e9 + 1), make_people(rng, 0))]
+    for number, name in enumerate(names * 6):
+        camera, time = ("hall", None)[number % 2], (None, 5.5, 1.7e9)[number % 3]
+        frame = make_frame(f"/{number}{name}", camera, time)
+        entries.append((frame, make_people(rng, 2)))
+    with GalleryIndex.create(tmp_path / "new.db", **MODEL) as index:
+        index.put(entries)
+    connection = sqlite3.connect(tmp_path / "old.db", isolation_level=None)
+    connection.executescript(schema.MIGRATIONS[0])
+    connection.execute("ATTACH ? AS new", (str(tmp_path / "new.db"),))
+    for table, columns in (
+        ("galleries", "id, name, fingerprint, embedding_dim, card, checksum"),
+        ("cameras", "id, gallery, name"),
+        ("frames", "id, gallery, key, name, content_hash, camera, timestamp, num_people, "
+         "people_sum, checksum"),
+        ("people", "*"),
+    ):  # fmt: skip
+        to = "" if columns == "*" else f"({columns})"
+        connection.execute(f"INSERT INTO {table} {to} SELECT {columns} FROM new.{table}")
+    connection.execute("PRAGMA user_version = 1")
+    connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+    told = (
+        "SELECT f.name, s.name, u.frame IS NOT NULL FROM {0}frames f LEFT JOIN {0}streams s ON "
+        "s.id = f.stream LEFT JOIN {0}unlinked u ON u.frame = f.id ORDER BY f.name"
+    )
+    expected = connection.execute(told.format("new.")).fetchall()
+    connection.close()
+    with GalleryIndex.open(tmp_path / "old.db") as index:
+        assert_holds(index, entries)
+        connection = sqlite3.connect(tmp_path / "old.db")
+        assert connection.execute(told.format("")).fetchall() == expected
+        connection.close()
+        assert {name for _, name, _ in expected} > {None, "camera:hall"}
+        assert index.appearances.link().frames == sum(is_new for *_, is_new in expected) > 3
+    assert not check_gallery_file(tmp_path / "old.db").problems
 
 
 def test_all_readers_see_what_one_writer_put_at_once(tmp_path, monkeypatch):

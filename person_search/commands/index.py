@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         OSError: A path does not exist, or the gallery cannot be written.
     """
     from person_search.footage.files import FootageOptions, list_footage
-    from person_search.gallery.add_footage import IndexReport, index_footage
+    from person_search.gallery.add_footage import IndexReport, index_footage, link_people
     from person_search.gallery.index import GalleryIndex
 
     workers = Workers.from_environment()
@@ -124,8 +124,12 @@ def run(args: argparse.Namespace) -> int:
                 options,
                 batch_size=args.batch_size,
                 progress=workers.is_first,
+                link=workers.count == 1,
             )
         report = workers.sum_reports(report)
+        if workers.is_first and workers.count > 1:
+            # What all of them have stored, once.
+            report.appearances_added = link_people(index)
     if workers.is_first:
         print_report(report, args.gallery, workers.count)
     return 1 if report.broken and not report.frames_added + report.frames_unchanged else 0
@@ -175,9 +179,10 @@ def print_report(report: Any, gallery: str, num_processes: int) -> None:
     rate = ""
     if report.frames_added:
         rate = f" ({report.frames_added / max(report.seconds, 1e-9):.1f} frames/s)"
+    began = f", {report.appearances_added} appearances" if report.appearances_added else ""
     by = f" by {num_processes} processes" if num_processes > 1 else ""
     print(
-        f"{gallery}: added {report.frames_added} frames with {report.people_added} people, "
-        f"{report.frames_unchanged} unchanged, {len(report.broken)} broken, in "
+        f"{gallery}: added {report.frames_added} frames with {report.people_added} people"
+        f"{began}, {report.frames_unchanged} unchanged, {len(report.broken)} broken, in "
         f"{report.seconds:.1f} s{rate}{by}"
     )

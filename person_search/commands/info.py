@@ -74,6 +74,7 @@ def format_info(info: "GalleryInfo") -> str:
         "gallery": f"{info.name} in {info.uri}",
         "frames": f"{info.frames:,}",
         "people": f"{info.people:,}",
+        "appearances": "unknown" if info.appearances is None else f"{info.appearances:,}",
         "cameras": cameras or "unknown",
         "times": times,
         "search": kind,
@@ -82,4 +83,4 @@ def format_info(info: "GalleryInfo") -> str:
     }
     if info.num_bytes is not None:
         lines["size"] = f"{info.num_bytes / 1e6:,.1f} MB on disk"
-    return "\n".join(f"{key:8s}  {value}" for key, value in lines.items())
+    return "\n".join(f"{key:11s}  {value}" for key, value in lines.items())

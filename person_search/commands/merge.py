@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         GalleryError: A gallery cannot be opened, both are the same, or of different models.
     """
+    from person_search.gallery.add_footage import link_people
     from person_search.gallery.index import GalleryError, GalleryIndex
 
     with contextlib.ExitStack() as stack:
@@ -46,5 +47,6 @@ def run(args: argparse.Namespace) -> int:
         if (source.uri, source.name) == (target.uri, target.name):
             raise GalleryError(f"{args.source} and {args.into} are the same gallery")
         count = target.merge(source)
+        link_people(target)
     print(f"copied {count} frames from {args.source} into {args.into}")
     return 0

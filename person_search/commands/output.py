@@ -1,5 +1,6 @@
 """How search results are written: a table to read, or one JSON object for programs."""
 
+import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from person_search.commands.query_text import ChosenQuery, OpenQuery
 from person_search.footage.time_text import format_time
 
 if TYPE_CHECKING:
-    from person_search.people import Match
+    from person_search.people import Appearance, Match
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class SearchAnswer:
     min_similarity: float | None = None
     """What ``--min-similarity`` left out."""
 
+    by: str = "frame"
+    """What was ranked: ``appearance`` or ``frame``."""
+
     @property
     def is_in_gallery(self) -> bool | None:
         """Whether the best similarity reaches the threshold; None if that cannot be known."""
@@ -49,8 +53,7 @@ def format_answer(answer: SearchAnswer) -> str:
         limit = "" if least is None else f" with a similarity of at least {least:g}"
         lines = [f"no match{limit} in the frames searched"]
     else:
-        lines = ["rank  similarity  score  camera    time                 box (x1 y1 x2 y2)  image"]
-        lines += [_format_match(rank, match) for rank, match in enumerate(answer.matches, 1)]
+        lines = _format_matches(answer.matches)
     if answer.is_in_gallery is False:
         lines.append(
             f"This person is probably not in this gallery: no similarity reaches "
@@ -59,12 +62,26 @@ def format_answer(answer: SearchAnswer) -> str:
     return "\n".join(lines)
 
 
-def _format_match(rank: int, match: "Match") -> str:
-    box = " ".join(f"{v:4.0f}" for v in match.box_xyxy)
-    return (
-        f"{rank:4d}  {match.similarity:10.3f}  {match.score:5.2f}  {match.camera or '-':8s}  "
-        f"{format_time(match.timestamp):19s}  {box}  {match.image}"
-    )
+def _format_matches(matches: Sequence["Match"]) -> list[str]:
+    has_stays = any(match.appearance is not None for match in matches)
+    times = "from                 until                frames" if has_stays else f"{'time':19s}"
+    lines = [f"rank  similarity  score  camera    {times}  box (x1 y1 x2 y2)  image"]
+    for rank, match in enumerate(matches, 1):
+        box = " ".join(f"{v:4.0f}" for v in match.box_xyxy)
+        lines.append(
+            f"{rank:4d}  {match.similarity:10.3f}  {match.score:5.2f}  {match.camera or '-':8s}  "
+            f"{_format_times(match, has_stays)}  {box}  {match.image}"
+        )
+    return lines
+
+
+def _format_times(match: "Match", has_stays: bool) -> str:
+    if not has_stays:
+        return f"{format_time(match.timestamp):19s}"
+    stay = match.appearance
+    if stay is None:
+        return f"{format_time(match.timestamp):19s}  {'-':19s}  {1:6d}"
+    return f"{format_time(stay.start):19s}  {format_time(stay.end):19s}  {stay.frames:6d}"
 
 
 def answer_to_json(answer: SearchAnswer) -> str:
@@ -75,14 +92,16 @@ def answer_to_json(answer: SearchAnswer) -> str:
         "queries": [{"image": q.image, "box": _round_box(q.box)} for q in answer.queries],
         "threshold": answer.threshold,
         "in_gallery": answer.is_in_gallery,
+        "by": answer.by,
         "matches": [
-            {"rank": rank, **_match_to_dict(match)} for rank, match in enumerate(answer.matches, 1)
+            {"rank": rank, **match_to_dict(match)} for rank, match in enumerate(answer.matches, 1)
         ],
     }
     return json.dumps(content, indent=2)
 
 
-def _match_to_dict(match: "Match") -> dict[str, Any]:
+def match_to_dict(match: "Match") -> dict[str, Any]:
+    """Return a match for a JSON object; docs/own_footage.md describes it."""
     return {
         "image": match.image,
         "box": _round_box(match.box_xyxy),
@@ -90,7 +109,13 @@ def _match_to_dict(match: "Match") -> dict[str, Any]:
         "similarity": round(float(match.similarity), 6),
         "camera": match.camera,
         "timestamp": match.timestamp,
+        "appearance": appearance_to_dict(match.appearance),
     }
+
+
+def appearance_to_dict(appearance: "Appearance | None") -> dict[str, Any] | None:
+    """Return an appearance for a JSON object; docs/own_footage.md describes it."""
+    return None if appearance is None else dataclasses.asdict(appearance)
 
 
 def _round_box(box: Iterable[float]) -> list[float]:

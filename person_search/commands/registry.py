@@ -18,6 +18,7 @@ DISTRIBUTION = "person-search"
 """What pip installs this project as."""
 
 BASE = {
+    "av": "av",
     "cv2": "opencv-python-headless",
     "gradio": "gradio",
     "numpy": "numpy",
@@ -86,6 +87,11 @@ BUILTIN = (
         "person_search.commands.index",
     ),
     Command("search", "find a person in a gallery", "person_search.commands.search"),
+    Command(
+        "appearances",
+        "list who stayed how long before which camera, and cut clips",
+        "person_search.commands.appearances",
+    ),
     Command("find", "say whom a model sees in pictures", "person_search.commands.find"),
     Command("info", "describe a gallery, or count a data set", "person_search.commands.info"),
     Command("remove", "remove frames from a gallery", "person_search.commands.remove"),

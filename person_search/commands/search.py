@@ -44,6 +44,7 @@ from person_search.commands.query_text import (
 )
 from person_search.footage.time_text import FORMS, parse_time
 from person_search.gallery.search_options import ByContext, ByNeighbors, FrameFilter
+from person_search.gallery.store import is_address
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -66,6 +67,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="who to look for; several are pictures of the same person",
     )
     _add_filters(parser)
+    parser.add_argument(
+        "--by",
+        choices=("appearance", "frame"),
+        help="rank appearances, a person's stay before one camera, or single frames. Default: "
+        "appearances, where the gallery is in a file and none of the options below is given; "
+        "pictures that stand alone are frames either way",
+    )
+    parser.add_argument(
+        "--mean-of",
+        metavar="N|all",
+        default="1",
+        help="an appearance is as similar as the mean of its N most similar frames "
+        "(default: %(default)s)",
+    )
     parser.add_argument(
         "--all", action="store_true", help="show everybody, not only the best match of each frame"
     )
@@ -163,17 +178,31 @@ def search(
         until=None if args.until is None else parse_time(args.until, end=True),
         without=[] if args.own_frame else [absolute_name(query.image) for query in queries],
     )
-    matches = index.search(
-        np.concatenate([query.person.embeddings for query in queries]),
-        top=args.top,
-        frames=frames,
-        min_similarity=args.min_similarity,
-        one_per_frame=not args.all,
-        refine=ByNeighbors() if args.rerank else _context(queries),
-        fingerprint=finder.fingerprint,
-    )
+    embeddings = np.concatenate([query.person.embeddings for query in queries])
+    refine = ByNeighbors() if args.rerank else _context(queries)
+    by_appearance = not (args.all or refine) and index.has_appearances and args.by != "frame"
+    if by_appearance:
+        matches = index.appearances.search(
+            embeddings,
+            top=args.top,
+            frames=frames,
+            min_similarity=args.min_similarity,
+            ranked_frames=_parse_mean(args.mean_of),
+            fingerprint=finder.fingerprint,
+        )
+    else:
+        matches = index.search(
+            embeddings,
+            top=args.top,
+            frames=frames,
+            min_similarity=args.min_similarity,
+            one_per_frame=not args.all,
+            refine=refine,
+            fingerprint=finder.fingerprint,
+        )
     return SearchAnswer(
-        index.uri, args.name, queries, matches, finder.threshold, args.min_similarity
+        *(index.uri, args.name, queries, matches, finder.threshold, args.min_similarity),
+        by="appearance" if by_appearance else "frame",
     )
 
 
@@ -190,6 +219,7 @@ def _check_arguments(args: argparse.Namespace, texts: list[QueryText]) -> None:
         ValueError, OSError: The message says what.
     """
     check_model_arguments(args)
+    _check_ranking(args)
     times = [parse_time(args.since or "0"), parse_time(args.until or args.since or "0", end=True)]
     if args.until is not None and times[0] > times[1]:
         raise ValueError(f"--since {args.since} is after --until {args.until}; swap them")
@@ -197,6 +227,32 @@ def _check_arguments(args: argparse.Namespace, texts: list[QueryText]) -> None:
         check_picture_file(args.save)
     for text in texts:
         read_query_image(text)
+
+
+def _check_ranking(args: argparse.Namespace) -> None:
+    """Refuse options that contradict each other: a setting that changes nothing is a mistake.
+
+    Raises:
+        ValueError: The message names them.
+    """
+    of_frames = [f"--{name}" for name in ("all", "context", "rerank") if getattr(args, name)]
+    if args.by == "appearance" and of_frames:
+        raise ValueError(f"{of_frames[0]} ranks frames; leave out --by appearance or it")
+    is_mean = _parse_mean(args.mean_of) != 1
+    if is_mean and (args.by == "frame" or of_frames):
+        raise ValueError("--mean-of ranks appearances; leave it out to rank frames")
+    if is_mean and is_address(args.gallery):
+        raise ValueError("--mean-of ranks appearances, which a server does not keep; leave it out")
+    if args.by == "appearance" and is_address(args.gallery):
+        raise ValueError("a server keeps no appearances; leave out --by appearance")
+
+
+def _parse_mean(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(f"--mean-of {text}: expected a number from 1 on, or all")
+    return int(text)
 
 
 def _show_answer(args: argparse.Namespace, answer: SearchAnswer) -> None:

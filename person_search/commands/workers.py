@@ -100,6 +100,7 @@ def sum_reports(reports: Sequence["IndexReport"]) -> "IndexReport":
         reports[0],
         frames_added=sum(r.frames_added for r in reports),
         people_added=sum(r.people_added for r in reports),
+        appearances_added=sum(r.appearances_added for r in reports),
         frames_unchanged=sum(r.frames_unchanged for r in reports),
         broken=[broken for r in reports for broken in r.broken],
         seconds=max(r.seconds for r in reports),

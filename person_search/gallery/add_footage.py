@@ -42,6 +42,9 @@ class IndexReport:
     frames_unchanged: int = 0
     """Frames that the gallery held already, by name and content."""
 
+    appearances_added: int = 0
+    """Appearances that began in frames that were linked now."""
+
     broken: list[BrokenFile] = field(default_factory=list)
     """What could not be read, and why."""
 
@@ -57,6 +60,7 @@ def index_footage(
     batch_size: int = 4,
     progress: bool = True,
     on_progress: Callable[[int, int | None], None] | None = None,
+    link: bool = True,
 ) -> IndexReport:
     """Find the people in images and videos and put them into a gallery.
 
@@ -75,6 +79,8 @@ def index_footage(
             terminal, else a line every few seconds.
         on_progress: called with the frames done and how many there are: of videos an estimate,
             None where a video does not say.
+        link: link the people into appearances at the end, where the gallery is in a file; see
+            `GalleryAppearances.link`.
 
     Raises:
         ValueError: if the gallery was made with another model, nothing is to index (see
@@ -114,11 +120,32 @@ def index_footage(
             report.frames_added += stored.frames
             report.people_added += stored.people
             shown.update()
+    if link:
+        report.appearances_added = link_people(index, progress)
     if report.frames_added:
         index.prepare()
     report.frames_unchanged = known.num_unchanged
     report.seconds = time.perf_counter() - started
     return report
+
+
+def link_people(index: "GalleryIndex", progress: bool = True) -> int:
+    """Link the people of a gallery into appearances; return how many began.
+
+    Args:
+        index: the gallery; one on a server keeps no appearances.
+        progress: show how far it is where it takes long.
+
+    Raises:
+        GalleryError: see `GalleryAppearances.link`.
+    """
+    if not index.has_appearances:
+        return 0
+    with Progress("linking", None, is_shown=progress) as shown:
+        linked = index.appearances.link(
+            on_progress=lambda done: shown.update(done.frames, f"{done.appearances} appearances")
+        )
+    return linked.appearances
 
 
 class _KnownFrames:

@@ -1,16 +1,21 @@
 """Verifying a gallery file row by row, repairing what can be derived, copying it while in use."""
 
+import math
 import os
 import sqlite3
 from pathlib import Path
 
+from person_search.gallery.appearance_rows import AppearanceRows
+from person_search.gallery.appearances import GalleryAppearances
 from person_search.gallery.database import Database
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.file_faults import check_line, explain
 from person_search.gallery.matrix_file import load_matrix, matrix_path, remove_matrices
 from person_search.gallery.repairing import make_like, remove_with_log, rewrite_intact
 from person_search.gallery.rows import Stored
+from person_search.gallery.sqlite_store import SqliteStore, list_names
 from person_search.gallery.verifying import (
+    UNREADABLE,
     CheckReport,
     GalleryRow,
     check_tables,
@@ -40,9 +45,11 @@ def check_gallery_file(path: Path, repair: bool = False) -> CheckReport:
             for gallery in galleries:
                 for frame in intact_frames(connection, gallery, report):
                     note_missing(frame.frame, known_files, report)
+                report.problems += _check_appearances(connection, gallery, database.path)
         report.problems += _check_matrices(database.real_path, galleries)
         if repair and report.problems:
             rewrite_intact(database, report)
+            _link_again(database.real_path, report)
         elif repair:
             remove_matrices(database.real_path)
             database.compact()
@@ -105,6 +112,33 @@ def _copy(source: sqlite3.Connection, temporary: Path, target: Path) -> None:
         if error.sqlite_errorname.startswith(("SQLITE_CORRUPT", "SQLITE_IOERR_READ")):
             raise
         raise GalleryError(explain(error, target, "copying the gallery to it")) from error
+
+
+def _check_appearances(
+    connection: sqlite3.Connection, gallery: GalleryRow, path: Path
+) -> list[str]:
+    rows = AppearanceRows(connection, gallery.id, path)
+    try:
+        rows.links()
+        for _ in rows.within(-math.inf, math.inf):
+            pass  # each is compared as it is read
+    except (GalleryError, *UNREADABLE, TypeError, ValueError, OverflowError) as error:
+        return [f"appearances of gallery {gallery.name!r}: {error}"]
+    return []
+
+
+def _link_again(path: Path, report: CheckReport) -> None:
+    """Derive the appearances of a file that was written anew."""
+    for name in list_names(path):
+        store = SqliteStore.open(path, name)
+        try:
+            linked = GalleryAppearances(store).link()
+        finally:
+            store.close()
+        if linked.frames:
+            report.repaired.append(
+                f"linked the people of gallery {name!r} into {linked.appearances} appearances"
+            )
 
 
 def _check_matrices(path: Path, galleries: list[GalleryRow]) -> list[str]:

@@ -12,13 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from person_search.gallery.appearances import GalleryAppearances
 from person_search.gallery.approximate import IndexOptions
 from person_search.gallery.entries import check_entries
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.ranking import best_per_frame, check_embeddings, fuse_embeddings
 from person_search.gallery.rows import Entry, Stored, StoredFrame, StoredPerson, to_match, to_people
 from person_search.gallery.search_options import ALL_FRAMES, ByContext, FrameFilter, Refinement
-from person_search.gallery.searching import check_range, choose_frames, find_refined
+from person_search.gallery.searching import (
+    check_model,
+    check_range,
+    choose_frames,
+    find_refined,
+)
 from person_search.gallery.store import Store, create_store, list_names, open_store
 from person_search.gallery.summary import GalleryInfo, summarize
 from person_search.inference.model_card import ModelCard
@@ -106,7 +112,7 @@ class GalleryIndex:
 
         store = create_store(uri, name, fingerprint, embedding_dim, options, card, is_new=False)
         try:
-            _check_model(store, fingerprint)
+            check_model(store, fingerprint)
             if embedding_dim != store.embedding_dim:
                 raise GalleryError(
                     f"the gallery holds embeddings of {store.embedding_dim} numbers, the model "
@@ -178,7 +184,7 @@ class GalleryIndex:
                 a gallery file that was moved, deleted or replaced.
         """
         store = self._open_store()
-        _check_model(store, fingerprint)
+        check_model(store, fingerprint)
         check_entries(entries, store.embedding_dim)
         return store.put(entries) if entries else Stored()
 
@@ -219,7 +225,7 @@ class GalleryIndex:
                 norm, values out of range, an unreachable database.
         """
         store = self._open_store()
-        _check_model(store, fingerprint)
+        check_model(store, fingerprint)
         rows = check_embeddings(embeddings, store.embedding_dim, "query embeddings")
         query = fuse_embeddings(rows)
         check_range(top, min_similarity)
@@ -233,6 +239,20 @@ class GalleryIndex:
             people = best_per_frame(people) if one_per_frame else people
         least = -math.inf if min_similarity is None else min_similarity
         return [to_match(p) for p in people if p.similarity >= least][:top]
+
+    @property
+    def has_appearances(self) -> bool:
+        """Whether it can keep appearances; those on a server cannot."""
+        return self._store.appearances is not None
+
+    @property
+    def appearances(self) -> GalleryAppearances:
+        """Who stayed how long, and where.
+
+        Raises:
+            GalleryError: If the gallery is on a server.
+        """
+        return GalleryAppearances(self._open_store())
 
     def remove(
         self,
@@ -279,7 +299,7 @@ class GalleryIndex:
         Raises:
             GalleryError: If the models differ.
         """
-        _check_model(self._open_store(), other.fingerprint)
+        check_model(self._open_store(), other.fingerprint)
         copied, frames = 0, other.frames()
         while batch := list(islice(frames, MERGE_FRAMES)):
             known = self.known_frames([frame.name for frame in batch])
@@ -317,13 +337,3 @@ class GalleryIndex:
         for person in self._open_store().people_of(list(groups)):
             groups[person.frame_name].append(person)
         return {name: to_people(group, self.embedding_dim) for name, group in groups.items()}
-
-
-def _check_model(store: Store, fingerprint: str | None) -> None:
-    if fingerprint is not None and fingerprint != store.fingerprint:
-        name = "" if store.card is None else f" {store.card.name}"
-        raise GalleryError(
-            f"the gallery was made with model{name} {store.fingerprint[:12]}, the embeddings are "
-            f"of model {fingerprint[:12]}, and cannot be compared; use the gallery's model, or "
-            "index the footage anew into another gallery"
-        )

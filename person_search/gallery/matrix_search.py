@@ -30,7 +30,7 @@ _Result = TypeVar("_Result")
 Fetch = Callable[[np.ndarray], np.ndarray]
 """Given rows of the matrix, returns their exact similarities."""
 KeysOf = Callable[[np.ndarray], np.ndarray]
-"""Given rows, returns what counts as one: their frames, or themselves."""
+"""Given rows, returns numbers that are equal where they count as one: frames, appearances, rows."""
 
 
 def find_best(
@@ -38,7 +38,7 @@ def find_best(
     query: np.ndarray,
     allowed: np.ndarray | None,
     top: int,
-    one_per_frame: bool,
+    keys_of: KeysOf,
     fetch: Fetch,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the best rows and their exact similarities.
@@ -47,19 +47,14 @@ def find_best(
         matrix: (P, D).
         query: (D,) float32 of unit norm.
         allowed: (F,) bool, frames to look at; None for all.
-        top: how many rows, or frames, are wanted.
-        one_per_frame: count frames rather than rows.
+        top: how many keys are wanted.
+        keys_of: what counts as one.
         fetch: reads the exact rows.
 
     Returns:
         (n,) rows and (n,) float32 similarities, best first: as many as wanted, if there are, and
-        those that are as similar as the last one. Of a frame that counts as one, the first of the
-        best rows.
+        those that are as similar as the last one. Of rows that count as one, the first of the best.
     """
-
-    def keys_of(rows: np.ndarray) -> np.ndarray:
-        return matrix.locate(rows)[0] if one_per_frame else rows
-
     rows = _select(_scan(matrix, query, allowed), top, keys_of)
     # The same bounds row by row, without what rounding the query took.
     scores, losses = _multiply(matrix, rows, query)

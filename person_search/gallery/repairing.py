@@ -9,7 +9,7 @@ from pathlib import Path
 from person_search.gallery.database import Database
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.matrix_file import remove_matrices
-from person_search.gallery.rows import Stored
+from person_search.gallery.rows import Stored, stream_of
 from person_search.gallery.verifying import (
     CheckReport,
     GalleryRow,
@@ -94,16 +94,19 @@ def _insert(connection: sqlite3.Connection, gallery: int, frame: IntactFrame) ->
     own_id, key, name, content_hash, camera, *rest = frame.row
     # Where the index of keys was damaged, a frame may have been put twice; the later one counts.
     connection.execute("DELETE FROM frames WHERE gallery = ? AND key = ?", (gallery, key))
-    if camera is not None:
+    stream = stream_of(frame.frame)
+    for table, named in (("cameras", camera), ("streams", stream)):
         connection.execute(
-            "INSERT INTO cameras (gallery, name) VALUES (?, ?) ON CONFLICT DO NOTHING",
-            (gallery, camera),
+            f"INSERT INTO {table} (gallery, name) SELECT ?1, ?2 WHERE ?2 IS NOT NULL "
+            "ON CONFLICT DO NOTHING",
+            (gallery, named),
         )
     connection.execute(
         "INSERT INTO frames (id, gallery, key, name, content_hash, camera, timestamp, num_people, "
-        "people_sum, checksum) VALUES (?, ?, ?, ?, ?, (SELECT id FROM cameras WHERE gallery = ? "
-        "AND name = ?), ?, ?, ?, ?)",
-        (own_id, gallery, key, name, content_hash, gallery, camera, *rest),
+        "people_sum, checksum, stream) VALUES (?1, ?2, ?3, ?4, ?5, (SELECT id FROM cameras WHERE "
+        "gallery = ?2 AND name = ?6), ?7, ?8, ?9, ?10, (SELECT id FROM streams WHERE gallery = ?2 "
+        "AND name = ?11))",
+        (own_id, gallery, key, name, content_hash, camera, *rest, stream),
     )
     connection.executemany(
         "INSERT INTO people (id, frame, x1, y1, x2, y2, score, embedding, checksum) "

@@ -7,7 +7,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from person_search.people import Box, Match, People
+from person_search.footage.frames import split_frame_name
+from person_search.footage.time_text import YEAR
+from person_search.people import Appearance, Box, Match, People
 
 
 class FrameLike(Protocol):
@@ -72,8 +74,38 @@ class StoredPerson:
     similarity: float = 0.0
     """To the query, where there was one."""
 
+    appearance: Appearance | None = None
+    """That this person belongs to, where it was asked for and there is one."""
+
     embedding: np.ndarray | None = None
     """(D,) float32, where it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAppearance:
+    """One appearance of a gallery."""
+
+    appearance: Appearance
+    best: Match
+    """The sight of the person to show: large and sure."""
+
+    embedding: np.ndarray
+    """(D,) float32, the mean of all sights, of unit norm."""
+
+
+class Linked(NamedTuple):
+    """What was linked."""
+
+    frames: int = 0
+    people: int = 0
+    """In these frames."""
+
+    appearances: int = 0
+    """That began in them."""
+
+    def plus(self, other: "Linked") -> "Linked":
+        """Return the sum."""
+        return Linked(*map(sum, zip(self, other, strict=True)))
 
 
 class Counts(NamedTuple):
@@ -89,10 +121,32 @@ class Counts(NamedTuple):
     num_bytes: int | None
     """Of the file, with all galleries in it; None for a server."""
 
+    appearances: int | None = None
+    """None for a server, which keeps none."""
+
 
 def frame_id(name: str) -> str:
     """Return the id of a frame: the first 128 bits of its name's SHA-256, in hex."""
     return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def person_id(frame_name: str, number: int) -> str:
+    """Return the id of a person: that of the frame, and the place in it."""
+    return f"{frame_id(frame_name)}_{number}"
+
+
+def stream_of(frame: FrameLike) -> str | None:
+    """Return the name of the stream that a frame is of, None for a picture that stands alone.
+
+    A stream is what one camera saw on one clock: ``camera:NAME`` where its name and the date are
+    known, else ``file:PATH`` of a video.
+    """
+    if frame.timestamp is None:
+        return None
+    if frame.camera and frame.timestamp >= YEAR:
+        return f"camera:{frame.camera}"
+    file, number = split_frame_name(frame.name)
+    return None if number is None else f"file:{file}"
 
 
 def unit_rows(embeddings: np.ndarray) -> np.ndarray:
@@ -125,5 +179,6 @@ def to_match(person: StoredPerson) -> Match:
         similarity=person.similarity,
         camera=person.camera,
         timestamp=person.timestamp,
-        person=f"{frame_id(person.frame_name)}_{person.number}",
+        person=person_id(person.frame_name, person.number),
+        appearance=person.appearance,
     )

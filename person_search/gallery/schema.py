@@ -9,6 +9,9 @@ The id of a person is that of the frame times `PEOPLE_IDS` plus the place in the
 frame lie together in the file, and can be asked for without looking them up. A frame that is
 replaced gets a new id; ids are never used twice, so an id and a checksum stand for the same rows
 for ever.
+
+Appearances are derived from frames and people by `linking`, stream by stream: a stream is what one
+camera saw on one clock. What is not linked yet is listed, with every frame that is put.
 """
 
 import sqlite3
@@ -18,6 +21,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from person_search.footage.time_text import YEAR
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.rows import StoredFrame
 
@@ -29,6 +33,8 @@ LEAST_SQLITE = (3, 37, 0)
 """Has strict tables."""
 
 _PERSON = struct.Struct("<q5d")
+_APPEARANCE = struct.Struct("<2q2d2qd")
+_MIX = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9], np.uint64)
 
 _FIRST = """
 CREATE TABLE galleries (
@@ -90,7 +96,70 @@ CREATE TRIGGER frame_removed AFTER DELETE ON frames BEGIN
 END;
 """
 
-MIGRATIONS: Sequence[str] = (_FIRST,)
+# The stream of a frame is told by `rows.stream_of`; this says the same of frames that are there.
+_APPEARANCES = f"""
+CREATE TABLE streams (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    gallery INTEGER NOT NULL REFERENCES galleries (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    UNIQUE (gallery, name)
+) STRICT;
+CREATE TABLE appearances (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream INTEGER NOT NULL REFERENCES streams (id) ON DELETE CASCADE,
+    start REAL NOT NULL,
+    "end" REAL NOT NULL,
+    num_people INTEGER NOT NULL,
+    best INTEGER NOT NULL,
+    best_quality REAL NOT NULL,
+    total BLOB NOT NULL,
+    people_sum INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+) STRICT;
+CREATE INDEX appearances_by_end ON appearances (stream, "end");
+CREATE INDEX appearances_by_start ON appearances (stream, start);
+CREATE TABLE sightings (
+    person INTEGER PRIMARY KEY REFERENCES people (id) ON DELETE CASCADE,
+    appearance INTEGER NOT NULL REFERENCES appearances (id) ON DELETE CASCADE,
+    time REAL NOT NULL,
+    quality REAL NOT NULL
+) STRICT;
+CREATE INDEX sightings_by_appearance ON sightings (appearance, time);
+CREATE TABLE unlinked (
+    stream INTEGER NOT NULL REFERENCES streams (id) ON DELETE CASCADE,
+    timestamp REAL NOT NULL,
+    frame INTEGER NOT NULL,
+    PRIMARY KEY (stream, timestamp, frame)
+) STRICT, WITHOUT ROWID;
+ALTER TABLE galleries ADD COLUMN links INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE frames ADD COLUMN stream INTEGER REFERENCES streams (id);
+CREATE INDEX frames_by_stream ON frames (stream, timestamp);
+CREATE TEMPORARY TABLE told (frame INTEGER PRIMARY KEY, gallery INTEGER, name TEXT);
+INSERT INTO told SELECT f.id, f.gallery, CASE
+    WHEN f.timestamp >= {YEAR} AND c.name IS NOT NULL THEN 'camera:' || c.name
+    WHEN rtrim(f.name, '0123456789') GLOB '?*#frame=' AND f.name NOT GLOB '*#frame='
+    THEN 'file:' || substr(f.name, 1, length(rtrim(f.name, '0123456789')) - 7) END
+    FROM frames f LEFT JOIN cameras c ON c.id = f.camera WHERE f.timestamp IS NOT NULL;
+INSERT INTO streams (gallery, name) SELECT DISTINCT gallery, name FROM told WHERE name IS NOT NULL
+    ORDER BY gallery, name;
+UPDATE frames SET stream = (SELECT s.id FROM told t JOIN streams s
+    ON s.gallery = t.gallery AND s.name = t.name WHERE t.frame = frames.id);
+DROP TABLE told;
+INSERT INTO unlinked SELECT stream, timestamp, id FROM frames
+    WHERE stream IS NOT NULL AND num_people > 0;
+CREATE TRIGGER stream_frame_added AFTER INSERT ON frames
+    WHEN NEW.stream IS NOT NULL AND NEW.num_people > 0 BEGIN
+    INSERT INTO unlinked VALUES (NEW.stream, NEW.timestamp, NEW.id);
+END;
+CREATE TRIGGER stream_frame_removed AFTER DELETE ON frames WHEN OLD.stream IS NOT NULL BEGIN
+    DELETE FROM unlinked
+        WHERE stream = OLD.stream AND timestamp = OLD.timestamp AND frame = OLD.id;
+    DELETE FROM streams
+        WHERE id = OLD.stream AND NOT EXISTS (SELECT 1 FROM frames WHERE stream = OLD.stream);
+END;
+"""
+
+MIGRATIONS: Sequence[str] = (_FIRST, _APPEARANCES)
 """Each takes a file from the version of its place to the next."""
 
 
@@ -169,6 +238,44 @@ def frame_checksum(frame: int, said: StoredFrame, people_sum: int) -> int:
     """
     fields = (frame, said.name, said.content_hash, said.camera, said.timestamp, said.num_people)
     return zlib.crc32(repr((*fields, people_sum)).encode(errors="surrogatepass"))
+
+
+def appearance_checksum(appearance: int, said: Sequence[float], total: bytes, people: int) -> int:
+    """Return the checksum of an appearance's row.
+
+    Args:
+        appearance: Id of the row.
+        said: Start, end, number of people, best of them, its quality.
+        total: The sum of their embeddings.
+        people: See `sightings_sum`.
+
+    Returns:
+        -1, which is none, for a damaged row of other types.
+    """
+    start, end, count, best, quality = said
+    try:
+        packed = _APPEARANCE.pack(appearance, count, start, end, best, people, quality)
+        return zlib.crc32(total, zlib.crc32(packed))
+    except (struct.error, TypeError):
+        return -1
+
+
+def sightings_sum(people: np.ndarray, times: np.ndarray, qualities: np.ndarray) -> np.ndarray:
+    """Return numbers whose sum, modulo 2**62, tells who belongs to an appearance.
+
+    Args:
+        people: (N,) int64 ids.
+        times: (N,) float64 seconds.
+        qualities: (N,) float64.
+
+    Returns:
+        (N,) int64 of 0 to 2**62 - 1.
+    """
+    mixed = people.astype(np.uint64) * _MIX[0]
+    for numbers in (times, qualities):
+        mixed = ((mixed ^ (mixed >> np.uint64(29))) ^ (numbers + 0.0).view(np.uint64)) * _MIX[1]
+    mixed = (mixed ^ (mixed >> np.uint64(31))) * _MIX[0]
+    return np.asarray(mixed >> np.uint64(2)).astype(np.int64)
 
 
 def _split(script: str) -> list[str]:

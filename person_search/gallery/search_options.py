@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from person_search.gallery.errors import GalleryError
+from person_search.gallery.rows import StoredFrame
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,18 @@ class FrameFilter:
                 f"the time range ends before it begins: since {since} lies after until {until}; "
                 "swap them"
             )
+
+    def fits(self, frame: StoredFrame) -> bool:
+        """Say whether a frame is looked at."""
+        if frame.name in self.without:
+            return False
+        if self.cameras is not None and (frame.camera or "") not in self.cameras:
+            return False
+        if self.since is None and self.until is None:
+            return True
+        since = -math.inf if self.since is None else self.since
+        until = math.inf if self.until is None else self.until
+        return frame.timestamp is not None and since <= frame.timestamp <= until
 
 
 ALL_FRAMES = FrameFilter()

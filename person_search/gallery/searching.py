@@ -18,6 +18,21 @@ MAX_TOP = 16_384
 CANDIDATE_FRAMES = 100
 
 
+def check_model(store: Store, fingerprint: str | None) -> None:
+    """Refuse embeddings of another model than a gallery's; None is not known and not refused.
+
+    Raises:
+        GalleryError: Naming both.
+    """
+    if fingerprint is not None and fingerprint != store.fingerprint:
+        name = "" if store.card is None else f" {store.card.name}"
+        raise GalleryError(
+            f"the gallery was made with model{name} {store.fingerprint[:12]}, the embeddings are "
+            f"of model {fingerprint[:12]}, and cannot be compared; use the gallery's model, or "
+            "index the footage anew into another gallery"
+        )
+
+
 def check_range(top: int, min_similarity: float | None) -> None:
     """Refuse numbers out of range.
 

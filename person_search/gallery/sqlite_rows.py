@@ -14,7 +14,14 @@ import numpy as np
 
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.file_faults import damaged
-from person_search.gallery.rows import Entry, StoredFrame, StoredPerson, frame_id, unit_rows
+from person_search.gallery.rows import (
+    Entry,
+    StoredFrame,
+    StoredPerson,
+    frame_id,
+    stream_of,
+    unit_rows,
+)
 from person_search.gallery.schema import (
     PEOPLE_IDS,
     frame_checksum,
@@ -130,11 +137,12 @@ class Rows:
         time = None if frame.timestamp is None else float(frame.timestamp) + 0.0
         camera = frame.camera or None
         own_id = self._connection.execute(
-            "INSERT INTO frames (gallery, key, name, content_hash, camera, timestamp, num_people, "
-            "people_sum, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)",
+            "INSERT INTO frames (gallery, key, name, content_hash, camera, timestamp, stream, "
+            "num_people, people_sum, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0)",
             (
                 *(self._gallery, _key(frame.name), frame.name, frame.content_hash),
-                *(self._camera(camera), time, len(people)),
+                *(self._named("cameras", camera), time),
+                *(self._named("streams", stream_of(frame)), len(people)),
             ),
         ).lastrowid
         assert own_id is not None
@@ -152,15 +160,16 @@ class Rows:
         """Delete frames with their people."""
         self._connection.executemany("DELETE FROM frames WHERE id = ?", [(i,) for i in ids])
 
-    def _camera(self, name: str | None) -> int | None:
+    def _named(self, table: str, name: str | None) -> int | None:
+        """Return the id of a camera or stream, which is made where it is not there."""
         if name is None:
             return None
         known = (self._gallery, name)
         self._connection.execute(
-            "INSERT INTO cameras (gallery, name) VALUES (?, ?) ON CONFLICT DO NOTHING", known
+            f"INSERT INTO {table} (gallery, name) VALUES (?, ?) ON CONFLICT DO NOTHING", known
         )
         found = self._connection.execute(
-            "SELECT id FROM cameras WHERE gallery = ? AND name = ?", known
+            f"SELECT id FROM {table} WHERE gallery = ? AND name = ?", known
         )
         return int(found.fetchone()[0])
 

@@ -1,7 +1,6 @@
 """The rows of one gallery in an SQLite file."""
 
 import json
-import math
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,23 +8,23 @@ from typing import Any
 
 import numpy as np
 
+from person_search.gallery.appearance_rows import AppearanceRows
 from person_search.gallery.database import Database
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.file_faults import check_line
-from person_search.gallery.matrix import Matrix
+from person_search.gallery.linking import appearances_of_frames, shorten
 from person_search.gallery.matrix_file import remove_matrices
 from person_search.gallery.matrix_keeper import MatrixKeeper
-from person_search.gallery.matrix_search import find_best
-from person_search.gallery.ranking import sort_by_similarity
 from person_search.gallery.rows import Counts, Entry, Stored, StoredFrame, StoredPerson
-from person_search.gallery.schema import MIGRATIONS, PEOPLE_IDS, gallery_checksum
+from person_search.gallery.schema import MIGRATIONS, gallery_checksum
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
-from person_search.gallery.sqlite_rows import PersonRow, Rows
+from person_search.gallery.sqlite_appearances import SqliteAppearances
+from person_search.gallery.sqlite_rows import Rows
+from person_search.gallery.sqlite_search import Searching, frame_keys, person_keys
 from person_search.inference.model_card import ModelCard
 
 # Frames of one transaction while many are read: a reader that stays keeps the log from shrinking.
 _PAGE_FRAMES = 1_000
-_MOST_TRIES = 1_000
 
 
 def list_names(path: Path) -> list[str]:
@@ -69,6 +68,10 @@ class SqliteStore:
             )
         self.card = ModelCard.from_record(None if card is None else json.loads(card))
         self._keeper = MatrixKeeper(database, self._id, self.embedding_dim)
+        self._searching = Searching(database, self._id, self._keeper)
+        self.appearances = SqliteAppearances(
+            database, self._id, self.embedding_dim, self._searching
+        )
 
     @classmethod
     def open(cls, path: Path, name: str) -> "SqliteStore":
@@ -131,7 +134,7 @@ class SqliteStore:
         while True:
             with self._database.reading() as connection:
                 page = self._rows(connection).frames_after(last, _PAGE_FRAMES)
-            yield from (row.frame for row in page if _fits(row.frame, frames))
+            yield from (row.frame for row in page if frames.fits(row.frame))
             if len(page) < _PAGE_FRAMES:
                 return
             last = page[-1].id
@@ -150,53 +153,16 @@ class SqliteStore:
         self, query: np.ndarray, frames: FrameFilter, top: int, one_per_frame: bool
     ) -> list[StoredPerson]:
         """Return the most similar people, best first, exactly."""
-        # Another thread may have seen a later state; a new transaction sees that or a later one.
-        for _ in range(_MOST_TRIES):
-            with self._database.reading("searching") as connection:
-                matrix = self._keeper.matrix(connection)
-                if matrix is not None:
-                    rows = self._rows(connection)
-                    return self._search(rows, matrix, query, frames, top, one_per_frame)
-        raise GalleryError(
-            f"{self.uri} is in an earlier state than before, as if another file had been copied "
-            f"over it while it was open; close it, and run: {check_line(self._database.path)}"
+        return self._searching.nearest(
+            query, frames, top, frame_keys if one_per_frame else person_keys
         )
-
-    def _search(
-        self,
-        rows: Rows,
-        matrix: Matrix,
-        query: np.ndarray,
-        frames: FrameFilter,
-        top: int,
-        one_per_frame: bool,
-    ) -> list[StoredPerson]:
-        fetched: dict[int, PersonRow] = {}
-
-        def fetch(places: np.ndarray) -> np.ndarray:
-            found = rows.people_by_id(matrix.ids_of(places).tolist())
-            fetched.update(zip(places.tolist(), found, strict=True))
-            data = b"".join(row.embedding for row in found)
-            exact = np.frombuffer(data, np.float32).reshape(len(found), -1).astype(np.float64)
-            similar: np.ndarray = (exact @ query.astype(np.float64)).astype(np.float32)
-            return similar
-
-        allowed = _allowed(rows, matrix, frames)
-        best, similar = find_best(matrix, query, allowed, top, one_per_frame, fetch)
-        chosen = [fetched[place] for place in best.tolist()]
-        of_ids = rows.frames_by_id(sorted({row.id // PEOPLE_IDS for row in chosen}))
-        people = [
-            row.in_frame(of_ids[row.id // PEOPLE_IDS], value)
-            for row, value in zip(chosen, similar.tolist(), strict=True)
-        ]
-        return sort_by_similarity(people)[:top]
 
     def put(self, entries: Sequence[Entry]) -> Stored:
         """Store checked entries in one transaction; what is there of the frames is replaced."""
         with self._database.writing("storing frames") as connection:
             rows = self._rows(connection)
             old = rows.frames_named([frame.name for frame, _ in entries])
-            rows.delete([row.id for row in old.values()])
+            self._delete(connection, [row.id for row in old.values()])
             ids = [rows.insert(entry) for entry in entries]
             removals = self._removals(connection)
         expected = Stored(len(ids), sum(len(people) for _, people in entries))
@@ -220,7 +186,7 @@ class SqliteStore:
             rows = self._rows(connection)
             found = rows.frames_named(names).values()
             ids = [row.id for row in found]
-            rows.delete(ids)
+            self._delete(connection, ids)
         left = self._count_afresh(ids)
         if left != Stored():
             raise GalleryError(
@@ -262,7 +228,16 @@ class SqliteStore:
                 ).fetchone()[0]
                 for end in ("min", "max")
             )
-        return Counts(frames, people, dict(cameras), first, last, self._database.num_bytes())
+            appearances = AppearanceRows(connection, self._id, self._database.path).count()
+        return Counts(
+            *(frames, people, dict(cameras), first, last, self._database.num_bytes()),
+            appearances=appearances,
+        )
+
+    def _delete(self, connection: sqlite3.Connection, ids: list[int]) -> None:
+        touched = appearances_of_frames(connection, ids)
+        self._rows(connection).delete(ids)
+        shorten(connection, self._id, self._database.path, touched)
 
     def _rows(self, connection: sqlite3.Connection) -> Rows:
         return Rows(connection, self._id, self._database.path)
@@ -284,31 +259,3 @@ class SqliteStore:
                     for table, column in (("frames", "id"), ("people", "frame"))
                 )
             )
-
-
-def _allowed(rows: Rows, matrix: Matrix, frames: FrameFilter) -> np.ndarray | None:
-    """Return which frames of the matrix are looked at, None for all."""
-    allowed = ~matrix.is_gone
-    if frames.cameras is not None:
-        ids = rows.cameras()
-        wanted = {0 if camera == "" else ids.get(camera, -1) for camera in frames.cameras}
-        allowed &= np.isin(matrix.frames.cameras, list(wanted))
-    if frames.since is not None or frames.until is not None:
-        # Unknown times are NaN, which fits nothing.
-        since = -math.inf if frames.since is None else frames.since
-        until = math.inf if frames.until is None else frames.until
-        allowed &= (matrix.frames.times >= since) & (matrix.frames.times <= until)
-    for row in rows.frames_named(frames.without).values():
-        allowed[np.searchsorted(matrix.frames.ids, row.id)] = False
-    return None if allowed.all() else allowed
-
-
-def _fits(frame: StoredFrame, wanted: FrameFilter) -> bool:
-    time, since, until = frame.timestamp, wanted.since, wanted.until
-    if wanted.cameras is not None and (frame.camera or "") not in wanted.cameras:
-        return False
-    if since is None and until is None:
-        return True
-    return (
-        time is not None and (since is None or time >= since) and (until is None or time <= until)
-    )

@@ -9,9 +9,51 @@ import numpy as np
 
 from person_search.gallery.approximate import IndexOptions
 from person_search.gallery.errors import GalleryError
-from person_search.gallery.rows import Counts, Entry, Stored, StoredFrame, StoredPerson
+from person_search.gallery.rows import (
+    Counts,
+    Entry,
+    Linked,
+    Stored,
+    StoredAppearance,
+    StoredFrame,
+    StoredPerson,
+)
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
 from person_search.inference.model_card import ModelCard
+from person_search.tracking.linker import LinkOptions
+
+
+class Appearances(Protocol):
+    """The appearances of one gallery; threads may share it. All methods may raise GalleryError."""
+
+    def link_some(self, options: LinkOptions) -> Linked | None:
+        """Link the next frames, so that they stay linked whatever follows; None if all are."""
+
+    def count(self) -> int:
+        """Return how many appearances there are."""
+
+    def nearest(self, query: np.ndarray, frames: FrameFilter, top: int) -> list[StoredPerson]:
+        """Return the most similar person of each appearance, best first; see `Store.nearest`.
+
+        People who belong to none count with the others of their frame.
+        """
+
+    def similarities(
+        self, appearances: Sequence[int], query: np.ndarray, frames: FrameFilter
+    ) -> dict[int, np.ndarray]:
+        """Return the similarities to a query of the people of appearances in frames that fit."""
+
+    def within(self, since: float, until: float) -> Iterator[StoredAppearance]:
+        """Yield the appearances that lie in a time, or overlap it, in seconds, by their start."""
+
+    def neighbors(self, appearance: int) -> tuple[StoredAppearance | None, StoredAppearance | None]:
+        """Return the appearances of the same stream that begin next before and after this one."""
+
+    def by_id(self, appearances: Sequence[int]) -> dict[int, StoredAppearance]:
+        """Return those of the appearances that are there, by id."""
+
+    def people_of(self, appearance: int) -> list[StoredPerson]:
+        """Return the people of an appearance, with embeddings, by time; none if it is not there."""
 
 
 class Store(Protocol):
@@ -30,11 +72,15 @@ class Store(Protocol):
     approximate: Mapping[str, Any] | None
     """See `IndexOptions`; None if searches are exact."""
 
+    @property
+    def appearances(self) -> Appearances | None:
+        """None for a server, which keeps none."""
+
     def frames_named(self, names: Sequence[str]) -> dict[str, StoredFrame]:
         """Return those of the frames that are there, by name."""
 
     def all_frames(self, frames: FrameFilter = ALL_FRAMES) -> Iterator[StoredFrame]:
-        """Yield the frames that fit, in no particular order; ``without`` is not looked at."""
+        """Yield the frames that fit, in no order; ``without`` need not be looked at."""
 
     def people_of(self, names: Sequence[str]) -> list[StoredPerson]:
         """Return the people of frames with their embeddings, by frame as given, then in order."""

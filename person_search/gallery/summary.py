@@ -30,6 +30,9 @@ class GalleryInfo:
     approximate: Mapping[str, Any] | None
     """The approximate index, None if searches are exact."""
 
+    appearances: int | None
+    """How many; None for a server, which keeps none."""
+
     num_bytes: int | None
     """Of the file, with all galleries in it; None for a server."""
 
@@ -50,5 +53,6 @@ def summarize(store: Store) -> GalleryInfo:
         uri=store.uri,
         name=store.name,
         approximate=store.approximate,
+        appearances=counts.appearances,
         num_bytes=counts.num_bytes,
     )

@@ -1,0 +1,201 @@
+"""Who stayed how long before which camera, of one gallery.
+
+Letters: K embeddings of one person, D embedding size.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from person_search.gallery.errors import GalleryError
+from person_search.gallery.ranking import check_embeddings, fuse_embeddings
+from person_search.gallery.rows import Linked, StoredAppearance, StoredPerson, to_match
+from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
+from person_search.gallery.searching import check_model, check_range
+from person_search.gallery.store import Store
+from person_search.people import Match
+from person_search.tracking.linker import LinkOptions
+
+MAX_RANKED_FRAMES = 1_000
+
+
+class GalleryAppearances:
+    """The appearances of a gallery; get it from `GalleryIndex.appearances`."""
+
+    def __init__(self, store: Store) -> None:
+        """Use `GalleryIndex.appearances` instead.
+
+        Raises:
+            GalleryError: If the gallery is on a server.
+        """
+        if store.appearances is None:
+            raise GalleryError(
+                f"a server such as {store.uri} keeps no appearances; search its frames, or keep "
+                "the gallery in a file"
+            )
+        self._store, self._rows = store, store.appearances
+
+    def link(
+        self,
+        options: LinkOptions | None = None,
+        *,
+        on_progress: Callable[[Linked], None] | None = None,
+    ) -> Linked:
+        """Link people who are not linked yet, from frame to frame of each camera.
+
+        Frames are linked that lie in time: of a video, or of a camera that is known, at a date that
+        is known. A picture without stays alone. May be stopped at any moment; the same again goes
+        on.
+
+        Args:
+            options: How; the defaults where None. What is linked already stays as it is.
+            on_progress: Called with what was done so far.
+
+        Returns:
+            What was done; nothing the second time.
+
+        Raises:
+            GalleryError: On a full disk, or a file that was moved or damaged.
+        """
+        options, done = options or LinkOptions(), Linked()
+        while some := self._rows.link_some(options):
+            done = done.plus(some)
+            if on_progress is not None:
+                on_progress(done)
+        return done
+
+    def search(
+        self,
+        embeddings: np.ndarray,
+        *,
+        top: int = 10,
+        frames: FrameFilter = ALL_FRAMES,
+        min_similarity: float | None = None,
+        ranked_frames: int | None = 1,
+        fingerprint: str | None = None,
+    ) -> list[Match]:
+        """Find the appearances most similar to one person.
+
+        Args:
+            embeddings: (D,), or (K, D) of several pictures of the same person, which are fused.
+            top: At most so many, 1 to 16,384.
+            frames: Which to look at.
+            min_similarity: Only appearances at least this similar, -1..1.
+            ranked_frames: An appearance is as similar as the mean of so many of its most similar
+                people, or of all that it has; 1 to 1,000, None for all.
+            fingerprint: Of the model that made the embeddings, to be checked.
+
+        Returns:
+            The most similar person of each, best appearance first, with that appearance and its
+            similarity; ties by name of the frame, then by place in it. People who belong to no
+            appearance come as those of still pictures do: the best of each frame, without one.
+            Exact.
+
+        Raises:
+            GalleryError: On embeddings of another model or size or not of unit norm, values out of
+                range.
+        """
+        check_model(self._store, fingerprint)
+        rows = check_embeddings(embeddings, self._store.embedding_dim, "query embeddings")
+        query = fuse_embeddings(rows)
+        check_range(top, min_similarity)
+        if ranked_frames is not None and not 1 <= ranked_frames <= MAX_RANKED_FRAMES:
+            raise GalleryError(
+                f"ranked_frames is {ranked_frames}; expected 1 to {MAX_RANKED_FRAMES}, or None"
+            )
+        if ranked_frames == 1:
+            people = self._rows.nearest(query, frames, top)
+        else:
+            people = self._nearest_by_mean(query, frames, top, ranked_frames)
+        least = -math.inf if min_similarity is None else min_similarity
+        return [to_match(p) for p in people if p.similarity >= least]
+
+    def within(
+        self,
+        since: float | None = None,
+        until: float | None = None,
+        cameras: Sequence[str] | None = None,
+    ) -> Iterator[StoredAppearance]:
+        """Yield the appearances that lie in a time, or overlap it, by their start.
+
+        Args:
+            since: Seconds, None for the beginning; dates and times since the start of a video do
+                not overlap.
+            until: Seconds, None for the end.
+            cameras: Only of these; "" stands for an unknown one. None for all.
+        """
+        FrameFilter(cameras=cameras, since=since, until=until)  # refuses what cannot be
+        first = -math.inf if since is None else since
+        last = math.inf if until is None else until
+        for one in self._rows.within(first, last):
+            if cameras is None or (one.appearance.camera or "") in cameras:
+                yield one
+
+    def get(self, appearance: int) -> StoredAppearance:
+        """Return an appearance by its id.
+
+        Raises:
+            GalleryError: If there is none.
+        """
+        found = self._rows.by_id([appearance]).get(appearance)
+        if found is None:
+            raise GalleryError(
+                f"there is no appearance {appearance} in the gallery {self._store.name!r} of "
+                f"{self._store.uri}; its footage may have been linked anew, or removed: search "
+                "again"
+            )
+        return found
+
+    def neighbors(self, appearance: int) -> tuple[StoredAppearance | None, StoredAppearance | None]:
+        """Return whose appearances before the same camera begin next before and after this one.
+
+        Raises:
+            GalleryError: If there is no such appearance.
+        """
+        self.get(appearance)
+        return self._rows.neighbors(appearance)
+
+    def beside(self, appearance: int) -> list[StoredAppearance]:
+        """Return the appearances of others before the same camera that overlap in time.
+
+        Raises:
+            GalleryError: If there is no such appearance.
+        """
+        this = self.get(appearance).appearance
+        others = self.within(this.start, this.end, [this.camera or ""])
+        return [one for one in others if one.appearance.id != appearance]
+
+    def sights(self, appearance: int) -> list[Match]:
+        """Return the people of an appearance, one a frame, by time.
+
+        Raises:
+            GalleryError: If there is no such appearance.
+        """
+        found = self._rows.people_of(appearance)
+        if not found:
+            self.get(appearance)  # says that there is none
+        return [to_match(person) for person in found]
+
+    def _nearest_by_mean(
+        self, query: np.ndarray, frames: FrameFilter, top: int, ranked_frames: int | None
+    ) -> list[StoredPerson]:
+        """Rank by the mean of the best, or all, similarities; it is at most the best one."""
+        count = max(2 * top, 32)
+        while True:
+            best = self._rows.nearest(query, frames, count)
+            ids = [p.appearance.id for p in best if p.appearance is not None]
+            similar = self._rows.similarities(ids, query, frames)
+            ranked = []
+            for person in best:
+                values = np.array([person.similarity])
+                if person.appearance is not None:
+                    values = np.sort(similar[person.appearance.id])[::-1]
+                ranked.append((float(values[:ranked_frames].mean()), person))
+            ranked.sort(key=lambda pair: (-pair[0], pair[1].frame_name, pair[1].number))
+            # Whoever was not looked at is at most as similar as the last best.
+            is_done = len(best) < count or ranked[top - 1][0] >= best[-1].similarity
+            if is_done:
+                return [replace(person, similarity=value) for value, person in ranked[:top]]
+            count *= 4

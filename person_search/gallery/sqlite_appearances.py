@@ -1,0 +1,169 @@
+"""The appearances of one gallery in an SQLite file."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from person_search.gallery.appearance_rows import AppearanceRow, AppearanceRows, Links
+from person_search.gallery.database import Database
+from person_search.gallery.linking import Linking
+from person_search.gallery.matrix import Matrix
+from person_search.gallery.matrix_search import KeysOf
+from person_search.gallery.rows import Linked, StoredAppearance, StoredPerson, to_match
+from person_search.gallery.schema import PEOPLE_IDS
+from person_search.gallery.search_options import FrameFilter
+from person_search.gallery.sqlite_rows import PersonRow, Rows
+from person_search.gallery.sqlite_search import Searching, similarities
+from person_search.tracking.linker import LinkOptions
+
+_PAGE = 500
+
+
+class SqliteAppearances:
+    """The appearances of one gallery; threads may share it. See `Appearances`."""
+
+    def __init__(
+        self, database: Database, gallery: int, embedding_dim: int, searching: Searching
+    ) -> None:
+        """Keep the appearances of the gallery of an id."""
+        self._database, self._gallery, self._dim = database, gallery, embedding_dim
+        self._searching = searching
+        self._lock = threading.Lock()
+        self._links: tuple[int, Links] | None = None
+
+    def link_some(self, options: LinkOptions) -> Linked | None:
+        """Link the next frames, in one transaction; None if all are linked."""
+        with self._database.reading("linking") as connection:
+            if self._linking(connection, options).next_place() is None:
+                return None
+        with self._database.writing("linking") as connection:
+            linking = self._linking(connection, options)
+            place = linking.next_place()
+            # Another process may have done it meanwhile.
+            return None if place is None else linking.link_some(place)
+
+    def count(self) -> int:
+        """Return how many appearances there are."""
+        with self._database.reading() as connection:
+            return self._rows(connection).count()
+
+    def nearest(self, query: np.ndarray, frames: FrameFilter, top: int) -> list[StoredPerson]:
+        """Return the most similar person of each appearance, best first, exactly."""
+        found = self._searching.nearest(query, frames, top, self._keys)
+        return self._with_appearance(found)
+
+    def similarities(
+        self, appearances: Sequence[int], query: np.ndarray, frames: FrameFilter
+    ) -> dict[int, np.ndarray]:
+        """Return the similarities to a query of the people of appearances in frames that fit."""
+        with self._database.reading("searching") as connection:
+            rows, found = self._people_rows(connection), {}
+            for own_id in appearances:
+                members = self._rows(connection).people_of(own_id)
+                people = rows.people_by_id([person for person, *_ in members])
+                said = rows.frames_by_id(sorted({p.id // PEOPLE_IDS for p in people}))
+                fit = [p for p in people if frames.fits(said[p.id // PEOPLE_IDS])]
+                found[own_id] = similarities(fit, query)
+        return found
+
+    def within(self, since: float, until: float) -> Iterator[StoredAppearance]:
+        """Yield the appearances of a time, by their start."""
+        with self._database.reading() as connection:
+            rows = list(self._rows(connection).within(since, until))
+        for first in range(0, len(rows), _PAGE):
+            with self._database.reading() as connection:
+                yield from self._stored(connection, rows[first : first + _PAGE])
+
+    def neighbors(self, appearance: int) -> tuple[StoredAppearance | None, StoredAppearance | None]:
+        """Return the appearances of the same stream that begin next before and after this one."""
+        with self._database.reading() as connection:
+            before, after = self._rows(connection).neighbors(appearance)
+            return (
+                self._stored(connection, [before])[0] if before else None,
+                self._stored(connection, [after])[0] if after else None,
+            )
+
+    def by_id(self, appearances: Sequence[int]) -> dict[int, StoredAppearance]:
+        """Return those of the appearances that are there, by id."""
+        with self._database.reading() as connection:
+            rows = self._rows(connection).by_id(appearances)
+            stored = self._stored(connection, list(rows.values()))
+            return {one.appearance.id: one for one in stored}
+
+    def people_of(self, appearance: int) -> list[StoredPerson]:
+        """Return the people of an appearance, with embeddings, by time."""
+        with self._database.reading() as connection:
+            members = self._rows(connection).people_of(appearance)
+            found = self._in_frames(connection, [person for person, *_ in members])
+            row = self._rows(connection).by_id([appearance]).get(appearance)
+        if row is None:
+            return []
+        return [replace(person, appearance=row.said(person.camera)) for person in found]
+
+    def _keys(self, connection: sqlite3.Connection, matrix: Matrix) -> KeysOf:
+        links = self._current(connection)
+
+        def keys_of(rows: np.ndarray) -> np.ndarray:
+            found = links.of(matrix.ids_of(rows))
+            # Whoever belongs to none counts with the others of the frame, as in still pictures.
+            return np.where(found < 0, -1 - matrix.locate(rows)[0], found)
+
+        return keys_of
+
+    def _current(self, connection: sqlite3.Connection) -> Links:
+        version = connection.execute(
+            "SELECT links FROM galleries WHERE id = ?", (self._gallery,)
+        ).fetchone()[0]
+        with self._lock:
+            if self._links is None or self._links[0] != version:
+                self._links = version, self._rows(connection).links()
+            return self._links[1]
+
+    def _with_appearance(self, people: list[StoredPerson]) -> list[StoredPerson]:
+        with self._database.reading() as connection:
+            rows = self._rows(connection)
+            links = self._current(connection)
+            frames = self._people_rows(connection).frames_named([p.frame_name for p in people])
+            ids = np.array(
+                [
+                    frames[p.frame_name].id * PEOPLE_IDS + p.number if p.frame_name in frames else 0
+                    for p in people
+                ],
+                np.int64,
+            )
+            of_people = links.of(ids).tolist()
+            found = rows.by_id([i for i in of_people if i >= 0])
+        return [
+            replace(p, appearance=found[i].said(p.camera)) if i in found else p
+            for p, i in zip(people, of_people, strict=True)
+        ]
+
+    def _stored(
+        self, connection: sqlite3.Connection, rows: list[AppearanceRow]
+    ) -> list[StoredAppearance]:
+        people = self._in_frames(connection, [row.best for row in rows])
+        found = []
+        for row, person in zip(rows, people, strict=True):
+            said = row.said(person.camera)
+            mean = (row.total / max(np.linalg.norm(row.total), 1e-12)).astype(np.float32)
+            best = to_match(replace(person, appearance=said))
+            found.append(StoredAppearance(said, best, mean))
+        return found
+
+    def _in_frames(self, connection: sqlite3.Connection, ids: list[int]) -> list[StoredPerson]:
+        rows = self._people_rows(connection)
+        people: list[PersonRow] = rows.people_by_id(ids)
+        frames = rows.frames_by_id(sorted({p.id // PEOPLE_IDS for p in people}))
+        return [p.in_frame(frames[p.id // PEOPLE_IDS]) for p in people]
+
+    def _rows(self, connection: sqlite3.Connection) -> AppearanceRows:
+        return AppearanceRows(connection, self._gallery, self._database.path)
+
+    def _people_rows(self, connection: sqlite3.Connection) -> Rows:
+        return Rows(connection, self._gallery, self._database.path)
+
+    def _linking(self, connection: sqlite3.Connection, options: LinkOptions) -> Linking:
+        return Linking(connection, self._gallery, self._database.path, self._dim, options)

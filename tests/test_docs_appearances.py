@@ -1,0 +1,39 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers_docs import PAGES, ROOT, blocks, shell_lines
+
+GUIDE = PAGES["docs/appearances.md"]
+
+
+@pytest.mark.slow
+def test_every_command_of_the_guide_runs(tmp_path):
+    """In the order of the guide, in one folder."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+
+    def run(line):
+        done = subprocess.run(
+            ["bash", "-ec", line],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    for line in shell_lines(GUIDE):
+        run(line)
+    assert (tmp_path / "stay.webm").read_bytes()[:4] == b"\x1aE\xdf\xa3"
+    listed = json.loads(run("person-search appearances --gallery town.db --json"))["appearances"]
+    assert {one["camera"] for one in listed} == {"station", "market"}
+    (example,) = blocks(GUIDE, "python")
+    (tmp_path / "example.py").write_text(example)
+    printed = run("python example.py").splitlines()
+    assert len(printed) == sum(one["camera"] == "market" for one in listed)
