@@ -70,6 +70,10 @@ class Service:
         return NO_CALIBRATION if found is None else float(found)
 
 
+RANKED = ("appearance", "frame", "person")
+"""What a search may rank: stays before a camera, frames by the best person in each, everybody."""
+
+
 @dataclass(frozen=True)
 class SearchSettings:
     """What a visitor asks for."""
@@ -77,7 +81,8 @@ class SearchSettings:
     top: int = 12
     frames: FrameFilter = ALL_FRAMES
     threshold: float = NO_CALIBRATION
-    one_per_frame: bool = True
+    by: str = "appearance"
+    """What is ranked, one of `RANKED`."""
 
 
 @dataclass(frozen=True)
@@ -206,13 +211,18 @@ def search_gallery(
     """
     if not 1 <= settings.top <= MAX_TOP:
         raise ValueError(f"top must be within 1..{MAX_TOP}, got {settings.top}")
-    matches = gallery.index.search(
-        embeddings,
-        top=settings.top,
-        frames=settings.frames,
-        one_per_frame=settings.one_per_frame,
-        fingerprint=service.finder.fingerprint,
-    )
+    if settings.by not in RANKED:
+        raise ValueError(f"got by {settings.by!r}; expected one of {', '.join(RANKED)}")
+    asked = {
+        "top": settings.top,
+        "frames": settings.frames,
+        "fingerprint": service.finder.fingerprint,
+    }
+    if settings.by == "appearance" and gallery.index.has_appearances:
+        matches = gallery.index.appearances.search(embeddings, **asked)
+    else:
+        one = settings.by != "person"
+        matches = gallery.index.search(embeddings, one_per_frame=one, **asked)
     return Answer(matches, settings.threshold)
 
 

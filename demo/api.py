@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import gradio as gr
 
+from person_search.commands.output import appearance_to_dict
 from person_search.footage.files import FootageOptions
 from person_search.footage.time_text import format_time
 from person_search.gallery.add_footage import IndexReport
@@ -44,7 +45,7 @@ def add_api(service: Service) -> None:
             upload, typed(list[float] | None, None), typed(int | None, None),
             typed(str | None, None), typed(int, 10), typed(list[str] | None, None),
             typed(str | float | None, None), typed(str | float | None, None),
-            typed(float | None, None), typed(bool, True), typed(bool, False),
+            typed(float | None, None), typed(str, "appearance"), typed(bool, False),
         ],
         on_model=True,
     )  # fmt: skip
@@ -106,7 +107,7 @@ class _Endpoints:
         since: str | float | None = None,
         until: str | float | None = None,
         threshold: float | None = None,
-        one_per_frame: bool = True,
+        by: str = "appearance",
         pictures: bool = False,
     ) -> dict[str, Any]:
         """Search a gallery for one person of a picture; best match first."""
@@ -117,7 +118,7 @@ class _Endpoints:
             top=top,
             frames=parse_filter(cameras, since, until),
             threshold=service.threshold if threshold is None else float(threshold),
-            one_per_frame=one_per_frame,
+            by=by,
         )
         found = actions.choose_one(service.finder, pixels, box=box, number=person)
         answer = actions.search_gallery(
@@ -197,6 +198,7 @@ def match_to_json(match: Match, rank: int, with_pictures: bool = False) -> dict[
         "camera": match.camera,
         "timestamp": match.timestamp,
         "time": None if match.timestamp is None else format_time(match.timestamp),
+        "appearance": appearance_to_dict(match.appearance),
     }
     if with_pictures:
         written["person"], written["frame"] = show_match(match)

@@ -157,14 +157,16 @@ def _match_step(service: Service) -> tuple:
                 )
                 for label in ("From", "Until")
             )  # fmt: skip
-        one_per_frame = gr.Checkbox(
-            True, label="Only the best match of each frame", elem_id="one-per-frame"
-        )
+        ranked = gr.Radio(
+            [("Stays", "appearance"), ("Frames", "frame"), ("Everybody", "person")],
+            value="appearance", label="Rank", elem_id="ranked",
+            info="A stay is one person before one camera, without a longer break.",
+        )  # fmt: skip
     results = _html(
         markup.NO_SEARCH, js_on_load=_script("results.js"), elem_id="results", min_height=160
     )
     dialog = _html("", js_on_load=_script("dialog.js"), elem_id="dialog")
-    return [threshold, top, cameras, since, until, one_per_frame], results, dialog
+    return [threshold, top, cameras, since, until, ranked], results, dialog
 
 
 def _connect_picture(handlers, query, stage, picked, results, gallery, settings) -> None:
@@ -184,13 +186,19 @@ def _connect_picture(handlers, query, stage, picked, results, gallery, settings)
 
 def _connect_matches(handlers, query, results, dialog, gallery, settings) -> None:
     asked = [query, gallery, *settings]
-    threshold, top, cameras, since, until, one_per_frame = settings
+    threshold, top, cameras, since, until, ranked = settings
     gr.on(
-        [threshold.change, top.change, cameras.change, one_per_frame.change, since.submit,
+        [threshold.change, top.change, cameras.change, ranked.change, since.submit,
          since.blur, until.submit, until.blur],
         handlers.ask_again, asked, [query, results], trigger_mode="always_last", **QUIET,
     )  # fmt: skip
-    results.show(handlers.show, query, dialog, **QUIET)
+    for event, act in (
+        (results.show, handlers.show),
+        (dialog.show, handlers.show),
+        (dialog.stay, handlers.show_stay),
+        (dialog.play, handlers.play),
+    ):
+        event(act, [query, gallery], dialog, **QUIET)
     results.forget(handlers.forget_added, asked, [query, results], **QUIET)
     dialog.same(handlers.add_same, asked, [query, results], **QUIET)
 

@@ -7,12 +7,14 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from person_search.drawing.clips import cut_clip
 from person_search.footage.files import FootageOptions
 
 from . import actions, additions, markup
 from .actions import Query, SearchSettings, Service
 from .inputs import parse_box, parse_filter, parse_optional_time
 from .mistakes import told
+from .stays import Place, Stay, look_up, stay_dialog
 
 _serials = itertools.count()
 
@@ -105,10 +107,34 @@ class Handlers:
         return self._ask(query, label, settings)
 
     @told(_warn)
-    def show(self, event: gr.EventData, query: Query | None) -> str:
-        """Show the whole frame of a match."""
-        place = int(event.place)
-        return markup.frame_dialog(_match(query, place), place, next(_serials))
+    def show(self, event: gr.EventData, query: Query | None, label: str) -> str:
+        """Show the whole frame of a match, and its stay."""
+        number = int(event.place)
+        match = _match(query, number)
+        stay = None if match.appearance is None else self._stay(label, match.appearance.id)
+        return stay_dialog(match, _place(query, number), stay, next(_serials))
+
+    @told(_warn)
+    def show_stay(self, event: gr.EventData, query: Query | None, label: str) -> str:
+        """Show a stay of somebody else."""
+        stay = self._stay(label, int(event.stay))
+        best = self.service.gallery(label).index.appearances.get(stay.appearance.id).best
+        return stay_dialog(best, None, stay, next(_serials))
+
+    @told(_warn)
+    def play(self, event: gr.EventData, query: Query | None, label: str) -> str:
+        """Cut a stay out of the footage, and show it as a clip."""
+        index = self.service.gallery(label).index
+        stay = self._stay(label, int(event.stay))
+        clip = cut_clip(index.appearances.sights(stay.appearance.id))
+        if event.place is None:
+            match, place = index.appearances.get(stay.appearance.id).best, None
+        else:
+            match, place = _match(query, int(event.place)), _place(query, int(event.place))
+        return stay_dialog(match, place, stay, next(_serials), clip)
+
+    def _stay(self, label: str, appearance: int) -> Stay:
+        return look_up(self.service.gallery(label).index, appearance)
 
     @told(_warn)
     def add_same(
@@ -126,12 +152,12 @@ class Handlers:
         return self._ask(replace(query, embeddings=query.embeddings[:1]), label, settings)
 
     def _ask(self, query: Query, label: str, settings: tuple) -> tuple:
-        threshold, top, cameras, since, until, one_per_frame = settings
+        threshold, top, cameras, since, until, ranked = settings
         asked = SearchSettings(
             top=int(top),
             frames=parse_filter(cameras, since, until),
             threshold=float(threshold),
-            one_per_frame=bool(one_per_frame),
+            by=str(ranked),
         )
         gallery = self.service.gallery(label)
         answer = actions.search_gallery(self.service, gallery, query.embeddings, asked)
@@ -185,6 +211,11 @@ def _needed(query: Query | None) -> Query:
     if query is None:
         raise ValueError("choose a picture first")
     return query
+
+
+def _place(query: Query | None, number: int) -> Place:
+    answer = _needed(query).answer
+    return Place(number, len(answer.matches) if answer is not None else 0)
 
 
 def _match(query: Query | None, place: int):

@@ -8,13 +8,13 @@ from html import escape
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from person_search.footage.frames import split_frame_name
 from person_search.footage.time_text import format_time
 from person_search.gallery.add_footage import IndexReport
 from person_search.people import Match
 
 from .actions import Answer, Query
-from .pictures import show_frame, show_match, show_person, show_whole
+from .pictures import show_match, show_person, show_whole
+from .timeline import timeline
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryInfo
@@ -25,7 +25,7 @@ NO_PICTURE = (
 )
 NO_SEARCH = (
     '<div class="ps-empty">Click a person in step 2. '
-    "The frames that show them will be ranked here.</div>"
+    "When and where they were seen will be listed here.</div>"
 )
 
 
@@ -169,7 +169,7 @@ def results(query: Query, gallery_label: str, is_empty: bool = False) -> str:
     )
     above = "".join(_card(i, m) for i, m in enumerate(answer.matches[: answer.num_above]))
     below = "".join(_card(i, m) for i, m in enumerate(answer.matches) if i >= answer.num_above)
-    parts = [head]
+    parts = [head, timeline(answer.matches, answer.threshold)]
     if above:
         parts.append(f'<ol class="ps-cards">{above}</ol>')
     if below:
@@ -210,11 +210,19 @@ def _fused(query: Query) -> str:
     )
 
 
+def stay_text(match: Match) -> str:
+    """Say when a match was seen: how long, where it belongs to a stay."""
+    if match.appearance is None or match.appearance.frames < 2:
+        return "time unknown" if match.timestamp is None else format_time(match.timestamp)
+    stay = match.appearance
+    return f"{format_time(stay.start)}, {stay.seconds:.0f} s, {count(stay.frames, 'frame')}"
+
+
 def _card(place: int, match: Match) -> str:
     person, frame = show_match(match)
     rank = place + 1
     where = match.camera or "camera unknown"
-    when = "time unknown" if match.timestamp is None else format_time(match.timestamp)
+    when = stay_text(match)
     label = f"Match {rank}, similarity {match.similarity:.2f}, {where}, {when}. Show the frame"
     bar = f"width:{100 * min(max(match.similarity, 0.0), 1.0):.0f}%"
     return (
@@ -226,41 +234,6 @@ def _card(place: int, match: Match) -> str:
         f'<i class="ps-bar"><i style="{bar}"></i></i></span>'
         f'<span class="ps-camera">{escape(where)}</span>'
         f'<span class="ps-time">{escape(when)}</span></button></li>'
-    )
-
-
-def frame_dialog(match: Match, place: int, serial: int) -> str:
-    """Return one match's whole frame, large, as a dialog.
-
-    Args:
-        match: what to show.
-        place: of the match in the answer, from 0.
-        serial: another number each time, so that the same frame opens twice.
-
-    Raises:
-        ImageError: the frame is damaged.
-        OSError: the frame is gone.
-    """
-    file, number = split_frame_name(match.image)
-    name = PurePath(file).name + (f", frame {number}" if number is not None else "")
-    x1, y1, x2, y2 = match.box_xyxy
-    facts = [
-        ("Similarity", f"{match.similarity:.3f}"),
-        ("Camera", match.camera or "unknown"),
-        ("Time", format_time(match.timestamp)),
-        ("File", name),
-        ("Box", f"{x1:.0f}, {y1:.0f}, {x2:.0f}, {y2:.0f}"),
-        ("Detector score", f"{match.score:.2f}"),
-    ]
-    rows = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
-    return (
-        f'<dialog class="ps-dialog" data-serial="{serial}" aria-label="Match {place + 1}">'
-        f"<header><h2>Match {place + 1}</h2>"
-        '<button type="button" data-close aria-label="Close">✕</button></header>'
-        f'<img src="{show_frame(match)}" alt="The whole frame, with a box around the person">'
-        f"<dl>{rows}</dl><footer>"
-        f'<button type="button" class="ps-primary" data-same="{place}">Same person: search with '
-        "this picture too</button></footer></dialog>"
     )
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from demo import actions, additions, markup, pictures
 from demo.actions import Answer, Gallery, SearchSettings, Service
+from demo.stays import Place, stay_dialog
 from person_search.footage.files import FootageOptions
 from person_search.footage.images import ImageError
 from person_search.gallery.add_footage import IndexReport
@@ -24,6 +25,7 @@ class MemoryIndex:
     """Frames in a dictionary, for what needs no database."""
 
     fingerprint = FINGERPRINT
+    has_appearances = False
 
     def __init__(self):
         self.entries = {}
@@ -256,7 +258,7 @@ def test_matches_below_the_threshold_stand_apart_and_names_are_escaped(tmp_path)
     page = markup.results(query, "<u>toy</u>")
     assert page.count('class="ps-card"') == 2 and 'start="2"' in page
     assert page.index("probably other people") < page.index('data-place="1"')
-    dialog = markup.frame_dialog(answer.matches[0], 0, 7)
+    dialog = stay_dialog(answer.matches[0], Place(0, 2), None, 7)
     assert 'data-serial="7"' in dialog and "data:image/jpeg" in dialog
     for text in (page, dialog):
         assert "<b>door" not in text and "<i>x" not in text and "<u>" not in text
@@ -276,7 +278,7 @@ def test_a_match_at_the_threshold_stands_above_it():
 def test_a_frame_that_is_gone_still_has_a_card_but_no_dialog():
     assert pictures.show_match(make_answer([0.9]).matches[0]) == (pictures.MISSING,) * 2
     with pytest.raises(OSError, match=r"a\.jpg"):
-        markup.frame_dialog(make_answer([0.9]).matches[0], 0, 0)
+        stay_dialog(make_answer([0.9]).matches[0], Place(0, 1), None, 0)
 
 
 def test_a_changed_frame_is_cut_again(tmp_path):
@@ -321,7 +323,7 @@ def test_the_page_says_whose_people_a_gallery_s_model_knows():
         frames=1, people=2, cameras={}, first_timestamp=None, last_timestamp=None,
         card=ModelCard("street", "people on streets & squares", "MIT", "nothing"),
         fingerprint=FINGERPRINT, embedding_dim=2, version=1, uri="g.db", name="gallery",
-        approximate=None, num_bytes=1,
+        approximate=None, num_bytes=1, appearances=0,
     )  # fmt: skip
     summary = markup.gallery_summary(info, "town")
     assert "model: street, knows people on streets &amp; squares" in summary

@@ -125,7 +125,7 @@ def test_searching_by_number_by_box_and_with_filters(client, picture):
     assert [frame_of(m) for m in filtered["matches"]] == ["c.png"]
     assert filtered["matches"][0]["camera"] == "c"
     everybody = client.predict(
-        image=image, person=1, cameras=["b"], one_per_frame=False, pictures=True, api_name="/search"
+        image=image, person=1, cameras=["b"], by="person", pictures=True, api_name="/search"
     )
     assert len(everybody["matches"]) == 2
     assert everybody["matches"][0]["person"].startswith("data:image/jpeg;base64,")

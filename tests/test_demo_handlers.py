@@ -14,6 +14,8 @@ from demo.handlers import Handlers
 class NothingIndex:
     """Holds nobody who is like anybody."""
 
+    has_appearances = False
+
     def __init__(self):
         self.asked = []
 
@@ -32,7 +34,7 @@ def page(tmp_path):
 
 def upload(page, tmp_path, colors, *, cameras=(), since=""):
     Image.fromarray(draw_colors(colors)).save(tmp_path / "up.png")
-    return page.take_upload(str(tmp_path / "up.png"), "toy", 0.5, 12, cameras, since, "", True)
+    return page.take_upload(str(tmp_path / "up.png"), "toy", 0.5, 12, cameras, since, "", "frame")
 
 
 def test_a_picture_of_one_person_is_searched_with_the_settings_chosen_before(page, tmp_path):
@@ -48,7 +50,7 @@ def test_wrong_settings_do_not_hide_the_picture(page, tmp_path):
     assert np.array_equal(query.image, draw_colors(["red"])) and "ps-chosen" in stage
     assert "ps-error" in results and "no time" in results
     # Corrected, the search goes on.
-    query, results = page.ask_again(query, "toy", 0.5, 12, [], "60", "", True)
+    query, results = page.ask_again(query, "toy", 0.5, 12, [], "60", "", "frame")
     assert query.answer is not None and "ps-error" not in results
 
 

@@ -7,8 +7,22 @@ watch('value', () => {
 element.addEventListener('click', (event) => {
   const dialog = element.querySelector('dialog');
   if (!dialog) return;
-  const same = event.target.closest('[data-same]');
-  if (same) trigger('same', { place: Number(same.dataset.same) });
+  const button = event.target.closest('button');
+  const asked = button ? button.dataset : {};
+  if (asked.same !== undefined) trigger('same', { place: Number(asked.same) });
+  if (asked.show !== undefined) trigger('show', { place: Number(asked.show) });
+  if (asked.stay !== undefined) trigger('stay', { stay: Number(asked.stay) });
+  if (asked.play !== undefined) {
+    button.disabled = true;
+    button.textContent = 'Cutting the clip …';
+    trigger('play', { stay: Number(asked.play), place: asked.at === undefined ? null : Number(asked.at) });
+  }
   // A click on the dialog itself is one on the dark area around its content.
-  if (same || event.target === dialog || event.target.closest('[data-close]')) dialog.close();
+  if (asked.same !== undefined || event.target === dialog || asked.close !== undefined) dialog.close();
+});
+
+element.addEventListener('keydown', (event) => {
+  const key = { ArrowLeft: 'Previous match', ArrowRight: 'Next match' }[event.key];
+  if (!key || event.target.closest('video, .ps-sights')) return;
+  element.querySelector(`[aria-label="${key}"]:not(:disabled)`)?.click();
 });

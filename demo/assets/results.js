@@ -1,9 +1,91 @@
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button');
   if (!button) return;
+  if (button.dataset.zoom !== undefined) zoom(button.closest('.ps-timeline'), button.dataset.zoom);
   if (button.dataset.place !== undefined) trigger('show', { place: Number(button.dataset.place) });
   if (button.dataset.forget !== undefined) trigger('forget', {});
 });
+
+// The timeline: which part of the whole time is in view, as two numbers of seconds.
+function zoom(line, action) {
+  const first = Number(line.dataset.first);
+  const last = Number(line.dataset.last);
+  let from = Number(line.dataset.from ?? first);
+  let to = Number(line.dataset.to ?? last);
+  const middle = (from + to) / 2;
+  const half = (to - from) / 2;
+  if (action === 'in') [from, to] = [middle - half / 2, middle + half / 2];
+  if (action === 'out') [from, to] = [middle - half * 2, middle + half * 2];
+  if (action === 'earlier') [from, to] = [from - half, to - half];
+  if (action === 'later') [from, to] = [from + half, to + half];
+  if (action === 'all') [from, to] = [first, last];
+  const length = Math.min(Math.max(to - from, 2), last - first);
+  from = Math.min(Math.max(from, first), last - length);
+  Object.assign(line.dataset, { from, to: from + length });
+  place(line);
+}
+
+function place(line) {
+  const first = Number(line.dataset.first);
+  const whole = Number(line.dataset.last) - first;
+  const from = Number(line.dataset.from ?? first);
+  const length = Number(line.dataset.to ?? first + whole) - from;
+  for (const moving of line.querySelectorAll('.ps-moving')) {
+    moving.style.width = `${(100 * whole) / length}%`;
+    moving.style.left = `${(-100 * (from - first)) / length}%`;
+  }
+  const axis = line.querySelector('.ps-axis');
+  axis.replaceChildren();
+  const room = Math.max(2, Math.floor(axis.clientWidth / 90));
+  const step = STEPS.find((seconds) => length / seconds <= room) ?? Math.ceil(length / room / 86400) * 86400;
+  // Steps of a day begin at midnight where the reader is.
+  const shift = Number(line.dataset.dated) ? new Date(from * 1000).getTimezoneOffset() * 60 : 0;
+  for (let time = Math.ceil((from - shift) / step) * step + shift; time <= from + length; time += step) {
+    const tick = document.createElement('span');
+    tick.style.left = `${(100 * (time - from)) / length}%`;
+    tick.textContent = written(time, step, Number(line.dataset.dated));
+    axis.append(tick);
+  }
+}
+
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
+
+function written(time, step, dated) {
+  const two = (number) => String(Math.floor(number)).padStart(2, '0');
+  if (!dated) return `${Math.floor(time / 3600)}:${two((time / 60) % 60)}:${two(time % 60)}`;
+  const date = new Date(time * 1000);
+  if (step >= 86400) return `${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+  const clock = `${two(date.getHours())}:${two(date.getMinutes())}`;
+  return step < 60 ? `${clock}:${two(date.getSeconds())}` : clock;
+}
+
+element.addEventListener('keydown', (event) => {
+  const line = event.target.closest('.ps-timeline');
+  if (!line) return;
+  const action = { '+': 'in', '=': 'in', '-': 'out', 0: 'all' }[event.key];
+  if (action) zoom(line, action);
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  const bars = [...line.querySelectorAll('.ps-stay')].sort((a, b) => parseFloat(a.style.left) - parseFloat(b.style.left));
+  const at = bars.indexOf(event.target);
+  if (step && at >= 0) bars[Math.min(Math.max(at + step, 0), bars.length - 1)].focus();
+  if (action || (step && at >= 0)) event.preventDefault();
+});
+
+// A bar that has the focus is in view.
+element.addEventListener('focusin', (event) => {
+  if (!event.target.matches('.ps-stay')) return;
+  const line = event.target.closest('.ps-timeline');
+  const first = Number(line.dataset.first);
+  const time = first + (parseFloat(event.target.style.left) / 100) * (Number(line.dataset.last) - first);
+  const from = Number(line.dataset.from ?? first);
+  const to = Number(line.dataset.to ?? line.dataset.last);
+  if (time >= from && time <= to) return;
+  Object.assign(line.dataset, { from: time - (to - from) / 2, to: time + (to - from) / 2 });
+  zoom(line, 'stay');
+});
+
+new ResizeObserver(() => element.querySelectorAll('.ps-timeline').forEach(place)).observe(element);
+watch('value', () => element.querySelectorAll('.ps-timeline').forEach(place));
 
 // On a phone the matches are far below the picture. Filters, which lie between, do not scroll.
 watch('value', () => {
