@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from reid_heads.file_kinds import name_kind
+
 _PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "mps": "CoreMLExecutionProvider",
@@ -87,9 +89,11 @@ class OnnxFile:
             return onnxruntime.InferenceSession(model, options, providers=providers)
         # Its many exceptions have nothing but Exception in common.
         except Exception as error:
+            kind = name_kind(self.content[:32])
+            why = f"it is {kind}" if kind else str(error).rstrip(".")
             raise ValueError(
                 f"{self.name} is no ONNX model that onnxruntime {onnxruntime.__version__} can "
-                f"load: {str(error).rstrip('.')}. Expected {expected}"
+                f"load: {why}. Expected {expected}"
             ) from error
 
 
@@ -156,6 +160,29 @@ def _check_weights(model: Any, name: str, is_good: Callable[[np.ndarray], np.nda
             "training that made them had diverged, or the file is damaged: export it anew from an "
             "earlier checkpoint, or copy it again"
         )
+
+
+def run_model(session: Any, names: list[str] | None, inputs: dict[str, Any], name: str) -> Any:
+    """Run a model that was opened.
+
+    Args:
+        session: as `OnnxFile.open` returns it.
+        names: of the outputs; None for all.
+        inputs: arrays by name.
+        name: of the model, for messages.
+
+    Returns:
+        The outputs' arrays.
+
+    Raises:
+        ValueError: if it cannot be run, such as a graph whose sizes do not fit each other.
+    """
+    try:
+        return session.run(names, inputs)
+    # Its many exceptions have nothing but Exception in common.
+    except Exception as error:
+        shapes = ", ".join(f"{key} {value.shape}" for key, value in inputs.items())
+        raise ValueError(f"{name} cannot be run on {shapes}: {error}") from error
 
 
 def import_package(name: str) -> Any:

@@ -5,6 +5,7 @@ import math
 
 import cv2
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from helpers_face_networks import FACE, draw_bright_cells, save_graph, write_detector
@@ -179,6 +180,17 @@ def test_outputs_that_are_not_understood(tmp_path):
         OnnxFaces(path, device="cpu")
     save_graph(path, [relu], {"data": [1, 1, 64, 64]}, {"out": [1, 1, 64, 64]}, {})
     with pytest.raises(ValueError, match=r"expected a picture, float \(1, 3, height, width\)"):
+        OnnxFaces(path, device="cpu")
+    model = onnx.load(write_detector(path))
+    model.graph.node.append(helper.make_node("Reshape", ["input.1", "odd"], ["sum"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([7, 7]), "odd"))
+    model.graph.output.append(helper.make_tensor_value_info("sum", 1, None))
+    onnx.save(model, path)
+    with pytest.raises(ValueError, match=r"det\.onnx cannot be run on input\.1 \(1, 3, 64, 96\)"):
+        OnnxFaces(path, device="cpu")
+    del model.graph.output[:]
+    onnx.save(model, path)
+    with pytest.raises(ValueError, match=r"det\.onnx cannot be run .* output should be requested"):
         OnnxFaces(path, device="cpu")
     write_detector(path, spoil=np.nan)
     with pytest.raises(ValueError, match="NaN or infinite"):

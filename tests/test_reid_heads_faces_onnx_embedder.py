@@ -80,6 +80,30 @@ def write_other(path, shape, out, node):
     return save_graph(path, [node], {"data": shape}, {"fc1": out}, {})
 
 
+def test_another_kind_of_file_is_called_what_it_is(tmp_path):
+    path = tmp_path / "net.onnx"
+    for content, kind in (
+        (b"version https://git-lfs.github.com/spec/v1\n", "it is a pointer of Git LFS to the file"),
+        (b"\xef\xbb\xbf\n<html>", "it is a web page"),
+        (b"PK\x03\x04", "it is a zip archive: unpack it"),
+        (b"", "it is an empty file"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"{kind}.*Expected the ONNX file of a face net"):
+            OnnxEmbedder(path, "cpu")
+
+
+def test_a_net_that_takes_one_face_only_says_so(tmp_path):
+    """Its graph names no number of faces, but has one inside."""
+    reshape = helper.make_node("Reshape", ["data", "shape"], ["fc1"])
+    ends = {"data": ["n", 3, 112, 112]}, {"fc1": ["n", "d"]}
+    save_graph(tmp_path / "net.onnx", [reshape], *ends, {"shape": np.array([1, 37632])})
+    embed = OnnxEmbedder(tmp_path / "net.onnx", "cpu")
+    assert embed(draw_faces(1)).shape == (1, 37632)
+    with pytest.raises(ValueError, match=r"net\.onnx cannot be run on .* \(2, 3, 112, 112\)"):
+        embed(draw_faces(2))
+
+
 def test_what_is_no_face_net_is_refused(tmp_path):
     path = tmp_path / "net.onnx"
     with pytest.raises(FileNotFoundError, match=r"no face net .*net\.onnx; check --weights"):

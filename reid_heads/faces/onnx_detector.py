@@ -13,7 +13,7 @@ from torchvision.ops import nms
 
 from reid_heads.faces.detector_outputs import DetectorFamily, decode, recognise
 from reid_heads.faces.detectors import DetectedFace, drop_unalignable
-from reid_heads.onnx_files import read_onnx
+from reid_heads.onnx_files import read_onnx, run_model
 
 USUAL_SIZE = 640
 """Height and width of the input where the graph leaves them open; insightface's, too."""
@@ -87,7 +87,7 @@ class OnnxFaces:
         )
 
     def _run(self, tensor: np.ndarray) -> list[np.ndarray]:
-        outputs = self._session.run(None, {self._input.name: tensor})
+        outputs = run_model(self._session, None, {self._input.name: tensor}, self.name)
         return [np.asarray(value) for value in outputs]
 
 
