@@ -5,14 +5,17 @@ import hashlib
 
 import numpy as np
 import pytest
+from helpers_face_networks import draw_bright_cells, write_arcface, write_detector
 from helpers_file_server import FileServer, give, give_status
 from helpers_onnx import make_constant_detector, make_mean_crop_net
+from PIL import Image
 
 from person_search.cli import main
 from person_search.inference.finder import PersonFinder
 from person_search.inference.model_card import ModelCard
 from person_search.model_list.sources import Https
 from person_search.model_list.table import LISTED
+from reid_heads.faces.command import main as faces
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +82,8 @@ def test_a_row_is_shown_with_its_terms_and_published_numbers(capsys):
     assert "source 1     Google Drive 1wKhCHy7uTHx8zxNS62Y1236GNv5TzFzq" in text
     assert "run by us    no" in text and "94.8  CUHK-SYSU, 100 frames: mAP" in text
     assert "two wheels of PyPI" in run(capsys, "show", "street-basic")[1]
+    status, _, talk = run(capsys, "show", "Yunet")
+    assert status == 2 and "none of the models by name: drawn-people; nor is it of the list" in talk
 
 
 def test_terms_are_said_before_anything_is_fetched(listed, capsys):
@@ -102,6 +107,30 @@ def test_a_download_says_how_to_go_on_and_its_card_is_kept(listed, capsys, home)
     card = ModelCard.load(home / "models/mine/model.card.json")
     assert (card.name, card.domain, card.trained_on) == ("mine", "guests", "Market-1501")
     assert "academic use only: non-commercial" in card.licence
+
+
+def test_models_for_faces_go_to_their_command(server, capsys, home, monkeypatch, tmp_path):
+    """Fetched by name, used by the path that is printed."""
+    paths = {}
+    for name, option, write in (
+        ("yunet", "--detector", lambda file: write_detector(file, "yunet", (64, 96))),
+        ("arcface-r50", "--weights", write_arcface),
+    ):
+        write(tmp_path / "net.onnx")
+        content = (tmp_path / "net.onnx").read_bytes()
+        where = (Https(server.put("/" + name, give(content))),)
+        digest = hashlib.sha256(content).hexdigest()
+        row = dataclasses.replace(LISTED[name], sources=where, size=len(content), sha256=digest)
+        monkeypatch.setitem(LISTED, name, row)
+        status, text, talk = run(capsys, "download", name)
+        (paths[option],) = [x.split()[1] for x in text.splitlines() if x.startswith("here")]
+        assert status == 0 and f"for faces: python -m reid_heads.faces COMMAND {option} " in talk
+        assert talk.strip().endswith(paths[option]) and "non-commercial" in text
+    picture = tmp_path / "a.png"
+    Image.fromarray(draw_bright_cells((64, 96), [(8, 8, 32)])).save(picture)
+    words = [word for pair in paths.items() for word in pair]
+    assert faces(["verify", *words, "--threshold", "0.5", *[str(picture)] * 2]) == 0
+    assert "the same person: similarity 1.0000" in capsys.readouterr().out
 
 
 def test_two_of_the_list_become_a_model_in_one_command(listed, capsys, home):
@@ -139,6 +168,11 @@ def test_check_finds_what_was_changed_and_record_takes_it(listed, capsys, home):
         (["bot-r50-market", "--import"], "needs --detector, such as nanodet-m"),
         (["seqnet-prw", "--import", "--detector", "nanodet-m"], "seqnet-prw takes none"),
         (["nanodet-m", "--import"], "which alone is no model; leave out --import"),
+        (["arcface-r50", "--import"], "arcface-r50 is for faces, not for persons"),
+        (
+            ["bot-r50-market", "--import", "--detector", "yunet"],
+            "yunet is no detector; expected one of nanodet-m, or a file",
+        ),
         (["bot-r50-market", "--as", "mine"], "give --import, too"),
         (
             ["bot-r50-market", "--import", "--detector", "seqnet-prw"],

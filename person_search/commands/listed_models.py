@@ -8,7 +8,7 @@ from person_search.inference.model_card import ModelCard
 from person_search.inference.models import models_folder
 from person_search.inference.recorded_files import record_files
 from person_search.model_list.checking import check_downloads, check_models
-from person_search.model_list.listed_model import ListedModel
+from person_search.model_list.listed_model import FACE_DETECTOR, ListedModel
 from person_search.model_list.records import Record
 from person_search.model_list.table import LISTED
 
@@ -32,7 +32,10 @@ def fetch(model: ListedModel) -> Path:
 
 
 def how_to_go_on(model: ListedModel, path: Path) -> str:
-    """Say what makes an installed model of a fetched file."""
+    """Say what takes a fetched file, or makes an installed model of it."""
+    if model.is_for_faces:
+        option = "--detector" if model.kind == FACE_DETECTOR else "--weights"
+        return f"for faces: python -m reid_heads.faces COMMAND {option} {path}"
     if model.kind == "detector":
         return (
             f"a detector: name it to what is imported, person-search models import FILE "

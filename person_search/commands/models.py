@@ -177,9 +177,10 @@ def _known(file: Path) -> str:
 def _show(args: argparse.Namespace) -> None:
     try:
         path = find_model(args.model)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
         if args.model not in LISTED:
-            raise
+            known = ", ".join(LISTED)
+            raise FileNotFoundError(f"{error}; nor is it of the list: {known}") from error
         print(format_listed(LISTED[args.model]))
         return
     print(format_model(path, _load(path)))
@@ -217,6 +218,11 @@ def _download(args: argparse.Namespace) -> None:
         return
     if model.kind == "detector":
         raise ValueError(f"{model.name} is a detector, which alone is no model; leave out --import")
+    if model.is_for_faces:
+        raise ValueError(
+            f"{model.name} is for faces, not for persons: `python -m reid_heads.faces` takes its "
+            "file as it is; leave out --import"
+        )
     if (model.kind == "crop") != bool(args.detector):
         needed = "needs --detector, such as nanodet-m" if model.kind == "crop" else "takes none"
         raise ValueError(f"--import of {model.name} {needed}: it {model.purpose}")
