@@ -115,6 +115,12 @@ def test_a_model_that_was_changed_is_named(folder):
     assert "it has none of model.onnx" in " ".join(next(check_models()).problems)
 
 
+def test_what_a_stopped_import_left_is_told(folder):
+    (models_folder() / ".street.abc.part").mkdir()
+    left, model = check_models()
+    assert "it can be removed" in left.note and not left.problems and model.path == folder
+
+
 def test_a_model_of_before_hashes_were_kept_is_no_problem(folder):
     (folder / "model.files.json").unlink()
     (folder / "model.card.json").unlink()

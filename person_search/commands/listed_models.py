@@ -7,7 +7,7 @@ from person_search.commands.model_texts import format_listed
 from person_search.inference.model_card import ModelCard
 from person_search.inference.models import models_folder
 from person_search.inference.recorded_files import record_files
-from person_search.model_list.checking import check_downloads, check_models
+from person_search.model_list.checking import check_downloads, check_models, model_folders
 from person_search.model_list.listed_model import FACE_DETECTOR, ListedModel
 from person_search.model_list.records import Record
 from person_search.model_list.table import LISTED
@@ -89,8 +89,8 @@ def check(is_recording: bool) -> int:
         The exit status: 1 if something is not as it was.
     """
     if is_recording:
-        for checked in check_models():
-            record_files(checked.path)
+        for folder in model_folders():
+            record_files(folder)
     is_well = True
     for checked in (*check_downloads(), *check_models()):
         is_well &= not checked.problems

@@ -91,9 +91,20 @@ def check_models() -> Iterator[Checked]:
     Raises:
         OSError: if the folder of models cannot be read.
     """
-    for folder in _folders(models_folder()):
-        if any((folder / name).is_file() for name in MAIN_FILES) or any(folder.glob("model.*")):
-            yield _unless_unreadable(_check_model, folder)
+    root = models_folder()
+    for left in sorted(root.glob(".*.part")) if root.is_dir() else ():
+        yield Checked(left, note="left by an import that was stopped; it can be removed")
+    for folder in model_folders():
+        yield _unless_unreadable(_check_model, folder)
+
+
+def model_folders() -> list[Path]:
+    """Return the folders of installed models, whole or not.
+
+    Raises:
+        OSError: if the folder of models cannot be read.
+    """
+    return [folder for folder in _folders(models_folder()) if any(folder.glob("model.*"))]
 
 
 def _check_model(folder: Path) -> Checked:
