@@ -133,6 +133,17 @@ def test_models_for_faces_go_to_their_command(server, capsys, home, monkeypatch,
     assert "the same person: similarity 1.0000" in capsys.readouterr().out
 
 
+def test_a_file_of_one_s_own_takes_a_detector_of_the_list(listed, capsys, home, tmp_path):
+    words = ["import", tmp_path / "own.onnx", "--detector", "nanodet-m", "--licence", "mine alone"]
+    assert "there is no file" in run(capsys, *words)[2] and not listed.asked
+    words[1].write_bytes(make_mean_crop_net())
+    status, text, _ = run(capsys, *words)
+    assert status == 0 and "COCO's annotations CC BY 4.0" in text
+    card = PersonFinder.load("own").card
+    assert card.licence.startswith("mine alone; detector nanodet-m: code and weights: Apache-2.0")
+    assert listed.asked == [("/nanodet_m.onnx", None)]
+
+
 def test_two_of_the_list_become_a_model_in_one_command(listed, capsys, home):
     words = ["download", "bot-r50-market", "--import", "--detector", "nanodet-m"]
     status, text, talk = run(capsys, *words)
@@ -154,7 +165,9 @@ def test_check_finds_what_was_changed_and_record_takes_it(listed, capsys, home):
     card.write_text(card.read_text().replace("real people", "guests"))
     status, text, _ = run(capsys, "check")
     assert status == 1 and "WRONG" in text and "model.card.json was changed" in text
+    (home / "models/.other.abc.part").mkdir()
     assert run(capsys, "check", "--record")[0] == 0
+    assert not [*(home / "models/.other.abc.part").iterdir()]
     (home / "downloads/nanodet-m/nanodet_m.onnx").write_bytes(b"changed")
     status, text, _ = run(capsys, "check")
     assert status == 1 and "nanodet_m.onnx\n       it was changed: 7 bytes" in text
@@ -168,6 +181,7 @@ def test_check_finds_what_was_changed_and_record_takes_it(listed, capsys, home):
         (["bot-r50-market", "--import"], "needs --detector, such as nanodet-m"),
         (["seqnet-prw", "--import", "--detector", "nanodet-m"], "seqnet-prw takes none"),
         (["nanodet-m", "--import"], "which alone is no model; leave out --import"),
+        (["street-basic", "--as", "mine"], "leave out --import, --as and --detector"),
         (["arcface-r50", "--import"], "arcface-r50 is for faces, not for persons"),
         (
             ["bot-r50-market", "--import", "--detector", "yunet"],

@@ -64,11 +64,8 @@ def find_detector(said: str | None) -> ListedModel | None:
     return listed
 
 
-def to_card(model: ListedModel, detector: ListedModel | None) -> ModelCard:
-    """Return the card of an installed model that is made of one or two of the list."""
-    card = model.to_card()
-    if detector is None:
-        return card
+def add_detector(card: ModelCard, detector: ListedModel) -> ModelCard:
+    """Return the card of a crop network with what is known of a listed detector beside it."""
     other = detector.to_card()
     both = {
         name: f"{getattr(card, name)}; detector {detector.name}: {getattr(other, name)}"

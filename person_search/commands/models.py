@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from person_search.commands.listed_models import (
+    add_detector,
     check,
     fetch,
     find_detector,
     how_to_go_on,
-    to_card,
 )
 from person_search.commands.model_texts import format_listed, format_model, format_row
 from person_search.inference.model_card import ModelCard
@@ -99,7 +99,7 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
         "--detector",
         metavar="D",
         help="what finds the people whom a crop network embeds: an ONNX file, "
-        "torchvision:NAME or detectron2:CONFIG",
+        "torchvision:NAME, detectron2:CONFIG, or one of the list, which is fetched",
     )
     parser.add_argument(
         "--set",
@@ -208,6 +208,11 @@ def _install(args: argparse.Namespace) -> None:
 def _download(args: argparse.Namespace) -> None:
     model = find_listed(args.model)
     if model.kind == "made":
+        if args.is_imported or args.name or args.detector:
+            raise ValueError(
+                f"{model.name} is a whole model as it is fetched; leave out --import, --as and "
+                "--detector"
+            )
         _install(argparse.Namespace(model=model.name, wheels=None))
         return
     if not args.is_imported and (args.name or args.detector):
@@ -232,7 +237,8 @@ def _download(args: argparse.Namespace) -> None:
     listed = find_detector(args.detector)
     path = fetch(model)
     detector = args.detector if listed is None else str(fetch(listed))
-    card = dataclasses.replace(to_card(model, listed), name=name)
+    card = model.to_card() if listed is None else add_detector(model.to_card(), listed)
+    card = dataclasses.replace(card, name=name)
     _make(path, name, card, detector, [])
 
 
@@ -246,7 +252,12 @@ def _import(args: argparse.Namespace) -> None:
         card = dataclasses.replace(record.to_card(str(args.file)), name=name)
     card = dataclasses.replace(card, **said)
     settings = [word for pair in args.settings for word in pair]
-    _make(args.file, name, card, args.detector, settings)
+    listed, detector = find_detector(args.detector), args.detector
+    if listed is not None:
+        if not args.file.is_file():
+            raise FileNotFoundError(f"there is no file {args.file} to import")
+        card, detector = add_detector(card, listed), str(fetch(listed))
+    _make(args.file, name, card, detector, settings)
 
 
 def _make(
