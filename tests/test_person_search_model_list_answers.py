@@ -5,6 +5,7 @@ import errno
 import json
 import re
 import resource
+import threading
 import time
 
 import pytest
@@ -21,10 +22,11 @@ from test_person_search_model_list_download import (  # noqa: F401
 )
 
 from person_search.model_list import receiving
-from person_search.model_list.asking import is_text, one_line
+from person_search.model_list.asking import NotFetchedError, PageError, is_text, one_line
 from person_search.model_list.download import download, file_of
 from person_search.model_list.part import Part
 from person_search.model_list.records import Record, record_path
+from person_search.model_list.sources import HuggingFace
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4b82\nsize 232589\n"
 JSON = b'{"error": "quota"}'
@@ -90,6 +92,40 @@ def test_what_is_no_file_is_refused_where_no_hash_is_known(server, answer, messa
     assert len(said) == 3 and "\x1b" not in said[1]
     assert re.search(message, said[1]), said[1]
     assert not left_over(model)
+
+
+def test_a_page_that_does_not_end_is_not_waited_for(server):  # noqa: F811
+    stop = threading.Event()
+
+    def answer(handler):
+        give_page("<title>Wait</title>" + " " * 600)(handler)
+        while not stop.wait(0.05):
+            handler.wfile.write(b" ")
+
+    model = make_unknown(server.put("/net", answer))
+    start = time.monotonic()
+    with pytest.raises(ConnectionError, match="a web page, 'Wait', came in place"):
+        download(model, PATIENCE)
+    stop.set()
+    assert time.monotonic() - start < 1
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [("file:///etc/passwd", "which is no server"), ("http://host/net", "which is not encrypted")],
+)
+def test_a_form_is_not_sent_to_a_less_safe_place(action, message):
+    form = f'<form id="download-form" action="{action}"><input name="a" value="b"></form>'
+    with pytest.raises(NotFetchedError, match=message):
+        PageError("https://drive" if "http:" in action else "http://drive", form).confirmed_url()
+
+
+def test_files_of_this_computer_are_no_addresses(tmp_path, monkeypatch):
+    (tmp_path / "o/n/resolve/main").mkdir(parents=True)
+    (tmp_path / "o/n/resolve/main/f").write_bytes(CONTENT)
+    monkeypatch.setenv("HF_ENDPOINT", tmp_path.as_uri())
+    with pytest.raises(ConnectionError, match="is no address of a server, http or https"):
+        download(make_unknown(HuggingFace("o/n", "f")))
 
 
 @pytest.mark.parametrize("length", ["abc", "-5"])

@@ -12,8 +12,6 @@ from typing import IO, Any
 START_BYTES = 512
 """Of a file, which tell text from weights: every format of these has other bytes among them."""
 
-# Longer pages than that are no forms.
-_PAGE_BYTES = 1 << 20
 _LFS = "version https://git-lfs"
 _DRIVE_FORM = "download-form"
 """Of the form by which Google Drive asks to confirm that no large file is scanned for viruses."""
@@ -42,11 +40,16 @@ class PageError(NotFetchedError):
         )
 
     def confirmed_url(self) -> str | None:
-        """Return where Google Drive's form to confirm a download leads; None without that form."""
+        """Return where Google Drive's form to confirm a download leads; None without that form.
+
+        Raises:
+            NotFetchedError: if it leads to where the connection is not encrypted, unlike this one.
+        """
         form = self.page.form
         if form is None:
             return None
         address = urllib.parse.urljoin(self.url, form["action"])
+        _check_step(self.url, address)
         return f"{address}?{urllib.parse.urlencode(self.page.fields)}"
 
 
@@ -113,6 +116,15 @@ def one_line(text: object, longest: int = 200) -> str:
     return "".join(letter for letter in words if letter.isprintable())[:longest]
 
 
+def _check_step(before: str, after: str) -> None:
+    """Refuse to go from an address to another that is less safe, or no server's."""
+    scheme = after.partition(":")[0].lower()
+    if before.lower().startswith("https:") and scheme != "https":
+        raise NotFetchedError(f"it was redirected to {one_line(after)}, which is not encrypted")
+    if scheme not in ("http", "https"):
+        raise NotFetchedError(f"it was redirected to {one_line(after)}, which is no server")
+
+
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follow redirects to http and https, from an encrypted connection to such ones alone."""
 
@@ -125,13 +137,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         headers: Message,  # type: ignore[override]
         newurl: str,
     ) -> urllib.request.Request | None:
-        scheme = newurl.partition(":")[0].lower()
-        if req.full_url.startswith("https:") and scheme != "https":
-            raise NotFetchedError(
-                f"it was redirected to {one_line(newurl)}, which is not encrypted"
-            )
-        if scheme not in ("http", "https"):
-            raise NotFetchedError(f"it was redirected to {one_line(newurl)}, which is no server")
+        _check_step(req.full_url, newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
 
     def http_error_416(
@@ -158,23 +164,13 @@ def ask(url: str, headers: dict[str, str], timeout_s: float) -> http.client.HTTP
 
     Raises:
         urllib.error.HTTPError: for another status.
-        NotFetchedError: if it is redirected to where the connection is not encrypted.
+        NotFetchedError: if it is redirected to where the connection is not encrypted, or the
+            address is of another kind, such as of a file.
         OSError: if the server cannot be reached.
     """
+    if url.partition(":")[0].lower() not in ("http", "https"):
+        raise NotFetchedError(f"{one_line(url)} is no address of a server, http or https")
     known = {"User-Agent": "person-search", "Accept-Encoding": "identity"}
     request = urllib.request.Request(url, headers=known | headers)
     answer: http.client.HTTPResponse = _OPENER.open(request, timeout=timeout_s)
     return answer
-
-
-def read_page(answer: Any, start: bytes) -> PageError | None:
-    """Return an answer that is text as the error that it is; None if it is none.
-
-    Args:
-        answer: whose first bytes were read.
-        start: those, `START_BYTES` or more unless it ended.
-    """
-    if not is_text(start[:START_BYTES]):
-        return None
-    text = (start + answer.read(_PAGE_BYTES)).decode("utf-8", "replace")
-    return PageError(answer.url, text)

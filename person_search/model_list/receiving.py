@@ -1,5 +1,6 @@
 """Receive a file over HTTP into a part of it, and go on with that part where it broke off."""
 
+import contextlib
 import errno
 import http.client
 import itertools
@@ -15,11 +16,19 @@ from person_search.model_list.answers import (
     open_answer,
     version_of,
 )
-from person_search.model_list.asking import START_BYTES, NotFetchedError, one_line, read_page
+from person_search.model_list.asking import (
+    START_BYTES,
+    NotFetchedError,
+    PageError,
+    is_text,
+    one_line,
+)
 from person_search.model_list.part import Part
 
 _BLOCK = 1 << 18
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# Longer pages are no forms.
+_PAGE_BYTES = 1 << 20
 _MOST_BYTES = 8 << 30
 _TOO_LARGE = "more than any model of the list is thought to have"
 
@@ -133,7 +142,7 @@ def _attempt(
         blocks = _blocks(answer, patience)
         first = b"" if start else _read_start(blocks)
         if not start:
-            _check_start(wanted, answer, first, total)
+            _check_start(wanted, answer, first, blocks, total)
         _check_size(wanted, total)
         check_room(part.path.parent, (total or wanted.size or 0) - start)
         if not start:
@@ -175,12 +184,27 @@ def _read_start(blocks: Iterator[bytes]) -> bytes:
     return start
 
 
+def _read_text(start: bytes, blocks: Iterator[bytes]) -> bytes:
+    """Return a page that began so, or as much of it as comes."""
+    text = start
+    with contextlib.suppress(AskAgainError):
+        for block in blocks:
+            text += block
+            if len(text) >= _PAGE_BYTES:
+                break
+    return text
+
+
 def _check_start(
-    wanted: Wanted, answer: http.client.HTTPResponse, start: bytes, total: int | None
+    wanted: Wanted,
+    answer: http.client.HTTPResponse,
+    start: bytes,
+    blocks: Iterator[bytes],
+    total: int | None,
 ) -> None:
     """Refuse what is no file of weights, whether its hash is known or not."""
-    if page := read_page(answer, start):
-        raise page
+    if is_text(start[:START_BYTES]):
+        raise PageError(answer.url, _read_text(start, blocks).decode("utf-8", "replace"))
     if not start and not total:
         raise NotFetchedError("it gave an empty file")
     encoding = answer.headers.get("Content-Encoding", "identity")
