@@ -112,7 +112,7 @@ def read_onnx(
     Raises:
         FileNotFoundError: if there is no such file, or none of its weights' beside it.
         ModuleNotFoundError: without the package ``onnx``.
-        ValueError: if weights are no numbers; names some.
+        ValueError: if weights are no numbers, which names some, or cannot be read.
     """
     path = None if isinstance(source, bytes) else Path(source)
     if path is not None and not path.is_file():
@@ -140,7 +140,14 @@ def _add_weights_beside(model: Any, path: Path) -> bool:
         if not (path.parent / name).is_file():
             raise FileNotFoundError(f"{path} keeps its weights in {name}, which is not beside it")
     if outside:
-        onnx.load_external_data_for_model(model, str(path.parent))
+        try:
+            onnx.load_external_data_for_model(model, str(path.parent))
+        # Of many kinds: a place outside of the folder, a link, an offset beyond the end.
+        except Exception as error:
+            raise ValueError(
+                f"{path} keeps its weights in {', '.join(sorted(names))}, and they cannot be read: "
+                f"{error}. Copy both again, as regular files in one folder"
+            ) from error
     return bool(outside)
 
 
@@ -148,11 +155,17 @@ def _check_weights(model: Any, name: str, is_good: Callable[[np.ndarray], np.nda
     """Refuse broken weights, with which most detectors find nobody, without a word."""
     onnx = import_package("onnx")
     kinds = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE
-    broken = [
-        x.name
-        for x in model.graph.initializer
-        if x.data_type in kinds and not is_good(onnx.numpy_helper.to_array(x)).all()
-    ]
+    try:
+        broken = [
+            x.name
+            for x in model.graph.initializer
+            if x.data_type in kinds and not is_good(onnx.numpy_helper.to_array(x)).all()
+        ]
+    # There are fewer or more bytes than the shape says.
+    except ValueError as error:
+        raise ValueError(
+            f"{name} holds weights that are damaged: {error}; copy it again"
+        ) from error
     if broken:
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
         raise ValueError(

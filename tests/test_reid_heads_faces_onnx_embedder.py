@@ -4,6 +4,7 @@ import json
 import re
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from helpers_face_networks import arcface_rows, save_graph, write_arcface
@@ -91,6 +92,33 @@ def test_another_kind_of_file_is_called_what_it_is(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=f"{kind}.*Expected the ONNX file of a face net"):
             OnnxEmbedder(path, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("../secret", "net.onnx keeps its weights in ../secret, and they cannot be read: "),
+        ("link", "net.onnx keeps its weights in link, and they cannot be read: "),
+        ("short", "net.onnx holds weights that are damaged: cannot reshape"),
+        ("gone", "net.onnx keeps its weights in gone, which is not beside it"),
+    ],
+)
+def test_weights_beside_a_net_that_cannot_be_read_are_named(tmp_path, location, message):
+    path = tmp_path / "folder" / "net.onnx"
+    path.parent.mkdir()
+    write_arcface(path)
+    (tmp_path / "secret").write_bytes(bytes(10**6))
+    (path.parent / "short").write_bytes(bytes(100))
+    (path.parent / "link").symlink_to(tmp_path / "secret")
+    model = onnx.load(path)
+    (weights,) = [x for x in model.graph.initializer if x.name == "project"]
+    weights.ClearField("raw_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    entry = weights.external_data.add()
+    entry.key, entry.value = "location", location
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
+        OnnxEmbedder(path, "cpu")
 
 
 def test_a_net_that_takes_one_face_only_says_so(tmp_path):
