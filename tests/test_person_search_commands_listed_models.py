@@ -81,6 +81,7 @@ def test_a_row_is_shown_with_its_terms_and_published_numbers(capsys):
     assert "sha256       not known: that of the first download is recorded" in text
     assert "source 1     Google Drive 1wKhCHy7uTHx8zxNS62Y1236GNv5TzFzq" in text
     assert "run by us    no" in text and "94.8  CUHK-SYSU, 100 frames: mAP" in text
+    assert "      97.25  IJB-C(E4)" in run(capsys, "show", "arcface-r50")[1]
     assert "two wheels of PyPI" in run(capsys, "show", "street-basic")[1]
     status, _, talk = run(capsys, "show", "Yunet")
     assert status == 2 and "none of the models by name: drawn-people; nor is it of the list" in talk
