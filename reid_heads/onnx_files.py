@@ -11,6 +11,9 @@ import numpy as np
 
 from reid_heads.file_kinds import name_kind
 
+FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+"""Kinds of numbers by onnxruntime's names, single and half precision."""
+
 _PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "mps": "CoreMLExecutionProvider",

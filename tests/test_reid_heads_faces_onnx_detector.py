@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from helpers_face_networks import FACE, draw_bright_cells, save_graph, write_detector
+from helpers_face_networks import FACE, draw_bright_cells, halve, save_graph, write_detector
 from onnx import helper
 from PIL import Image
 
@@ -108,6 +108,19 @@ def test_faces_are_those_of_a_slow_oracle(tmp_path, kind):
     assert (
         OnnxFaces(path, limit, "cpu")(picture) and len(OnnxFaces(path, limit, "cpu")(picture)) == 2
     )
+
+
+@pytest.mark.parametrize("kind", ORACLES)
+def test_half_precision_is_near_single(tmp_path, kind):
+    path = write_detector(tmp_path / "det.onnx", kind)
+    picture = draw_bright_cells(SIZE, SPOTS[1:2])
+    # In single precision the best face is one of many.
+    every = OnnxFaces(path, device="cpu")(picture)
+    best = OnnxFaces(halve(path), device="cpu")(picture)[0]
+    nearest = min(every, key=lambda face: np.abs(np.subtract(face.box_xyxy, best.box_xyxy)).max())
+    np.testing.assert_allclose(best.box_xyxy, nearest.box_xyxy, atol=0.5)
+    np.testing.assert_allclose(best.points, nearest.points, atol=0.5)
+    assert best.score == pytest.approx(nearest.score, abs=0.01)
 
 
 def test_yunet_finds_what_opencv_finds_with_the_same_file(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from helpers_face_networks import arcface_rows, save_graph, write_arcface
+from helpers_face_networks import arcface_rows, halve, save_graph, write_arcface
 from helpers_public_weights import iresnet_state
 from onnx import helper
 from PIL import Image
@@ -92,6 +92,14 @@ def test_another_kind_of_file_is_called_what_it_is(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=f"{kind}.*Expected the ONNX file of a face net"):
             OnnxEmbedder(path, "cpu")
+
+
+def test_half_precision_is_near_single(tmp_path):
+    path = tmp_path / "net.onnx"
+    write_arcface(path)
+    faces = draw_faces(2)
+    single, half = OnnxEmbedder(path, "cpu")(faces), OnnxEmbedder(halve(path), "cpu")(faces)
+    assert half.dtype == np.float32 and (single * half).sum(1).min() > 0.9999
 
 
 @pytest.mark.parametrize(
