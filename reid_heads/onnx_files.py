@@ -9,6 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from reid_heads.file_kinds import name_kind
+
+FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+"""Kinds of numbers by onnxruntime's names, single and half precision."""
+
 _PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "mps": "CoreMLExecutionProvider",
@@ -87,9 +92,11 @@ class OnnxFile:
             return onnxruntime.InferenceSession(model, options, providers=providers)
         # Its many exceptions have nothing but Exception in common.
         except Exception as error:
+            kind = name_kind(self.content[:32])
+            why = f"it is {kind}" if kind else str(error).rstrip(".")
             raise ValueError(
                 f"{self.name} is no ONNX model that onnxruntime {onnxruntime.__version__} can "
-                f"load: {str(error).rstrip('.')}. Expected {expected}"
+                f"load: {why}. Expected {expected}"
             ) from error
 
 
@@ -108,7 +115,7 @@ def read_onnx(
     Raises:
         FileNotFoundError: if there is no such file, or none of its weights' beside it.
         ModuleNotFoundError: without the package ``onnx``.
-        ValueError: if weights are no numbers; names some.
+        ValueError: if weights are no numbers, which names some, or cannot be read.
     """
     path = None if isinstance(source, bytes) else Path(source)
     if path is not None and not path.is_file():
@@ -136,7 +143,14 @@ def _add_weights_beside(model: Any, path: Path) -> bool:
         if not (path.parent / name).is_file():
             raise FileNotFoundError(f"{path} keeps its weights in {name}, which is not beside it")
     if outside:
-        onnx.load_external_data_for_model(model, str(path.parent))
+        try:
+            onnx.load_external_data_for_model(model, str(path.parent))
+        # Of many kinds: a place outside of the folder, a link, an offset beyond the end.
+        except Exception as error:
+            raise ValueError(
+                f"{path} keeps its weights in {', '.join(sorted(names))}, and they cannot be read: "
+                f"{error}. Copy both again, as regular files in one folder"
+            ) from error
     return bool(outside)
 
 
@@ -144,11 +158,17 @@ def _check_weights(model: Any, name: str, is_good: Callable[[np.ndarray], np.nda
     """Refuse broken weights, with which most detectors find nobody, without a word."""
     onnx = import_package("onnx")
     kinds = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE
-    broken = [
-        x.name
-        for x in model.graph.initializer
-        if x.data_type in kinds and not is_good(onnx.numpy_helper.to_array(x)).all()
-    ]
+    try:
+        broken = [
+            x.name
+            for x in model.graph.initializer
+            if x.data_type in kinds and not is_good(onnx.numpy_helper.to_array(x)).all()
+        ]
+    # There are fewer or more bytes than the shape says.
+    except ValueError as error:
+        raise ValueError(
+            f"{name} holds weights that are damaged: {error}; copy it again"
+        ) from error
     if broken:
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
         raise ValueError(
@@ -156,6 +176,29 @@ def _check_weights(model: Any, name: str, is_good: Callable[[np.ndarray], np.nda
             "training that made them had diverged, or the file is damaged: export it anew from an "
             "earlier checkpoint, or copy it again"
         )
+
+
+def run_model(session: Any, names: list[str] | None, inputs: dict[str, Any], name: str) -> Any:
+    """Run a model that was opened.
+
+    Args:
+        session: as `OnnxFile.open` returns it.
+        names: of the outputs; None for all.
+        inputs: arrays by name.
+        name: of the model, for messages.
+
+    Returns:
+        The outputs' arrays.
+
+    Raises:
+        ValueError: if it cannot be run, such as a graph whose sizes do not fit each other.
+    """
+    try:
+        return session.run(names, inputs)
+    # Its many exceptions have nothing but Exception in common.
+    except Exception as error:
+        shapes = ", ".join(f"{key} {value.shape}" for key, value in inputs.items())
+        raise ValueError(f"{name} cannot be run on {shapes}: {error}") from error
 
 
 def import_package(name: str) -> Any:

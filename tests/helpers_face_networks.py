@@ -4,6 +4,20 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+
+def halve(path):
+    """Write a graph anew with inputs, weights and outputs of half precision."""
+    model = onnx.load(path)
+    for value in model.graph.initializer:
+        if value.data_type == TensorProto.FLOAT:
+            half = numpy_helper.to_array(value).astype(np.float16)
+            value.CopyFrom(numpy_helper.from_array(half, value.name))
+    for end in (*model.graph.input, *model.graph.output):
+        end.type.tensor_type.elem_type = TensorProto.FLOAT16
+    onnx.save(model, path)
+    return path
+
+
 CELL = 28
 """Pixels a side over which the made-up face net takes a weighted sum."""
 

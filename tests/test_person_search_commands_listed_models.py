@@ -5,14 +5,17 @@ import hashlib
 
 import numpy as np
 import pytest
+from helpers_face_networks import draw_bright_cells, write_arcface, write_detector
 from helpers_file_server import FileServer, give, give_status
 from helpers_onnx import make_constant_detector, make_mean_crop_net
+from PIL import Image
 
 from person_search.cli import main
 from person_search.inference.finder import PersonFinder
 from person_search.inference.model_card import ModelCard
 from person_search.model_list.sources import Https
 from person_search.model_list.table import LISTED
+from reid_heads.faces.command import main as faces
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +81,10 @@ def test_a_row_is_shown_with_its_terms_and_published_numbers(capsys):
     assert "sha256       not known: that of the first download is recorded" in text
     assert "source 1     Google Drive 1wKhCHy7uTHx8zxNS62Y1236GNv5TzFzq" in text
     assert "run by us    no" in text and "94.8  CUHK-SYSU, 100 frames: mAP" in text
+    assert "      97.25  IJB-C(E4)" in run(capsys, "show", "arcface-r50")[1]
     assert "two wheels of PyPI" in run(capsys, "show", "street-basic")[1]
+    status, _, talk = run(capsys, "show", "Yunet")
+    assert status == 2 and "none of the models by name: drawn-people; nor is it of the list" in talk
 
 
 def test_terms_are_said_before_anything_is_fetched(listed, capsys):
@@ -104,6 +110,41 @@ def test_a_download_says_how_to_go_on_and_its_card_is_kept(listed, capsys, home)
     assert "academic use only: non-commercial" in card.licence
 
 
+def test_models_for_faces_go_to_their_command(server, capsys, home, monkeypatch, tmp_path):
+    """Fetched by name, used by the path that is printed."""
+    paths = {}
+    for name, option, write in (
+        ("yunet", "--detector", lambda file: write_detector(file, "yunet", (64, 96))),
+        ("arcface-r50", "--weights", write_arcface),
+    ):
+        write(tmp_path / "net.onnx")
+        content = (tmp_path / "net.onnx").read_bytes()
+        where = (Https(server.put("/" + name, give(content))),)
+        digest = hashlib.sha256(content).hexdigest()
+        row = dataclasses.replace(LISTED[name], sources=where, size=len(content), sha256=digest)
+        monkeypatch.setitem(LISTED, name, row)
+        status, text, talk = run(capsys, "download", name)
+        (paths[option],) = [x.split()[1] for x in text.splitlines() if x.startswith("here")]
+        assert status == 0 and f"for faces: python -m reid_heads.faces COMMAND {option} " in talk
+        assert talk.strip().endswith(paths[option]) and "non-commercial" in text
+    picture = tmp_path / "a.png"
+    Image.fromarray(draw_bright_cells((64, 96), [(8, 8, 32)])).save(picture)
+    words = [word for pair in paths.items() for word in pair]
+    assert faces(["verify", *words, "--threshold", "0.5", *[str(picture)] * 2]) == 0
+    assert "the same person: similarity 1.0000" in capsys.readouterr().out
+
+
+def test_a_file_of_one_s_own_takes_a_detector_of_the_list(listed, capsys, home, tmp_path):
+    words = ["import", tmp_path / "own.onnx", "--detector", "nanodet-m", "--licence", "mine alone"]
+    assert "there is no file" in run(capsys, *words)[2] and not listed.asked
+    words[1].write_bytes(make_mean_crop_net())
+    status, text, _ = run(capsys, *words)
+    assert status == 0 and "COCO's annotations CC BY 4.0" in text
+    card = PersonFinder.load("own").card
+    assert card.licence.startswith("mine alone; detector nanodet-m: code and weights: Apache-2.0")
+    assert listed.asked == [("/nanodet_m.onnx", None)]
+
+
 def test_two_of_the_list_become_a_model_in_one_command(listed, capsys, home):
     words = ["download", "bot-r50-market", "--import", "--detector", "nanodet-m"]
     status, text, talk = run(capsys, *words)
@@ -125,7 +166,9 @@ def test_check_finds_what_was_changed_and_record_takes_it(listed, capsys, home):
     card.write_text(card.read_text().replace("real people", "guests"))
     status, text, _ = run(capsys, "check")
     assert status == 1 and "WRONG" in text and "model.card.json was changed" in text
+    (home / "models/.other.abc.part").mkdir()
     assert run(capsys, "check", "--record")[0] == 0
+    assert not [*(home / "models/.other.abc.part").iterdir()]
     (home / "downloads/nanodet-m/nanodet_m.onnx").write_bytes(b"changed")
     status, text, _ = run(capsys, "check")
     assert status == 1 and "nanodet_m.onnx\n       it was changed: 7 bytes" in text
@@ -139,6 +182,12 @@ def test_check_finds_what_was_changed_and_record_takes_it(listed, capsys, home):
         (["bot-r50-market", "--import"], "needs --detector, such as nanodet-m"),
         (["seqnet-prw", "--import", "--detector", "nanodet-m"], "seqnet-prw takes none"),
         (["nanodet-m", "--import"], "which alone is no model; leave out --import"),
+        (["street-basic", "--as", "mine"], "leave out --import, --as and --detector"),
+        (["arcface-r50", "--import"], "arcface-r50 is for faces, not for persons"),
+        (
+            ["bot-r50-market", "--import", "--detector", "yunet"],
+            "yunet is no detector; expected one of nanodet-m, or a file",
+        ),
         (["bot-r50-market", "--as", "mine"], "give --import, too"),
         (
             ["bot-r50-market", "--import", "--detector", "seqnet-prw"],

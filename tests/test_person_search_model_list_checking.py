@@ -1,11 +1,13 @@
 """Whether what is here is what it was."""
 
 import dataclasses
+import errno
 
 import pytest
 
 from person_search.inference.models import models_folder
 from person_search.inference.recorded_files import record_files
+from person_search.model_list import checking
 from person_search.model_list.checking import check_downloads, check_models
 from person_search.model_list.records import Record, downloads_folder
 from person_search.model_list.table import LISTED
@@ -73,13 +75,33 @@ def test_records_and_files_without_each_other_are_told(download):
     (file.parent / ".other.pth.part").touch()
     (file.parent / "other.pth").touch()
     file.unlink()
-    other, part, gone = check_downloads()
+    part, gone, other = check_downloads()
     assert "it has no record" in other.problems[0]
     assert "a part of a download" in part.note and not part.problems
     assert gone.path.name == f"{MODEL.file}.record.json" and "the file is gone" in gone.note
     dataclasses.replace(record, card={"name": "net"}).save(file.with_name("other.pth"))
     (broken,) = [x for x in check_downloads() if x.path.name == "other.pth"]
     assert "is no model card: it lacks domain, licence" in broken.problems[0]
+    assert f"`person-search models download {MODEL.name}` checks and records" in broken.problems[0]
+
+
+def test_what_else_lies_there_does_not_hide_the_rest(download, monkeypatch):
+    file, record = download
+    (file.parent / "a folder").mkdir()
+    (file.parent / "b link").symlink_to("nowhere")
+    (file.parent / "tmpabc.json.part").touch()
+    folder, link, whole, left = check_downloads()
+    assert folder.problems == link.problems == ("it is no file: remove it",)
+    assert whole.path == file and not whole.problems
+    assert not left.problems and "was stopped; it can be removed" in left.note
+    dataclasses.replace(record, name="nae").save(file)
+    assert "its record is one of nae" in [*check_downloads()][2].problems[0]
+    monkeypatch.setattr(checking, "hash_file", raise_no_permission)
+    assert "cannot be read (Permission denied)" in [*check_downloads()][2].problems[0]
+
+
+def raise_no_permission(path):
+    raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def test_a_model_that_was_changed_is_named(folder):
@@ -91,6 +113,12 @@ def test_a_model_that_was_changed_is_named(folder):
     assert main.startswith("model.json was changed") and "lacks name, domain, licence" in broken
     (folder / "model.json").unlink()
     assert "it has none of model.onnx" in " ".join(next(check_models()).problems)
+
+
+def test_what_a_stopped_import_left_is_told(folder):
+    (models_folder() / ".street.abc.part").mkdir()
+    left, model = check_models()
+    assert "it can be removed" in left.note and not left.problems and model.path == folder
 
 
 def test_a_model_of_before_hashes_were_kept_is_no_problem(folder):

@@ -30,14 +30,14 @@ def test_every_row_is_whole(model):
 
 
 def test_terms_that_are_not_commercial_are_said():
-    """All person re-identification sets of the list are given for research."""
+    """All sets of persons and faces of the list are given for research."""
     for model in LISTED.values():
-        if model.kind in ("search", "crop"):
+        if model.kind in ("search", "crop") or model.is_for_faces:
             assert "non-commercial" in model.data_terms, model.name
 
 
 def test_names_that_the_list_does_not_have_are_refused():
-    assert find_listed("nanodet-m").kind == "detector"
+    assert find_listed("nanodet-m").kind == "detector" and not find_listed("nae").is_for_faces
     with pytest.raises(ValueError, match="no model 'resnet'; expected one of street-basic, nano"):
         find_listed("resnet")
 

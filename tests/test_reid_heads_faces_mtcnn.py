@@ -202,11 +202,13 @@ def test_files_of_another_kind_are_refused(tmp_path, monkeypatch, capsys):
     with pytest.raises(FileNotFoundError, match="there is no wheel"):
         read_mtcnn(path)
     path.write_bytes(b"of yesterday")
-    with pytest.raises(ValueError, match=r"holds no facenet_pytorch/data/pnet\.pt; expected face"):
+    with pytest.raises(
+        ValueError, match=r"no whole facenet_pytorch/data/pnet\.pt .*; expected face"
+    ):
         read_mtcnn(path)
     states = {network: made_up(network) for network in NETWORKS}
     write_wheel(path, {"pnet": states["pnet"]})
-    with pytest.raises(ValueError, match=r"holds no facenet_pytorch/data/rnet\.pt"):
+    with pytest.raises(ValueError, match=r"holds no whole facenet_pytorch/data/rnet\.pt"):
         read_mtcnn(path)
     odd = {**states["rnet"], "dense4.weight": torch.zeros(128, 577), "extra": torch.zeros(1)}
     del odd["conv1.bias"]
@@ -232,6 +234,27 @@ def test_files_of_another_kind_are_refused(tmp_path, monkeypatch, capsys):
     align = ["align", "--people", str(tmp_path), "--output", str(tmp_path / "out")]
     assert main([*align, "--detector", "mtcnn"]) == 2
     assert "pip download --no-deps facenet-pytorch==2.6.0" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_damage_anywhere_in_a_wheel_is_named(tmp_path):
+    """PyTorch and zipfile raise errors of many kinds, none of which may end the program."""
+    path, content = tmp_path / WHEEL, io.BytesIO()
+    torch.save(made_up("pnet"), content, _use_new_zipfile_serialization=False)
+    for place in range(0, 1200, 31):
+        damaged = bytearray(content.getvalue())
+        damaged[place] ^= 1
+        with zipfile.ZipFile(path, "w") as wheel:
+            wheel.writestr("facenet_pytorch/data/pnet.pt", bytes(damaged))
+        with pytest.raises(ValueError, match=WHEEL):
+            read_mtcnn(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
+        wheel.writestr("facenet_pytorch/data/pnet.pt", content.getvalue())
+    whole = path.read_bytes()
+    for place in range(60, 200, 7):
+        path.write_bytes(whole[:place] + bytes(9) + whole[place + 9 :])
+        with pytest.raises(ValueError, match=r"no whole .*pnet\.pt"):
+            read_mtcnn(path)
 
 
 def find_wheel_or_package(package, pattern):

@@ -5,9 +5,10 @@ import math
 
 import cv2
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
-from helpers_face_networks import FACE, draw_bright_cells, save_graph, write_detector
+from helpers_face_networks import FACE, draw_bright_cells, halve, save_graph, write_detector
 from onnx import helper
 from PIL import Image
 
@@ -109,6 +110,19 @@ def test_faces_are_those_of_a_slow_oracle(tmp_path, kind):
     )
 
 
+@pytest.mark.parametrize("kind", ORACLES)
+def test_half_precision_is_near_single(tmp_path, kind):
+    path = write_detector(tmp_path / "det.onnx", kind)
+    picture = draw_bright_cells(SIZE, SPOTS[1:2])
+    # In single precision the best face is one of many.
+    every = OnnxFaces(path, device="cpu")(picture)
+    best = OnnxFaces(halve(path), device="cpu")(picture)[0]
+    nearest = min(every, key=lambda face: np.abs(np.subtract(face.box_xyxy, best.box_xyxy)).max())
+    np.testing.assert_allclose(best.box_xyxy, nearest.box_xyxy, atol=0.5)
+    np.testing.assert_allclose(best.points, nearest.points, atol=0.5)
+    assert best.score == pytest.approx(nearest.score, abs=0.01)
+
+
 def test_yunet_finds_what_opencv_finds_with_the_same_file(tmp_path):
     path = write_detector(tmp_path / "det.onnx", "yunet")
     picture = draw_bright_cells(SIZE, SPOTS)
@@ -179,6 +193,17 @@ def test_outputs_that_are_not_understood(tmp_path):
         OnnxFaces(path, device="cpu")
     save_graph(path, [relu], {"data": [1, 1, 64, 64]}, {"out": [1, 1, 64, 64]}, {})
     with pytest.raises(ValueError, match=r"expected a picture, float \(1, 3, height, width\)"):
+        OnnxFaces(path, device="cpu")
+    model = onnx.load(write_detector(path))
+    model.graph.node.append(helper.make_node("Reshape", ["input.1", "odd"], ["sum"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([7, 7]), "odd"))
+    model.graph.output.append(helper.make_tensor_value_info("sum", 1, None))
+    onnx.save(model, path)
+    with pytest.raises(ValueError, match=r"det\.onnx cannot be run on input\.1 \(1, 3, 64, 96\)"):
+        OnnxFaces(path, device="cpu")
+    del model.graph.output[:]
+    onnx.save(model, path)
+    with pytest.raises(ValueError, match=r"det\.onnx cannot be run .* output should be requested"):
         OnnxFaces(path, device="cpu")
     write_detector(path, spoil=np.nan)
     with pytest.raises(ValueError, match="NaN or infinite"):

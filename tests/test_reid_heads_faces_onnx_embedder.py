@@ -4,9 +4,10 @@ import json
 import re
 
 import numpy as np
+import onnx
 import pytest
 import torch
-from helpers_face_networks import arcface_rows, save_graph, write_arcface
+from helpers_face_networks import arcface_rows, halve, save_graph, write_arcface
 from helpers_public_weights import iresnet_state
 from onnx import helper
 from PIL import Image
@@ -78,6 +79,65 @@ def test_the_digest_is_of_what_the_file_holds(tmp_path):
 
 def write_other(path, shape, out, node):
     return save_graph(path, [node], {"data": shape}, {"fc1": out}, {})
+
+
+def test_another_kind_of_file_is_called_what_it_is(tmp_path):
+    path = tmp_path / "net.onnx"
+    for content, kind in (
+        (b"version https://git-lfs.github.com/spec/v1\n", "it is a pointer of Git LFS to the file"),
+        (b"\xef\xbb\xbf\n<html>", "it is a web page"),
+        (b"PK\x03\x04", "it is a zip archive: unpack it"),
+        (b"", "it is an empty file"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"{kind}.*Expected the ONNX file of a face net"):
+            OnnxEmbedder(path, "cpu")
+
+
+def test_half_precision_is_near_single(tmp_path):
+    path = tmp_path / "net.onnx"
+    write_arcface(path)
+    faces = draw_faces(2)
+    single, half = OnnxEmbedder(path, "cpu")(faces), OnnxEmbedder(halve(path), "cpu")(faces)
+    assert half.dtype == np.float32 and (single * half).sum(1).min() > 0.9999
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("../secret", "net.onnx keeps its weights in ../secret, and they cannot be read: "),
+        ("link", "net.onnx keeps its weights in link, and they cannot be read: "),
+        ("short", "net.onnx holds weights that are damaged: cannot reshape"),
+        ("gone", "net.onnx keeps its weights in gone, which is not beside it"),
+    ],
+)
+def test_weights_beside_a_net_that_cannot_be_read_are_named(tmp_path, location, message):
+    path = tmp_path / "folder" / "net.onnx"
+    path.parent.mkdir()
+    write_arcface(path)
+    (tmp_path / "secret").write_bytes(bytes(10**6))
+    (path.parent / "short").write_bytes(bytes(100))
+    (path.parent / "link").symlink_to(tmp_path / "secret")
+    model = onnx.load(path)
+    (weights,) = [x for x in model.graph.initializer if x.name == "project"]
+    weights.ClearField("raw_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    entry = weights.external_data.add()
+    entry.key, entry.value = "location", location
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
+        OnnxEmbedder(path, "cpu")
+
+
+def test_a_net_that_takes_one_face_only_says_so(tmp_path):
+    """Its graph names no number of faces, but has one inside."""
+    reshape = helper.make_node("Reshape", ["data", "shape"], ["fc1"])
+    ends = {"data": ["n", 3, 112, 112]}, {"fc1": ["n", "d"]}
+    save_graph(tmp_path / "net.onnx", [reshape], *ends, {"shape": np.array([1, 37632])})
+    embed = OnnxEmbedder(tmp_path / "net.onnx", "cpu")
+    assert embed(draw_faces(1)).shape == (1, 37632)
+    with pytest.raises(ValueError, match=r"net\.onnx cannot be run on .* \(2, 3, 112, 112\)"):
+        embed(draw_faces(2))
 
 
 def test_what_is_no_face_net_is_refused(tmp_path):

@@ -101,6 +101,22 @@ def test_an_archive_with_the_checkpoint_in_it_is_to_be_unpacked(tmp_path):
         check_checkpoint(path)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_damage_anywhere_is_named(tmp_path, is_zip):
+    """PyTorch and zipfile raise errors of many kinds, none of which may end the program."""
+    path = save(tmp_path / "a", WEIGHTS, _use_new_zipfile_serialization=is_zip)
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 31):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            read_checkpoint(path)
+        except ValueError:
+            refused += 1
+    assert refused
+
+
 @pytest.mark.parametrize("is_zip", [True, False])
 def test_what_torch_save_writes_begins_as_a_checkpoint(tmp_path, is_zip):
     check_checkpoint(save(tmp_path / "a", WEIGHTS, _use_new_zipfile_serialization=is_zip))

@@ -7,8 +7,8 @@ from person_search.commands.model_texts import format_listed
 from person_search.inference.model_card import ModelCard
 from person_search.inference.models import models_folder
 from person_search.inference.recorded_files import record_files
-from person_search.model_list.checking import check_downloads, check_models
-from person_search.model_list.listed_model import ListedModel
+from person_search.model_list.checking import check_downloads, check_models, model_folders
+from person_search.model_list.listed_model import FACE_DETECTOR, ListedModel
 from person_search.model_list.records import Record
 from person_search.model_list.table import LISTED
 
@@ -32,7 +32,10 @@ def fetch(model: ListedModel) -> Path:
 
 
 def how_to_go_on(model: ListedModel, path: Path) -> str:
-    """Say what makes an installed model of a fetched file."""
+    """Say what takes a fetched file, or makes an installed model of it."""
+    if model.is_for_faces:
+        option = "--detector" if model.kind == FACE_DETECTOR else "--weights"
+        return f"for faces: python -m reid_heads.faces COMMAND {option} {path}"
     if model.kind == "detector":
         return (
             f"a detector: name it to what is imported, person-search models import FILE "
@@ -61,11 +64,8 @@ def find_detector(said: str | None) -> ListedModel | None:
     return listed
 
 
-def to_card(model: ListedModel, detector: ListedModel | None) -> ModelCard:
-    """Return the card of an installed model that is made of one or two of the list."""
-    card = model.to_card()
-    if detector is None:
-        return card
+def add_detector(card: ModelCard, detector: ListedModel) -> ModelCard:
+    """Return the card of a crop network with what is known of a listed detector beside it."""
     other = detector.to_card()
     both = {
         name: f"{getattr(card, name)}; detector {detector.name}: {getattr(other, name)}"
@@ -86,8 +86,8 @@ def check(is_recording: bool) -> int:
         The exit status: 1 if something is not as it was.
     """
     if is_recording:
-        for checked in check_models():
-            record_files(checked.path)
+        for folder in model_folders():
+            record_files(folder)
     is_well = True
     for checked in (*check_downloads(), *check_models()):
         is_well &= not checked.problems

@@ -49,7 +49,9 @@ def format_listed(model: ListedModel) -> str:
 
 def _format(lines: dict[str, str], numbers: dict[str, float]) -> str:
     text = [f"{key:11s}  {value}" for key, value in lines.items() if value]
-    return "\n".join([*text, *(f"{value:11.1f}  {what}" for what, value in numbers.items())])
+    # One place after the point, and the second where there is one: it is not rounded away.
+    text += [f"{f'{value:.2f}'.removesuffix('0'):>11s}  {what}" for what, value in numbers.items()]
+    return "\n".join(text)
 
 
 def format_row(model: ListedModel) -> str:

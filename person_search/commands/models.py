@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from person_search.commands.listed_models import (
+    add_detector,
     check,
     fetch,
     find_detector,
     how_to_go_on,
-    to_card,
 )
 from person_search.commands.model_texts import format_listed, format_model, format_row
 from person_search.inference.model_card import ModelCard
@@ -99,7 +99,7 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
         "--detector",
         metavar="D",
         help="what finds the people whom a crop network embeds: an ONNX file, "
-        "torchvision:NAME or detectron2:CONFIG",
+        "torchvision:NAME, detectron2:CONFIG, or one of the list, which is fetched",
     )
     parser.add_argument(
         "--set",
@@ -177,9 +177,10 @@ def _known(file: Path) -> str:
 def _show(args: argparse.Namespace) -> None:
     try:
         path = find_model(args.model)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
         if args.model not in LISTED:
-            raise
+            known = ", ".join(LISTED)
+            raise FileNotFoundError(f"{error}; nor is it of the list: {known}") from error
         print(format_listed(LISTED[args.model]))
         return
     print(format_model(path, _load(path)))
@@ -207,6 +208,11 @@ def _install(args: argparse.Namespace) -> None:
 def _download(args: argparse.Namespace) -> None:
     model = find_listed(args.model)
     if model.kind == "made":
+        if args.is_imported or args.name or args.detector:
+            raise ValueError(
+                f"{model.name} is a whole model as it is fetched; leave out --import, --as and "
+                "--detector"
+            )
         _install(argparse.Namespace(model=model.name, wheels=None))
         return
     if not args.is_imported and (args.name or args.detector):
@@ -217,6 +223,11 @@ def _download(args: argparse.Namespace) -> None:
         return
     if model.kind == "detector":
         raise ValueError(f"{model.name} is a detector, which alone is no model; leave out --import")
+    if model.is_for_faces:
+        raise ValueError(
+            f"{model.name} is for faces, not for persons: `python -m reid_heads.faces` takes its "
+            "file as it is; leave out --import"
+        )
     if (model.kind == "crop") != bool(args.detector):
         needed = "needs --detector, such as nanodet-m" if model.kind == "crop" else "takes none"
         raise ValueError(f"--import of {model.name} {needed}: it {model.purpose}")
@@ -226,7 +237,8 @@ def _download(args: argparse.Namespace) -> None:
     listed = find_detector(args.detector)
     path = fetch(model)
     detector = args.detector if listed is None else str(fetch(listed))
-    card = dataclasses.replace(to_card(model, listed), name=name)
+    card = model.to_card() if listed is None else add_detector(model.to_card(), listed)
+    card = dataclasses.replace(card, name=name)
     _make(path, name, card, detector, [])
 
 
@@ -240,7 +252,12 @@ def _import(args: argparse.Namespace) -> None:
         card = dataclasses.replace(record.to_card(str(args.file)), name=name)
     card = dataclasses.replace(card, **said)
     settings = [word for pair in args.settings for word in pair]
-    _make(args.file, name, card, args.detector, settings)
+    listed, detector = find_detector(args.detector), args.detector
+    if listed is not None:
+        if not args.file.is_file():
+            raise FileNotFoundError(f"there is no file {args.file} to import")
+        card, detector = add_detector(card, listed), str(fetch(listed))
+    _make(args.file, name, card, detector, settings)
 
 
 def _make(

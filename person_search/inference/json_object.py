@@ -13,7 +13,8 @@ def parse_object(text: str | bytes, source: str) -> dict[str, Any]:
     """
     try:
         content = json.loads(text)
-    except ValueError as error:
+    # The last is raised by what is nested too deeply.
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{source} is no JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f'{source} holds {content!r}; expected an object, {{"name": value}}')

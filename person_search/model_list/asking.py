@@ -1,6 +1,7 @@
-"""Ask a server for a file, and know a web page where one came in its place."""
+"""Ask a server for a file, and know a web page or other text where it came in its place."""
 
 import http.client
+import unicodedata
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -8,8 +9,10 @@ from email.message import Message
 from html.parser import HTMLParser
 from typing import IO, Any
 
-# Longer pages than that are no forms.
-_PAGE_BYTES = 1 << 20
+START_BYTES = 512
+"""Of a file, which tell text from weights: every format of these has other bytes among them."""
+
+_LFS = "version https://git-lfs"
 _DRIVE_FORM = "download-form"
 """Of the form by which Google Drive asks to confirm that no large file is scanned for viruses."""
 
@@ -19,30 +22,34 @@ class NotFetchedError(ConnectionError):
 
 
 class PageError(NotFetchedError):
-    """A source gave a web page in place of the file."""
+    """A source gave a web page, or other text, in place of the file."""
 
     def __init__(self, url: str, text: str) -> None:
         """Keep the page.
 
         Args:
             url: where redirects ended.
-            text: of the page, HTML.
+            text: of the page, HTML or not.
         """
         self.url, self.page = url, _Page(text)
-        title = f", {self.page.title!r}" if self.page.title else ""
         host = urllib.parse.urlsplit(url).netloc
         super().__init__(
-            f"a web page came in place of the file{title}, from {host}: "
+            f"{name_text(text)} came in place of the file, from {host}: "
             "it may ask to log in or to accept terms, or have had too many downloads today; open "
             "the address in a browser"
         )
 
     def confirmed_url(self) -> str | None:
-        """Return where Google Drive's form to confirm a download leads; None without that form."""
+        """Return where Google Drive's form to confirm a download leads; None without that form.
+
+        Raises:
+            NotFetchedError: if it leads to where the connection is not encrypted, unlike this one.
+        """
         form = self.page.form
         if form is None:
             return None
         address = urllib.parse.urljoin(self.url, form["action"])
+        _check_step(self.url, address)
         return f"{address}?{urllib.parse.urlencode(self.page.fields)}"
 
 
@@ -78,8 +85,48 @@ class _Page(HTMLParser):
             self.title = " ".join(data.split())[:100]
 
 
+def is_text(start: bytes) -> bool:
+    """Say whether the first bytes of a file, `START_BYTES` of them, are text; none are not."""
+    try:
+        text = start.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # The last character may be cut.
+        if error.reason != "unexpected end of data":
+            return False
+        text = start[: error.start].decode("utf-8-sig")
+    return bool(text) and not any(
+        unicodedata.category(letter)[0] == "C" for letter in text if letter not in " \t\r\n\f"
+    )
+
+
+def name_text(text: str) -> str:
+    """Say what a text is that lies in a file's place."""
+    text = text.lstrip("\ufeff \t\r\n")
+    if text.startswith(_LFS):
+        return "a pointer of Git LFS, without what it points to,"
+    if text.startswith("<"):
+        title = _Page(text).title
+        return f"a web page, {title!r}," if title else "a web page"
+    return f"text, {one_line(text, 100)!r},"
+
+
+def one_line(text: object, longest: int = 200) -> str:
+    """Return what a server said in one line, without what would steer a terminal."""
+    words = " ".join(str(text).split())
+    return "".join(letter for letter in words if letter.isprintable())[:longest]
+
+
+def _check_step(before: str, after: str) -> None:
+    """Refuse to go from an address to another that is less safe, or no server's."""
+    scheme = after.partition(":")[0].lower()
+    if before.lower().startswith("https:") and scheme != "https":
+        raise NotFetchedError(f"it was redirected to {one_line(after)}, which is not encrypted")
+    if scheme not in ("http", "https"):
+        raise NotFetchedError(f"it was redirected to {one_line(after)}, which is no server")
+
+
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow redirects, but not from an encrypted connection to one that anybody can change."""
+    """Follow redirects to http and https, from an encrypted connection to such ones alone."""
 
     def redirect_request(
         self,
@@ -90,8 +137,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         headers: Message,  # type: ignore[override]
         newurl: str,
     ) -> urllib.request.Request | None:
-        if req.full_url.startswith("https:") and not newurl.startswith("https:"):
-            raise NotFetchedError(f"it was redirected to {newurl}, which is not encrypted")
+        _check_step(req.full_url, newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
 
     def http_error_416(
@@ -118,24 +164,13 @@ def ask(url: str, headers: dict[str, str], timeout_s: float) -> http.client.HTTP
 
     Raises:
         urllib.error.HTTPError: for another status.
-        NotFetchedError: if it is redirected to where the connection is not encrypted.
+        NotFetchedError: if it is redirected to where the connection is not encrypted, or the
+            address is of another kind, such as of a file.
         OSError: if the server cannot be reached.
     """
+    if url.partition(":")[0].lower() not in ("http", "https"):
+        raise NotFetchedError(f"{one_line(url)} is no address of a server, http or https")
     known = {"User-Agent": "person-search", "Accept-Encoding": "identity"}
     request = urllib.request.Request(url, headers=known | headers)
     answer: http.client.HTTPResponse = _OPENER.open(request, timeout=timeout_s)
     return answer
-
-
-def read_page(answer: Any, start: bytes) -> PageError | None:
-    """Return an answer that is a web page as the error that it is; None if it is none.
-
-    Args:
-        answer: whose first bytes were read.
-        start: those.
-    """
-    # No file of weights begins so.
-    if start.lstrip()[:1] != b"<":
-        return None
-    text = (start + answer.read(_PAGE_BYTES)).decode("utf-8", "replace")
-    return PageError(answer.url, text)

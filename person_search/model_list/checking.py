@@ -1,6 +1,6 @@
 """Whether what lies in the user's folders is what it was: downloads, installed models, cards."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,20 +32,33 @@ def check_downloads() -> Iterator[Checked]:
     """
     for folder in _folders(downloads_folder()):
         names = {file.name for file in folder.iterdir()}
+        again = f"`person-search models download {folder.name}`"
         for name in sorted(names):
-            if name.startswith(".") or name.endswith(ENDING):
-                continue
-            yield _check_download(folder / name, folder.name)
-        for name in sorted(names):
-            again = f"`person-search models download {folder.name}`"
             if name.endswith(".part"):
-                yield Checked(folder / name, note=f"a part of a download; {again} goes on with it")
-            elif name.endswith(ENDING) and name.removesuffix(ENDING) not in names:
-                gone = f"the file is gone, its record is here; {again} fetches it anew"
-                yield Checked(folder / name, note=gone)
+                goes_on = f"a part of a download; {again} goes on with it"
+                # What a process was writing when it was killed.
+                left = "left by a process that was stopped; it can be removed"
+                yield Checked(folder / name, note=goes_on if name.startswith(".") else left)
+            elif name.endswith(ENDING):
+                if name.removesuffix(ENDING) not in names:
+                    gone = f"the file is gone, its record is here; {again} fetches it anew"
+                    yield Checked(folder / name, note=gone)
+            elif not name.startswith("."):
+                yield _unless_unreadable(_check_download, folder / name)
 
 
-def _check_download(file: Path, name: str) -> Checked:
+def _unless_unreadable(check: Callable[[Path], Checked], path: Path) -> Checked:
+    # One that cannot be read must not hide the others.
+    try:
+        return check(path)
+    except OSError as error:
+        return Checked(path, (f"it cannot be read ({error.strerror or error})",))
+
+
+def _check_download(file: Path) -> Checked:
+    name = file.parent.name
+    if not file.is_file():
+        return Checked(file, ("it is no file: remove it",))
     try:
         record = Record.find(file)
     except ValueError as error:
@@ -60,7 +73,9 @@ def _check_download(file: Path, name: str) -> Checked:
             f"it was changed: {size:,} bytes with the SHA-256 {found}, recorded are "
             f"{record.size:,} with {record.sha256}; remove it, and fetch it anew"
         )
-    listed = LISTED.get(record.name)
+    if record.name != name:
+        problems.append(f"its record is one of {record.name}; remove both, and fetch it anew")
+    listed = LISTED.get(name)
     if listed is not None and listed.sha256 not in (None, record.sha256):
         problems.append(
             f"the list expects another file, {listed.sha256}; remove it and its record, and fetch "
@@ -76,9 +91,20 @@ def check_models() -> Iterator[Checked]:
     Raises:
         OSError: if the folder of models cannot be read.
     """
-    for folder in _folders(models_folder()):
-        if any((folder / name).is_file() for name in MAIN_FILES) or any(folder.glob("model.*")):
-            yield _check_model(folder)
+    root = models_folder()
+    for left in sorted(root.glob(".*.part")) if root.is_dir() else ():
+        yield Checked(left, note="left by an import that was stopped; it can be removed")
+    for folder in model_folders():
+        yield _unless_unreadable(_check_model, folder)
+
+
+def model_folders() -> list[Path]:
+    """Return the folders of installed models, whole or not.
+
+    Raises:
+        OSError: if the folder of models cannot be read.
+    """
+    return [folder for folder in _folders(models_folder()) if any(folder.glob("model.*"))]
 
 
 def _check_model(folder: Path) -> Checked:

@@ -10,10 +10,17 @@ from pathlib import Path
 
 from person_search.inference.models import make_models_folder
 from person_search.inference.recorded_files import hash_file
-from person_search.model_list.asking import NotFetchedError, PageError
+from person_search.model_list.asking import (
+    START_BYTES,
+    NotFetchedError,
+    PageError,
+    is_text,
+    name_text,
+)
 from person_search.model_list.listed_model import ListedModel
 from person_search.model_list.offline import offline_variable
-from person_search.model_list.receiving import Part, Patience, Wanted, receive
+from person_search.model_list.part import Part
+from person_search.model_list.receiving import Patience, Wanted, receive
 from person_search.model_list.records import Record, downloads_folder, record_path
 from person_search.model_list.sources import GoogleDrive, Source
 from person_search.progress import Progress
@@ -50,23 +57,44 @@ def download(model: ListedModel, patience: Patience | None = None) -> Path:
             broken.
     """
     file = file_of(model)
-    if file.is_file():
-        return _accept(model, file, BY_HAND)
-    if variable := offline_variable():
-        raise ConnectionError(by_hand(model, f"{variable} is set, so nothing is fetched"))
-    make_models_folder()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(file):
-        # Another process may have been first.
+    with _naming(file.parent):
         if file.is_file():
-            return _accept(model, file, BY_HAND)
-        return _fetch(model, file, patience or Patience())
+            return _accept(model, file)
+        if variable := offline_variable():
+            raise ConnectionError(by_hand(model, f"{variable} is set, so nothing is fetched"))
+        make_models_folder()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(file):
+            # Another process may have been first.
+            if file.is_file():
+                return _accept(model, file)
+            return _fetch(model, file, patience or Patience())
+
+
+@contextlib.contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Say of an error of the file system what is to be done; others say so themselves."""
+    try:
+        yield
+    except ConnectionError:
+        raise
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(
+            f"{error.filename2 or error.filename or folder}: {error.strerror}; expected a folder "
+            f"{folder} to write to, and nothing else under the names of its files: remove what is "
+            "in the way, or set PERSON_SEARCH_HOME to another folder"
+        ) from error
 
 
 @contextlib.contextmanager
 def _alone(file: Path) -> Iterator[None]:
     """Let one process at a time fetch a file; the lock goes with its process, however that ends."""
-    with file.with_name(f".{file.name}.lock").open("w") as lock:
+    path = file.with_name(f".{file.name}.lock")
+    # Nothing is emptied, and no link followed: it may lead to somebody's file.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(descriptor, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -85,7 +113,7 @@ def _fetch(model: ListedModel, file: Path, patience: Patience) -> Path:
         except NotFetchedError as error:
             problems.append(f"{source.page}: {error}")
             continue
-        return _accept(model, file, source.address)
+        return file
     raise ConnectionError(by_hand(model, "\n  ".join(["no source gave it", *problems])))
 
 
@@ -110,6 +138,9 @@ def _fetch_from(
             "replaced there, or damaged on the way"
         )
     _flush(part.path)
+    # Before it has its name: what has one is recorded, whenever the process ends.
+    if Record.find(file) is None:
+        _record(model, file, part.size, found, source.address)
     part.become(file)
     _flush(file.parent)
 
@@ -151,24 +182,36 @@ def expected_sha256(model: ListedModel, record: Record | None) -> str | None:
     return model.sha256 or (record.sha256 if record else None)
 
 
-def _accept(model: ListedModel, file: Path, source: str) -> Path:
+def _accept(model: ListedModel, file: Path) -> Path:
     """Check the file that is there, and record it if it has no record."""
     record = Record.find(file)
     found, size = hash_file(file), file.stat().st_size
     expected = expected_sha256(model, record)
+    again = f"remove it, and fetch it anew by `person-search models download {model.name}`"
     if expected is not None and found != expected:
         raise ValueError(
             f"{file} has {size:,} bytes with the SHA-256 {found}, expected {expected}: it was "
-            "changed, or is another file; remove it, and fetch it anew by "
-            f"`person-search models download {model.name}`"
+            f"changed, or is another file; {again}"
         )
+    if record is not None and record.name != model.name:
+        raise ValueError(f"{record_path(file)} is the record of {record.name}; {again}")
     if record is None:
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        card = model.to_card().to_dict()
-        Record(model.name, size, found, model.sha256 is not None, source, now, card).save(file)
-        if model.sha256 is None:
-            _log.info("recorded %s of %s in %s", found, file, record_path(file))
+        with file.open("rb") as content:
+            start = content.read(START_BYTES)
+        if not start or is_text(start):
+            what = name_text(start.decode("utf-8", "replace")) if start else "empty,"
+            raise ValueError(f"{file} is {what} and no file of weights; {again}")
+        _record(model, file, size, found, BY_HAND)
     return file
+
+
+def _record(model: ListedModel, file: Path, size: int, sha256: str, source: str) -> None:
+    """Write down what is known of a file."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    card = model.to_card().to_dict()
+    Record(model.name, size, sha256, model.sha256 is not None, source, now, card).save(file)
+    if model.sha256 is None:
+        _log.info("recorded %s of %s in %s", sha256, file, record_path(file))
 
 
 def by_hand(model: ListedModel, why: str) -> str:

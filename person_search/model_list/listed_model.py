@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from person_search.inference.model_card import ModelCard
 from person_search.model_list.sources import Source
 
-KINDS = ("search", "crop", "detector", "made")
+FACE_DETECTOR, FACE_NET = "face detector", "face net"
+KINDS = ("search", "crop", "detector", "made", FACE_DETECTOR, FACE_NET)
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class ListedModel:
 
     kind: str
     """What takes it: ``search``, `models import` alone; ``crop``, `models import` with a detector;
-    ``detector``, `models import --detector`; ``made``, `models install`, which fetches by itself.
+    ``detector``, `models import --detector`; ``made``, `models install`, which fetches by itself;
+    ``face detector`` and ``face net``, `python -m reid_heads.faces` by --detector and --weights.
     """
 
     file: str
@@ -80,6 +82,11 @@ class ListedModel:
             )
         if bool(self.sources) == (self.kind == "made"):
             raise ValueError(f"{self.name}: expected sources, unless its kind is 'made'")
+
+    @property
+    def is_for_faces(self) -> bool:
+        """Whether it finds faces or tells them apart; no model of persons is made of it then."""
+        return self.kind in (FACE_DETECTOR, FACE_NET)
 
     @property
     def terms(self) -> str:

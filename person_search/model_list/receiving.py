@@ -1,25 +1,36 @@
 """Receive a file over HTTP into a part of it, and go on with that part where it broke off."""
 
-import email.utils
+import contextlib
 import errno
 import http.client
 import itertools
-import json
-import re
 import shutil
 import time
-import urllib.error
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from person_search.model_list.asking import NotFetchedError, ask, read_page
-from reid_heads.atomic_file import save_json
+from person_search.model_list.answers import (
+    AskAgainError,
+    first_byte,
+    open_answer,
+    version_of,
+)
+from person_search.model_list.asking import (
+    START_BYTES,
+    NotFetchedError,
+    PageError,
+    is_text,
+    one_line,
+)
+from person_search.model_list.part import Part
 
 _BLOCK = 1 << 18
-_AGAIN = (408, 429, 500, 502, 503, 504)
-"""Statuses of servers that may answer otherwise a little later."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# Longer pages are no forms.
+_PAGE_BYTES = 1 << 20
+_MOST_BYTES = 8 << 30
+_TOO_LARGE = "more than any model of the list is thought to have"
 
 
 @dataclass(frozen=True)
@@ -40,55 +51,6 @@ class Patience:
 
     longest_wait_s: float = 120.0
     """Seconds; a server that asks for more is not waited for."""
-
-
-class _Again(Exception):
-    """An attempt failed that may go well later."""
-
-    def __init__(self, what: str, wait_s: float | None = None) -> None:
-        super().__init__(what)
-        self.wait_s = wait_s
-
-
-class Part:
-    """The part of a file that came so far, beside the file, and what it is a part of."""
-
-    def __init__(self, file: Path) -> None:
-        """Name the part of ``file``; it need not exist."""
-        self.path = file.with_name(f".{file.name}.part")
-        self._origin = self.path.with_suffix(".part.json")
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.path.stat().st_size if self.path.is_file() else 0
-
-    def mark(self, url: str, version: str) -> None:
-        """Note where the part comes from, before it is begun.
-
-        Args:
-            url: that was asked.
-            version: of the file there, as its server calls it; "" where it does not.
-        """
-        save_json(self._origin, {"url": url, "version": version})
-
-    def version_at(self, url: str) -> str:
-        """Return which version at ``url`` this is a part of; "" if of none or nobody knows."""
-        try:
-            origin = json.loads(self._origin.read_bytes())
-        except (OSError, ValueError):
-            return ""
-        return str(origin.get("version", "")) if origin.get("url") == url else ""
-
-    def remove(self) -> None:
-        """Forget it."""
-        self.path.unlink(missing_ok=True)
-        self._origin.unlink(missing_ok=True)
-
-    def become(self, file: Path) -> None:
-        """Give it the name of the file, which is whole now."""
-        self.path.replace(file)
-        self._origin.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -132,120 +94,136 @@ def receive(
     while True:
         try:
             return _attempt(wanted, part, patience, show)
-        except _Again as problem:
+        except AskAgainError as problem:
             left -= 1
             # What brings something new is no failure: it may take long to get through.
-            if part.size > most and not isinstance(problem, _TooSlow):
+            if part.size > most and not isinstance(problem, _TooSlowError):
                 left, most, wait = patience.attempts, part.size, patience.first_wait_s
             asked = wait if problem.wait_s is None else problem.wait_s
             if asked > patience.longest_wait_s:
                 raise NotFetchedError(f"{problem}: it asks to wait {asked:.0f} s") from problem
             if left <= 0:
                 raise NotFetchedError(
-                    f"{problem}, {patience.attempts} times in a row; what came is kept, "
-                    f"{part.size:,} bytes, and gone on with next time"
+                    f"{problem}, {patience.attempts} times in a row{_say_kept(wanted, part)}"
                 ) from problem
             time.sleep(asked)
             wait *= 2
 
 
-class _TooSlow(_Again):
+def _size_to_go_on_with(wanted: Wanted, part: Part) -> int:
+    """Return how much of a part is taken for one of the file as it is there now, bytes."""
+    return part.size if part.version_at(wanted.origin) or wanted.is_hash_known else 0
+
+
+def _say_kept(wanted: Wanted, part: Part) -> str:
+    size = _size_to_go_on_with(wanted, part)
+    return f"; what came is kept, {size:,} bytes, and gone on with next time" if size else ""
+
+
+class _TooSlowError(AskAgainError):
     """A server gives a byte now and then."""
 
 
 def _attempt(
     wanted: Wanted, part: Part, patience: Patience, show: Callable[[int, int | None], None]
 ) -> None:
-    size, version = wanted.size, part.version_at(wanted.origin)
-    have = part.size if version or wanted.is_hash_known else 0
-    if have and have == size:
+    have, version = _size_to_go_on_with(wanted, part), part.version_at(wanted.origin)
+    if have and have == wanted.size:
         return
     headers = {"Range": f"bytes={have}-"} if have else {}
     # A server that has another version by now sends the whole of it.
     headers |= {"If-Range": version} if have and version else {}
-    with _open(wanted.url, headers, patience) as answer:
-        if answer.status == 416:
-            if answer.headers.get("Content-Range") == f"bytes */{have}":
-                # All of it was here, and the program ended before it said so.
-                return
-            part.remove()
-            raise _Again("the part that was here is longer than the file")
-        start = have if answer.status == 206 and _first_byte(answer) == have else 0
-        if answer.status == 206 and start != have:
-            part.remove()
-            raise _Again("it sent another part of the file than it was asked for")
-        length = answer.headers.get("Content-Length")
-        total = start + int(length) if length else None
+    with open_answer(wanted.url, headers, patience.timeout_s) as answer:
+        start = _find_start(answer, part, have)
+        if start is None:
+            return
+        # Of what is sent in chunks, or with a length that is no number, it is not known.
+        total = None if answer.length is None else start + answer.length
         blocks = _blocks(answer, patience)
-        first = next(blocks, b"")
-        if not start and (page := read_page(answer, first)):
-            raise page
-        if None not in (size, total) and size != total:
-            raise NotFetchedError(f"its file has {total:,} bytes, expected {size:,}: another file")
-        check_room(part.path.parent, (total or size or 0) - start)
+        first = b"" if start else _read_start(blocks)
+        if not start:
+            _check_start(wanted, answer, first, blocks, total)
+        _check_size(wanted, total)
+        check_room(part.path.parent, (total or wanted.size or 0) - start)
         if not start:
             part.remove()
-            part.mark(wanted.origin, _version(answer))
-        _write(part, first, blocks, size, lambda done: show(done, total))
+            part.mark(wanted.origin, version_of(answer))
+        _write(part, first, blocks, wanted, lambda done: show(done, total))
     if total is not None and part.size < total:
-        raise _Again(f"it broke off after {part.size:,} of {total:,} bytes")
+        raise AskAgainError(f"it broke off after {part.size:,} of {total:,} bytes")
 
 
-def _open(url: str, headers: dict[str, str], patience: Patience) -> http.client.HTTPResponse:
-    """Ask for a file; what cannot be reached at all is not asked again, as without a network."""
-    try:
-        return ask(url, headers, patience.timeout_s)
-    except NotFetchedError:
-        raise
-    except urllib.error.HTTPError as error:
-        with error:
-            raise _explain(error) from error
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        said = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
-        what = f"it cannot be reached ({said})"
-        is_passing = isinstance(reason, TimeoutError | ConnectionResetError)
-        if is_passing or isinstance(error, http.client.HTTPException):
-            raise _Again(what) from error
-        raise NotFetchedError(what) from error
+def _find_start(answer: http.client.HTTPResponse, part: Part, have: int) -> int | None:
+    """Return at which byte of the file an answer begins; None if the part is all of it.
+
+    Raises:
+        AskAgainError: if the part does not fit, and is gone now.
+        NotFetchedError: if it does not fit, and none was spoken of.
+    """
+    if answer.status == 416:
+        if not have:
+            raise NotFetchedError(f"it answered 416 {one_line(answer.reason)}")
+        # The program ended between the last byte and the file's name.
+        if answer.headers.get("Content-Range") == f"bytes */{have}":
+            return None
+        part.remove()
+        raise AskAgainError("the part that was here is longer than the file")
+    if answer.status == 206 and first_byte(answer) != have:
+        part.remove()
+        raise AskAgainError("it sent another part of the file than it was asked for")
+    return have if answer.status == 206 else 0
 
 
-def _explain(error: urllib.error.HTTPError) -> Exception:
-    """Say what an answer of an error means."""
-    status = f"it answered {error.code} {error.reason}"
-    if error.code in _AGAIN:
-        return _Again(status, _retry_after(error))
-    if error.code in (401, 403):
-        return NotFetchedError(
-            f"{status}: it asks to log in or to accept terms; open it in a browser"
+def _read_start(blocks: Iterator[bytes]) -> bytes:
+    """Return what comes until it tells a file from text, which may come letter by letter."""
+    start = b""
+    for block in blocks:
+        start += block
+        if len(start) >= START_BYTES:
+            break
+    return start
+
+
+def _read_text(start: bytes, blocks: Iterator[bytes]) -> bytes:
+    """Return a page that began so, or as much of it as comes."""
+    text = start
+    with contextlib.suppress(AskAgainError):
+        for block in blocks:
+            text += block
+            if len(text) >= _PAGE_BYTES:
+                break
+    return text
+
+
+def _check_start(
+    wanted: Wanted,
+    answer: http.client.HTTPResponse,
+    start: bytes,
+    blocks: Iterator[bytes],
+    total: int | None,
+) -> None:
+    """Refuse what is no file of weights, whether its hash is known or not."""
+    if is_text(start[:START_BYTES]):
+        raise PageError(answer.url, _read_text(start, blocks).decode("utf-8", "replace"))
+    if not start and not total:
+        raise NotFetchedError("it gave an empty file")
+    encoding = answer.headers.get("Content-Encoding", "identity")
+    # The hash will tell whether the bytes are those of the file.
+    if encoding != "identity" and not wanted.is_hash_known:
+        raise NotFetchedError(
+            f"it sent the file encoded as {one_line(encoding)}, which it was not asked for"
         )
-    if error.code in (404, 410):
-        return NotFetchedError(f"{status}: the file is not there any more")
-    return NotFetchedError(status)
 
 
-def _retry_after(error: urllib.error.HTTPError) -> float | None:
-    """Return the seconds that a server asks to wait; None where it does not say."""
-    text = (error.headers.get("Retry-After") or "").strip()
-    if text.isdigit():
-        return float(text)
-    try:
-        until = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, until.timestamp() - time.time())
-
-
-def _first_byte(answer: http.client.HTTPResponse) -> int | None:
-    found = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
-    return int(found[1]) if found else None
-
-
-def _version(answer: http.client.HTTPResponse) -> str:
-    """Return what a server calls this version of the file; "" if nothing that can be relied on."""
-    tag = answer.headers.get("ETag", "")
-    # A weak one stands for several versions.
-    return answer.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
+def _check_size(wanted: Wanted, total: int | None) -> None:
+    if total is None:
+        return
+    if wanted.size is not None and total != wanted.size:
+        raise NotFetchedError(
+            f"its file has {total:,} bytes, expected {wanted.size:,}: another file"
+        )
+    if total > _MOST_BYTES:
+        raise NotFetchedError(f"its file has {total:,} bytes, {_TOO_LARGE}")
 
 
 def _blocks(answer: http.client.HTTPResponse, patience: Patience) -> Iterator[bytes]:
@@ -255,7 +233,8 @@ def _blocks(answer: http.client.HTTPResponse, patience: Patience) -> Iterator[by
         try:
             block = answer.read1(_BLOCK)
         except (OSError, http.client.HTTPException) as error:
-            raise _Again(f"it broke off ({error or type(error).__name__})") from error
+            said = one_line(error) or type(error).__name__
+            raise AskAgainError(f"it broke off ({said})") from error
         if not block:
             return
         yield block
@@ -263,7 +242,7 @@ def _blocks(answer: http.client.HTTPResponse, patience: Patience) -> Iterator[by
         seconds = time.monotonic() - since
         if seconds >= patience.timeout_s:
             if came < patience.least_speed * seconds:
-                raise _TooSlow(f"it sent {came:,} bytes in {seconds:.1f} s, which is too slow")
+                raise _TooSlowError(f"it sent {came:,} bytes in {seconds:.1f} s, which is too slow")
             since, came = time.monotonic(), 0
 
 
@@ -271,27 +250,28 @@ def _write(
     part: Part,
     first: bytes,
     blocks: Iterator[bytes],
-    size: int | None,
+    wanted: Wanted,
     show: Callable[[int], None],
 ) -> None:
-    with part.path.open("ab") as file:
+    most = _MOST_BYTES if wanted.size is None else wanted.size
+    with part.open() as file:
         try:
             for block in itertools.chain((first,), blocks):
                 file.write(block)
                 show(file.tell())
                 # A server that names no length may never end.
-                if size is not None and file.tell() > size:
+                if file.tell() > most:
                     break
             file.flush()
         except OSError as error:
             if error.errno not in _FULL:
                 raise
-            raise no_room(part.path.parent, None) from error
-    if size is not None and part.size > size:
+            raise no_room(part.path.parent, None, _say_kept(wanted, part)) from error
+    if part.size > most:
         part.remove()
-        raise NotFetchedError(
-            f"its file has more than the {size:,} bytes that are expected: another file"
-        )
+        expected = f"{most:,} bytes that are expected: another file"
+        too_large = f"{most:,} bytes, {_TOO_LARGE}" if wanted.size is None else expected
+        raise NotFetchedError(f"its file has more than the {too_large}")
 
 
 def check_room(folder: Path, size: int) -> None:
@@ -308,16 +288,17 @@ def check_room(folder: Path, size: int) -> None:
         raise no_room(folder, size)
 
 
-def no_room(folder: Path, size: int | None) -> OSError:
+def no_room(folder: Path, size: int | None, kept: str = "") -> OSError:
     """Say what to do where the disk is full.
 
     Args:
         folder: that was written to.
         size: bytes that were to come; None where that is not known.
+        kept: what stays of what came, "" for nothing.
     """
     needed = "" if size is None else f"{size:,} bytes are to come, "
     free = shutil.disk_usage(folder).free
     return OSError(
         f"the disk of {folder} is full: {needed}{free:,} are free; make room, or set "
-        "PERSON_SEARCH_HOME to a folder on another disk. What came is kept and gone on with"
+        f"PERSON_SEARCH_HOME to a folder on another disk{kept}"
     )

@@ -4,6 +4,7 @@ A download is ``$PERSON_SEARCH_HOME/downloads/NAME/FILE`` with ``FILE.record.jso
 """
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,24 @@ class Record:
         path = record_path(file)
         if not path.is_file():
             return None
-        content = check_names(parse_object(path.read_bytes(), str(path)), str(path), cls)
+        try:
+            return cls._parse(path.read_bytes(), str(path))
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; remove it if it is damaged or of another version of this program: "
+                f"`person-search models download {file.parent.name}` checks and records the file "
+                "anew"
+            ) from error
+
+    @classmethod
+    def _parse(cls, text: bytes, source: str) -> "Record":
+        content = check_names(parse_object(text, source), source, cls)
         kinds = {"size": int, "is_sha256_listed": bool, "card": dict}
         for name, value in content.items():
-            if not isinstance(value, kinds.get(name, str)):
-                raise ValueError(f"{path}: {name} is {value!r}; remove it to fetch the file anew")
+            if type(value) is not kinds.get(name, str):
+                raise ValueError(f"{source}: {name} is {value!r}")
         record = cls(**content)
-        record.to_card(str(path))
+        if not re.fullmatch("[0-9a-f]{64}", record.sha256):
+            raise ValueError(f"{source}: sha256 is {record.sha256!r}")
+        record.to_card(source)
         return record

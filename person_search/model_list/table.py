@@ -4,6 +4,7 @@ A row holds what was read on the page that it names, and no more: sizes and hash
 found to state are left open, "run by us" is "no" until it was.
 """
 
+from person_search.model_list.face_models import FACE_MODELS
 from person_search.model_list.listed_model import ListedModel
 from person_search.model_list.sources import GoogleDrive, Https, HuggingFace
 
@@ -209,7 +210,7 @@ _MODELS = (
     ),
 )
 
-LISTED = {model.name: model for model in _MODELS}
+LISTED = {model.name: model for model in (*_MODELS, *FACE_MODELS)}
 """By name, in the order in which they are shown."""
 
 

@@ -72,7 +72,8 @@ class MtcnnFaces:
         Faces whose points cannot be aligned are left out, with a warning. A picture with a side
         below 20 pixels has none.
         """
-        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        # A copy: arrays of Pillow cannot be written, which PyTorch warns of.
+        pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
         picture = pixels[None].to(self.device, torch.float32)
         boxes = self._refine(picture, self._propose(picture))
         boxes, squares = cut_squares(picture, boxes, 48)

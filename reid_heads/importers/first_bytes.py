@@ -7,19 +7,11 @@ a tar archive.
 import os
 import zipfile
 
-_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+from reid_heads.file_kinds import ZIP, name_kind
+
+_PICKLE = b"\x80"
 _TAR, _TAR_AT = b"ustar", 257
 _LONGEST = _TAR_AT + len(_TAR)
-
-_OTHERS = (
-    (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"\x89PNG", "a PNG picture"),
-    (b"%PDF", "a PDF file"),
-    (b"\x1f\x8b", "a gzip archive: unpack it"),
-    (b"Rar!", "a RAR archive: unpack it"),
-    (b"version https://git-lfs", "a pointer of Git LFS to the file: fetch that with git lfs pull"),
-    (b"<", "a web page, perhaps one that asks to confirm the download"),
-)
 
 
 def check_checkpoint(path: str | os.PathLike[str]) -> None:
@@ -40,11 +32,11 @@ def check_checkpoint(path: str | os.PathLike[str]) -> None:
         )
     with open(path, "rb") as file:
         start = file.read(_LONGEST)
-    if start.startswith(_ZIP):
+    if start.startswith(ZIP):
         _refuse_other_archive(path)
-    if start.startswith((_ZIP, _PICKLE)) or start[_TAR_AT:] == _TAR:
+    if start.startswith((ZIP, _PICKLE)) or start[_TAR_AT:] == _TAR:
         return
-    kind = next((what for sign, what in _OTHERS if start.startswith(sign)), None)
+    kind = name_kind(start)
     # A header's length in eight bytes, and its JSON.
     if start[8:10] == b'{"':
         kind = "a file of safetensors: load it there, and write it with torch.save(weights, FILE)"
@@ -58,10 +50,11 @@ def check_checkpoint(path: str | os.PathLike[str]) -> None:
 def _refuse_other_archive(path: str | os.PathLike[str]) -> None:
     """Refuse a zip archive with files in it, of which one may be the checkpoint."""
     # One that breaks off is left to PyTorch, which says so.
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, RuntimeError, EOFError):
         return
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
     if not any(name.rpartition("/")[2] == "data.pkl" for name in names):
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         raise ValueError(
