@@ -20,6 +20,7 @@ DISTRIBUTION = "person-search"
 BASE = {
     "cv2": "opencv-python-headless",
     "gradio": "gradio",
+    "huggingface_hub": "huggingface_hub",
     "numpy": "numpy",
     "onnx": "onnx",
     "onnxruntime": "onnxruntime",
@@ -43,6 +44,7 @@ EXTRAS = {
     "onnxscript": "train",
     "pycocotools": "train",
     "pymilvus": "milvus",
+    "safetensors": "train",
     "tensorboard": "train",
     "termcolor": "train",
     "torch": "train",

@@ -20,6 +20,8 @@ from reid_heads.importers import crop_networks  # noqa: F401  (registers what it
 from reid_heads.importers.checkpoint_file import find_weights, listed, read_checkpoint
 from reid_heads.importers.imported import ImportedModel
 from reid_heads.importers.registry import find_importer
+from reid_heads.losses import ReIDLosses
+from reid_heads.safetensors_file import SUFFIX, read_safetensors
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +81,8 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
         return checkpoint
 
     def _read_file(self, filename):
+        if filename.endswith(SUFFIX):
+            return {"model": read_safetensors(filename)}
         try:
             checkpoint = super()._load_file(filename)
             # Something else that PyTorch saved; detectron2 lets it pass, or fails with TypeError.
@@ -172,10 +176,14 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
             matched.update({k: v for k, v in found.items() if k in part or part is remaining})
         return matched
 
-    def load_whole_model(self, path: str) -> None:
+    def load_whole_model(self, path: str) -> dict:
         """Load trained weights, which must hold every parameter of the model in its shape.
 
-        Where training kept a moving average of the weights, that is what is loaded.
+        Where training kept a moving average of the weights, that is what is loaded. A safetensors
+        file may lack what only the losses read, as a model that is passed on does.
+
+        Returns:
+            What else the file holds, such as ``iteration``, the last one of the training.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -197,6 +205,9 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
         missing = set(self.incompatible.missing_keys) - {k for k, *_ in wrong_shapes}
         if self.imported is not None:
             missing -= set(self.imported.untouched)
+        if path.endswith(SUFFIX):
+            losses = loss_prefixes(self.model)
+            missing = {name for name in missing if not name.startswith(losses)}
         if missing or reshaped:
             problems = [f"{k} is missing there" for k in sorted(missing)] + reshaped
             more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
@@ -205,6 +216,7 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
                 f"{self._advice()}"
             )
         self._take_weight_average(rest)
+        return rest
 
     def _take_weight_average(self, rest: dict) -> None:
         """Replace the weights by their moving average, where training kept one."""
@@ -237,6 +249,12 @@ def warn_of_other_settings(cfg: CfgNode, imported: ImportedModel | None) -> None
             imported.family,
             " ".join(f"{key} {str(theirs[key]).replace(' ', '')}" for key in others),
         )
+
+
+def loss_prefixes(model: nn.Module) -> tuple[str, ...]:
+    """Return the prefixes, in the model's state dict, of its losses: only training reads those."""
+    modules = model.named_modules()
+    return tuple(f"{name}." for name, module in modules if isinstance(module, ReIDLosses))
 
 
 def weight_copy_prefixes(model: nn.Module) -> list[str]:
