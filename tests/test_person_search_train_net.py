@@ -23,6 +23,9 @@ from detectron2.solver import build_lr_scheduler
 
 from person_search.config import load_config
 from person_search.data.own_data import register_coco_person, register_own_data
+from person_search.evaluation.predictions import read_predictions_model
+from person_search.evaluation.results_file import ResultsFile
+from person_search.inference.finder import PersonFinder
 from person_search.train_net import PersonSearchTrainer, main
 from person_search.transfer import check_same_input
 from reid_heads.labels import UNLABELED_PID
@@ -333,6 +336,13 @@ def test_evaluation_during_training_keeps_the_best_weights(launch_training, test
         assert len(arrays["query_embeddings"]) == 3
         assert sorted(arrays["image_names"]) == [f"{i}.jpg" for i in range(5)]
         assert arrays["embeddings"].shape[1] == 16
+    # The files say which model it was; the last evaluation is of the final weights.
+    finder = PersonFinder.from_config(output / "config.yaml", output / "model_final.pth")
+    found = ResultsFile.load(output / "inference" / "results.json")
+    assert found.model == finder.fingerprint
+    assert found.model == read_predictions_model(output / "inference" / "predictions.npz")
+    assert found.dataset == test_set and found.command
+    assert {"search mAP", "detection ap"} <= set(found.numbers)
 
 
 def test_what_is_evaluated_is_the_average_of_the_weights(launch_training, test_set):
