@@ -100,7 +100,9 @@ BUILTIN = (
         "person_search.commands.calibrate",
     ),
     Command(
-        "models", "list, fetch, check, import and install models", "person_search.commands.models"
+        "models",
+        "list, fetch, check, import, pack and push models",
+        "person_search.commands.models",
     ),
     Command("export", "write the model as ONNX or TorchScript", "person_search.commands.export"),
     Command(

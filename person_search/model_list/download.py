@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from person_search.inference.models import make_models_folder
+from person_search.inference.offline import offline_variable
 from person_search.inference.recorded_files import hash_file
 from person_search.model_list.asking import NotFetchedError, PageError
 from person_search.model_list.listed_model import ListedModel
-from person_search.model_list.offline import offline_variable
 from person_search.model_list.receiving import Part, Patience, Wanted, receive
 from person_search.model_list.records import Record, downloads_folder, record_path
 from person_search.model_list.sources import GoogleDrive, Source

@@ -122,6 +122,9 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
         names = [name.removeprefix("module.") for name in checkpoint["model"]]
         given = [name for name in names if not name.endswith("num_batches_tracked")]
         self.incompatible = super()._load_model(checkpoint)
+        if self._takes_whole_models and self._path.endswith(SUFFIX):
+            losses, absent = loss_prefixes(self.model), self.incompatible.missing_keys
+            absent[:] = [name for name in absent if not name.startswith(losses)]
         self._check_some_fit(given)
         return self.incompatible
 
@@ -205,9 +208,6 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
         missing = set(self.incompatible.missing_keys) - {k for k, *_ in wrong_shapes}
         if self.imported is not None:
             missing -= set(self.imported.untouched)
-        if path.endswith(SUFFIX):
-            losses = loss_prefixes(self.model)
-            missing = {name for name in missing if not name.startswith(losses)}
         if missing or reshaped:
             problems = [f"{k} is missing there" for k in sorted(missing)] + reshaped
             more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
