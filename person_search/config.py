@@ -1,6 +1,6 @@
 """Config keys of person search, on top of detectron2's and ``reid_heads``'."""
 
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import ROI_BOX_HEAD_REGISTRY, ROI_HEADS_REGISTRY
 
 import person_search.modeling  # noqa: F401  (registers the models)
@@ -212,3 +212,20 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
     See ``read_config``.
     """
     return read_config(config_file, overrides, add_person_search_config, person_search_readers())
+
+
+def config_to_pass_on(cfg: CfgNode) -> CfgNode:
+    """Return a model's config without what is of the machine and the run it was trained on.
+
+    No file, folder or device is named; data sets keep their names.
+    """
+    passed_on, usual = cfg.clone(), get_cfg()
+    add_person_search_config(usual)
+    passed_on.defrost()
+    passed_on.MODEL.WEIGHTS = ""
+    # Where there is no GPU the CPU is taken.
+    passed_on.MODEL.DEVICE = usual.MODEL.DEVICE
+    passed_on.MODEL.PERSON_SEARCH.STL = usual.MODEL.PERSON_SEARCH.STL
+    passed_on.DATASETS.COCO_PERSON = usual.DATASETS.COCO_PERSON
+    passed_on.OUTPUT_DIR = usual.OUTPUT_DIR
+    return passed_on

@@ -13,7 +13,12 @@ from person_search.data.catalog import BUILTIN_DATASETS, get_datasets_root
 from person_search.data.coco_person import load_coco_person_protocol
 from person_search.data.cuhk_sysu import FULL_GALLERY
 from person_search.evaluation.context import ContextMatching, published_context
-from person_search.evaluation.predictions import Predictions, load_predictions
+from person_search.evaluation.predictions import (
+    Predictions,
+    load_predictions,
+    read_predictions_model,
+)
+from person_search.evaluation.results_file import command_line, save_results
 from person_search.evaluation.rules import (
     STANDARD_GALLERY_SIZE,
     STANDARD_SCORE_THRESHOLD,
@@ -22,7 +27,6 @@ from person_search.evaluation.rules import (
     list_searches,
 )
 from person_search.evaluation.scoring import score_predictions
-from reid_heads.atomic_file import save_json
 
 OFFICIAL_GALLERY_SIZES = (50, 100, 500, 1000, 2000, 4000)
 
@@ -121,7 +125,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         predictions = load_predictions(args.predictions)
         results = score_predictions(load_protocol, searches, predictions)
         if args.json is not None:
-            save_json(args.json, results)
+            model = read_predictions_model(args.predictions)
+            record = {"model": model, "dataset": args.dataset, "command": command_line()}
+            save_results(args.json, results, record)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

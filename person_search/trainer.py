@@ -4,13 +4,17 @@ from dataclasses import replace
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog, get_detection_dataset_dicts
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 import person_search.modeling  # noqa: F401  (registers the models)
 from person_search.data.loaders import build_test_loader, build_train_loader
 from person_search.evaluation.context import ContextMatching, published_context
 from person_search.evaluation.evaluator import PersonSearchEvaluator
+from person_search.evaluation.results_file import command_line
 from person_search.evaluation.rules import SearchRules, list_searches
 from person_search.importers import search_networks  # noqa: F401  (registers what it imports)
+from person_search.inference.fingerprint import fingerprint_of
 from person_search.transfer import transfer_weights
 from reid_heads.training.trainer import ResumableTrainer
 
@@ -56,6 +60,17 @@ class PersonSearchTrainer(ResumableTrainer):
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
         """Build the loader of one test set."""
         return build_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module, evaluators=None):
+        """Score a model on every test set; the files say which model it was, and how it was run."""
+        if evaluators is None:
+            plain = model.module if isinstance(model, DistributedDataParallel) else model
+            record = {"model": fingerprint_of(cfg, plain.state_dict()), "command": command_line()}
+            evaluators = [cls.build_evaluator(cfg, name) for name in cfg.DATASETS.TEST]
+            for evaluator, name in zip(evaluators, cfg.DATASETS.TEST, strict=True):
+                evaluator.record = {**record, "dataset": name}
+        return super().test(cfg, model, evaluators)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> PersonSearchEvaluator:

@@ -27,7 +27,7 @@ FLOORS = {
             "torch_parts",
             "unit_norm",
         ),
-        ("augmentation", "backbones", "data", "evaluation"),
+        ("augmentation", "backbones", "data", "evaluation", "safetensors_file"),
         ("heads",),
         ("losses",),
         ("crop_reid",),
@@ -42,10 +42,10 @@ FLOORS = {
         ("data", "footage", "modeling", "synthetic"),
         ("config", "drawing", "evaluation", "tracking", "transfer"),
         ("importers",),
-        ("inference", "stage1", "trainer"),
-        ("export", "gallery", "model_list", "street_basic", "train_net"),
-        ("commands", "evaluate", "train_stage1"),
-        ("cli",),
+        ("inference", "stage1"),
+        ("export", "gallery", "model_list", "street_basic", "trainer"),
+        ("commands", "evaluate", "train_net"),
+        ("cli", "train_stage1"),
     ),
 }
 # Whole packages, likewise: what a module of one may import of another is every room of it.

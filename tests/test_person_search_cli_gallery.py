@@ -106,7 +106,8 @@ def _check_search(run, gallery, world, tmp_path):
     ]
     assert answer["in_gallery"] is True and answer["threshold"] > 0
     best = answer["matches"][0]
-    assert set(best) == {"rank", "image", "box", "score", "similarity", "camera", "timestamp"}
+    said = {"rank", "image", "box", "score", "similarity", "camera", "timestamp", "appearance"}
+    assert set(best) == said
     true_boxes = {
         protocol.frame_names[frame]: box
         for query, frame, box in zip(

@@ -63,6 +63,7 @@ def test_the_json_object():
         "queries": [{"image": "q.jpg", "box": [0, 0, 5, 9]}],
         "threshold": 0.5,
         "in_gallery": True,
+        "by": "frame",
         "matches": [
             {
                 "rank": 1,
@@ -72,6 +73,7 @@ def test_the_json_object():
                 "similarity": 0.75,
                 "camera": "north",
                 "timestamp": 60.0,
+                "appearance": None,
             }
         ],
     }
@@ -81,6 +83,7 @@ class FakeIndex:
     """Records what it is asked."""
 
     uri = "/g.db"
+    has_appearances = False
 
     def search(self, embeddings, **options):
         self.embeddings, self.options = embeddings, options

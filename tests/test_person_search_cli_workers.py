@@ -50,11 +50,11 @@ def test_each_process_of_a_machine_gets_its_gpu(monkeypatch):
 
 def test_reports_are_summed():
     reports = [
-        IndexReport(3, 7, 1, [BrokenFile("a", "x")], 2.0),
-        IndexReport(4, 9, 0, [BrokenFile("b", "y")], 5.0),
+        IndexReport(3, 7, 1, [BrokenFile("a", "x")], 2.0, 1),
+        IndexReport(4, 9, 0, [BrokenFile("b", "y")], 5.0, 2),
     ]
     broken = [BrokenFile("a", "x"), BrokenFile("b", "y")]
-    assert sum_reports(reports) == IndexReport(7, 16, 1, broken, 5.0)
+    assert sum_reports(reports) == IndexReport(7, 16, 1, broken, 5.0, 3)
 
 
 @pytest.mark.slow

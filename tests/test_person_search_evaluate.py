@@ -76,7 +76,11 @@ def score(tmp_path, dataset, root, *options):
     file = tmp_path / "predictions.npz"
     code = run("--dataset", dataset, "--root", root, "--predictions", file, "--json", out, *options)
     assert code == 0
-    return json.loads(out.read_text())
+    results = json.loads(out.read_text())
+    # Nobody said which model the predictions are of.
+    record = results.pop("record")
+    assert (record["model"], record["dataset"]) == ("", dataset)
+    return results
 
 
 def test_cuhk_sysu(tmp_path, cuhk, capsys):
@@ -213,7 +217,8 @@ def test_own_data(tmp_path):
             "--dataset", file, "--predictions", tmp_path / "predictions.npz", "--json", out
         ) == 0
     )  # fmt: skip
-    assert json.loads(out.read_text()) == results
+    written = json.loads(out.read_text())
+    assert written.pop("record")["dataset"] == str(file) and written == results
     results = score(tmp_path, str(file), tmp_path, "--by-frequency")
     assert results["search_middle"] == {**results["search"], "queries": 1}
 

@@ -186,6 +186,7 @@ def test_training_and_the_command_give_the_same(
     predictions = ["--predictions", folder / "predictions.npz"]
     assert main([str(word) for word in (*given, *predictions)]) == 0
     scored = json.loads(out.read_text())
+    assert scored.pop("record")["dataset"] == dataset
     assert list(scored) == list(trained)
     assert scored == trained == json.loads((folder / "results.json").read_text())
     # What is asked for beyond the plain search changes numbers, so that no name hides another's.

@@ -49,6 +49,7 @@ class FakeIndex:
     """Finds nobody and records whom it is asked for."""
 
     uri, asked = "/g.db", None
+    has_appearances = False
 
     def search(self, embeddings, **options):
         self.asked = embeddings
@@ -132,7 +133,7 @@ def ask_page(finder, path, box, number, monkeypatch, capsys):
 
     told = []
     monkeypatch.setattr(handlers.gr, "Warning", lambda text, title: told.append(text))
-    page, settings = handlers.Handlers(service), ("toy", 0.5, 12, [], "", "", True)
+    page, settings = handlers.Handlers(service), ("toy", 0.5, 12, [], "", "", "frame")
     query, stage, *_ = page.take_upload(path, *settings)
     assert stage.count("ps-chosen") == (query.box is not None)
     if box is not None:

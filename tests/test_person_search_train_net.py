@@ -23,6 +23,10 @@ from detectron2.solver import build_lr_scheduler
 
 from person_search.config import load_config
 from person_search.data.own_data import register_coco_person, register_own_data
+from person_search.evaluation.predictions import read_predictions_model
+from person_search.evaluation.results_file import ResultsFile
+from person_search.inference.finder import PersonFinder
+from person_search.inference.model_card import ModelCard
 from person_search.train_net import PersonSearchTrainer, main
 from person_search.transfer import check_same_input
 from reid_heads.labels import UNLABELED_PID
@@ -333,6 +337,13 @@ def test_evaluation_during_training_keeps_the_best_weights(launch_training, test
         assert len(arrays["query_embeddings"]) == 3
         assert sorted(arrays["image_names"]) == [f"{i}.jpg" for i in range(5)]
         assert arrays["embeddings"].shape[1] == 16
+    # The files say which model it was; the last evaluation is of the final weights.
+    finder = PersonFinder.from_config(output / "config.yaml", output / "model_final.pth")
+    found = ResultsFile.load(output / "inference" / "results.json")
+    assert found.model == finder.fingerprint
+    assert found.model == read_predictions_model(output / "inference" / "predictions.npz")
+    assert found.dataset == test_set and found.command
+    assert {"search mAP", "detection ap"} <= set(found.numbers)
 
 
 def test_what_is_evaluated_is_the_average_of_the_weights(launch_training, test_set):
@@ -394,3 +405,25 @@ def test_own_data_with_a_missing_value_is_refused():
     cfg = load_config("", ["DATASETS.COCO_PERSON", "[['mine', 'a.json']]"])
     with pytest.raises(ValueError, match=r"COCO_PERSON has \['mine', 'a.json'\]"):
         register_own_data(cfg)
+
+
+@pytest.mark.slow
+def test_a_packed_model_trains_on_and_is_evaluated(trained, launch_training, test_set, tmp_path):
+    finder = PersonFinder.from_config(trained / "config.yaml", trained / "model_final.pth")
+    card = ModelCard("toy", "toys", "MIT", "toy frames")
+    packed = finder.save_pretrained(tmp_path / "packed", card)
+    weights = ["MODEL.WEIGHTS", str(packed)]
+    further = launch_training("on", *weights, "SOLVER.BASE_LR", "1e-9", "SOLVER.MAX_ITER", "1")
+    first, second = (torch.load(x / "model_final.pth")["model"] for x in (trained, further))
+    parameters = dict(finder.network.model.named_parameters())
+    names = [name for name in parameters if not name.startswith("roi_heads.identity_losses.")]
+    assert names
+    for name in names:
+        torch.testing.assert_close(first[name], second[name], rtol=0, atol=1e-7)
+    # What its people looked like is not passed on.
+    table = "roi_heads.identity_losses.losses.OIM.table"
+    assert not torch.equal(first[table], second[table])
+    tests = ["DATASETS.TEST", f"('{test_set}',)"]
+    evaluated = launch_training("evaluated", *weights, *tests, flags=["--eval-only"])
+    found = ResultsFile.load(evaluated / "inference" / "results.json")
+    assert found.model == finder.fingerprint

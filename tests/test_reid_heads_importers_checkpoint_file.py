@@ -78,7 +78,7 @@ def test_another_kind_of_file_is_refused(tmp_path):
     [
         (b"\xff\xd8\xff\xe0", "begins as a JPEG picture"),
         (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
-        (b"\x90\x01" + bytes(6) + b'{"a":', "safetensors: load it there"),
+        (b"\x90\x01" + bytes(6) + b'{"a":', "safetensors: give it a name"),
         (b"anything", "begins with b'anything'"),
     ],
 )

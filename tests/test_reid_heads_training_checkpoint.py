@@ -15,7 +15,12 @@ from test_reid_heads_importers_crop_resnets import (
 )
 
 from reid_heads.config import load_config
-from reid_heads.training.checkpoint import WeightCopyCheckpointer, warn_of_other_settings
+from reid_heads.safetensors_file import write_safetensors
+from reid_heads.training.checkpoint import (
+    WeightCopyCheckpointer,
+    loss_prefixes,
+    warn_of_other_settings,
+)
 
 pytestmark = pytest.mark.usefixtures("shallow", "undrawn_weights")
 
@@ -108,3 +113,26 @@ def test_a_public_file_of_another_network_says_which_config_it_has(tmp_path):
     words = ["MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "12"]
     with pytest.raises(ValueError, match=r"network of reid-strong.*use configs/market1501/bag_of"):
         WeightCopyCheckpointer(make_model(*words)).load(str(save(tmp_path, strong_baseline())))
+
+
+def test_a_model_that_was_passed_on_lacks_only_what_losses_read(tmp_path):
+    model, other = make_model(), make_model()
+    losses = loss_prefixes(model)
+    assert losses == ("losses.",)
+    state = {
+        name: torch.ones_like(value)
+        for name, value in model.state_dict().items()
+        if not name.startswith(losses)
+    }
+    passed_on, checkpoint = tmp_path / "x.safetensors", tmp_path / "x.pth"
+    write_safetensors(passed_on, state, {})
+    torch.save({"model": state}, checkpoint)
+    WeightCopyCheckpointer(other).load_whole_model(str(passed_on))
+    assert all(torch.equal(other.state_dict()[name], value) for name, value in state.items())
+    # Of a checkpoint that is an accident.
+    with pytest.raises(ValueError, match="is missing there"):
+        WeightCopyCheckpointer(other).load_whole_model(str(checkpoint))
+    del state["head.neck.weight"]
+    write_safetensors(passed_on, state, {})
+    with pytest.raises(ValueError, match=r"another model: head\.neck\.weight is missing there"):
+        WeightCopyCheckpointer(other).load_whole_model(str(passed_on))

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from person_search.inference.model_card import ModelCard
 from person_search.model_list.listed_model import ListedModel
 from person_search.model_list.records import downloads_folder
 
@@ -17,12 +18,21 @@ def format_model(path: Path, finder: "PersonFinder") -> str:
     if card is None:
         lines["card"] = "none: nothing is known of whom it knows"
     else:
-        lines |= {"name": card.name, "knows": card.domain, "licence": card.licence}
-        lines |= {"trained on": card.trained_on, "source": card.source, "limits": card.limits}
+        lines |= _of_card(card)
     lines["embedding"] = f"{finder.embedding_dim} numbers"
     lines["threshold"] = "not calibrated" if finder.threshold is None else f"{finder.threshold:.3f}"
     lines["fingerprint"] = finder.fingerprint
     return _format(lines, {} if card is None else dict(card.numbers))
+
+
+def format_card(card: ModelCard) -> str:
+    """Write a card, a fact a line."""
+    return _format(_of_card(card), dict(card.numbers))
+
+
+def _of_card(card: ModelCard) -> dict[str, str]:
+    lines = {"name": card.name, "knows": card.domain, "licence": card.licence}
+    return lines | {"trained on": card.trained_on, "source": card.source, "limits": card.limits}
 
 
 def format_listed(model: ListedModel) -> str:

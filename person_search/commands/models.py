@@ -1,4 +1,4 @@
-"""``person-search models``: the models that are here, those to fetch, and new ones of files."""
+"""``person-search models``: those that are here, those to fetch, new ones, and yours for others."""
 
 import argparse
 import dataclasses
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from person_search.commands import hub_model, packed_model
 from person_search.commands.listed_models import (
     add_detector,
     check,
@@ -27,7 +28,7 @@ from person_search.inference.models import (
     make_models_folder,
     models_folder,
 )
-from person_search.model_list.offline import offline_variable
+from person_search.inference.offline import offline_variable
 from person_search.model_list.records import Record
 from person_search.model_list.table import LISTED, find_listed
 
@@ -48,11 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checking = actions.add_parser(
         "check", help="compare all files that are here with what they were; fetches nothing"
     )
-    checking.add_argument(
-        "--record",
-        action="store_true",
-        help="take the installed models as they are now, and write down their hashes",
-    )
+    said = "take the installed models as they are now, and write down their hashes"
+    checking.add_argument("--record", action="store_true", help=said)
     install = actions.add_parser("install", help="fetch a model that knows real people")
     install.add_argument("model", choices=INSTALLABLE)
     install.add_argument(
@@ -67,10 +65,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help="make a public checkpoint a model, or a detector and a crop network together",
         )
     )
+    packed_model.add_arguments(
+        actions.add_parser("pack", help="make a training's run a folder that others can use")
+    )
+    hub_model.add_arguments(
+        actions.add_parser("push", help="put a packed model where others can fetch it")
+    )
 
 
 def _add_download(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="NAME", help="one that `models list` shows")
+    parser.add_argument(
+        "model",
+        metavar="NAME|hf:OWNER/NAME",
+        help="one that `models list` shows; or a packed one on Hugging Face, which is installed",
+    )
     parser.add_argument(
         "--import",
         dest="is_imported",
@@ -134,6 +142,8 @@ def run(args: argparse.Namespace) -> int:
         "download": _download,
         "install": _install,
         "import": _import,
+        "pack": _pack,
+        "push": hub_model.push,
     }
     actions[args.action](args)
     return 0
@@ -206,6 +216,13 @@ def _install(args: argparse.Namespace) -> None:
 
 
 def _download(args: argparse.Namespace) -> None:
+    if args.model.startswith(hub_model.PREFIX):
+        if args.is_imported or args.detector:
+            raise ValueError(f"{args.model} is a model already; leave out --import and --detector")
+        folder = _free_folder(args.name or hub_model.name_of(args.model))
+        hub_model.download(args.model, folder)
+        _tell(folder, _load(find_model(folder)))
+        return
     model = find_listed(args.model)
     if model.kind == "made":
         if args.is_imported or args.name or args.detector:
@@ -258,6 +275,14 @@ def _import(args: argparse.Namespace) -> None:
             raise FileNotFoundError(f"there is no file {args.file} to import")
         card, detector = add_detector(card, listed), str(fetch(listed))
     _make(args.file, name, card, detector, settings)
+
+
+def _pack(args: argparse.Namespace) -> None:
+    folder = args.output if args.installed is None else _free_folder(args.installed)
+    finder = packed_model.pack(args, folder)
+    print(format_model(find_model(folder), finder))
+    use = args.output if args.installed is None else args.installed
+    print(f"use it with --model {use}", file=sys.stderr)
 
 
 def _make(

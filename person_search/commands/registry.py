@@ -21,6 +21,7 @@ BASE = {
     "av": "av",
     "cv2": "opencv-python-headless",
     "gradio": "gradio",
+    "huggingface_hub": "huggingface_hub",
     "numpy": "numpy",
     "onnx": "onnx",
     "onnxruntime": "onnxruntime",
@@ -44,6 +45,7 @@ EXTRAS = {
     "onnxscript": "train",
     "pycocotools": "train",
     "pymilvus": "milvus",
+    "safetensors": "train",
     "tensorboard": "train",
     "termcolor": "train",
     "torch": "train",
@@ -104,7 +106,9 @@ BUILTIN = (
         "person_search.commands.calibrate",
     ),
     Command(
-        "models", "list, fetch, check, import and install models", "person_search.commands.models"
+        "models",
+        "list, fetch, check, import, pack and push models",
+        "person_search.commands.models",
     ),
     Command("export", "write the model as ONNX or TorchScript", "person_search.commands.export"),
     Command(

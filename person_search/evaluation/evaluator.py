@@ -15,9 +15,9 @@ from detectron2.utils import comm
 
 from person_search.evaluation.collection import FrameResult, merge_frames
 from person_search.evaluation.predictions import save_predictions
+from person_search.evaluation.results_file import save_results
 from person_search.evaluation.rules import PLAIN, ProtocolLoader, SearchRules
 from person_search.evaluation.scoring import check_searches, score_predictions
-from reid_heads.atomic_file import save_json
 from reid_heads.unit_norm import is_unit_norm
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,10 @@ class PersonSearchEvaluator(DatasetEvaluator):
     embeddings)}`` and, where queries stand in it, ``"queries": Instances(pred_boxes, embeddings,
     query_ids)``; boxes in original pixels, embeddings of unit norm, ``query_ids`` the rows of the
     first protocol's queries.
+
+    Attributes:
+        record: of which model the results are, by which command, on which data set; set before
+            `evaluate`, and written into the files.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class PersonSearchEvaluator(DatasetEvaluator):
         self._searches = tuple(searches)
         self._output_dir = None if output_dir is None else Path(output_dir)
         self._distributed = distributed
+        self.record: dict[str, str] = {}
         self._frames: list[FrameResult] = []
 
     def reset(self) -> None:
@@ -115,7 +120,7 @@ class PersonSearchEvaluator(DatasetEvaluator):
             frames = [frame for part in gathered for frame in part]
         results = self._score(frames)
         if self._output_dir is not None:
-            save_json(self._output_dir / RESULTS_FILE, results)
+            save_results(self._output_dir / RESULTS_FILE, results, self.record)
         return results
 
     def _score(self, frames: list[FrameResult]) -> OrderedDict[str, dict[str, float]]:
@@ -124,7 +129,8 @@ class PersonSearchEvaluator(DatasetEvaluator):
         load_protocol = lru_cache(maxsize=1)(self._load_protocol)
         predictions = merge_frames(frames, self._searches[0].load_protocol(load_protocol))
         if self._output_dir is not None:
-            save_predictions(self._output_dir / PREDICTIONS_FILE, predictions)
+            path, model = self._output_dir / PREDICTIONS_FILE, self.record.get("model", "")
+            save_predictions(path, predictions, model)
             logger.info("wrote %s", self._output_dir / PREDICTIONS_FILE)
         return score_predictions(load_protocol, self._searches, predictions)
 

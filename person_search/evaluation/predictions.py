@@ -17,6 +17,9 @@ from reid_heads.unit_norm import is_unit_norm
 # Published loaders of one data set round a query box differently, by up to one pixel a side.
 QUERY_BOX_TOLERANCE = 2.0
 
+MODEL_FIELD = "model"
+"""Array, beside those of `Predictions`, with the fingerprint of the model."""
+
 CONTEXT_FIELDS = (
     "context_query_index",
     "context_boxes",
@@ -83,19 +86,32 @@ class Predictions:
         return self.context_query_index is not None
 
 
-def save_predictions(path: str | os.PathLike[str], predictions: Predictions) -> None:
+def save_predictions(
+    path: str | os.PathLike[str], predictions: Predictions, model: str = ""
+) -> None:
     """Write ``predictions.npz`` whole or not at all.
 
     Args:
         path: File to write; its folder is made if missing.
         predictions: What to write. Arrays only, so no pickle.
+        model: Fingerprint of the model whose predictions these are, where known.
     """
     arrays = {
         field.name: value
         for field in fields(Predictions)
         if (value := getattr(predictions, field.name)) is not None
     }
-    save_arrays(path, arrays)
+    save_arrays(path, arrays | {MODEL_FIELD: np.array(model)} if model else arrays)
+
+
+def read_predictions_model(path: str | os.PathLike[str]) -> str:
+    """Return the fingerprint of the model that a predictions file is of, "" where it does not say.
+
+    Args:
+        path: Of a file that `load_predictions` reads.
+    """
+    with np.load(path, allow_pickle=False) as archive:
+        return str(archive[MODEL_FIELD]) if MODEL_FIELD in archive.files else ""
 
 
 def load_predictions(path: str | os.PathLike[str]) -> Predictions:

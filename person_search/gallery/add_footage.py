@@ -42,13 +42,13 @@ class IndexReport:
     frames_unchanged: int = 0
     """Frames that the gallery held already, by name and content."""
 
-    appearances_added: int = 0
-    """Appearances that began in frames that were linked now."""
-
     broken: list[BrokenFile] = field(default_factory=list)
     """What could not be read, and why."""
 
     seconds: float = 0.0
+
+    appearances_added: int = 0
+    """Appearances that began in frames that were linked now."""
 
 
 def index_footage(

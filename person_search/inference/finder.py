@@ -16,16 +16,19 @@ import numpy as np
 from PIL import Image
 
 from person_search.footage.images import ImageSource, read_image
+from person_search.inference.checked_people import checked, in_original_pixels
 from person_search.inference.crowds import Crowds
 from person_search.inference.join_parts import find_boxes_in_parts, join_people
 from person_search.inference.load_network import load_network
 from person_search.inference.model_card import ModelCard
 from person_search.inference.models import CONFIG_NAME, default_model, find_model
 from person_search.inference.network import FindsBoxes, FindsCrowds, Network, one_caller
+from person_search.inference.packed_file import check_fingerprint, check_version
+from person_search.inference.packed_model import find_pretrained, write_packed_model
 from person_search.inference.parts import Parts, embed_in_parts, plan_parts
 from person_search.inference.threshold_file import read_threshold
 from person_search.people import People, check_boxes
-from reid_heads.unit_norm import is_unit_norm
+from reid_heads.safetensors_file import SUFFIX
 
 __all__ = ["People", "PersonFinder"]
 
@@ -141,10 +144,14 @@ class PersonFinder:
             ValueError: if the file is no model, or none of ours, or the device is not there.
         """
         path = default_model() if model is None else find_model(model)
-        if path.suffix == ".pth":
+        if path.suffix in (".pth", SUFFIX):
             one_caller(str(path), max_callers)
-            config = path.parent / CONFIG_NAME
-            return cls.from_config(config, path, device=device, min_score=min_score)
+            check_version(path)
+            own = cls.from_config(
+                path.parent / CONFIG_NAME, path, device=device, min_score=min_score
+            )
+            check_fingerprint(path, own.fingerprint)
+            return own
         network = load_network(
             path, device=device, min_score=min_score, threads=threads, max_callers=max_callers
         )
@@ -153,6 +160,25 @@ class PersonFinder:
             threshold = network.threshold
         card = ModelCard.find(path) or network.card
         return cls(network, min_score=min_score, threshold=threshold, card=card)
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, *, device: str | None = None, min_score: float | None = None
+    ) -> "PersonFinder":
+        """Load a model that somebody passed on, after comparing its files with what they were.
+
+        It is a folder, an installed model, or ``hf:OWNER/NAME`` on Hugging Face; for errors see
+        `person_search.inference.packed_model.find_pretrained` and `load`, for arguments `load`.
+        """
+        return cls.load(find_pretrained(name), device=device, min_score=min_score)
+
+    def save_pretrained(self, folder: str | Path, card: ModelCard | None = None) -> Path:
+        """Write a trained model as a new folder for `from_pretrained`; return its weights' file.
+
+        ``card`` is that of the model, by default the finder's own; for errors see
+        `person_search.inference.packed_model.write_packed_model`.
+        """
+        return write_packed_model(self, Path(folder), card or self.card)
 
     @property
     def fingerprint(self) -> str:
@@ -257,7 +283,7 @@ class PersonFinder:
         scale = np.array([new_width / width, new_height / height] * 2, np.float32)
         with self._turns:
             (people,) = self.network.run([prepared], [known * scale])
-        return self._checked(people).embeddings
+        return checked(people, self.embedding_dim).embeddings
 
     def _plan(self, image: np.ndarray, wanted: bool | None) -> Parts | None:
         wanted = self.parts if wanted is None else wanted
@@ -297,7 +323,7 @@ class PersonFinder:
             with self._turns:
                 boxes, scores = find_boxes_in_parts(self.network, image, plan, self.min_score)
                 (people,) = self.network.run([image], [boxes])
-            return self._checked(People(boxes, scores, people.embeddings))
+            return checked(People(boxes, scores, people.embeddings), self.embedding_dim)
         views, found = plan.cut(image), []
         for start in range(0, len(views), batch_size):
             found += self._find_batch(views[start : start + batch_size])
@@ -318,30 +344,7 @@ class PersonFinder:
         for rows in by_shape.values():
             with self._turns:
                 results = (run or self.network.run)([prepared[row] for row in rows])
-            found.update(zip(rows, results, strict=True))
-        return [
-            self._in_original_pixels(self._checked(found[row]), image, prepared[row])
-            for row, image in enumerate(images)
-        ]
-
-    def _in_original_pixels(
-        self, people: People, image: np.ndarray, prepared: np.ndarray
-    ) -> People:
-        """Scale and clip boxes as detectron2's ``detector_postprocess``; keep scores that count."""
-        (height, width), (new_height, new_width) = image.shape[:2], prepared.shape[:2]
-        scale = np.array([width / new_width, height / new_height] * 2, np.float32)
-        boxes = (people.boxes * scale).clip(0, np.array([width, height] * 2, np.float32))
-        keep = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (people.scores >= self.min_score)
-        return People(boxes[keep], people.scores[keep], people.embeddings[keep])
-
-    def _checked(self, people: People) -> People:
-        """Return people with float32 embeddings of unit norm, or refuse what cannot be compared."""
-        embeddings = people.embeddings.astype(np.float32).reshape(-1, self.embedding_dim)
-        norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-        if not is_unit_norm(norms).all():
-            raise ValueError(
-                f"the model gives embeddings of norm {norms.min():.4g} to {norms.max():.4g}, "
-                "expected 1. With NaN its training has diverged or half precision overflows: try "
-                "half=False, else other weights"
-            )
-        return People(people.boxes, people.scores.astype(np.float32), embeddings / norms)
+            for row, people in zip(rows, results, strict=True):
+                seen = checked(people, self.embedding_dim)
+                found[row] = in_original_pixels(seen, images[row], prepared[row], self.min_score)
+        return [found[row] for row in range(len(images))]

@@ -37,13 +37,18 @@ def fingerprint_of(cfg: CfgNode, state: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.sha256(f"person-search model {_VERSION}\n".encode())
     digest.update(json.dumps(_deciding_settings(cfg), sort_keys=True).encode())
     for name in sorted(state):
-        if name.startswith(_TRAINING_WEIGHTS):
+        if is_for_training(name):
             continue
         array = state[name].detach().cpu().contiguous().numpy()
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
         digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def is_for_training(name: str) -> bool:
+    """Say whether only training reads a tensor of a model, by its name in the state dict."""
+    return name.startswith(_TRAINING_WEIGHTS)
 
 
 def _deciding_settings(cfg: CfgNode) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 An installed model is a folder of ``$PERSON_SEARCH_HOME/models``, by its name. It holds one of
 
 - ``model.onnx``: an export, which may have its card inside;
+- ``model.safetensors`` with ``config.yaml``: one that was packed, which runs in PyTorch. Where its
+  export is there, too, that is taken, as it runs everywhere: both have one fingerprint;
 - ``model.pth`` with ``config.yaml``: a trained model, which runs in PyTorch;
 - ``model.json``: two steps, a detector and a crop network, as
   `person_search.inference.two_step_file` describes them;
@@ -20,8 +22,8 @@ from person_search.inference.model_card import ModelCard
 
 BUILTIN = "drawn-people"
 """Name of the model that comes with the code."""
-MAIN_FILES = ("model.onnx", "model.pth", "model.json")
-"""Of which a model's folder has one."""
+MAIN_FILES = ("model.onnx", "model.safetensors", "model.pth", "model.json")
+"""Of which a model's folder has one; of two the first is taken."""
 CONFIG_NAME = "config.yaml"
 
 

@@ -15,11 +15,14 @@ from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
 import person_search.modeling  # noqa: F401  (registers the models)
-from person_search.config import load_config
+from person_search.config import config_to_pass_on, load_config
 from person_search.importers import search_networks  # noqa: F401  (registers what it imports)
-from person_search.inference.fingerprint import fingerprint_of
+from person_search.inference.fingerprint import fingerprint_of, is_for_training
+from person_search.inference.models import CONFIG_NAME
 from person_search.inference.network import InputSettings, Limits
+from person_search.inference.packed_file import WEIGHTS, to_metadata
 from person_search.people import People
+from reid_heads.safetensors_file import write_safetensors
 from reid_heads.training.checkpoint import WeightCopyCheckpointer
 
 META_ARCHITECTURE = "PersonSearchRCNN"
@@ -99,6 +102,23 @@ class TorchNetwork:
         self.max_callers = 1
         self.limits = Limits(cfg.MODEL.RPN.POST_NMS_TOPK_TEST, cfg.TEST.DETECTIONS_PER_IMAGE)
         self.model = model.to(chosen).eval()
+        self._cfg = cfg
+
+    def write(self, folder: Path) -> None:
+        """Write weights and config into a folder, without what only training reads.
+
+        Nothing in them names files or folders of this machine.
+
+        Args:
+            folder: that is there.
+
+        Raises:
+            ModuleNotFoundError: without the package ``safetensors``.
+        """
+        state = {k: v for k, v in self.model.state_dict().items() if not is_for_training(k)}
+        write_safetensors(folder / WEIGHTS, state, to_metadata(self.fingerprint))
+        cfg = config_to_pass_on(self._cfg)
+        (folder / CONFIG_NAME).write_text(cfg.dump(), encoding="utf-8")
 
     def run(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None = None

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from person_search.inference.models import make_models_folder
+from person_search.inference.offline import offline_variable
 from person_search.inference.recorded_files import hash_file
 from person_search.model_list.asking import (
     START_BYTES,
@@ -18,7 +19,6 @@ from person_search.model_list.asking import (
     name_text,
 )
 from person_search.model_list.listed_model import ListedModel
-from person_search.model_list.offline import offline_variable
 from person_search.model_list.part import Part
 from person_search.model_list.receiving import Patience, Wanted, receive
 from person_search.model_list.records import Record, downloads_folder, record_path

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from reid_heads.importers.first_bytes import check_checkpoint
+from reid_heads.safetensors_file import SUFFIX, read_safetensors
 
 WRAPPERS = ("model", "state_dict", "model_state_dict")
 """Where checkpoints keep the weights, beside what only training needs."""
@@ -42,13 +43,13 @@ class CheckpointFile:
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> CheckpointFile:
-    """Read the weights of a PyTorch checkpoint, and nothing that could run.
+    """Read the weights of a PyTorch checkpoint or a safetensors file, and nothing that could run.
 
     Weights may lie in the file as they are or under "model" or "state_dict", and may carry the
     prefix "module." that DataParallel gives them.
 
     Args:
-        path: of a file that ``torch.save`` wrote.
+        path: of a file that ``torch.save`` wrote, or one that ends in ``.safetensors``.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -58,8 +59,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> CheckpointFile:
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"there is no checkpoint {path}; check its name")
-    check_checkpoint(path)
-    content = _load(path)
+    if path.endswith(SUFFIX):
+        content: Any = read_safetensors(path)
+    else:
+        check_checkpoint(path)
+        content = _load(path)
     state, passed_over = find_weights(path, content)
     state = {name.removeprefix(_PARALLEL): _as_tensor(value) for name, value in state.items()}
     check_finite(path, state)

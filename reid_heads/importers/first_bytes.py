@@ -39,7 +39,7 @@ def check_checkpoint(path: str | os.PathLike[str]) -> None:
     kind = name_kind(start)
     # A header's length in eight bytes, and its JSON.
     if start[8:10] == b'{"':
-        kind = "a file of safetensors: load it there, and write it with torch.save(weights, FILE)"
+        kind = "a file of safetensors: give it a name that ends in .safetensors"
     begins = f"it begins as {kind}" if kind else f"it begins with {start[:8]!r}"
     raise ValueError(
         f"{os.fspath(path)} is not a checkpoint of PyTorch ({size} bytes): {begins}. Expected a "

@@ -20,6 +20,8 @@ from reid_heads.importers import crop_networks  # noqa: F401  (registers what it
 from reid_heads.importers.checkpoint_file import find_weights, listed, read_checkpoint
 from reid_heads.importers.imported import ImportedModel
 from reid_heads.importers.registry import find_importer
+from reid_heads.losses import ReIDLosses
+from reid_heads.safetensors_file import SUFFIX, read_safetensors
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +81,8 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
         return checkpoint
 
     def _read_file(self, filename):
+        if filename.endswith(SUFFIX):
+            return {"model": read_safetensors(filename)}
         try:
             checkpoint = super()._load_file(filename)
             # Something else that PyTorch saved; detectron2 lets it pass, or fails with TypeError.
@@ -118,6 +122,9 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
         names = [name.removeprefix("module.") for name in checkpoint["model"]]
         given = [name for name in names if not name.endswith("num_batches_tracked")]
         self.incompatible = super()._load_model(checkpoint)
+        if self._takes_whole_models and self._path.endswith(SUFFIX):
+            losses, absent = loss_prefixes(self.model), self.incompatible.missing_keys
+            absent[:] = [name for name in absent if not name.startswith(losses)]
         self._check_some_fit(given)
         return self.incompatible
 
@@ -172,10 +179,14 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
             matched.update({k: v for k, v in found.items() if k in part or part is remaining})
         return matched
 
-    def load_whole_model(self, path: str) -> None:
+    def load_whole_model(self, path: str) -> dict:
         """Load trained weights, which must hold every parameter of the model in its shape.
 
-        Where training kept a moving average of the weights, that is what is loaded.
+        Where training kept a moving average of the weights, that is what is loaded. A safetensors
+        file may lack what only the losses read, as a model that is passed on does.
+
+        Returns:
+            What else the file holds, such as ``iteration``, the last one of the training.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -205,6 +216,7 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
                 f"{self._advice()}"
             )
         self._take_weight_average(rest)
+        return rest
 
     def _take_weight_average(self, rest: dict) -> None:
         """Replace the weights by their moving average, where training kept one."""
@@ -237,6 +249,12 @@ def warn_of_other_settings(cfg: CfgNode, imported: ImportedModel | None) -> None
             imported.family,
             " ".join(f"{key} {str(theirs[key]).replace(' ', '')}" for key in others),
         )
+
+
+def loss_prefixes(model: nn.Module) -> tuple[str, ...]:
+    """Return the prefixes, in the model's state dict, of its losses: only training reads those."""
+    modules = model.named_modules()
+    return tuple(f"{name}." for name, module in modules if isinstance(module, ReIDLosses))
 
 
 def weight_copy_prefixes(model: nn.Module) -> list[str]:
