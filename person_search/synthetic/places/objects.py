@@ -213,6 +213,24 @@ def _dummy(canvas: Canvas, base: float, colour: Colour) -> None:
     canvas.polygon(ellipse((0.0, base + 0.93), 0.05, 0.066), colour)
 
 
+def _kiosk(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Paint a newsstand, as wide as three people and higher than one: it hides whoever passes."""
+    paint = vary(rng, [(46, 92, 84), (150, 60, 52), (58, 78, 128)][int(rng.integers(0, 3))], 12)
+    _shaded_box(canvas, 0.0, 0.0, 1.34, 0.7, paint)
+    canvas.tint(_box(0.0, 0.62, 1.1, 0.6), (64, 60, 58))
+    for k in range(9):
+        u = -0.53 + 0.133 * k
+        for v in (0.66, 0.88):
+            page = vary(rng, [(226, 220, 206), (206, 90, 80), (90, 130, 180)][k % 3], 20)
+            canvas.tint(_box(u, v, v + 0.17, 0.05), page)
+    canvas.polygon(_box(0.0, 0.54, 0.62, 0.74), scale(paint, 1.25))
+    for k in range(8):
+        u = -0.78 + 0.195 * k
+        cloth = (232, 228, 218) if k % 2 else scale(paint, 1.15)
+        canvas.polygon([(u, 1.1), (u + 0.195, 1.1), (u + 0.195, 1.34), (u, 1.34)], cloth)
+    canvas.polygon([(-0.8, 1.34), (0.8, 1.34), (0.66, 1.46), (-0.66, 1.46)], scale(paint, 0.8))
+
+
 def _car(canvas: Canvas, rng: np.random.Generator) -> None:
     paint = vary(
         rng,
@@ -250,10 +268,11 @@ _PAINTERS = {
     "lamp": _lamp, "bin": _bin, "bollard": _bollard, "hydrant": _hydrant, "sign": _sign,
     "planter": _planter,
     "bush": _bush, "tree": _tree, "bench": _bench, "pillar": _pillar, "statue": _statue,
-    "mannequin": _mannequin, "car": _car,
+    "mannequin": _mannequin, "car": _car, "kiosk": _kiosk,
 }  # fmt: skip
 FOOTPRINTS = {
     "car": 1.15,
+    "kiosk": 0.72,
     "bench": 0.5,
     "bush": 0.4,
     "statue": 0.22,
@@ -266,7 +285,7 @@ FOOTPRINTS = {
     "mannequin": 0.14,
 }
 """Half width on the ground, units of an average person's height; 0.08 for those not named."""
-_REACH = {"car": 1.3, "tree": 0.9, "bench": 0.6, "bush": 0.65}
+_REACH = {"car": 1.3, "kiosk": 0.9, "tree": 0.9, "bench": 0.6, "bush": 0.65}
 
 
 def paint_object(kind: str, size: float, light: Light, rng: np.random.Generator) -> Sprite:

@@ -20,24 +20,17 @@ def town_sheet(town: Town, count: int) -> np.ndarray:
     """
     lengths = [clip.frames for clip in town.clips]
     ends = np.cumsum(lengths)
-    wanted: dict[int, list[int]] = {}
+    images = []
     for k in range(count):
         place = (2 * k + 1) * int(ends[-1]) // (2 * count)
         index = int(np.searchsorted(ends, place, side="right"))
-        wanted.setdefault(index, []).append(place - int(ends[index]) + lengths[index])
-    images = []
-    for index, numbers in wanted.items():
-        for number, frame in enumerate(town.draw_clip(index)):
-            if number in numbers:
-                images.append(frame.image)
-                for person in frame.people:
-                    x, y, w, h = person.box
-                    colour = _GREEN if person.visible >= 0.5 else _RED
-                    cv2.rectangle(frame.image, (x, y), (x + w - 1, y + h - 1), colour)
-                    name = str(person.identity + 1)
-                    cv2.putText(frame.image, name, (x, y - 3), 0, 0.4, colour)
-            if number >= max(numbers):
-                break
+        frame = town.draw(index, place - int(ends[index]) + lengths[index])
+        images.append(frame.image)
+        for person in frame.people:
+            x, y, w, h = person.box
+            colour = _GREEN if person.visible >= 0.5 else _RED
+            cv2.rectangle(frame.image, (x, y), (x + w - 1, y + h - 1), colour)
+            cv2.putText(frame.image, str(person.identity + 1), (x, y - 3), 0, 0.4, colour)
     columns = min(_COLUMNS, count)
     images += [np.zeros_like(images[0])] * (-len(images) % columns)
     rows = [np.hstack(images[k : k + columns]) for k in range(0, len(images), columns)]
