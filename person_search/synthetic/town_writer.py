@@ -116,7 +116,7 @@ def _draw_one(town: Town, index: int, path: str) -> tuple[tuple[tuple[DrawnPerso
 
     def note(image: np.ndarray) -> None:
         # A checksum of a frame takes a tenth of the time of its SHA-256, which would show.
-        digest.update(zlib.crc32(image).to_bytes(4, "big"))
+        digest.update(zlib.crc32(image.data).to_bytes(4, "big"))
 
     images = _note(town.draw_clip(index), people, note)
     write_video(Path(path), images, town.spec.rate)
