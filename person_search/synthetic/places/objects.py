@@ -217,17 +217,13 @@ def _kiosk(canvas: Canvas, rng: np.random.Generator) -> None:
     """Paint a newsstand, as wide as three people and higher than one: it hides whoever passes."""
     paint = vary(rng, [(46, 92, 84), (150, 60, 52), (58, 78, 128)][int(rng.integers(0, 3))], 12)
     _shaded_box(canvas, 0.0, 0.0, 1.34, 0.7, paint)
-    canvas.tint(_box(0.0, 0.62, 1.1, 0.6), (64, 60, 58))
-    for k in range(9):
-        u = -0.53 + 0.133 * k
-        for v in (0.66, 0.88):
-            page = vary(rng, [(226, 220, 206), (206, 90, 80), (90, 130, 180)][k % 3], 20)
-            canvas.tint(_box(u, v, v + 0.17, 0.05), page)
+    # A shutter of level slats: a shelf of papers upright would look like a row of people.
+    canvas.tint(_box(0.0, 0.62, 1.1, 0.6), (120, 122, 122))
+    for v in (0.70, 0.78, 0.86, 0.94, 1.02):
+        canvas.line([(-0.6, v), (0.6, v)], 0.012, (98, 100, 100))
     canvas.polygon(_box(0.0, 0.54, 0.62, 0.74), scale(paint, 1.25))
-    for k in range(8):
-        u = -0.78 + 0.195 * k
-        cloth = (232, 228, 218) if k % 2 else scale(paint, 1.15)
-        canvas.polygon([(u, 1.1), (u + 0.195, 1.1), (u + 0.195, 1.34), (u, 1.34)], cloth)
+    canvas.polygon(_box(0.0, 1.1, 1.34, 0.78), scale(paint, 1.15))
+    canvas.tint(_box(0.0, 1.13, 1.18, 0.78), (232, 228, 218))
     canvas.polygon([(-0.8, 1.34), (0.8, 1.34), (0.66, 1.46), (-0.66, 1.46)], scale(paint, 0.8))
 
 
