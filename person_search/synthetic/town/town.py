@@ -44,7 +44,7 @@ class Town:
         >>> from person_search.synthetic.town.spec import TOWN_PRESETS
         >>> town = Town(TOWN_PRESETS["tiny-town"])
         >>> [(town.spec.cameras[clip.camera].name, clip.frames) for clip in town.clips]
-        [('station', 440), ('market', 140), ('market', 140)]
+        [('station', 430), ('market', 130), ('market', 140)]
     """
 
     def __init__(self, spec: TownSpec):
