@@ -12,6 +12,7 @@ import pytest
 from helpers_drawing import plain_people, write_by_two_processes
 
 from person_search.commands import draw as command
+from person_search.footage.files import FootageOptions, iterate_files, list_footage
 from person_search.footage.video import decode_frames, read_clock
 from person_search.synthetic import town_writer
 from person_search.synthetic.town.spec import TOWN_PRESETS
@@ -101,6 +102,15 @@ def test_times_of_stays_are_those_of_the_named_clip(drawn):
         )
         mine = rows[rows[:, 1] == int(stay["identity"])]
         assert {int(stay["first_frame"]) + 1, int(stay["last_frame"]) + 1} <= set(mine[:, 0])
+
+
+def test_indexing_knows_cameras_and_times_by_the_names(drawn):
+    options = FootageOptions(camera_from="folder", time_from="name", every=100)
+    frames = list(iterate_files(list_footage([drawn]), options, lambda frame: False))
+    assert {frame.camera for frame in frames} == {"station", "market"}
+    for frame in frames:
+        start = datetime.strptime(frame.name.split("/")[-1], "%Y-%m-%d_%H-%M-%S.mp4#frame=0")
+        assert frame.timestamp == start.timestamp()
 
 
 def test_same_bytes_with_two_processes_and_never_twice(drawn, tmp_path):
