@@ -12,12 +12,13 @@ import pytest
 from helpers_drawing import plain_people, write_by_two_processes
 
 from person_search.commands import draw as command
+from person_search.footage.files import FootageOptions, iterate_files, list_footage
 from person_search.footage.video import decode_frames, read_clock
 from person_search.synthetic import town_writer
 from person_search.synthetic.town.spec import TOWN_PRESETS
 from person_search.synthetic.town_writer import write_town
 
-TINY = dataclasses.replace(TOWN_PRESETS["tiny-town"], seconds=40, identities=4)
+TINY = dataclasses.replace(TOWN_PRESETS["tiny-town"], seconds=40, identities=4, rate=5)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,7 +58,7 @@ def test_every_clip_is_a_video_with_its_tracks(drawn):
         )  # fmt: skip
         clock = read_clock(video)
         assert len(clock.times) == int(sequence["seqLength"])
-        assert np.allclose(np.diff(clock.times), 0.1, atol=1e-6)
+        assert np.allclose(np.diff(clock.times), 0.2, atol=1e-6)
         (_, pixels), = decode_frames(video, [0])  # fmt: skip
         assert pixels.shape == (180, 320, 3)
         rows = np.loadtxt(folder / "gt" / "gt.txt", delimiter=",", ndmin=2)
@@ -93,7 +94,7 @@ def test_times_of_stays_are_those_of_the_named_clip(drawn):
     for stay in read_table(drawn / "stays.csv"):
         first = datetime.strptime(stay["clip"], "%Y-%m-%d_%H-%M-%S.mp4")
         for when, frame in (("start", "first_frame"), ("end", "last_frame")):
-            moment = first + timedelta(seconds=int(stay[frame]) / 10)
+            moment = first + timedelta(seconds=int(stay[frame]) / 5)
             assert datetime.fromisoformat(stay[when]) == moment
         stem = stay["clip"].removesuffix(".mp4")
         rows = np.loadtxt(
@@ -101,6 +102,15 @@ def test_times_of_stays_are_those_of_the_named_clip(drawn):
         )
         mine = rows[rows[:, 1] == int(stay["identity"])]
         assert {int(stay["first_frame"]) + 1, int(stay["last_frame"]) + 1} <= set(mine[:, 0])
+
+
+def test_indexing_knows_cameras_and_times_by_the_names(drawn):
+    options = FootageOptions(camera_from="folder", time_from="name", every=100)
+    frames = list(iterate_files(list_footage([drawn]), options, lambda frame: False))
+    assert {frame.camera for frame in frames} == {"station", "market"}
+    for frame in frames:
+        start = datetime.strptime(frame.name.split("/")[-1], "%Y-%m-%d_%H-%M-%S.mp4#frame=0")
+        assert frame.timestamp == start.timestamp()
 
 
 def test_same_bytes_with_two_processes_and_never_twice(drawn, tmp_path):
