@@ -29,9 +29,9 @@ def link(name: str, options: dict, stream: dict[str, np.ndarray]) -> tuple[np.nd
             confidence=stream["scores"][here],
             data={"row": np.arange(here.start, here.stop)},
         )
-        started = time.perf_counter()
+        started = time.thread_time()
         linked = tracker.update(found, timestamp=float(moment))
-        seconds += time.perf_counter() - started
+        seconds += time.thread_time() - started
         if len(linked):
             numbers[linked.data["row"]] = linked.tracker_id
     return numbers, seconds
