@@ -12,6 +12,9 @@ from person_search.synthetic.faces.spec import FACE_PRESETS
 from person_search.synthetic.faces.world import FaceWorld
 from person_search.synthetic.modality_sheet import modality_sheet, modality_world, style_sheet
 from person_search.synthetic.presets import ALL_PRESETS
+from person_search.synthetic.town.sheet import town_sheet
+from person_search.synthetic.town.spec import TOWN_PRESETS
+from person_search.synthetic.town.town import Town
 
 DOCS = Path(__file__).resolve().parent
 WIDTH = 1200
@@ -35,6 +38,7 @@ def main() -> None:
             save(image.convert("RGB"), name)
     draw_modalities_and_domains()
     draw_faces()
+    draw_town()
 
 
 def draw_modalities_and_domains() -> None:
@@ -52,6 +56,12 @@ def draw_faces() -> None:
     """Write ``faces.jpg``: a row for each of six test people, the first picture without faults."""
     world = FaceWorld(FACE_PRESETS["drawn-faces"])
     save(Image.fromarray(face_sheet(world, 6)[:, :, ::-1]), "faces.jpg")
+
+
+def draw_town() -> None:
+    """Write ``town.jpg``: a busy moment of each of the town's six cameras, with the true boxes."""
+    sheet = town_sheet(Town(TOWN_PRESETS["drawn-town"]), 6)
+    save(Image.fromarray(sheet[:, :, ::-1]), "town.jpg")
 
 
 def save(picture: Image.Image, name: str) -> None:

@@ -232,7 +232,8 @@ def test_the_camera_of_an_option_a_folder_or_a_pattern(tmp_path):
         ({"camera_from": r"cam\d+"}, "with 0 groups"),
         ({"camera_from": r"(a)(b)"}, "with 2 groups"),
         ({"camera": "a", "camera_from": "folder"}, "expected one"),
-        ({"time_from": "name"}, "time_from is 'name'"),
+        ({"time_from": "size"}, "time_from is 'size'"),
+        ({"time_from": "name", "start": 1.6e9}, "two starts of a video"),
     ],
 )
 def test_wrong_options(options, message):
@@ -259,6 +260,8 @@ def test_times_of_images(tmp_path):
     assert times("exif") == [taken.timestamp(), utc, None, None]
     assert times("modified")[0] == 1234.5
     assert times("none") == [None] * 4
+    local.rename(tmp_path / "gate_20240506-070809.jpg")
+    assert times("name") == [None] * 3 + [taken.timestamp()]
 
 
 # Videos
@@ -336,6 +339,14 @@ def test_a_start_makes_unix_times_and_the_camera_holds_for_videos_too(tmp_path):
 )
 def test_sampling_goes_by_time_not_by_number(times, every, expected):
     assert VideoClock(tuple(times), False, 0.0, 0.0).sample(every) == expected
+
+
+def test_a_video_starts_at_the_time_in_its_name(tmp_path):
+    for name in ("2024-05-06_07-08-09.avi", "clip.avi"):
+        write_video(tmp_path / name, range(21))
+    found = collect([tmp_path], FootageOptions(time_from="name"))
+    start = datetime(2024, 5, 6, 7, 8, 9).timestamp()
+    assert [f.timestamp for f in found] == [start, start + 1, start + 2, 0, 1, 2]
 
 
 def test_a_variable_frame_rate_is_sampled_by_the_timestamps(tmp_path):

@@ -2,7 +2,7 @@ from datetime import datetime
 
 import pytest
 
-from person_search.footage.time_text import format_time, parse_time
+from person_search.footage.time_text import find_time, format_time, parse_time
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,27 @@ def test_times_are_written():
     moment = datetime(2024, 5, 31, 14, 0, 5)
     assert format_time(moment.timestamp()) == "2024-05-31 14:00:05"
     assert parse_time(format_time(moment.timestamp())) == moment.timestamp()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "2024-05-31_14-00-05", "VID_20240531_140005", "ch01_20240531140005", "2024.05.31 14.00.05",
+        "gate-2024-05-31T14-00-05-0001", "2024-13-01_14-00-05 copy of 20240531-140005",
+    ],
+)  # fmt: skip
+def test_the_time_in_a_name_is_local(name):
+    assert find_time(name) == datetime(2024, 5, 31, 14, 0, 5).timestamp()
+
+
+def test_a_time_in_a_name_may_be_utc_and_have_fractions():
+    assert find_time("20240531T120000Z") == 1717156800.0
+    assert find_time("a_20240531_120000.25Z_b") == 1717156800.25
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "clip 3", "2024-05-31", "2024-13-31_14-00-05", "120240531140005", "202405311400051"],
+)
+def test_a_name_without_a_time_has_none(name):
+    assert find_time(name) is None

@@ -51,10 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--time-from",
-        choices=("none", "exif", "modified"),
+        choices=("none", "exif", "modified", "name"),
         default="none",
-        help="when pictures were taken: unknown, by their EXIF data, or when the file was last "
-        "changed (default: %(default)s)",
+        help="when pictures were taken: unknown, by their EXIF data, when the file was last "
+        "changed, or by a time in the file's name such as 2024-05-31_14-00-00, which holds for "
+        "the start of videos too (default: %(default)s)",
     )
     parser.add_argument(
         "--batch-size",

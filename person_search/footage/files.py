@@ -16,6 +16,7 @@ from PIL import ExifTags
 
 from person_search.footage.frames import read_frame
 from person_search.footage.images import ImageError, decode_image, open_image, read_bytes
+from person_search.footage.time_text import find_time
 from person_search.footage.video import decode_frames, read_clock
 
 logger = logging.getLogger(__name__)
@@ -80,9 +81,10 @@ class FootageOptions:
     start: float | None = None
     """When a video's first frame was taken, seconds since 1970 (UTC)."""
 
-    time_from: Literal["none", "exif", "modified"] = "none"
+    time_from: Literal["none", "exif", "modified", "name"] = "none"
     """When an image was taken: unknown, its EXIF DateTimeOriginal (local time where it has no
-    offset), or when its file was last changed."""
+    offset), when its file was last changed, or the time in the file's name (see
+    `time_text.find_time`), which is also when a video's first frame was taken."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -94,8 +96,12 @@ class FootageOptions:
             raise ValueError(f"every is {self.every} s; expected more than 0")
         if self.start is not None and not math.isfinite(self.start):
             raise ValueError(f"start is {self.start}; expected seconds since 1970 (UTC)")
-        if self.time_from not in ("none", "exif", "modified"):
-            raise ValueError(f"time_from is {self.time_from!r}; expected none, exif or modified")
+        if self.time_from not in ("none", "exif", "modified", "name"):
+            raise ValueError(
+                f"time_from is {self.time_from!r}; expected none, exif, modified or name"
+            )
+        if self.time_from == "name" and self.start is not None:
+            raise ValueError("got start and time_from='name', two starts of a video; expected one")
         if self.camera_from in ("none", "folder"):
             num_groups = 1
         else:
@@ -219,6 +225,8 @@ def _make_frame(path: Path, options: FootageOptions) -> Frame:
         timestamp = path.stat().st_mtime
     elif options.time_from == "exif":
         timestamp = _read_exif_time(data)
+    elif options.time_from == "name":
+        timestamp = find_time(path.stem)
     digest = hashlib.sha256(data).hexdigest()
     return Frame(str(path), digest, options.camera_of(path), timestamp, data)
 
@@ -253,12 +261,13 @@ def _plan_video(path: Path, options: FootageOptions) -> tuple[dict[int, Frame], 
     with path.open("rb") as file:
         video_hash = hashlib.file_digest(file, "sha256").hexdigest()
     camera = options.camera_of(path)
+    start = find_time(path.stem) if options.time_from == "name" else options.start
     frames = {
         number: Frame(
             name=f"{path}#frame={number}",
             content_hash=hashlib.sha256(f"{video_hash}#{number}".encode()).hexdigest(),
             camera=camera,
-            timestamp=clock.times[number] + (options.start or 0.0),
+            timestamp=clock.times[number] + (start or 0.0),
         )
         for number in clock.sample(options.every)
     }

@@ -12,6 +12,10 @@ FORMS = (
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _CLOCK = re.compile(r"(\d+):([0-5]\d):([0-5]\d(?:\.\d+)?)")
 _SECONDS = re.compile(r"\d+(?:\.\d+)?")
+_IN_NAME = re.compile(
+    r"(?<!\d)(\d{4})([-_.]?)(\d\d)\2(\d\d)[-_. T]?(\d\d)([-_.h]?)(\d\d)[-_.m]?(\d\d)"
+    r"(?!\d)(?:\.(\d{1,6})(?!\d))?(Z(?![A-Za-z]))?"
+)
 YEAR = 365 * 24 * 3600.0
 """Seconds. Timestamps below it count from the start of a video, those above from 1970."""
 
@@ -54,6 +58,31 @@ def _parse_date(text: str, end: bool) -> float:
         return moment.timestamp()
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{text!r} is no time ({error}); expected {FORMS}") from None
+
+
+def find_time(name: str) -> float | None:
+    """Find the time that a camera or a phone has put into the name of a file.
+
+    Args:
+        name: without its suffix, such as ``2024-05-31_14-00-00``, ``VID_20240531_140000`` or
+            ``gate-20240531T120000Z``: year, month, day, hour, minute and second, in this order.
+
+    Returns:
+        Seconds since 1970 (UTC), local time unless a ``Z`` follows; None if there is no such time.
+        Of several the first one counts.
+
+    Examples:
+        >>> find_time("gate-20240531T120000Z"), find_time("holiday 3")
+        (1717156800.0, None)
+    """
+    for found in _IN_NAME.finditer(name):
+        year, _, month, day, hour, _, minute, second, fraction, zone = found.groups()
+        text = f"{year}-{month}-{day}T{hour}:{minute}:{second}.{fraction or 0:0<6}"
+        try:
+            return datetime.fromisoformat(text + ("+00:00" if zone else "")).timestamp()
+        except (ValueError, OverflowError):
+            continue
+    return None
 
 
 def format_time(seconds: float | None) -> str:

@@ -213,6 +213,20 @@ def _dummy(canvas: Canvas, base: float, colour: Colour) -> None:
     canvas.polygon(ellipse((0.0, base + 0.93), 0.05, 0.066), colour)
 
 
+def _kiosk(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Paint a newsstand, as wide as three people and higher than one: it hides whoever passes."""
+    paint = vary(rng, [(46, 92, 84), (150, 60, 52), (58, 78, 128)][int(rng.integers(0, 3))], 12)
+    _shaded_box(canvas, 0.0, 0.0, 1.34, 0.7, paint)
+    # A shutter of level slats: a shelf of papers upright would look like a row of people.
+    canvas.tint(_box(0.0, 0.62, 1.1, 0.6), (120, 122, 122))
+    for v in (0.70, 0.78, 0.86, 0.94, 1.02):
+        canvas.line([(-0.6, v), (0.6, v)], 0.012, (98, 100, 100))
+    canvas.polygon(_box(0.0, 0.54, 0.62, 0.74), scale(paint, 1.25))
+    canvas.polygon(_box(0.0, 1.1, 1.34, 0.78), scale(paint, 1.15))
+    canvas.tint(_box(0.0, 1.13, 1.18, 0.78), (232, 228, 218))
+    canvas.polygon([(-0.8, 1.34), (0.8, 1.34), (0.66, 1.46), (-0.66, 1.46)], scale(paint, 0.8))
+
+
 def _car(canvas: Canvas, rng: np.random.Generator) -> None:
     paint = vary(
         rng,
@@ -250,10 +264,11 @@ _PAINTERS = {
     "lamp": _lamp, "bin": _bin, "bollard": _bollard, "hydrant": _hydrant, "sign": _sign,
     "planter": _planter,
     "bush": _bush, "tree": _tree, "bench": _bench, "pillar": _pillar, "statue": _statue,
-    "mannequin": _mannequin, "car": _car,
+    "mannequin": _mannequin, "car": _car, "kiosk": _kiosk,
 }  # fmt: skip
 FOOTPRINTS = {
     "car": 1.15,
+    "kiosk": 0.72,
     "bench": 0.5,
     "bush": 0.4,
     "statue": 0.22,
@@ -266,7 +281,7 @@ FOOTPRINTS = {
     "mannequin": 0.14,
 }
 """Half width on the ground, units of an average person's height; 0.08 for those not named."""
-_REACH = {"car": 1.3, "tree": 0.9, "bench": 0.6, "bush": 0.65}
+_REACH = {"car": 1.3, "kiosk": 0.9, "tree": 0.9, "bench": 0.6, "bush": 0.65}
 
 
 def paint_object(kind: str, size: float, light: Light, rng: np.random.Generator) -> Sprite:

@@ -126,6 +126,6 @@ def _clusters(objects: Sequence[PlacedObject]) -> list[list[PlacedObject]]:
     clusters: list[list[PlacedObject]] = []
     for thing in objects:
         near = [c for c in clusters if any(_overlap(_box(thing), _box(other)) for other in c)]
-        clusters = [c for c in clusters if c not in near]
+        clusters = [c for c in clusters if not any(c is other for other in near)]
         clusters.append([thing, *(other for cluster in near for other in cluster)])
     return clusters

@@ -11,9 +11,9 @@ from person_search.synthetic.town.spec import TownSpec
 from person_search.synthetic.town.visits import Group, Stage, Visit
 from person_search.synthetic.town.walks import Walk
 
-_BEFORE, _AFTER = 1.0, 2.0
+_BEFORE, _AFTER = 1.0, 1.0
 """Seconds that a recorder keeps before and after somebody is there."""
-_BRIDGED = 4.0
+_BRIDGED = 2.0
 """Seconds without anybody that do not end a clip."""
 _TRAVEL_SPEED = 1.3
 _TRIES = 40
@@ -76,7 +76,7 @@ class Planner:
         free = 0
         low, high = self.spec.outings
         for number in range(int(self.rng.integers(low, high + 1))):
-            placed = self._find_outing(circle, opening if number == 0 else None, free)
+            placed = self._find_outing(circle, number, opening if number == 0 else None, free)
             if placed is None:
                 break
             for item in placed:
@@ -87,12 +87,12 @@ class Planner:
         return stays
 
     def _find_outing(
-        self, circle: tuple[int, ...], opening: int | None, free: int
+        self, circle: tuple[int, ...], number: int, opening: int | None, free: int
     ) -> list[_Placed] | None:
         """Return an outing at its time; None where no time is left for one."""
         for attempt in range(_TRIES):
             longest = max(self.spec.visits[0], self.spec.visits[1] - attempt // 8)
-            placed = self._outing(circle, opening, longest)
+            placed = self._outing(circle, number, opening, longest)
             first = min(item.first for item in placed)
             room = self.spec.frames - (max(item.end for item in placed) - first)
             if room > free:
@@ -112,12 +112,15 @@ class Planner:
             chosen = train if train < room else chosen
         return round(chosen)
 
-    def _outing(self, circle: tuple[int, ...], opening: int | None, longest: int) -> list[_Placed]:
+    def _outing(
+        self, circle: tuple[int, ...], number: int, opening: int | None, longest: int
+    ) -> list[_Placed]:
         rng = self.rng
         count = int(rng.integers(self.spec.visits[0], longest + 1))
         if opening is not None:
             return self._meeting(circle, opening, max(2, count))
-        kind = rng.random() if len(circle) > 1 else 0.0
+        # On the first outing everybody is seen.
+        kind = rng.random() * (0.85 if number == 0 else 1.0) if len(circle) > 1 else 0.0
         camera = 0 if rng.random() < 0.35 else int(rng.integers(0, len(self.stages)))
         if kind < 0.35:
             return self._go_on(circle, camera, 0, count)

@@ -15,6 +15,8 @@ class TownCamera:
     """A key of ``places.backgrounds.PAINTERS``."""
     place: tuple[float, float]
     """Metres east and north on the map of the town."""
+    has_kiosk: bool = True
+    """Whether a newsstand stands in it, behind which people vanish."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,9 @@ class TownSpec:
     identities: int = 50
     near_duplicate_share: float = 0.12
     """Share of the identities that are copies of another one with one or two attributes changed."""
-    circle_weights: tuple[float, ...] = (0.4, 0.34, 0.18, 0.08)
+    circle_weights: tuple[float, ...] = (0.3, 0.4, 0.2, 0.1)
     """How common people of 1, 2, … friends are who are met together."""
-    outings: tuple[int, int] = (2, 4)
+    outings: tuple[int, int] = (1, 3)
     """Smallest and largest number of times that friends go out, both included."""
     visits: tuple[int, int] = (1, 3)
     """Smallest and largest number of cameras that they pass, one after the other, together."""
@@ -51,7 +53,7 @@ class TownSpec:
     """From how many directions people are painted."""
     phases: int = 8
     """In how many moments of the stride they are painted."""
-    lane_height_px: tuple[float, float] = (46.0, 155.0)
+    lane_height_px: tuple[float, float] = (50.0, 155.0)
     """Smallest and largest body height of an average person where people walk, pixels."""
     hiding: float = 0.3
     """Share of the visits that lead behind an object."""
@@ -63,7 +65,7 @@ class TownSpec:
     """Largest relative change of brightness."""
     blur: float = 0.7
     """Largest standard deviation of the blur, pixels."""
-    noise: float = 4.0
+    noise: float = 3.0
     """Largest standard deviation of the sensor noise, grey levels."""
 
     @property
@@ -122,20 +124,20 @@ class TownSpec:
 
 TOWN_PRESETS: dict[str, TownSpec] = {
     "drawn-town": TownSpec(
-        name="drawn-town", seed=20260504,
+        name="drawn-town", seed=20260505,
         cameras=(
             TownCamera("station", "hall", (0, 0)),
             TownCamera("market", "plaza", (90, 20)),
             TownCamera("street", "street", (60, 90)),
             TownCamera("park", "park", (160, 80)),
-            TownCamera("school", "campus", (110, 150)),
-            TownCamera("car-park", "car park", (-20, 80)),
+            TownCamera("school", "campus", (110, 150), has_kiosk=False),
+            TownCamera("car-park", "car park", (-20, 80), has_kiosk=False),
         ),
     ),
     "tiny-town": TownSpec(
         name="tiny-town", seed=11, width=320, height=180, seconds=50, identities=5,
         cameras=(
-            TownCamera("station", "hall", (0, 0)),
+            TownCamera("station", "hall", (0, 0), has_kiosk=False),
             TownCamera("market", "plaza", (9, 3)),
         ),
         circle_weights=(0.5, 0.5), outings=(1, 1), visits=(2, 2), wave_seconds=10.0, views=8,

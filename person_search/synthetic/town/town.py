@@ -8,9 +8,10 @@ from functools import cached_property
 import numpy as np
 
 from person_search.synthetic.palette import Stream, make_rng
-from person_search.synthetic.places.camera import make_camera
+from person_search.synthetic.places.camera import AVERAGE_HEIGHT_M, make_camera
+from person_search.synthetic.places.objects import FOOTPRINTS, paint_object
 from person_search.synthetic.places.paste import clip_box
-from person_search.synthetic.places.scene import Scene, build_scene
+from person_search.synthetic.places.scene import PlacedObject, Scene, build_scene
 from person_search.synthetic.town.camera_view import CameraView
 from person_search.synthetic.town.cast import gait_of, make_cast, make_circles
 from person_search.synthetic.town.plan import Clip, Stay, cut_clips, plan_stays
@@ -43,7 +44,7 @@ class Town:
         >>> from person_search.synthetic.town.spec import TOWN_PRESETS
         >>> town = Town(TOWN_PRESETS["tiny-town"])
         >>> [(town.spec.cameras[clip.camera].name, clip.frames) for clip in town.clips]
-        [('station', 440), ('market', 140), ('market', 140)]
+        [('station', 430), ('market', 130), ('market', 140)]
     """
 
     def __init__(self, spec: TownSpec):
@@ -68,25 +69,29 @@ class Town:
 
     def draw_clip(self, index: int) -> Iterator[TownFrame]:
         """Draw the frames of a clip, one after the other."""
+        for number in range(self.clips[index].frames):
+            yield self.draw(index, number)
+
+    def draw(self, index: int, number: int) -> TownFrame:
+        """Draw frame ``number``, from 0, of clip ``index``."""
         clip, spec = self.clips[index], self.spec
-        view = self._views[clip.camera]
-        rng = make_rng(spec.seed, Stream.TOWN_CLIP, index)
-        for frame in range(clip.first, clip.end):
-            placed = [
-                self._place(stay, frame)
-                for stay in clip.stays
-                if stay.walk.first <= frame < stay.walk.end
-            ]
-            image, shares = view.paint(placed)
-            people = []
-            for person, share in zip(placed, shares, strict=True):
-                box = person.sprite.box_at(person.x, person.y)
-                x1, y1, x2, y2 = clip_box(box, spec.width, spec.height)
-                if x2 - x1 >= _MIN_SIDE and y2 - y1 >= _MIN_SIDE:
-                    xywh = (x1, y1, x2 - x1, y2 - y1)
-                    people.append(DrawnPerson(person.identity, xywh, min(1.0, share)))
-            people.sort(key=lambda person: person.identity)
-            yield TownFrame(view.add_noise(image, rng), tuple(people))
+        view, frame = self._views[clip.camera], clip.first + number
+        placed = [
+            self._place(stay, frame)
+            for stay in clip.stays
+            if stay.walk.first <= frame < stay.walk.end
+        ]
+        image, shares = view.paint(placed)
+        people = []
+        for person, share in zip(placed, shares, strict=True):
+            box = person.sprite.box_at(person.x, person.y)
+            x1, y1, x2, y2 = clip_box(box, spec.width, spec.height)
+            if x2 - x1 >= _MIN_SIDE and y2 - y1 >= _MIN_SIDE:
+                xywh = (x1, y1, x2 - x1, y2 - y1)
+                people.append(DrawnPerson(person.identity, xywh, min(1.0, share)))
+        people.sort(key=lambda person: person.identity)
+        rng = make_rng(spec.seed, Stream.TOWN_CLIP, index, number)
+        return TownFrame(view.add_noise(image, rng), tuple(people))
 
     def _place(self, stay: Stay, frame: int) -> Placed:
         walk, moment = stay.walk, frame - stay.walk.first
@@ -112,4 +117,18 @@ def _build_scene(spec: TownSpec, index: int) -> Scene:
         is_outdoors=planned.scene in _OUTDOORS,
         half_way=spec.width * 40.0,
     )
-    return build_scene(look, index, camera)
+    scene = build_scene(look, index, camera)
+    if not planned.has_kiosk:
+        return scene
+    rng = make_rng(spec.seed, Stream.TOWN, 5, index)
+    low, high = spec.lane_height_px
+    y = round(camera.foot_row((low + high) / 2 * (0.85 + 0.2 * rng.random())))
+    x = round(spec.width * (0.3 + 0.4 * rng.random()))
+    size = camera.person_height(y, AVERAGE_HEIGHT_M)
+    kiosk = PlacedObject(
+        paint_object("kiosk", size, camera.light, rng), x, y, FOOTPRINTS["kiosk"] * size
+    )
+    others = (thing for thing in scene.objects if abs(thing.x - x) > size + thing.footprint)
+    return dataclasses.replace(
+        scene, objects=tuple(sorted((*others, kiosk), key=lambda thing: thing.y))
+    )
