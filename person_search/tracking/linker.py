@@ -1,8 +1,13 @@
 """Link the people of a stream's frames: who is who, from frame to frame.
 
-Every person in sight is compared with every track in two ways: by place, that is how far from where
-the track should be by now, in heights of the person; and by look, the similarity of the embeddings.
-Both speak as evidence for or against, and the links are chosen that have the most of it together.
+Every person in sight is compared with every track in two ways: by place, that is how far the head
+is from where the track's should be by now, in heights of the person; and by look, the similarity of
+the embeddings. Both speak as evidence for or against, and those links are chosen that have the most
+of it together; evidence against makes none. So nobody is linked across a cut, where boxes overlap
+and looks disagree. Distances, not overlaps: at a frame a second, who walks overlaps nobody.
+
+The numbers below were chosen on drawn towns at rates from ten frames a second to one in three
+seconds; ``benchmarks/results/appearances.md`` has what came of them.
 
 Of ByteTrack (Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box",
 ECCV 2022) it has the two rounds, people found for sure before all others. Its Kalman filter, which
@@ -32,6 +37,10 @@ SIZE_TOLERANCE = 0.25
 WIDE = 4.0
 """Heights: how far from a track's place somebody else may stand as well."""
 
+TRUST = 1.0
+"""Power of the share of its memory that a track has filled, as a prior: a track of few sights may
+be a false one, or the second of somebody who was found twice."""
+
 
 @dataclass(frozen=True)
 class LinkOptions:
@@ -41,22 +50,22 @@ class LinkOptions:
         ValueError: A value that cannot be; says which.
     """
 
-    max_gap: float = 10.0
+    max_gap: float = 20.0
     """Seconds without a sight after which a stay ends."""
 
-    min_similarity: float = 0.5
+    min_similarity: float = 0.55
     """Cosine, -1..1: whoever is less similar to a track is somebody else, wherever they stand."""
 
-    even_similarity: float = 0.65
+    even_similarity: float = 0.6
     """Cosine, -1..1, that speaks neither for the same person nor against."""
 
-    similarity_weight: float = 12.0
+    similarity_weight: float = 20.0
     """How much a similarity more by 1 weighs, as the logarithm of a likelihood ratio."""
 
     tremble: float = 0.12
     """Heights by which a box is off though its person has not moved."""
 
-    reach: float = 0.5
+    reach: float = 0.3
     """Heights a second by which a person gets elsewhere than expected."""
 
     high_score: float = 0.6
@@ -184,7 +193,9 @@ class Linker:
             is_link = open_pairs[i, j] > 0
             rows.append(tracks[i[is_link]])
             columns.append(asked[j[is_link]])
-            tracks = np.delete(tracks, i[is_link])
+            is_free = np.ones(len(tracks), bool)
+            is_free[i[is_link]] = False
+            tracks = tracks[is_free]
         return np.concatenate(rows), np.concatenate(columns)
 
     def _evidence(self, time: float, people: People) -> np.ndarray:
@@ -197,14 +208,23 @@ class Linker:
         gaps = (time - memory.times)[:, None]
         tracks, boxes = memory.boxes, np.asarray(people.boxes, np.float64)
         ahead = COAST * -np.expm1(-gaps / COAST)
-        expected = (tracks[:, :2] + tracks[:, 2:]) / 2 + memory.velocities * ahead
-        middles = (boxes[:, :2] + boxes[:, 2:]) / 2
-        tall = tracks[:, 3:] - tracks[:, 1:2], boxes[None, :, 3] - boxes[None, :, 1]
-        away = ((expected[:, None] - middles) ** 2).sum(axis=2) / (tall[0] * tall[1])
+        expected = _heads(tracks) + memory.velocities * ahead
+        # Of boxes without height, those of a pixel.
+        tall = (
+            np.maximum(tracks[:, 3:] - tracks[:, 1:2], 1),
+            np.maximum(boxes[:, 3] - boxes[:, 1], 1),
+        )
+        away = ((expected[:, None] - _heads(boxes)) ** 2).sum(axis=2) / (tall[0] * tall[1])
         spread = options.tremble + options.reach * gaps
         place = -away / (2 * spread**2) - 2 * np.log(spread / WIDE)
         size = -(np.log(tall[0] / tall[1]) ** 2) / (2 * SIZE_TOLERANCE**2)
         similarities = memory.looks @ np.asarray(people.embeddings, np.float32).T
         look = options.similarity_weight * (similarities - options.even_similarity)
         is_other = similarities < options.min_similarity
-        return np.where(is_other, -np.inf, place + size + look)
+        known = TRUST * np.log(memory.counts / MEMORY)[:, None]
+        return np.where(is_other, -np.inf, place + size + look + known)
+
+
+def _heads(boxes: np.ndarray) -> np.ndarray:
+    """Return the middles of the upper edges: feet are hidden more often than heads."""
+    return np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 1]], axis=1)

@@ -49,14 +49,15 @@ class TrackMemory:
         self.numbers = np.zeros(0, np.int64)
         """(T,) rising."""
         self.velocities = np.zeros((0, 2))
-        """(T, 2): of the middle of the box, x and y, original pixels a second."""
+        """(T, 2): of the middle of the box's upper edge, x and y, original pixels a second."""
         self.looks = np.zeros((0, 0), np.float32)
         """(T, D) of unit norm: the mean of the embeddings, weighted by their scores."""
-        # Sights from the oldest to the newest, at the end; nothing, with score 0, before them.
+        # Sights from the oldest to the newest, at the end; before them nothing, with weight 0.
         self._times = np.zeros((0, MEMORY))
         self._boxes = np.zeros((0, MEMORY, 4))
-        self._scores = np.zeros((0, MEMORY))
+        self._weights = np.zeros((0, MEMORY), np.float32)
         self._embeddings = np.zeros((0, MEMORY, 0), np.float32)
+        """(T, M, D), each times its weight."""
 
     @classmethod
     def of(cls, tracks: Mapping[int, Sequence[Sight]]) -> "TrackMemory":
@@ -81,8 +82,10 @@ class TrackMemory:
             last = (row, slice(MEMORY - len(sights), None))
             memory._times[last] = [sight.time for sight in sights]
             memory._boxes[last] = np.array([sight.box for sight in sights], np.float32)
-            memory._scores[last] = _weights(np.array([sight.score for sight in sights]))
-            memory._embeddings[last] = [sight.embedding for sight in sights]
+            weights = _weights(np.array([sight.score for sight in sights]))
+            embeddings = np.array([sight.embedding for sight in sights], np.float32)
+            memory._weights[last] = weights
+            memory._embeddings[last] = weights[:, None] * embeddings
         memory._derive(np.arange(len(memory)))
         return memory
 
@@ -98,6 +101,11 @@ class TrackMemory:
     def boxes(self) -> np.ndarray:
         """(T, 4): where each was seen last."""
         return self._boxes[:, -1]
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(T,) how many sights are remembered of each, 1 to M."""
+        return np.asarray((self._weights > 0).sum(axis=1))
 
     def keep(self, rows: np.ndarray) -> None:
         """Forget all other tracks; ``rows`` is a (T,) mask."""
@@ -116,11 +124,12 @@ class TrackMemory:
         """Add a sight to some tracks: one of the people to each of the rows."""
         if not len(rows):
             return
+        weights = _weights(people.scores)
         for array, new in (
             (self._times, np.full(len(rows), time)),
             (self._boxes, np.asarray(people.boxes, np.float32)),
-            (self._scores, _weights(people.scores)),
-            (self._embeddings, np.asarray(people.embeddings, np.float32)),
+            (self._weights, weights),
+            (self._embeddings, weights[:, None] * np.asarray(people.embeddings, np.float32)),
         ):
             array[rows, :-1] = array[rows, 1:]
             array[rows, -1] = new
@@ -137,22 +146,21 @@ class TrackMemory:
 
     def _derive(self, rows: np.ndarray) -> None:
         """Compute speed and look of some tracks from their sights."""
-        scores, embeddings = self._scores[rows], self._embeddings[rows]
-        # One by one: the sum of a track does not depend on which others are summed beside it.
-        looks = np.zeros((len(rows), embeddings.shape[2]))
-        for k in range(MEMORY):
-            looks += scores[:, k, None] * embeddings[:, k]
+        # Sight after sight, so that no track's sum depends on which others are summed beside it.
+        looks = self._embeddings[rows, 0]
+        for k in range(1, MEMORY):
+            looks += self._embeddings[rows, k]
         norms = np.sqrt((looks * looks).sum(axis=1, keepdims=True))
         self.looks[rows] = looks / np.maximum(norms, 1e-12)
         boxes, times = self._boxes[rows], self._times[rows]
         ages = times[:, -1:] - times
-        weights = np.where(scores > 0, np.exp(-ages / SPEED_WINDOW), 0)
+        weights = np.where(self._weights[rows] > 0, np.exp(-ages / SPEED_WINDOW), 0)
         weights /= weights.sum(axis=1, keepdims=True)
-        middles = (boxes[..., :2] + boxes[..., 2:]) / 2
+        heads = np.stack([(boxes[..., 0] + boxes[..., 2]) / 2, boxes[..., 1]], axis=-1)
         lags = (weights * ages).sum(axis=1, keepdims=True) - ages
         spread = (weights * lags * lags).sum(axis=1)
         shared = weights * lags
-        moved = np.stack([(shared * middles[..., axis]).sum(axis=1) for axis in (0, 1)], axis=1)
+        moved = np.stack([(shared * heads[..., axis]).sum(axis=1) for axis in (0, 1)], axis=1)
         self.velocities[rows] = moved / (spread + SPEED_SHRINKAGE)[:, None]
 
 
