@@ -1,5 +1,6 @@
 """What the page and its API do: arrays and dataclasses in and out, no Gradio."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -95,8 +96,14 @@ class Answer:
 
     @property
     def num_above(self) -> int:
-        """Number of matches that reach the threshold; they come first."""
-        return sum(match.similarity >= self.threshold for match in self.matches)
+        """Number of matches that reach the threshold, or were called right; they come first."""
+        return sum(map(self.is_above, self.matches))
+
+    def is_above(self, match: Match) -> bool:
+        """Whether a match is probably, or was called, right."""
+        if match.judgement is not None:
+            return match.judgement
+        return match.similarity >= self.threshold
 
     @property
     def is_probably_absent(self) -> bool:
@@ -122,6 +129,12 @@ class Query:
     def number(self) -> int | None:
         """Number of the person asked for; None where nobody is, or a box of the visitor's own."""
         return None if self.box is None else self.people.number_of(self.box)
+
+    @property
+    def subject(self) -> str:
+        """What judgements are kept under: the same for the same person of the same picture."""
+        first = np.round(self.embeddings[:1].astype(np.float64), 3) + 0.0
+        return f"asked on the page {hashlib.sha256(first.tobytes()).hexdigest()[:12]}"
 
     def asking_for(self, person: People) -> "Query":
         """Ask for one person of this picture."""
@@ -196,7 +209,11 @@ def choose_one(
 
 
 def search_gallery(
-    service: Service, gallery: Gallery, embeddings: np.ndarray, settings: SearchSettings
+    service: Service,
+    gallery: Gallery,
+    embeddings: np.ndarray,
+    settings: SearchSettings,
+    subject: str = "",
 ) -> Answer:
     """Rank a gallery's people by their similarity to one person.
 
@@ -205,6 +222,7 @@ def search_gallery(
         gallery: where to search.
         embeddings: (K, D) of one person.
         settings: what to leave out and how many to return.
+        subject: whose judgements count; none without a name.
 
     Raises:
         ValueError: another model made the gallery, or the settings make no sense.
@@ -218,7 +236,10 @@ def search_gallery(
         "frames": settings.frames,
         "fingerprint": service.finder.fingerprint,
     }
-    if settings.by == "appearance" and gallery.index.has_appearances:
+    is_judged = bool(subject) and settings.by != "person" and gallery.index.has_appearances
+    if is_judged and subject in gallery.index.judgements.subjects():
+        matches = gallery.index.judgements.search(subject, embeddings, by=settings.by, **asked)
+    elif settings.by == "appearance" and gallery.index.has_appearances:
         matches = gallery.index.appearances.search(embeddings, **asked)
     else:
         one = settings.by != "person"

@@ -201,6 +201,8 @@ def _connect_matches(handlers, query, results, dialog, gallery, settings) -> Non
         event(act, [query, gallery], dialog, **QUIET)
     results.forget(handlers.forget_added, asked, [query, results], **QUIET)
     dialog.same(handlers.add_same, asked, [query, results], **QUIET)
+    dialog.judge(handlers.judge, asked, [query, results], **QUIET)
+    results.undo(handlers.undo, asked, [query, results], **QUIET)
 
 
 def _add_tab(handlers: Handlers, gallery: gr.Dropdown):

@@ -133,6 +133,22 @@ class Handlers:
             match, place = _match(query, int(event.place)), _place(query, int(event.place))
         return stay_dialog(match, place, stay, next(_serials), clip)
 
+    @told(_warn)
+    def judge(self, event: gr.EventData, query: Query | None, label: str, *settings: Any) -> tuple:
+        """Keep that a match is right or wrong, and search again."""
+        query, match = _needed(query), _match(query, int(event.place))
+        index = self.service.gallery(label).index
+        index.judgements.judge(query.subject, [match], is_right=event.verdict == "right")
+        return self._ask(query, label, settings)
+
+    @told(_warn)
+    def undo(self, event: gr.EventData, query: Query | None, label: str, *settings: Any) -> tuple:
+        """Take the last judgement back, or all of them, and search again."""
+        query = _needed(query)
+        count = None if event.count == "all" else 1
+        self.service.gallery(label).index.judgements.undo(query.subject, count)
+        return self._ask(query, label, settings)
+
     def _stay(self, label: str, appearance: int) -> Stay:
         return look_up(self.service.gallery(label).index, appearance)
 
@@ -160,7 +176,9 @@ class Handlers:
             by=str(ranked),
         )
         gallery = self.service.gallery(label)
-        answer = actions.search_gallery(self.service, gallery, query.embeddings, asked)
+        answer = actions.search_gallery(
+            self.service, gallery, query.embeddings, asked, query.subject
+        )
         query = replace(query, answer=answer)
         is_empty = not answer.matches and gallery.index.info().people == 0
         return query, markup.results(query, label, is_empty)

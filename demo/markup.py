@@ -165,10 +165,16 @@ def results(query: Query, gallery_label: str, is_empty: bool = False) -> str:
     head = (
         f'<div class="ps-asked"><img src="{show_person(query.image, query.box)}" '
         f'alt="The person asked for"><div>{verdict(answer, gallery_label, is_empty)}'
-        f"{_fused(query)}</div></div>"
+        f"{_fused(query)}{_judged(answer)}</div></div>"
     )
-    above = "".join(_card(i, m) for i, m in enumerate(answer.matches[: answer.num_above]))
-    below = "".join(_card(i, m) for i, m in enumerate(answer.matches) if i >= answer.num_above)
+    above, below, wrong = (
+        "".join(_card(i, m) for i, m in enumerate(answer.matches) if is_there(m))
+        for is_there in (
+            answer.is_above,
+            lambda m: m.judgement is None and not answer.is_above(m),
+            lambda m: m.judgement is False,
+        )
+    )
     parts = [head, timeline(answer.matches, answer.threshold)]
     if above:
         parts.append(f'<ol class="ps-cards">{above}</ol>')
@@ -177,7 +183,22 @@ def results(query: Query, gallery_label: str, is_empty: bool = False) -> str:
             '<h3 class="ps-divider">Below the threshold: probably other people</h3>'
             f'<ol class="ps-cards ps-below" start="{answer.num_above + 1}">{below}</ol>'
         )
+    if wrong:
+        parts.append(
+            f'<h3 class="ps-divider">Called wrong</h3><ul class="ps-cards ps-below">{wrong}</ul>'
+        )
     return "".join(parts)
+
+
+def _judged(answer: Answer) -> str:
+    right, wrong = (sum(m.judgement is v for m in answer.matches) for v in (True, False))
+    if not right + wrong:
+        return ""
+    return (
+        f'<p class="ps-hint">Called right: {right}, wrong: {wrong}; kept in the gallery. '
+        '<button type="button" class="ps-link" data-undo="1">Undo the last</button> '
+        '<button type="button" class="ps-link" data-undo="all">Undo all</button></p>'
+    )
 
 
 def verdict(answer: Answer, gallery_label: str, is_empty: bool) -> str:
@@ -218,17 +239,26 @@ def stay_text(match: Match) -> str:
     return f"{format_time(stay.start)}, {stay.seconds:.0f} s, {count(stay.frames, 'frame')}"
 
 
+_SAID = {
+    None: "",
+    True: '<span class="ps-said">✓ right</span>',
+    False: '<span class="ps-said ps-said-wrong">✗ wrong</span>',
+}
+
+
 def _card(place: int, match: Match) -> str:
     person, frame = show_match(match)
     rank = place + 1
     where = match.camera or "camera unknown"
     when = stay_text(match)
     label = f"Match {rank}, similarity {match.similarity:.2f}, {where}, {when}. Show the frame"
+    said = _SAID[match.judgement]
     bar = f"width:{100 * min(max(match.similarity, 0.0), 1.0):.0f}%"
     return (
         f'<li class="ps-card"><button type="button" data-place="{place}" '
         f'aria-label="{escape(label)}"><span class="ps-pictures">'
-        f'<img class="ps-person" src="{person}" alt=""><span class="ps-rank">{rank}</span></span>'
+        f'<img class="ps-person" src="{person}" alt=""><span class="ps-rank">{rank}</span>'
+        f"{said}</span>"
         f'<img class="ps-frame" src="{frame}" alt="">'
         f'<span class="ps-similarity"><b>{match.similarity:.2f}</b>'
         f'<i class="ps-bar"><i style="{bar}"></i></i></span>'

@@ -181,6 +181,12 @@ def _actions(place: Place | None, stay: Stay | None, clip: Clip | None) -> str:
             f'<button type="button" class="ps-primary" data-same="{place.number}">Same person: '
             "search with this picture too</button>"
         )
+        if stay is not None:
+            for verdict, text in (("right", "✓ Right"), ("wrong", "✗ Wrong")):
+                buttons.append(
+                    f'<button type="button" class="ps-secondary" data-judge="{verdict}" '
+                    f'data-at="{place.number}">{text}</button>'
+                )
     if stay is not None and clip is None:
         at = f' data-at="{place.number}"' if place is not None else ""
         buttons.append(

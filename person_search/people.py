@@ -226,3 +226,6 @@ class Match:
 
     appearance: Appearance | None = None
     """The stay that the match belongs to, where the gallery knows one and it was asked for."""
+
+    judgement: bool | None = None
+    """Whether somebody said that it is right, or wrong; None if nobody did, or it was not asked."""

@@ -74,6 +74,7 @@ def test_the_json_object():
                 "camera": "north",
                 "timestamp": 60.0,
                 "appearance": None,
+                "judgement": None,
             }
         ],
     }

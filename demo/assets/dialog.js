@@ -18,7 +18,8 @@ element.addEventListener('click', (event) => {
     trigger('play', { stay: Number(asked.play), place: asked.at === undefined ? null : Number(asked.at) });
   }
   // A click on the dialog itself is one on the dark area around its content.
-  if (asked.same !== undefined || event.target === dialog || asked.close !== undefined) dialog.close();
+  if (asked.judge !== undefined) trigger('judge', { verdict: asked.judge, place: Number(asked.at) });
+  if (asked.same !== undefined || asked.judge !== undefined || event.target === dialog || asked.close !== undefined) dialog.close();
 });
 
 element.addEventListener('keydown', (event) => {

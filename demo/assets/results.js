@@ -4,6 +4,7 @@ element.addEventListener('click', (event) => {
   if (button.dataset.zoom !== undefined) zoom(button.closest('.ps-timeline'), button.dataset.zoom);
   if (button.dataset.place !== undefined) trigger('show', { place: Number(button.dataset.place) });
   if (button.dataset.forget !== undefined) trigger('forget', {});
+  if (button.dataset.undo !== undefined) trigger('undo', { count: button.dataset.undo });
 });
 
 // The timeline: which part of the whole time is in view, as two numbers of seconds.

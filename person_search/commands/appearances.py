@@ -151,5 +151,5 @@ def _to_dict(one: "StoredAppearance") -> dict[str, object]:
 
 def _sight_to_dict(sight: "Match") -> dict[str, object]:
     # Nobody was asked for, and nobody is similar.
-    left_out = ("similarity", "appearance")
+    left_out = ("similarity", "appearance", "judgement")
     return {key: value for key, value in match_to_dict(sight).items() if key not in left_out}

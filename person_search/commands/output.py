@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from person_search.people import Appearance, Match
 
 
+_VERDICTS = {None: "", True: "  (right)", False: "  (wrong)"}
+
+
 @dataclass(frozen=True)
 class SearchAnswer:
     """What a search found."""
@@ -65,14 +68,22 @@ def format_answer(answer: SearchAnswer) -> str:
 def _format_matches(matches: Sequence["Match"]) -> list[str]:
     has_stays = any(match.appearance is not None for match in matches)
     times = "from                 until                frames" if has_stays else f"{'time':19s}"
-    lines = [f"rank  similarity  score  camera    {times}  box (x1 y1 x2 y2)  image"]
+    number = "      id" if has_stays else ""
+    lines = [f"rank{number}  similarity  score  camera    {times}  box (x1 y1 x2 y2)  image"]
     for rank, match in enumerate(matches, 1):
         box = " ".join(f"{v:4.0f}" for v in match.box_xyxy)
         lines.append(
-            f"{rank:4d}  {match.similarity:10.3f}  {match.score:5.2f}  {match.camera or '-':8s}  "
-            f"{_format_times(match, has_stays)}  {box}  {match.image}"
+            f"{rank:4d}{_format_id(match, has_stays)}  {match.similarity:10.3f}  "
+            f"{match.score:5.2f}  {match.camera or '-':8s}  {_format_times(match, has_stays)}  "
+            f"{box}  {match.image}{_VERDICTS[match.judgement]}"
         )
     return lines
+
+
+def _format_id(match: "Match", has_stays: bool) -> str:
+    if not has_stays:
+        return ""
+    return f"  {'-' if match.appearance is None else match.appearance.id!s:>6}"
 
 
 def _format_times(match: "Match", has_stays: bool) -> str:
@@ -110,6 +121,7 @@ def match_to_dict(match: "Match") -> dict[str, Any]:
         "camera": match.camera,
         "timestamp": match.timestamp,
         "appearance": appearance_to_dict(match.appearance),
+        "judgement": None if match.judgement is None else ("wrong", "right")[match.judgement],
     }
 
 

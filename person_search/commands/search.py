@@ -82,6 +82,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     parser.add_argument(
+        "--subject",
+        metavar="NAME",
+        help="search with what was said about this person by person-search review: right matches "
+        "count as pictures of the person, wrong ones come last",
+    )
+    parser.add_argument(
         "--all", action="store_true", help="show everybody, not only the best match of each frame"
     )
     parser.add_argument(
@@ -181,7 +187,17 @@ def search(
     embeddings = np.concatenate([query.person.embeddings for query in queries])
     refine = ByNeighbors() if args.rerank else _context(queries)
     by_appearance = not (args.all or refine) and index.has_appearances and args.by != "frame"
-    if by_appearance:
+    if args.subject is not None:
+        matches = index.judgements.search(
+            args.subject,
+            embeddings,
+            top=args.top,
+            frames=frames,
+            min_similarity=args.min_similarity,
+            by="appearance" if by_appearance else "frame",
+            fingerprint=finder.fingerprint,
+        )
+    elif by_appearance:
         matches = index.appearances.search(
             embeddings,
             top=args.top,
@@ -243,6 +259,11 @@ def _check_ranking(args: argparse.Namespace) -> None:
         raise ValueError("--mean-of ranks appearances; leave it out to rank frames")
     if is_mean and is_address(args.gallery):
         raise ValueError("--mean-of ranks appearances, which a server does not keep; leave it out")
+    if args.subject is not None and (is_mean or of_frames):
+        said = "--mean-of" if is_mean else of_frames[0]
+        raise ValueError(f"--subject has a ranking of its own; leave out {said}")
+    if args.subject is not None and is_address(args.gallery):
+        raise ValueError("a server keeps no judgements; leave out --subject")
     if args.by == "appearance" and is_address(args.gallery):
         raise ValueError("a server keeps no appearances; leave out --by appearance")
 

@@ -16,6 +16,7 @@ from person_search.gallery.appearances import GalleryAppearances
 from person_search.gallery.approximate import IndexOptions
 from person_search.gallery.entries import check_entries
 from person_search.gallery.errors import GalleryError
+from person_search.gallery.judgements import GalleryJudgements
 from person_search.gallery.ranking import best_per_frame, check_embeddings, fuse_embeddings
 from person_search.gallery.rows import Entry, Stored, StoredFrame, StoredPerson, to_match, to_people
 from person_search.gallery.search_options import ALL_FRAMES, ByContext, FrameFilter, Refinement
@@ -253,6 +254,15 @@ class GalleryIndex:
             GalleryError: If the gallery is on a server.
         """
         return GalleryAppearances(self._open_store())
+
+    @property
+    def judgements(self) -> GalleryJudgements:
+        """What people said of matches, and searching with it.
+
+        Raises:
+            GalleryError: If the gallery is on a server.
+        """
+        return GalleryJudgements(self._open_store())
 
     def remove(
         self,

@@ -10,6 +10,7 @@ from person_search.gallery.database import Database
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.matrix_file import remove_matrices
 from person_search.gallery.rows import Stored, stream_of
+from person_search.gallery.sqlite_judgements import copy_judgements
 from person_search.gallery.verifying import (
     CheckReport,
     GalleryRow,
@@ -55,6 +56,7 @@ def rewrite_intact(database: Database, report: CheckReport) -> None:
         f"wrote the file anew with the {report.stored.frames} frames that are as they were stored; "
         "index the footage again to add what is missing"
     )
+    report.repaired += found.repaired
 
 
 def remove_with_log(path: Path) -> None:
@@ -88,6 +90,10 @@ def _copy(
         with target.writing("repairing it") as connection:
             for frame in some:
                 _insert(connection, gallery.id, frame)
+    with target.writing("repairing it") as connection:
+        copied, left_out = copy_judgements(source, gallery.id, connection)
+    if left_out:
+        report.repaired.append(f"kept {copied} judgements, {left_out} are lost")
 
 
 def _insert(connection: sqlite3.Connection, gallery: int, frame: IntactFrame) -> None:

@@ -93,6 +93,24 @@ class StoredAppearance:
     """(D,) float32, the mean of all sights, of unit norm."""
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What somebody said of a person of a gallery."""
+
+    subject: str
+    """Who was asked for."""
+
+    person: StoredPerson
+    """With embedding."""
+
+    is_right: bool
+    made: float
+    """When, seconds since 1970 (UTC)."""
+
+    maker: str
+    """Who said so; may be empty."""
+
+
 class Linked(NamedTuple):
     """What was linked."""
 

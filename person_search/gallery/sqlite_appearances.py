@@ -53,7 +53,7 @@ class SqliteAppearances:
     def nearest(self, query: np.ndarray, frames: FrameFilter, top: int) -> list[StoredPerson]:
         """Return the most similar person of each appearance, best first, exactly."""
         found = self._searching.nearest(query, frames, top, self._keys)
-        return self._with_appearance(found)
+        return self.with_appearances(found)
 
     def similarities(
         self, appearances: Sequence[int], query: np.ndarray, frames: FrameFilter
@@ -122,7 +122,8 @@ class SqliteAppearances:
                 self._links = version, self._rows(connection).links()
             return self._links[1]
 
-    def _with_appearance(self, people: list[StoredPerson]) -> list[StoredPerson]:
+    def with_appearances(self, people: list[StoredPerson]) -> list[StoredPerson]:
+        """Return people with the appearances that they belong to."""
         with self._database.reading() as connection:
             rows = self._rows(connection)
             links = self._current(connection)

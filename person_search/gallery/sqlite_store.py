@@ -19,6 +19,7 @@ from person_search.gallery.rows import Counts, Entry, Stored, StoredFrame, Store
 from person_search.gallery.schema import MIGRATIONS, gallery_checksum
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
 from person_search.gallery.sqlite_appearances import SqliteAppearances
+from person_search.gallery.sqlite_judgements import SqliteJudgements
 from person_search.gallery.sqlite_rows import Rows
 from person_search.gallery.sqlite_search import Searching, frame_keys, person_keys
 from person_search.inference.model_card import ModelCard
@@ -72,6 +73,7 @@ class SqliteStore:
         self.appearances = SqliteAppearances(
             database, self._id, self.embedding_dim, self._searching
         )
+        self.judgements = SqliteJudgements(database, self._id)
 
     @classmethod
     def open(cls, path: Path, name: str) -> "SqliteStore":

@@ -12,6 +12,7 @@ from person_search.gallery.errors import GalleryError
 from person_search.gallery.rows import (
     Counts,
     Entry,
+    Judgement,
     Linked,
     Stored,
     StoredAppearance,
@@ -55,6 +56,27 @@ class Appearances(Protocol):
     def people_of(self, appearance: int) -> list[StoredPerson]:
         """Return the people of an appearance, with embeddings, by time; none if it is not there."""
 
+    def with_appearances(self, people: list[StoredPerson]) -> list[StoredPerson]:
+        """Return people with the appearances that they belong to."""
+
+
+class Judgements(Protocol):
+    """What people said of matches; threads may share it. All methods may raise GalleryError."""
+
+    def subjects(self) -> dict[str, tuple[int, int]]:
+        """Return how many right and wrong ones each subject has, by name."""
+
+    def of(self, subject: str) -> list[Judgement]:
+        """Return the judgements of a subject in the order in which they were made."""
+
+    def add(
+        self, subject: str, people: Sequence[tuple[str, int]], is_right: bool, maker: str
+    ) -> int:
+        """Judge people by frame and number; return how many are there when read back."""
+
+    def undo(self, subject: str, count: int | None) -> int:
+        """Take the last judgements of a subject back, all of them for None; return how many."""
+
 
 class Store(Protocol):
     """The rows of one gallery; threads may share it. All methods may raise GalleryError."""
@@ -75,6 +97,10 @@ class Store(Protocol):
     @property
     def appearances(self) -> Appearances | None:
         """None for a server, which keeps none."""
+
+    @property
+    def judgements(self) -> Judgements | None:
+        """Likewise."""
 
     def frames_named(self, names: Sequence[str]) -> dict[str, StoredFrame]:
         """Return those of the frames that are there, by name."""
