@@ -15,6 +15,9 @@ from person_search.people import People
 DIM = 16
 LOOKS = unit(np.random.default_rng(7).normal(size=(2, DIM)))
 BOXES = np.float32([[16, 12, 56, 108], [92, 12, 132, 108]])
+HIS, HERS = BOXES
+WHOLE, NOTHING = 150, 30
+"""Contrast of stripes that are whole, and of those that are not there any more."""
 CARD = ModelCard("toy", "toys", "MIT", "nothing", numbers={"toys: mAP": 50.0})
 START = 1.7e9
 
