@@ -4,6 +4,11 @@ element.addEventListener('click', (event) => {
   if (button.dataset.zoom !== undefined) zoom(button.closest('.ps-timeline'), button.dataset.zoom);
   if (button.dataset.place !== undefined) trigger('show', { place: Number(button.dataset.place) });
   if (button.dataset.forget !== undefined) trigger('forget', {});
+  if (button.dataset.export !== undefined) {
+    button.disabled = true;
+    button.textContent = 'Making the case …';
+    trigger('export', {});
+  }
 });
 
 // The timeline: which part of the whole time is in view, as two numbers of seconds.

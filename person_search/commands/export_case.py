@@ -24,12 +24,13 @@ from person_search.commands.output import format_choice, format_chosen
 from person_search.commands.query_text import (
     ChosenQuery,
     OpenQuery,
+    QueryText,
     parse_query,
     resolve_query,
 )
 
 if TYPE_CHECKING:
-    from person_search.cases.contents import CaseRequest
+    from person_search.cases.contents import CaseQuery, CaseRequest
     from person_search.gallery.index import GalleryIndex
 
 IF_STOPPED = "nothing half-written stays; the same command starts again"
@@ -146,7 +147,8 @@ def _search(index: "GalleryIndex", args: argparse.Namespace) -> "CaseRequest | N
     """Search as `search` does; None where somebody must be chosen first: they are listed."""
     finder = load_finder(args)
     # Finds who else is in the pictures, too, who are to be blurred.
-    queries = [resolve_query(finder, parse_query(text), want_context=True) for text in args.query]
+    texts = [parse_query(text) for text in args.query]
+    queries = [resolve_query(finder, text, want_context=True) for text in texts]
     still_open = [query for query in queries if isinstance(query, OpenQuery)]
     if still_open:
         print("\n\n".join(format_choice(query) for query in still_open))
@@ -162,7 +164,13 @@ def _search(index: "GalleryIndex", args: argparse.Namespace) -> "CaseRequest | N
     return make_request(
         args,
         answer.matches,
-        [case_query(q.image, q.box, None if q.beside is None else q.beside.boxes) for q in chosen],
+        [_to_case(text, query) for text, query in zip(texts, chosen, strict=True)],
         threshold=finder.threshold,
         min_similarity=args.min_similarity,
     )
+
+
+def _to_case(text: QueryText, query: ChosenQuery) -> "CaseQuery":
+    # Where a box had to be given, the model may have missed others, too.
+    beside = None if text.box is not None else query.beside
+    return case_query(query.image, query.box, None if beside is None else beside.boxes)
