@@ -61,9 +61,9 @@ def download(gallery: Gallery, request: CaseRequest, serial: int) -> str:
     counts = (("match", report.matches), ("picture", report.pictures), ("clip", report.clips))
     held = ", ".join(count(number, noun) for noun, number in counts)
     notes = report.notes
-    missing = f" It says in {count(len(notes), 'place')} what is missing." if notes else ""
+    missing = f" {count(len(notes), 'note')} in it on what could not be shown." if notes else ""
     return (
-        f'<p class="ps-hint" role="status" data-serial="{serial}" data-name="case_{made}.zip" '
+        f'<p class="ps-unseen" role="status" data-serial="{serial}" data-name="case_{made}.zip" '
         f'data-zip="{base64.b64encode(content).decode("ascii")}">Exported: {held}, '
         f"{len(content) / 1e6:.1f} MB; other people are blurred.{missing}</p>"
     )

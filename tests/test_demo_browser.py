@@ -294,7 +294,7 @@ def test_export_the_matches_and_open_the_report_offline(page, served, tmp_path, 
     with page.expect_download() as waiting:
         button.click()
     waiting.value.save_as(tmp_path / "case.zip")
-    expect(page.locator("#case")).to_contain_text("other people are blurred")
+    expect(page.locator("#results .ps-export")).to_contain_text("MB; other people are blurred")
     expect(button).to_be_enabled()
     assert page.locator("#case [data-zip]").count() == 0
     assert not list(Path(served[1]).parents[1].rglob("*.zip"))

@@ -13,4 +13,6 @@ watch('value', () => {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   delete made.dataset.zip;
+  // For the eye it stands beside the button; here it is read out.
+  for (const hint of document.querySelectorAll('#results .ps-export .ps-hint')) hint.textContent = made.textContent;
 });
