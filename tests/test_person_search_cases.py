@@ -27,6 +27,7 @@ from PIL import Image
 
 from person_search.cases.contents import CaseQuery, CaseRequest, Judgement
 from person_search.cases.export import export_case, zip_case
+from person_search.cases.hiding import ClipHider
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.index import GalleryIndex
 
@@ -123,6 +124,18 @@ def test_a_clip_of_which_every_frame_was_looked_at_keeps_the_place_sharp(tmp_pat
     for picture in clip:
         assert contrast(picture, HERS) < NOTHING and contrast(picture, HIS) > WHOLE
         assert picture[60, 66:82].mean() == pytest.approx(90, abs=6), "between them"
+
+
+def test_where_the_gallery_looked_and_did_not_see_the_person_all_is_blurred(index, drawn):
+    """A box from sight to sight may lie around anybody there; it is not drawn either."""
+    (stay,) = (match for match in request(index).matches if match.appearance)
+    sights = index.appearances.sights(stay.appearance.id)
+    hider = ClipHider(index, [sights[0], sights[1], sights[3], sights[4]])  # 0, 5, 15, 20
+    for number, is_shown in ((3, True), (5, True), (7, False), (10, False), (17, True)):
+        name = f"{drawn / 'hall.mp4'}#frame={number}"
+        shown, box = hider(name, draw_two(), tuple(HIS.tolist()))
+        assert (box is not None, contrast(shown, HIS) > WHOLE) == (is_shown, is_shown), number
+        assert contrast(shown, HERS) < NOTHING
 
 
 def test_the_same_case_is_the_same_bytes_but_for_its_date(index, tmp_path):

@@ -3,7 +3,9 @@
 Who else is in a frame is what the gallery knows, however low their scores. In a clip most frames
 lie between those that it has looked at. It knows nobody there, so everything but the person is
 blurred in the whole clip: a picture that is sharp every second would tell as much. Within the
-person's box those are blurred who stood there in the frame before or after.
+person's box those are blurred who stood there in the frame before or after. Where the gallery has
+looked in between and has not seen the person, nobody knows who is in the box: there is none, and
+everything is blurred.
 """
 
 from bisect import bisect_left, bisect_right
@@ -20,6 +22,8 @@ from person_search.people import Box, Match
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
 
+_AT_ONCE = 1000
+"""Names that the gallery is asked for at once."""
 SAME_BOX = 1.0
 """Pixels by which the corners of a box may differ from the gallery's, where they were rounded."""
 
@@ -84,15 +88,32 @@ class ClipHider:
         self._is_looked_at = all(
             len(numbers) == numbers[-1] - numbers[0] + 1 for numbers in self._numbers.values()
         )
+        self._unseen = {
+            file: _looked_at_between(index, file, numbers)
+            for file, numbers in self._numbers.items()
+        }
 
-    def __call__(self, name: str, picture: np.ndarray, person: Box | None) -> np.ndarray:
-        """Return the picture to show."""
+    def __call__(
+        self, name: str, picture: np.ndarray, person: Box | None
+    ) -> tuple[np.ndarray, Box | None]:
+        """Return the picture and the box to show."""
         others = self._others.get(name)
         if others is not None and self._is_looked_at:
-            return blur_others(picture, person, others)
+            return blur_others(picture, person, others), person
+        if others is None and not self._is_followed(name):
+            return blur_others(picture, None, None), None
         shown = blur_others(picture, person, None)
         near = self._near(name) if others is None else others
-        return blur_others(shown, person, near, margin=0.0)
+        return blur_others(shown, person, near, margin=0.0), person
+
+    def _is_followed(self, name: str) -> bool:
+        """Say whether the person was seen in the frames looked at before and after this one."""
+        file, number = split_frame_name(name)
+        numbers, unseen = self._numbers.get(file, []), self._unseen.get(file, [])
+        place = 0 if number is None else bisect_left(numbers, number)
+        if number is None or not 0 < place < len(numbers):
+            return False
+        return bisect_left(unseen, numbers[place - 1]) == bisect_left(unseen, numbers[place])
 
     def _near(self, name: str) -> np.ndarray:
         """Return who else was in the frames looked at before and after one that was not."""
@@ -103,3 +124,17 @@ class ClipHider:
         places = {bisect_right(numbers, number) - 1, bisect_left(numbers, number)}
         looked_at = [numbers[place] for place in places if 0 <= place < len(numbers)]
         return np.vstack([self._others[f"{file}#frame={n}"] for n in looked_at])
+
+
+def _looked_at_between(index: "GalleryIndex", file: str, numbers: Sequence[int]) -> list[int]:
+    """Return, sorted, the frames of a video that a gallery has from a sight to the last one.
+
+    Without those of the sights themselves.
+    """
+    seen = set(numbers)
+    between = [n for n in range(numbers[0], numbers[-1]) if n not in seen]
+    found = []
+    for first in range(0, len(between), _AT_ONCE):
+        names = {f"{file}#frame={n}": n for n in between[first : first + _AT_ONCE]}
+        found += [names[name] for name in index.known_frames(list(names))]
+    return sorted(found)

@@ -35,9 +35,9 @@ _ENCODING = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "32"
 # No random ids and no versions: the same clip is the same bytes.
 _BITEXACT = {"fflags": "+bitexact"}
 
-Hide = Callable[[str, np.ndarray, Box | None], np.ndarray]
+Hide = Callable[[str, np.ndarray, Box | None], tuple[np.ndarray, Box | None]]
 """Takes the name of a frame, its pixels (H, W, 3) uint8 RGB, and where the person is in it, None
-where that is not known; returns the pixels to show."""
+where that is not known; returns the pixels and the box to show."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,7 @@ def cut_clip(sights: Sequence[Match], *, hide: Hide | None = None) -> Clip:
             if shot.time > MOST_SECONDS:
                 is_whole = False
                 break
-            shown = shot if hide is None else shot._replace(picture=hide(*_seen(shot)))
-            frame = av.VideoFrame.from_ndarray(_draw(shown, size), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(_draw(_hidden(shot, hide), size), format="rgb24")
             frame.pts, frame.time_base = round(shot.time / _TICK), _TICK
             container.mux(stream.encode(frame))
             count, time = count + 1, shot.time
@@ -111,8 +110,11 @@ def cut_clip(sights: Sequence[Match], *, hide: Hide | None = None) -> Clip:
     return Clip(target.getvalue(), time, count, is_whole)
 
 
-def _seen(shot: _Shot) -> tuple[str, np.ndarray, Box | None]:
-    return shot.name, shot.picture, shot.box
+def _hidden(shot: _Shot, hide: Hide | None) -> _Shot:
+    if hide is None:
+        return shot
+    picture, box = hide(shot.name, shot.picture, shot.box)
+    return shot._replace(picture=picture, box=box)
 
 
 def _shots(sights: Sequence[Match], around: float) -> Iterator[_Shot]:
