@@ -197,7 +197,9 @@ def test_on_a_full_disk_nothing_half_written_stays(index, tmp_path, monkeypatch,
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("person_search.cases.export.pdf_report", fill_up)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(
+        OSError, match=f"{name} cannot be written: No space left on device; nothing"
+    ):
         export_case(index, request(index), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 

@@ -6,6 +6,7 @@ Example:
         export_case(index, CaseRequest(matches, [CaseQuery(picture, box)]), "case.zip")
 """
 
+import errno
 import hashlib
 import io
 import os
@@ -89,14 +90,15 @@ def export_case(
         ValueError: There are no matches.
     """
     path = check_target(target)
-    if not _is_zip(path):
-        with new_folder(path) as folder:
-            return _fill(index, request, folder)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as name:
-        report = _fill(index, request, Path(name))
-        with atomic_file(path) as file:
-            _pack(Path(name), file)
-    return report
+    try:
+        return _write(index, request, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OSError(
+            f"{path} cannot be written: {error.strerror}; nothing of it stays. Make room, or name "
+            "another place"
+        ) from error
 
 
 def zip_case(index: "GalleryIndex", request: CaseRequest) -> tuple[bytes, CaseReport]:
@@ -110,6 +112,17 @@ def zip_case(index: "GalleryIndex", request: CaseRequest) -> tuple[bytes, CaseRe
         report = _fill(index, request, Path(name))
         _pack(Path(name), target)
     return target.getvalue(), report
+
+
+def _write(index: "GalleryIndex", request: CaseRequest, path: Path) -> CaseReport:
+    if not _is_zip(path):
+        with new_folder(path) as folder:
+            return _fill(index, request, folder)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as name:
+        report = _fill(index, request, Path(name))
+        with atomic_file(path) as file:
+            _pack(Path(name), file)
+    return report
 
 
 def _is_zip(path: Path) -> bool:
