@@ -29,14 +29,14 @@ from person_search.synthetic.world_spec import PRESETS
 FIRST_SEED = PRESETS["drawn-prw"].seed
 INTRO = """# Right and wrong: what a few judgements do to a search
 
-`python benchmarks/feedback.py`; frames of `drawn-prw`'s test part drawn from {num_sets} seeds, the
-model that comes along, one query for each labelled person of at least four frames, frames ranked by
-the best person in each but the query's own. A simulated user judges the first result that is not judged
-yet, once a click. Judged frames come first or last in *mAP* and *recall at 20*; *mAP of frames not
-judged* leaves them out, and falls with the clicks where nothing is learnt, since the easiest right
-ones go. *as built*: `refine_query` with {away} of the wrong ones' mean taken away; that share was
-chosen on these sets, where 0.2 to 0.3 differ by less than 0.5. In brackets the gain over no click,
-mean and standard deviation over the sets. Percent.
+`python benchmarks/feedback.py`; frames of `drawn-prw`'s test part drawn from {num_sets} seeds,
+the model that comes along, one query for each labelled person of at least four frames, frames
+ranked by the best person in each but the query's own. A simulated user judges the first result
+that is not judged yet, once a click. Judged frames come first or last in *mAP* and *recall at
+20*; *mAP of frames not judged* leaves them out, and falls with the clicks where nothing is
+learnt, since the easiest right ones go. *as built*: `refine_query` with {away} of the wrong ones'
+mean taken away; that share was chosen on these sets, where 0.2 to 0.3 differ by less than 0.5. In
+brackets the gain over no click, mean and standard deviation over the sets. Percent.
 """
 RESULTS = Path(__file__).parent / "results" / "feedback.md"
 CLICKS = (0, 1, 2, 3, 5)

@@ -63,11 +63,12 @@ def build_app(service: Service) -> gr.Blocks:
                 with gr.Column(scale=5, min_width=340):
                     stage, picked = _picture_steps(service)
                 with gr.Column(scale=6, min_width=340):
-                    settings, results, dialog = _match_step(service)
+                    settings, results, dialog, case = _match_step(service)
             with gr.Tab("Add footage", id="add"):
                 added = _add_tab(handlers, gallery)
         _connect_picture(handlers, query, stage, picked, results, gallery, settings)
         _connect_matches(handlers, query, results, dialog, gallery, settings)
+        results.export(handlers.export, [query, gallery], case, **QUIET, concurrency_limit=1)
         describe = {"fn": handlers.describe, "inputs": gallery, "outputs": [summary, settings[2]]}
         app.load(**describe, api_visibility="private", show_progress="hidden")
         added.then(**describe, **QUIET)
@@ -165,8 +166,9 @@ def _match_step(service: Service) -> tuple:
     results = _html(
         markup.NO_SEARCH, js_on_load=_script("results.js"), elem_id="results", min_height=160
     )
+    case = _html("", js_on_load=_script("download.js"), elem_id="case")
     dialog = _html("", js_on_load=_script("dialog.js"), elem_id="dialog")
-    return [threshold, top, cameras, since, until, ranked], results, dialog
+    return [threshold, top, cameras, since, until, ranked], results, dialog, case
 
 
 def _connect_picture(handlers, query, stage, picked, results, gallery, settings) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from person_search.drawing.clips import cut_clip
 from person_search.footage.files import FootageOptions
 
-from . import actions, additions, markup
+from . import actions, additions, case_download, markup
 from .actions import Query, SearchSettings, Service
 from .inputs import parse_box, parse_filter, parse_optional_time
 from .mistakes import told
@@ -23,6 +23,12 @@ def _warn(error: Exception) -> Any:
     """Show a visitor's mistake as a warning; the page otherwise stays as it is."""
     gr.Warning(markup.escape(str(error)), title="Not done")
     return gr.skip()
+
+
+def _not_exported(error: Exception) -> str:
+    """Show a mistake as a warning, and make the button ready again."""
+    gr.Warning(markup.escape(str(error)), title="Not exported")
+    return case_download.nothing_to_download(next(_serials))
 
 
 class Handlers:
@@ -166,6 +172,12 @@ class Handlers:
         """Search with the first picture alone again."""
         query = _needed(query)
         return self._ask(replace(query, embeddings=query.embeddings[:1]), label, settings)
+
+    @told(_not_exported)
+    def export(self, query: Query | None, label: str) -> str:
+        """Make a case of the matches above the threshold, to be downloaded."""
+        asked = case_download.ask_for_case(_needed(query), self.service.finder.threshold)
+        return case_download.download(self.service.gallery(label), asked, next(_serials))
 
     def _ask(self, query: Query, label: str, settings: tuple) -> tuple:
         threshold, top, cameras, since, until, ranked = settings

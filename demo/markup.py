@@ -29,6 +29,14 @@ NO_SEARCH = (
 )
 
 
+EXPORT = (
+    '<p class="ps-export"><button type="button" class="ps-secondary" data-export>Export these '
+    'matches</button> <span class="ps-hint">A zip to hand on: report, pictures, clips and times. '
+    "Other people are blurred.</span></p>"
+)
+"""Below the matches above the threshold, which it exports."""
+
+
 def step(number: int, title: str, hint: str = "") -> str:
     """Return the heading of a step."""
     return (
@@ -177,7 +185,7 @@ def results(query: Query, gallery_label: str, is_empty: bool = False) -> str:
     )
     parts = [head, timeline(answer.matches, answer.threshold)]
     if above:
-        parts.append(f'<ol class="ps-cards">{above}</ol>')
+        parts.append(f'<ol class="ps-cards">{above}</ol>{EXPORT}')
     if below:
         parts.append(
             '<h3 class="ps-divider">Below the threshold: probably other people</h3>'

@@ -226,6 +226,7 @@ def config_to_pass_on(cfg: CfgNode) -> CfgNode:
     # Where there is no GPU the CPU is taken.
     passed_on.MODEL.DEVICE = usual.MODEL.DEVICE
     passed_on.MODEL.PERSON_SEARCH.STL = usual.MODEL.PERSON_SEARCH.STL
-    passed_on.DATASETS.COCO_PERSON = usual.DATASETS.COCO_PERSON
+    # Folders of the machine of the training.
     passed_on.OUTPUT_DIR = usual.OUTPUT_DIR
+    passed_on.DATASETS.COCO_PERSON = usual.DATASETS.COCO_PERSON
     return passed_on

@@ -1,6 +1,7 @@
 """The page in a real browser, with the shipped model on a small drawn gallery."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -282,3 +283,30 @@ def test_log_in_with_a_password(page, served):
         expect(page.locator("#examples button").first).to_be_visible()
     finally:
         app.close()
+
+
+def test_export_the_matches_and_open_the_report_offline(page, served, tmp_path, browser):
+    """What is downloaded opens without network and without scripts, and nothing stays here."""
+    open_example(page, served)
+    number, _ = choose_target(page, served)
+    page.locator(f"#stage .ps-chip[data-number='{number}']").click()
+    button = page.get_by_role("button", name="Export these matches")
+    with page.expect_download() as waiting:
+        button.click()
+    waiting.value.save_as(tmp_path / "case.zip")
+    expect(page.locator("#results .ps-export")).to_contain_text("MB; other people are blurred")
+    expect(button).to_be_enabled()
+    assert page.locator("#case [data-zip]").count() == 0
+    assert not list(Path(served[1]).parents[1].rglob("*.zip"))
+    shutil.unpack_archive(tmp_path / "case.zip", tmp_path)
+    checked = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=tmp_path / "case")
+    assert checked.returncode == 0
+    context = browser.new_context(offline=True, java_script_enabled=False)
+    report, failed = context.new_page(), []
+    report.on("requestfailed", lambda request: failed.append(request.url))
+    report.goto((tmp_path / "case" / "report.html").as_uri())
+    expect(report.get_by_role("heading", name="Match 1", exact=True)).to_be_visible()
+    report.pdf(path=tmp_path / "print.pdf")  # loads what is further down
+    sizes = report.locator("img").evaluate_all("all => all.map((one) => one.naturalWidth)")
+    assert len(sizes) >= 3 and min(sizes) > 0 and failed == []
+    context.close()

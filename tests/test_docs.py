@@ -23,7 +23,7 @@ from reid_heads.data.catalog import CROP_DATASETS
 
 LANGUAGES = {"bash", "json", "python", "text"}
 # What the shell or other projects bring.
-FOREIGN = {"cp", "git", "pip", "pre-commit", "source", "test"}
+FOREIGN = {"cd", "cp", "git", "pip", "pre-commit", "sha256sum", "source", "test"}
 TRAINERS = {
     "person_search.train_net": person_search.config.load_config,
     "person_search.train_stage1": person_search.config.load_config,

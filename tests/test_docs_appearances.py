@@ -8,11 +8,12 @@ import pytest
 from helpers_docs import PAGES, ROOT, blocks, shell_lines
 
 GUIDE = PAGES["docs/appearances.md"]
+CASES = PAGES["docs/cases.md"]
 
 
 @pytest.mark.slow
-def test_every_command_of_the_guide_runs(tmp_path):
-    """In the order of the guide, in one folder."""
+def test_every_command_of_the_guides_runs(tmp_path):
+    """In the order of the guide, in one folder; then those of the guide that goes on with it."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
 
@@ -37,3 +38,10 @@ def test_every_command_of_the_guide_runs(tmp_path):
     (tmp_path / "example.py").write_text(example)
     printed = run("python example.py").splitlines()
     assert len(printed) == sum(one["camera"] == "market" for one in listed)
+    for line in shell_lines(CASES):
+        run(line)
+    (example,) = blocks(CASES, "python")
+    (tmp_path / "case_example.py").write_text(example)
+    assert run("python case_example.py").startswith("2 matches, ")
+    names = ("case/report.pdf", "two_stays.zip", "found.zip", "station.zip")
+    assert all((tmp_path / name).is_file() for name in names)

@@ -44,7 +44,8 @@ FLOORS = {
         ("importers",),
         ("inference", "stage1"),
         ("export", "gallery", "model_list", "street_basic", "trainer"),
-        ("commands", "evaluate", "train_net"),
+        ("cases", "train_net"),
+        ("commands", "evaluate"),
         ("cli", "train_stage1"),
     ),
 }
@@ -69,6 +70,7 @@ FORBIDDEN = {
             "footage",
             "drawing",
             "gallery",
+            "cases",
             "model_list",
             "street_basic",
             "synthetic",

@@ -44,6 +44,25 @@ def test_a_clip_shows_the_stay_with_a_second_around_it_and_the_box_between_sight
     assert not _has_box(frames[5][1], (20, 10, 60, 80)), "before the first sight nobody is known"
 
 
+def test_a_hidden_clip_begins_and_ends_with_the_person_and_is_the_same_twice(tmp_path):
+    video = write_video(tmp_path / "a.mp4", [np.full((96, 128, 3), 90, np.uint8)] * 40, rate=10)
+    sights = [_match(f"{video}#frame={n}", (b, 10, b + 40, 80)) for n, b in ((10, 20), (20, 60))]
+    asked = []
+
+    def hide(name, pixels, box):
+        asked.append((name, box))
+        return np.full_like(pixels, 200), None if name.endswith("=12") else box
+
+    clip = cut_clip(sights, hide=hide)
+    assert [name for name, _ in asked] == [f"{video}#frame={n}" for n in range(10, 21)]
+    assert asked[5][1] == pytest.approx((40, 10, 80, 80))
+    frames = _frames(clip)
+    assert frames[0][0] == 0 and frames[3][1][5, 5].mean() > 190
+    assert _has_box(frames[5][1], (40, 10, 80, 80))
+    assert not _has_box(frames[2][1], (28, 10, 68, 80)), "this box was hidden, too"
+    assert cut_clip(sights, hide=hide).content == clip.content
+
+
 def test_a_fast_video_is_thinned_out_but_every_sight_is_shown(tmp_path):
     video = write_video(tmp_path / "a.mp4", [np.full((48, 64, 3), 90, np.uint8)] * 100, rate=50)
     clip = cut_clip([_match(f"{video}#frame={n}", (5, 5, 20, 40)) for n in (49, 50, 51)])

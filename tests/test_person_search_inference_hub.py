@@ -60,7 +60,7 @@ def test_without_yes_all_is_shown_and_nothing_asked(hub, folder, capsys):
     assert hub.asked == []
     size = (folder / "config.yaml").stat().st_size
     assert f"{size:14,} bytes  config.yaml\n" in text and "licence      MIT" in text
-    assert "61.2  mine_test: search mAP" in text
+    assert "61.25  mine_test: search mAP" in text
     total = sum(file.stat().st_size for file in folder.iterdir())
     assert f"{total:14,} bytes in all" in text
 

@@ -5,6 +5,11 @@ element.addEventListener('click', (event) => {
   if (button.dataset.place !== undefined) trigger('show', { place: Number(button.dataset.place) });
   if (button.dataset.forget !== undefined) trigger('forget', {});
   if (button.dataset.undo !== undefined) trigger('undo', { count: button.dataset.undo });
+  if (button.dataset.export !== undefined) {
+    button.disabled = true;
+    button.textContent = 'Making the case …';
+    trigger('export', {});
+  }
 });
 
 // The timeline: which part of the whole time is in view, as two numbers of seconds.

@@ -99,6 +99,11 @@ BUILTIN = (
         "say which matches are right or wrong, for searches to come",
         "person_search.commands.review",
     ),
+    Command(
+        "export-case",
+        "write chosen matches as a folder or zip to hand on, with others blurred",
+        "person_search.commands.export_case",
+    ),
     Command("find", "say whom a model sees in pictures", "person_search.commands.find"),
     Command("info", "describe a gallery, or count a data set", "person_search.commands.info"),
     Command("remove", "remove frames from a gallery", "person_search.commands.remove"),

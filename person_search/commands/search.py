@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 NOTHING_FOUND = 1
 """Exit status: no frame searched shows anybody, or nobody similar enough."""
+TOP = 10
+"""How many matches are shown unless a user says otherwise."""
 MUST_CHOOSE = 3
 """Exit status: nobody was searched for, one of the people listed must be chosen first."""
 
@@ -66,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="IMG[:BOX|#N]",
         help="who to look for; several are pictures of the same person",
     )
-    _add_filters(parser)
+    add_filters(parser)
     parser.add_argument(
         "--by",
         choices=("appearance", "frame"),
@@ -113,9 +115,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
 
 
-def _add_filters(parser: argparse.ArgumentParser) -> None:
+def add_filters(
+    parser: "argparse.ArgumentParser | argparse._ArgumentGroup",
+    least: str = "only matches at least so similar, -1..1",
+) -> None:
+    """Add the arguments that choose among matches.
+
+    Args:
+        parser: of a command that searches.
+        least: help of ``--min-similarity``.
+    """
     parser.add_argument(
-        "--top", type=int, default=10, metavar="N", help="at most N matches (default: %(default)s)"
+        "--top", type=int, default=TOP, metavar="N", help="at most N matches (default: %(default)s)"
     )
     parser.add_argument(
         "--camera", action="append", metavar="NAME", help="only frames of this camera; repeatable"
@@ -124,9 +135,7 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until", metavar="TIME", help="only frames up to then; a date counts to its end"
     )
-    parser.add_argument(
-        "--min-similarity", type=float, metavar="X", help="only matches at least so similar, -1..1"
-    )
+    parser.add_argument("--min-similarity", type=float, metavar="X", help=least)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -143,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
     from person_search.gallery.index import GalleryIndex
 
     texts = [parse_query(text) for text in args.query]
-    _check_arguments(args, texts)
+    check_arguments(args, texts)
     # The gallery first: its errors come before the seconds that a model takes to load.
     with GalleryIndex.open(args.gallery, args.name) as index:
         finder = load_finder(args)
@@ -228,7 +237,7 @@ def _context(queries: list[ChosenQuery]) -> ByContext | None:
     return ByContext(np.stack(beside)) if beside else None
 
 
-def _check_arguments(args: argparse.Namespace, texts: list[QueryText]) -> None:
+def check_arguments(args: argparse.Namespace, texts: list[QueryText]) -> None:
     """Refuse what is wrong before anything slow starts.
 
     Raises:

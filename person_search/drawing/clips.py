@@ -1,7 +1,7 @@
 """Cut a clip of one person's stay out of the footage, as browsers play it: VP9 in WebM."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, groupby
@@ -15,7 +15,7 @@ from person_search.drawing.people import HALO, outline_person
 from person_search.footage.frames import split_frame_name
 from person_search.footage.images import ImageError, read_image
 from person_search.footage.video import decode_frames, read_clock
-from person_search.people import Match
+from person_search.people import Box, Match
 
 MAX_SIDE = 960
 """Pixels; larger pictures are reduced."""
@@ -32,6 +32,12 @@ _TICK = Fraction(1, 1000)
 _NEARLY = 1e-3
 # The fastest of the encoder: four times as fast as its default.
 _ENCODING = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "32", "b": "0"}
+# No random ids and no versions: the same clip is the same bytes.
+_BITEXACT = {"fflags": "+bitexact"}
+
+Hide = Callable[[str, np.ndarray, Box | None], tuple[np.ndarray, Box | None]]
+"""Takes the name of a frame, its pixels (H, W, 3) uint8 RGB, and where the person is in it, None
+where that is not known; returns the pixels and the box to show."""
 
 
 @dataclass(frozen=True)
@@ -48,25 +54,31 @@ class Clip:
 
 
 class _Shot(NamedTuple):
+    name: str
+    """Of the frame."""
+
     time: float
     """Seconds since the start of the clip."""
 
     picture: np.ndarray
     """(H, W, 3) uint8 RGB."""
 
-    box: tuple[float, ...] | None
+    box: Box | None
     """In pixels of the picture; None where the person is not known to be."""
 
 
-def cut_clip(sights: Sequence[Match]) -> Clip:
+def cut_clip(sights: Sequence[Match], *, hide: Hide | None = None) -> Clip:
     """Cut a clip, with a box around the person.
 
     Between two sights in a video, which may lie seconds apart, the box goes from one to the other
     in a straight line. Pictures that are none of a video follow each other, half a second each.
+    The same sights give the same bytes.
 
     Args:
         sights: Of one person, at least one, in order of time, as `GalleryAppearances.sights` gives
             them.
+        hide: Changes each frame before it is shown, to blur others. The clip then begins with the
+            first sight and ends with the last, as nobody is known around them.
 
     Raises:
         ImageError: If the footage is damaged.
@@ -76,12 +88,12 @@ def cut_clip(sights: Sequence[Match]) -> Clip:
     if not sights:
         raise ValueError("there are no sights to cut a clip of; expected at least one")
     target, count, time, is_whole = io.BytesIO(), 0, 0.0, True
-    shots = _shots(sights)
+    shots = _shots(sights, AROUND if hide is None else 0.0)
     first = next(shots, None)
     if first is None:
         raise ImageError(f"none of the frames of {sights[0].image} can be decoded")
     size = _clip_size(first.picture)
-    with av.open(target, "w", format="webm") as container:
+    with av.open(target, "w", format="webm", container_options=_BITEXACT) as container:
         stream = container.add_stream("libvpx-vp9", rate=25, options=_ENCODING)
         assert isinstance(stream, av.VideoStream)
         stream.pix_fmt, (stream.width, stream.height) = "yuv420p", size
@@ -90,7 +102,7 @@ def cut_clip(sights: Sequence[Match]) -> Clip:
             if shot.time > MOST_SECONDS:
                 is_whole = False
                 break
-            frame = av.VideoFrame.from_ndarray(_draw(shot, size), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(_draw(_hidden(shot, hide), size), format="rgb24")
             frame.pts, frame.time_base = round(shot.time / _TICK), _TICK
             container.mux(stream.encode(frame))
             count, time = count + 1, shot.time
@@ -98,12 +110,19 @@ def cut_clip(sights: Sequence[Match]) -> Clip:
     return Clip(target.getvalue(), time, count, is_whole)
 
 
-def _shots(sights: Sequence[Match]) -> Iterator[_Shot]:
+def _hidden(shot: _Shot, hide: Hide | None) -> _Shot:
+    if hide is None:
+        return shot
+    picture, box = hide(shot.name, shot.picture, shot.box)
+    return shot._replace(picture=picture, box=box)
+
+
+def _shots(sights: Sequence[Match], around: float) -> Iterator[_Shot]:
     """Yield what is shown, file by file in the order of the sights."""
     start = 0.0
     for (file, is_video), some in groupby(sights, _file_of):
         ends = start
-        for shot in _video_shots(file, list(some)) if is_video else map(_still_shot, some):
+        for shot in _video_shots(file, list(some), around) if is_video else map(_still_shot, some):
             ends = start + shot.time
             yield shot._replace(time=ends)
             if not is_video:
@@ -112,7 +131,7 @@ def _shots(sights: Sequence[Match]) -> Iterator[_Shot]:
             start = ends + 1 / MOST_RATE
 
 
-def _video_shots(file: str, sights: Sequence[Match]) -> Iterator[_Shot]:
+def _video_shots(file: str, sights: Sequence[Match], around: float) -> Iterator[_Shot]:
     times = read_clock(file).times
     numbers = [number for number in map(_number_of, sights) if number < len(times)]
     if not numbers:
@@ -123,7 +142,7 @@ def _video_shots(file: str, sights: Sequence[Match]) -> Iterator[_Shot]:
     boxes = np.array([sight.box_xyxy for sight in sights[: len(numbers)]])
     wanted, last = [], -np.inf
     for number, time in enumerate(times):
-        is_near = seen[0] - AROUND <= time <= seen[-1] + AROUND
+        is_near = seen[0] - around <= time <= seen[-1] + around
         # Sights are always shown, whatever lies between them.
         if is_near and (time - last >= 1 / MOST_RATE - _NEARLY or number in numbers):
             wanted.append(number)
@@ -131,12 +150,17 @@ def _video_shots(file: str, sights: Sequence[Match]) -> Iterator[_Shot]:
     for number, pixels in decode_frames(file, wanted):
         time = times[number]
         is_seen = seen[0] <= time <= seen[-1]
-        box = tuple(float(np.interp(time, seen, side)) for side in boxes.T) if is_seen else None
-        yield _Shot(time - times[wanted[0]], pixels, box)
+        box = _box_at(time, seen, boxes) if is_seen else None
+        yield _Shot(f"{file}#frame={number}", time - times[wanted[0]], pixels, box)
+
+
+def _box_at(time: float, seen: np.ndarray, boxes: np.ndarray) -> Box:
+    x1, y1, x2, y2 = (float(np.interp(time, seen, side)) for side in boxes.T)
+    return x1, y1, x2, y2
 
 
 def _still_shot(sight: Match) -> _Shot:
-    return _Shot(0.0, read_image(sight.image), sight.box_xyxy)
+    return _Shot(sight.image, 0.0, read_image(sight.image), sight.box_xyxy)
 
 
 def _file_of(sight: Match) -> tuple[str, bool]:
@@ -164,7 +188,7 @@ def _draw(shot: _Shot, size: tuple[int, int]) -> np.ndarray:
         picture.resize(fitting, Image.Resampling.BILINEAR) if fitting != picture.size else picture
     )
     if shot.box is not None:
-        drawn = outline_person(drawn, tuple(side * scale for side in shot.box))
+        drawn = outline_person(drawn, [side * scale for side in shot.box])
     if fitting != size:
         whole = Image.new("RGB", size, HALO)
         whole.paste(drawn, ((size[0] - fitting[0]) // 2, (size[1] - fitting[1]) // 2))

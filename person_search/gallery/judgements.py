@@ -143,15 +143,25 @@ class GalleryJudgements:
         others.sort(key=lambda m: m.judgement is not True)
         return [*others[:top], *wrong]
 
+    def about(self, subject: str, matches: Sequence[Match]) -> list[list[Judgement]]:
+        """Return what was said about each of some matches, asked for as this subject."""
+        judged = self.of(subject)
+        keys = self._keys(judged, "appearance")
+        return [
+            [one for one, key in zip(judged, keys, strict=True) if key == _key(match, "appearance")]
+            for match in matches
+        ]
+
     def _verdicts(self, judged: Sequence[Judgement], by: str) -> dict[str | int, bool]:
         """Say of appearances, or frames, what was said last of one of their people."""
+        keys = self._keys(judged, by)
+        return {key: one.is_right for key, one in zip(keys, judged, strict=True)}
+
+    def _keys(self, judged: Sequence[Judgement], by: str) -> list[str | int]:
         people = [one.person for one in judged]
         if by == "appearance" and self._store.appearances is not None:
             people = self._store.appearances.with_appearances(people)
-        return {
-            _key(to_match(person), by): one.is_right
-            for person, one in zip(people, judged, strict=True)
-        }
+        return [_key(to_match(person), by) for person in people]
 
 
 def _key(match: Match, by: str) -> str | int:
