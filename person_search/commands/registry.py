@@ -35,6 +35,7 @@ BASE = {
 
 EXTRAS = {
     "cloudpickle": "train",
+    "fiftyone": "fiftyone",
     "fvcore": "train",
     "h5py": "train",
     "hydra": "train",
@@ -42,6 +43,7 @@ EXTRAS = {
     "matplotlib": "train",
     "omegaconf": "train",
     "onnxscript": "train",
+    "pyarrow": "formats",
     "pycocotools": "train",
     "pymilvus": "milvus",
     "tensorboard": "train",
@@ -105,6 +107,11 @@ BUILTIN = (
     ),
     Command(
         "models", "list, fetch, check, import and install models", "person_search.commands.models"
+    ),
+    Command(
+        "export-gallery",
+        "write a gallery as COCO, MOT, Parquet or a FiftyOne data set",
+        "person_search.commands.export_gallery",
     ),
     Command("export", "write the model as ONNX or TorchScript", "person_search.commands.export"),
     Command(

@@ -53,7 +53,7 @@ class SqliteAppearances:
     def nearest(self, query: np.ndarray, frames: FrameFilter, top: int) -> list[StoredPerson]:
         """Return the most similar person of each appearance, best first, exactly."""
         found = self._searching.nearest(query, frames, top, self._keys)
-        return self._with_appearance(found)
+        return self.with_appearances(found)
 
     def similarities(
         self, appearances: Sequence[int], query: np.ndarray, frames: FrameFilter
@@ -103,6 +103,26 @@ class SqliteAppearances:
             return []
         return [replace(person, appearance=row.said(person.camera)) for person in found]
 
+    def with_appearances(self, people: Sequence[StoredPerson]) -> list[StoredPerson]:
+        """Return people with the appearances that they belong to."""
+        with self._database.reading() as connection:
+            rows = self._rows(connection)
+            links = self._current(connection)
+            frames = self._people_rows(connection).frames_named([p.frame_name for p in people])
+            ids = np.array(
+                [
+                    frames[p.frame_name].id * PEOPLE_IDS + p.number if p.frame_name in frames else 0
+                    for p in people
+                ],
+                np.int64,
+            )
+            of_people = links.of(ids).tolist()
+            found = rows.by_id([i for i in of_people if i >= 0])
+        return [
+            replace(p, appearance=found[i].said(p.camera)) if i in found else p
+            for p, i in zip(people, of_people, strict=True)
+        ]
+
     def _keys(self, connection: sqlite3.Connection, matrix: Matrix) -> KeysOf:
         links = self._current(connection)
 
@@ -121,25 +141,6 @@ class SqliteAppearances:
             if self._links is None or self._links[0] != version:
                 self._links = version, self._rows(connection).links()
             return self._links[1]
-
-    def _with_appearance(self, people: list[StoredPerson]) -> list[StoredPerson]:
-        with self._database.reading() as connection:
-            rows = self._rows(connection)
-            links = self._current(connection)
-            frames = self._people_rows(connection).frames_named([p.frame_name for p in people])
-            ids = np.array(
-                [
-                    frames[p.frame_name].id * PEOPLE_IDS + p.number if p.frame_name in frames else 0
-                    for p in people
-                ],
-                np.int64,
-            )
-            of_people = links.of(ids).tolist()
-            found = rows.by_id([i for i in of_people if i >= 0])
-        return [
-            replace(p, appearance=found[i].said(p.camera)) if i in found else p
-            for p, i in zip(people, of_people, strict=True)
-        ]
 
     def _stored(
         self, connection: sqlite3.Connection, rows: list[AppearanceRow]
