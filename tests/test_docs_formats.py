@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from helpers_docs import PAGES, ROOT, blocks, shell_lines
 
+from person_search.gallery.index import GalleryIndex
+
 GUIDE = PAGES["docs/formats.md"]
 
 
@@ -37,8 +39,11 @@ def test_every_command_of_the_guide_runs(tmp_path):
         m["appearance"]["id"] for m in json.loads((tmp_path / "found.json").read_text())["matches"]
     }
     assert {one["person_id"] for one in chosen} == stays
-    (example,) = blocks(GUIDE, "python")
-    (tmp_path / "example.py").write_text(example)
-    run("python example.py")
+    for number, example in enumerate(blocks(GUIDE, "python")):
+        (tmp_path / f"example{number}.py").write_text(example)
+        run(f"python example{number}.py")
     images = json.loads((tmp_path / "market.json").read_text())["images"]
     assert {image["camera"] for image in images} == {"market"}
+    with GalleryIndex.open(tmp_path / "true.db") as index:
+        assert index.info().people > 50
+        assert all(index.people_of(f.name).scores.min(initial=1) == 1 for f in index.frames())

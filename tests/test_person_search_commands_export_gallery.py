@@ -36,7 +36,7 @@ def test_what_a_format_has_no_place_for_is_counted_and_named(root, tmp_path, cap
     out = tmp_path / "mot"
     status, said, _ = _run(capsys, root, "--format", "mot", "--output", out)
     assert status == 0 and said.startswith(f"{out}: 10 people in 9 frames\n")
-    assert f"1 frames have no place in this format and are left out: {root / 'still'}" in said
+    assert f"no place in this format, left out: 1 ({root / 'still' / 'alone.jpg'})" in said
     status, _, err = _run(capsys, root, "--format", "mot", "--output", out)
     assert status == 2 and "is there already; expected a new folder's name" in err
 

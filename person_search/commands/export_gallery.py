@@ -22,7 +22,6 @@ WITH_FRAMES = ("coco", "fiftyone")
 
 NOTHING_WRITTEN = 1
 """Exit status: nothing that fits was found; what was written is empty."""
-NAMES_SHOWN = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,13 +129,13 @@ def _export(
 
 
 def _print_report(report: "ExportReport", args: argparse.Namespace) -> None:
+    from person_search.gallery.known_boxes import name_some
+
     alone = f", {report.without_id} of them of no appearance" if report.without_id else ""
     print(f"{args.output}: {report.people} people in {report.frames} frames{alone}")
     for names, what in (
-        (report.missing, "have a source that is gone or cannot be read, so that their size is "
-         "not known"),
-        (report.left_out, "have no place in this format and are left out"),
-    ):  # fmt: skip
+        (report.missing, "frames whose picture or video is gone or cannot be read"),
+        (report.left_out, "frames that have no place in this format, left out"),
+    ):
         if names:
-            more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-            print(f"{len(names)} frames {what}: {', '.join(names[:NAMES_SHOWN])}{more}")
+            print(f"{what}: {len(names)} ({name_some(names)})")
