@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from person_search.evaluation.tracks import read_mot
 from person_search.formats.coco import common_folder, export_coco
 from person_search.formats.mot import export_mot, frame_rate, name_folders
 from person_search.formats.parquet import export_parquet
+from person_search.formats.pictures import find_pictures
 from person_search.formats.selection import (
     EVERYTHING,
+    ExportReport,
     Selection,
     read_matches,
     select_appearances,
@@ -104,6 +107,18 @@ def test_a_picture_on_its_side_is_as_large_as_it_is_seen(tmp_path):
     picture.save(tmp_path / "a.jpg", exif=picture.getexif())
     height, width = read_frame(str(tmp_path / "a.jpg")).shape[:2]
     assert read_frame_size(str(tmp_path / "a.jpg")) == (width, height) == (80, 64)
+
+
+def test_frames_of_videos_of_one_name_do_not_mix(index, root, tmp_path):
+    """Each camera of an archive has its ``0001.mp4``."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "hall.mp4").write_bytes((root / "hall.mp4").read_bytes())
+    frames = [f for f in index.frames() if "hall.mp4" in f.name][:2]
+    frames += [replace(f, name=f.name.replace(str(root), str(other))) for f in frames]
+    pictures = list(find_pictures(frames, tmp_path / "frames", ExportReport()))
+    assert len({picture.file for picture in pictures}) == 4
+    assert all(Image.open(picture.file).size == picture.size for picture in pictures)
 
 
 def test_files_on_no_common_disk_keep_their_whole_names():
