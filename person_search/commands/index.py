@@ -64,6 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="pictures that go through the model together (default: %(default)s)",
     )
+    parser.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="FILE|FOLDER",
+        help="take the boxes of people from COCO JSON, or from MOT text (gt.txt, det.txt, or a "
+        "folder of sequences), and only embed them; frames of which it says nothing are left out",
+    )
     add_min_score_argument(parser, "; files that are in the gallery already stay as they are")
     parser.add_argument(
         "--approximate",
@@ -85,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
         OSError: A path does not exist, or the gallery cannot be written.
     """
     from person_search.footage.files import FootageOptions, list_footage
+    from person_search.formats.boxes import open_boxes
     from person_search.gallery.add_footage import IndexReport, index_footage, link_people
     from person_search.gallery.index import GalleryIndex
 
@@ -99,7 +107,11 @@ def run(args: argparse.Namespace) -> int:
     )
     check_model_arguments(args)
     _check_gallery(args.gallery)
-    files = workers.take_share(list_footage(args.footage))
+    footage = list_footage(args.footage)
+    boxes = None
+    if args.boxes is not None:
+        boxes = open_boxes(args.boxes, footage, min_score=args.min_score)
+    files = workers.take_share(footage)
     finder = load_finder(args, workers.choose_device(), args.min_score)
     workers.connect()
     # The first one makes the gallery before the others open it.
@@ -125,11 +137,14 @@ def run(args: argparse.Namespace) -> int:
                 batch_size=args.batch_size,
                 progress=workers.is_first,
                 link=workers.count == 1,
+                boxes=boxes,
             )
         report = workers.sum_reports(report)
         if workers.is_first and workers.count > 1:
             # What all of them have stored, once.
             report.appearances_added = link_people(index)
+    if boxes is not None:
+        report.left_out += boxes.left_out()
     if workers.is_first:
         print_report(report, args.gallery, workers.count)
     return 1 if report.broken and not report.frames_added + report.frames_unchanged else 0
@@ -176,6 +191,8 @@ def print_report(report: Any, gallery: str, num_processes: int) -> None:
     """
     for broken in report.broken:
         print(f"broken: {broken.name}: {broken.reason}")
+    for left_out in report.left_out:
+        print(f"left out: {left_out.name}: {left_out.reason}")
     rate = ""
     if report.frames_added:
         rate = f" ({report.frames_added / max(report.seconds, 1e-9):.1f} frames/s)"

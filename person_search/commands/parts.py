@@ -73,6 +73,8 @@ PACKAGES = (
     _Package("detectron2", "training, export, models that are no ONNX file"),
     _Package("onnxscript", "export to ONNX"),
     _Package("pymilvus", "galleries on a Milvus server"),
+    _Package("pyarrow", "galleries as Parquet"),
+    _Package("fiftyone", "galleries as FiftyOne data sets"),
 )
 MODEL_IN_PYTORCH = {"torch", "detectron2"}
 

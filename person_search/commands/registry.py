@@ -36,6 +36,7 @@ BASE = {
 
 EXTRAS = {
     "cloudpickle": "train",
+    "fiftyone": "fiftyone",
     "fvcore": "train",
     "h5py": "train",
     "hydra": "train",
@@ -43,6 +44,7 @@ EXTRAS = {
     "matplotlib": "train",
     "omegaconf": "train",
     "onnxscript": "train",
+    "pyarrow": "formats",
     "pycocotools": "train",
     "pymilvus": "milvus",
     "safetensors": "train",
@@ -119,6 +121,11 @@ BUILTIN = (
         "models",
         "list, fetch, check, import, pack and push models",
         "person_search.commands.models",
+    ),
+    Command(
+        "export-gallery",
+        "write a gallery as COCO, MOT, Parquet or a FiftyOne data set",
+        "person_search.commands.export_gallery",
     ),
     Command("export", "write the model as ONNX or TorchScript", "person_search.commands.export"),
     Command(

@@ -103,5 +103,6 @@ def sum_reports(reports: Sequence["IndexReport"]) -> "IndexReport":
         appearances_added=sum(r.appearances_added for r in reports),
         frames_unchanged=sum(r.frames_unchanged for r in reports),
         broken=[broken for r in reports for broken in r.broken],
+        left_out=[one for r in reports for one in r.left_out],
         seconds=max(r.seconds for r in reports),
     )

@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 
-from person_search.footage.images import read_image
-from person_search.footage.video import read_video_frame
+from person_search.footage.images import read_image, read_image_size
+from person_search.footage.video import read_video_frame, read_video_size
 
 _FRAME_NAME = re.compile(r"(?P<video>.+)#frame=(?P<number>\d+)", re.DOTALL)
 
@@ -27,6 +27,23 @@ def read_frame(name: str) -> np.ndarray:
     if number is None:
         return read_image(file)
     return read_video_frame(file, number)
+
+
+def read_frame_size(name: str) -> tuple[int, int]:
+    """Read how large a gallery frame is, from the head of its file.
+
+    Args:
+        name: as in `Match.image` and `Frame.name`.
+
+    Returns:
+        Width and height in pixels, as `read_frame` gives it.
+
+    Raises:
+        ImageError: if the file is broken.
+        OSError: if the file does not exist or may not be read.
+    """
+    file, number = split_frame_name(name)
+    return read_image_size(file) if number is None else read_video_size(file)
 
 
 def split_frame_name(name: str) -> tuple[str, int | None]:

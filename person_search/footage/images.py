@@ -68,6 +68,27 @@ def read_image(source: ImageSource) -> np.ndarray:
     return decode_image(read_bytes(source), str(source))
 
 
+def read_image_size(file: str | Path) -> tuple[int, int]:
+    """Read how large a picture is, from the head of its file.
+
+    Returns:
+        Width and height in pixels, after the rotation that its EXIF asks for.
+
+    Raises:
+        ImageError: if it is no picture.
+        OSError: if it does not exist or may not be read.
+    """
+    path = check_file(file)
+    try:
+        with Image.open(path, formats=_readable_formats()) as image:
+            (width, height), turn = image.size, _orientation(image)
+    # Pillow's decoders raise a dozen types on damaged data.
+    except Exception as error:
+        raise ImageError(f"{path} is not a picture, or its head is damaged") from error
+    # From 5 on it lies on its side.
+    return (height, width) if 5 <= turn <= 8 else (width, height)
+
+
 def check_file(file: str | Path) -> Path:
     """Return the path of a file that is there and holds something.
 

@@ -185,6 +185,25 @@ def read_video_frame(file: str | Path, number: int) -> np.ndarray:
     return pixels
 
 
+def read_video_size(file: str | Path) -> tuple[int, int]:
+    """Read how large the frames of a video are, from its head.
+
+    Returns:
+        Width and height in pixels, turned as the file's rotation says.
+
+    Raises:
+        ImageError: if the file is no video, or does not say.
+        OSError: if it does not exist or may not be read.
+    """
+    with _open(str(check_file(file))) as capture:
+        width, height = (
+            int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        )
+    if width < 1 or height < 1:
+        raise ImageError(f"{file} does not say how large its frames are; it is damaged at its head")
+    return width, height
+
+
 def estimate_num_samples(file: str | Path, every: float) -> int | None:
     """Guess from the file's head how many frames are sampled.
 

@@ -19,6 +19,8 @@ from person_search.footage.files import (
 from person_search.footage.frames import split_frame_name
 from person_search.footage.read_ahead import Loaded, ReadAhead, batch_same_size
 from person_search.footage.video import estimate_num_samples
+from person_search.gallery.known_boxes import Embedding, KnownBoxes
+from person_search.people import People
 from person_search.progress import Progress
 
 if TYPE_CHECKING:
@@ -50,6 +52,9 @@ class IndexReport:
     appearances_added: int = 0
     """Appearances that began in frames that were linked now."""
 
+    left_out: list[BrokenFile] = field(default_factory=list)
+    """What known boxes say nothing of, or cannot be used for, and why."""
+
 
 def index_footage(
     index: "GalleryIndex",
@@ -61,6 +66,7 @@ def index_footage(
     progress: bool = True,
     on_progress: Callable[[int, int | None], None] | None = None,
     link: bool = True,
+    boxes: KnownBoxes | None = None,
 ) -> IndexReport:
     """Find the people in images and videos and put them into a gallery.
 
@@ -81,6 +87,9 @@ def index_footage(
             None where a video does not say.
         link: link the people into appearances at the end, where the gallery is in a file; see
             `GalleryAppearances.link`.
+        boxes: where people are, such as `person_search.formats.boxes.open_boxes` reads; the
+            model only embeds them, and frames of which they say nothing are left out. None lets the
+            model find people.
 
     Raises:
         ValueError: if the gallery was made with another model, nothing is to index (see
@@ -100,8 +109,12 @@ def index_footage(
     started = time.perf_counter()
     options = options or FootageOptions()
     files = list_footage(paths)
-    known = _KnownFrames(index, files)
     report = IndexReport()
+    embedding = None
+    if boxes is not None:
+        embedding = Embedding(finder, boxes, report.broken)
+        files = embedding.choose(files)
+    known = _KnownFrames(index, files)
     total = _count_frames(files, options.every)
     with (
         _Progress(total, progress, on_progress, report, known) as shown,
@@ -110,11 +123,16 @@ def index_footage(
         readable = _set_broken_aside(frames, report, shown)
         for batch in batch_same_size(readable, batch_size):
             known.forget_changed_videos()
-            people = finder.find([pixels for _, pixels in batch], batch_size=batch_size)
+            people: Sequence[People | None]
+            if embedding is None:
+                people = finder.find([pixels for _, pixels in batch], batch_size=batch_size)
+            else:
+                people = embedding.embed(batch)
             # Stored without the file's bytes or pixels.
             entries = [
                 (replace(frame, source=None), p)
                 for (frame, _), p in zip(batch, people, strict=True)
+                if p is not None
             ]
             stored = index.put(entries)
             report.frames_added += stored.frames
@@ -124,6 +142,8 @@ def index_footage(
         report.appearances_added = link_people(index, progress)
     if report.frames_added:
         index.prepare()
+    if embedding is not None:
+        report.left_out += embedding.left_out()
     report.frames_unchanged = known.num_unchanged
     report.seconds = time.perf_counter() - started
     return report

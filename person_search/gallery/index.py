@@ -333,6 +333,12 @@ class GalleryIndex:
             raise GalleryError(f"{frame_name} is not in the gallery {self.name!r} of {self.uri}")
         return self._people_of_all(list(found.values()))[frame_name]
 
+    def stored_people(self, frames: Sequence[str]) -> list[StoredPerson]:
+        """Return the people of frames with embeddings and appearances, by frame as given."""
+        store = self._open_store()
+        people, known = store.people_of(frames), store.appearances
+        return people if known is None else known.with_appearances(people)
+
     def info(self) -> GalleryInfo:
         """Return what the gallery holds; of a file in a time that does not grow with it."""
         return summarize(self._open_store())

@@ -103,26 +103,7 @@ class SqliteAppearances:
             return []
         return [replace(person, appearance=row.said(person.camera)) for person in found]
 
-    def _keys(self, connection: sqlite3.Connection, matrix: Matrix) -> KeysOf:
-        links = self._current(connection)
-
-        def keys_of(rows: np.ndarray) -> np.ndarray:
-            found = links.of(matrix.ids_of(rows))
-            # Whoever belongs to none counts with the others of the frame, as in still pictures.
-            return np.where(found < 0, -1 - matrix.locate(rows)[0], found)
-
-        return keys_of
-
-    def _current(self, connection: sqlite3.Connection) -> Links:
-        version = connection.execute(
-            "SELECT links FROM galleries WHERE id = ?", (self._gallery,)
-        ).fetchone()[0]
-        with self._lock:
-            if self._links is None or self._links[0] != version:
-                self._links = version, self._rows(connection).links()
-            return self._links[1]
-
-    def with_appearances(self, people: list[StoredPerson]) -> list[StoredPerson]:
+    def with_appearances(self, people: Sequence[StoredPerson]) -> list[StoredPerson]:
         """Return people with the appearances that they belong to."""
         with self._database.reading() as connection:
             rows = self._rows(connection)
@@ -141,6 +122,25 @@ class SqliteAppearances:
             replace(p, appearance=found[i].said(p.camera)) if i in found else p
             for p, i in zip(people, of_people, strict=True)
         ]
+
+    def _keys(self, connection: sqlite3.Connection, matrix: Matrix) -> KeysOf:
+        links = self._current(connection)
+
+        def keys_of(rows: np.ndarray) -> np.ndarray:
+            found = links.of(matrix.ids_of(rows))
+            # Whoever belongs to none counts with the others of the frame, as in still pictures.
+            return np.where(found < 0, -1 - matrix.locate(rows)[0], found)
+
+        return keys_of
+
+    def _current(self, connection: sqlite3.Connection) -> Links:
+        version = connection.execute(
+            "SELECT links FROM galleries WHERE id = ?", (self._gallery,)
+        ).fetchone()[0]
+        with self._lock:
+            if self._links is None or self._links[0] != version:
+                self._links = version, self._rows(connection).links()
+            return self._links[1]
 
     def _stored(
         self, connection: sqlite3.Connection, rows: list[AppearanceRow]

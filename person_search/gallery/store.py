@@ -56,7 +56,7 @@ class Appearances(Protocol):
     def people_of(self, appearance: int) -> list[StoredPerson]:
         """Return the people of an appearance, with embeddings, by time; none if it is not there."""
 
-    def with_appearances(self, people: list[StoredPerson]) -> list[StoredPerson]:
+    def with_appearances(self, people: Sequence[StoredPerson]) -> list[StoredPerson]:
         """Return people with the appearances that they belong to."""
 
 

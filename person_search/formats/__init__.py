@@ -1,0 +1,1 @@
+"""Galleries in other people's formats, and boxes out of them."""
