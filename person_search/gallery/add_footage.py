@@ -19,6 +19,7 @@ from person_search.footage.files import (
 from person_search.footage.frames import split_frame_name
 from person_search.footage.read_ahead import Loaded, ReadAhead, batch_same_size
 from person_search.footage.video import estimate_num_samples
+from person_search.people import People
 from person_search.progress import Progress
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def index_footage(
     progress: bool = True,
     on_progress: Callable[[int, int | None], None] | None = None,
     link: bool = True,
+    on_stored: Callable[[Sequence[tuple[Frame, People]]], None] | None = None,
 ) -> IndexReport:
     """Find the people in images and videos and put them into a gallery.
 
@@ -81,6 +83,8 @@ def index_footage(
             None where a video does not say.
         link: link the people into appearances at the end, where the gallery is in a file; see
             `GalleryAppearances.link`.
+        on_stored: called with frames and their people after each batch was put; what it raises ends
+            the indexing.
 
     Raises:
         ValueError: if the gallery was made with another model, nothing is to index (see
@@ -120,6 +124,8 @@ def index_footage(
             report.frames_added += stored.frames
             report.people_added += stored.people
             shown.update()
+            if on_stored is not None:
+                on_stored(entries)
     if link:
         report.appearances_added = link_people(index, progress)
     if report.frames_added:
