@@ -163,7 +163,6 @@ def test_a_process_that_watches_a_stream_ends_cleanly(tmp_path, number):
             [
                 *(sys.executable, "-m", "person_search.cli", "watch", server.address("/cam")),
                 *("--gallery", str(tmp_path / "g.db"), "--model", "drawn-people"),
-                *("--timeout", "3"),
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -173,6 +172,8 @@ def test_a_process_that_watches_a_stream_ends_cleanly(tmp_path, number):
         wait_until(lambda: (tmp_path / "g.db").exists() or process.poll() is not None, 60)
         time.sleep(1)
         process.send_signal(number)
+        started = time.monotonic()
         out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
+    assert time.monotonic() - started < 9  # not as long as a stream may stall
     assert out.count("\n") == 1 and ": stored 0 frames" in out and "Traceback" not in err

@@ -81,12 +81,13 @@ def test_sources_that_cannot_be_watched_together(tmp_path):
         return [parse_source(text) for text in texts]
 
     check_sources(parse("camera:0", "rtsp://h/x", str(tmp_path)), tmp_path.parent / "kept")
+    check_sources(parse(str(tmp_path)), tmp_path / "kept")  # nothing is kept
     for sources, keep, words in (
         ([], None, "nothing to watch"),
         (parse("a b=camera:0", "a_b=camera:1"), tmp_path, "name them apart"),
         (parse(str(tmp_path), f"x={tmp_path}"), None, "given twice"),
         (parse("camera:0"), None, "say where to keep"),
-        (parse(str(tmp_path)), tmp_path / "kept", "watched itself"),
+        (parse(str(tmp_path), "camera:0"), tmp_path / "kept", "watched itself"),
     ):
         with pytest.raises(ValueError, match=words):
             check_sources(sources, keep)
@@ -114,6 +115,16 @@ def test_rtsp_that_stalls_or_is_closed():
         server.frames, server.most_frames = server.frames[:1], 3
         with pytest.raises(LostError, match="closed"):
             _read(server.address)
+
+
+def test_rtsp_that_sends_rubbish_is_read_on_and_lost_where_nothing_else_comes():
+    good = encode_h264([RED])[0]
+    rubbish = [[b"\x65" + np.random.default_rng(n).bytes(200)] for n in range(3)]
+    with serving(RtspServer([good, *rubbish], rate=40)) as server:
+        assert sum(_is_like(shot.pixels, RED) for shot in _read(server.address, 4)) >= 2
+        server.frames = [good, *rubbish * 200]
+        with pytest.raises(LostError, match=r"no picture for 0\.5 s"):
+            _read(server.address, timeout=0.5)
 
 
 def test_mjpeg_changes_size_ends_and_is_sampled():
@@ -249,14 +260,14 @@ def test_dark_pictures_new_sizes_and_silence_are_said_once():
     dark = np.full_like(RED, 4)
 
     def read():
-        for picture in (RED, dark, dark, RED, RED[:60], RED[:60]):
+        for picture in (RED, dark, dark, RED, RED[:60], RED, RED[:60]):
             yield Shot(1.0, picture)
         go_on.wait(10)
         yield Shot(2.0, RED[:60])
 
     reader, _ = _reader(read, said)
     reader.start()
-    wait_until(lambda: reader.num_frames == 6)
+    wait_until(lambda: reader.num_frames == 7)
     time.sleep(0.03)
     reader.notice_silence(0.01)
     reader.notice_silence(0.01)

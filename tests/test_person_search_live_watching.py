@@ -125,7 +125,7 @@ def test_a_slow_model_drops_frames_and_says_so(index, tmp_path, monkeypatch):
 
 def test_it_ends_by_itself_after_its_time_and_when_stopped(index, tmp_path, monkeypatch):
     def make(source):
-        while True:
+        for _ in range(100):
             yield Shot(time.time(), NOBODY)
             time.sleep(0.01)
 

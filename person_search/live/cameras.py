@@ -12,9 +12,11 @@ from person_search.live.streams import LostError, Shot
 FIRST_PAUSE = 1.0
 """Seconds before a lost source is tried again; each time twice as long."""
 MOST_PAUSE = 60.0
-_DARK = 3.0
-"""Standard deviation, of 0..255, below which a picture shows one colour only: a covered lens has
-noise of about 1, a foggy night 5."""
+_DARK, _LIGHT = 3.0, 6.0
+"""Standard deviation, of 0..255, below which a picture is taken to show one colour only, and above
+which it shows something again; apart, so that noise does not make it one thing and the other."""
+_MOST_SIZES = 10
+"""That are said; a stream of rubbish has more."""
 
 
 class CameraReader:
@@ -134,16 +136,18 @@ class _Looks:
     """Notices when pictures change their size or go dark."""
 
     def __init__(self) -> None:
-        self._size: tuple[int, int] | None = None
+        self._sizes: list[tuple[int, int]] = []
         self._is_dark = False
 
     def notice(self, pixels: np.ndarray) -> Iterator[str]:
-        size, before = (pixels.shape[1], pixels.shape[0]), self._size
-        if before not in (None, size):
-            assert before is not None
-            yield f"its pictures are {size[0]} x {size[1]} now, no longer {before[0]} x {before[1]}"
-        self._size = size
-        is_dark = bool(pixels[::8, ::8].std() < _DARK)
+        size = (pixels.shape[1], pixels.shape[0])
+        if size not in self._sizes and len(self._sizes) < _MOST_SIZES:
+            self._sizes.append(size)
+            if len(self._sizes) > 1:
+                width, height = self._sizes[-2]
+                yield f"its pictures are {size[0]} x {size[1]} now, were {width} x {height}"
+        spread = float(pixels[::8, ::8].std())
+        is_dark = spread < (_LIGHT if self._is_dark else _DARK)
         if is_dark != self._is_dark:
             self._is_dark = is_dark
             yield "shows one colour only: dark, or covered" if is_dark else "shows something again"

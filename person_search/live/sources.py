@@ -115,6 +115,7 @@ def check_sources(sources: Sequence[Source], keep: Path | None) -> None:
     """
     if not sources:
         raise ValueError(f"nothing to watch; expected {FORMS}")
+    has_cameras = any(source.kind != "folder" for source in sources)
     for number, one in enumerate(sources):
         for other in sources[:number]:
             if "folder" not in (one.kind, other.kind) and one.folder_name == other.folder_name:
@@ -127,9 +128,14 @@ def check_sources(sources: Sequence[Source], keep: Path | None) -> None:
         if one.kind != "folder" and keep is None:
             raise ValueError(
                 f"{one.shown} leaves no files, and a gallery needs some to show; say where to keep "
-                "pictures"
+                "pictures (keep, or --keep)"
             )
-        if one.kind == "folder" and keep is not None and _is_inside(keep, Path(one.address)):
+        if (
+            one.kind == "folder"
+            and keep is not None
+            and has_cameras
+            and _is_inside(keep, Path(one.address))
+        ):
             raise ValueError(
                 f"pictures would be kept in {keep}, which is watched itself ({one.shown}); choose "
                 "a folder elsewhere"

@@ -32,6 +32,11 @@ LINK_EVERY = 1.0
 """Seconds between two rounds of linking; so late is an alert."""
 DROPS_SAID_EVERY = 60.0
 _IDLE = 0.1
+_BREAK = 10
+"""Times as long as a look or a linking took, until the next: neither takes the model's time where a
+folder is huge, or much is linked anew after the clock was set back."""
+_END_SECONDS = 2.0
+"""For the reading threads to end; one whose stream has just stalled is left behind."""
 
 
 class _Stopped(Exception):
@@ -133,7 +138,7 @@ class Watch:
         finally:
             self._stop.set()
             self._say_dropped()
-            deadline = time.monotonic() + self._options.timeout
+            deadline = time.monotonic() + _END_SECONDS
             for reader in self._readers:
                 reader.join(max(0.0, deadline - time.monotonic()))
             self._report.frames_dropped = sum(reader.num_dropped for reader in self._readers)
@@ -156,10 +161,10 @@ class Watch:
     def _step(self) -> None:
         self._news.clear()
         is_busy = self._serve_cameras()
-        if time.monotonic() >= self._next_look:
+        if (now := time.monotonic()) >= self._next_look:
             for folder, footage in self._folders:
                 self._serve_folder(folder, footage)
-            self._next_look = time.monotonic() + self._options.poll
+            self._next_look = _later(now, self._options.poll)
         if not is_busy:
             self._news.wait(_IDLE)
 
@@ -219,12 +224,13 @@ class Watch:
 
     def _link(self) -> None:
         """Link what is new, so that it is found as appearances, and tell of who was waited for."""
+        started = time.monotonic()
         with self._full.waiting():
             self._report.appearances_added += link_people(self._index, progress=False)
             self._is_unlinked = False
             if self._standing is not None:
                 self._standing.settle(self._index)
-        self._next_link = time.monotonic() + LINK_EVERY
+        self._next_link = _later(started, LINK_EVERY)
 
     def _serve_folder(self, folder: WatchedFolder, footage: FootageOptions) -> None:
         files = folder.ready()
@@ -282,3 +288,9 @@ class Watch:
         return FootageOptions(
             source.camera, every=footage.every, start=footage.start, time_from=footage.time_from
         )
+
+
+def _later(started: float, pause: float) -> float:
+    """Return when to do again what was begun then and has just been done."""
+    now = time.monotonic()
+    return now + max(pause, _BREAK * (now - started))
