@@ -12,10 +12,12 @@ from helpers_gallery import wait_until
 from helpers_streams import HttpServer, serving
 from helpers_videos import write_video
 from PIL import Image
+from test_person_search_gallery_faults import small_disk
 
 from person_search.footage.files import BrokenFile, FootageOptions
 from person_search.footage.frames import read_frame
 from person_search.gallery.add_footage import index_footage
+from person_search.gallery.checking import check_gallery_file
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.index import GalleryIndex
 from person_search.live import keeping, watching
@@ -186,6 +188,42 @@ def test_a_full_gallery_leaves_no_pictures_behind_that_it_does_not_know(
     assert not any(tmp_path.rglob("*.jpg")) and sum("is full" in text for text in said) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("is_pictures", [False, True])
+def test_a_real_disk_that_is_full_is_waited_out(tmp_path, monkeypatch, is_pictures):
+    """The disk of the gallery, or of the pictures as well; it grows while the watch goes on."""
+    said = []
+    disk = tmp_path / "disk"
+    with small_disk(disk, "size=1200k") as change:
+        kept = (disk if is_pictures else tmp_path) / "kept"
+
+        def make(source):
+            start = 1.7e9
+            while not any("not stored until" in text for text in said):
+                yield from _slowly([RED], start)
+                start += 1
+            yield from _slowly([RED] * 3, start)
+            change("size=64m")
+            yield from _slowly([RED] * 3, start + 10)
+
+        _shots(monkeypatch, make)
+        with GalleryIndex.create(disk / "g.db", **MODEL) as index:
+            watch = Watch(
+                *(index, ColorFinder(), [parse_source("camera:0")]),
+                keep=kept,
+                options=FAST,
+                say=said.append,
+            )
+            report = watch.run()
+            assert report.frames_not_stored > 0 < report.frames_added == index.info().frames
+            assert report.frames_added + report.frames_not_stored == report.frames_seen
+            assert sum("full" in t or "No space" in t for t in said) == 1, said
+            assert said.count("there is room on the disk again") == 1
+            names = {frame.name for frame in index.frames()}
+        assert names == {str(path) for path in kept.rglob("*.jpg")}
+        assert not check_gallery_file(disk / "g.db").problems
+
+
 def test_a_gallery_that_is_moved_away_ends_the_watch_and_loses_nothing(
     index, tmp_path, monkeypatch
 ):
@@ -207,11 +245,14 @@ def test_a_gallery_that_is_moved_away_ends_the_watch_and_loses_nothing(
     assert names == {str(path) for path in (tmp_path / "k").rglob("*.jpg")} and len(names) == 2
 
 
-def test_another_model_or_a_wrong_option_is_refused(index, tmp_path):
+def test_another_model_a_server_or_a_wrong_option_is_refused(index, tmp_path, monkeypatch):
     finder = ColorFinder()
     finder.fingerprint = "ab" * 32
     with pytest.raises(GalleryError, match="use the gallery's model"):
         Watch(index, finder, [parse_source("camera:0")], keep=tmp_path)
+    monkeypatch.setattr(GalleryIndex, "has_appearances", False)  # as on a server
+    with pytest.raises(GalleryError, match="keeps none; use a gallery in a file"):
+        Watch(index, ColorFinder(), [parse_source("camera:0")], keep="k", standing=_standing([]))
     for wrong in ({"poll": 0}, {"timeout": -1}, {"seconds": 0}, {"batch_size": 0}):
         with pytest.raises(ValueError, match="expected"):
             WatchOptions(**wrong)
