@@ -239,6 +239,22 @@ def test_a_camera_comes_back_and_each_loss_is_said_once():
     assert len(tries) == 5 and pauses[3] > 4 * pauses[0] * 0.5
 
 
+def test_a_stream_that_the_camera_closes_is_played_again():
+    said = []
+    with serving(RtspServer(encode_h264([RED]), rate=40)) as server:
+        server.most_frames = 4
+        source, clock = parse_source(server.address), Clock(said.append)
+        reader, stop = _reader(
+            lambda: read_shots(source, stop, clock, every=1e-9, timeout=2.0), said
+        )
+        reader.start()
+        wait_until(lambda: sum("is back" in text for text in said) >= 2)
+        stop.set()
+        reader.join(10)
+    assert server.num_plays >= 3 and reader.num_frames >= 3 and reader.error is None
+    assert "lost" in said[0] and "is back after" in said[1] and "lost" in said[2]
+
+
 def test_frames_that_nobody_takes_are_dropped_and_counted():
     said, is_read = [], threading.Event()
 
