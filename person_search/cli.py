@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -33,7 +34,9 @@ class _CommandParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+            # An address may have a password in it.
+            shown = re.sub(r"://\S+", "://…", " ".join(unknown))
+            self.error(f"unrecognized arguments: {shown}")
         return found, unknown
 
 

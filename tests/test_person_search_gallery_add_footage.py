@@ -289,6 +289,21 @@ def test_reading_is_ahead_of_the_model_but_not_far(tmp_path, monkeypatch):
         assert [frame.name for frame, _ in items] == [str(n) for n in range(1, 50)]
 
 
+def test_what_was_stored_is_told_batch_by_batch_and_may_end_it(tmp_path):
+    folder, index, told = save_images(tmp_path / "a", 5), FakeIndex(), []
+
+    def tell(entries):
+        assert {frame.name for frame, _ in entries} <= set(index.stored)
+        told.extend(entries)
+        if len(told) >= 2:
+            raise InterruptedError("enough")
+
+    with pytest.raises(InterruptedError, match="enough"):
+        run(index, [folder], on_stored=tell, batch_size=1)
+    assert len(told) == len(index.stored) == 2
+    assert all(frame.source is None and isinstance(people, People) for frame, people in told)
+
+
 def test_progress_counts_everything_and_ends_at_the_total(tmp_path):
     folder = save_images(tmp_path / "a", 9)
     (folder / "x.jpg").touch()

@@ -90,6 +90,11 @@ BUILTIN = (
         "add folders, pictures and videos to a gallery",
         "person_search.commands.index",
     ),
+    Command(
+        "watch",
+        "put whoever a camera or a growing folder shows into a gallery, and tell who appears",
+        "person_search.commands.watch",
+    ),
     Command("search", "find a person in a gallery", "person_search.commands.search"),
     Command(
         "appearances",

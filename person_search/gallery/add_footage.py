@@ -67,6 +67,7 @@ def index_footage(
     on_progress: Callable[[int, int | None], None] | None = None,
     link: bool = True,
     boxes: KnownBoxes | None = None,
+    on_stored: Callable[[Sequence[tuple[Frame, People]]], None] | None = None,
 ) -> IndexReport:
     """Find the people in images and videos and put them into a gallery.
 
@@ -90,6 +91,8 @@ def index_footage(
         boxes: where people are, such as `person_search.formats.boxes.open_boxes` reads; the
             model only embeds them, and frames of which they say nothing are left out. None lets the
             model find people.
+        on_stored: called with frames and their people after each batch was put; what it raises ends
+            the indexing.
 
     Raises:
         ValueError: if the gallery was made with another model, nothing is to index (see
@@ -138,6 +141,8 @@ def index_footage(
             report.frames_added += stored.frames
             report.people_added += stored.people
             shown.update()
+            if on_stored is not None:
+                on_stored(entries)
     if link:
         report.appearances_added = link_people(index, progress)
     if report.frames_added:

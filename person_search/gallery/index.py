@@ -248,20 +248,12 @@ class GalleryIndex:
 
     @property
     def appearances(self) -> GalleryAppearances:
-        """Who stayed how long, and where.
-
-        Raises:
-            GalleryError: If the gallery is on a server.
-        """
+        """Who stayed how long, and where; a GalleryError if the gallery is on a server."""
         return GalleryAppearances(self._open_store())
 
     @property
     def judgements(self) -> GalleryJudgements:
-        """What people said of matches, and searching with it.
-
-        Raises:
-            GalleryError: If the gallery is on a server.
-        """
+        """What people said of matches; a GalleryError if the gallery is on a server."""
         return GalleryJudgements(self._open_store())
 
     def remove(

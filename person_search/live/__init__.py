@@ -1,0 +1,1 @@
+"""Watch sources that grow: folders, streams and webcams; tell when somebody appears."""
