@@ -8,6 +8,7 @@ from pathlib import Path
 
 from person_search.gallery.database import Database
 from person_search.gallery.errors import GalleryError
+from person_search.gallery.group_copying import copy_groups
 from person_search.gallery.matrix_file import remove_matrices
 from person_search.gallery.rows import Stored, stream_of
 from person_search.gallery.verifying import (
@@ -88,6 +89,8 @@ def _copy(
         with target.writing("repairing it") as connection:
             for frame in some:
                 _insert(connection, gallery.id, frame)
+    with target.writing("repairing it") as connection:
+        copy_groups(source, connection, gallery)
 
 
 def _insert(connection: sqlite3.Connection, gallery: int, frame: IntactFrame) -> None:
