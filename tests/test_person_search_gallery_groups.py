@@ -118,14 +118,14 @@ def test_a_look_between_two_groups_joins_one_and_both_only_anew(tmp_path):
     groups = index.appearances.groups
     groups.refresh(0.8)
     assert LOOKS[0] @ LOOKS[1] < 0.8 < between @ LOOKS[0]
-    for number in range(4):
+    for number in range(8):
         frame = make_frame(f"/gate/{number}.jpg", "gate", MORNING + 100 + 20 * number)
         index.put([(frame, People(np.float32([[0, 0, 9, 9]]), np.float32([0.9]), between[None]))])
         index.appearances.link()
         groups.refresh()
-    assert sorted(len(g.appearances) for g in groups.all()) == [1, 5]
+    assert sorted(len(g.appearances) for g in groups.all()) == [1, 9]
     groups.refresh(anew=True)
-    assert [len(g.appearances) for g in groups.all()] == [6]
+    assert [len(g.appearances) for g in groups.all()] == [10]
     index.close()
 
 
@@ -136,7 +136,7 @@ def _say(index):
     groups.name(1, "  Anna   B. ")
     groups.merge([2, 3])
     yard = next(a.id for a in groups.get(1).appearances if a.camera == "yard")
-    assert groups.move(yard, None) == 5
+    assert groups.move([yard], None) == 5
     expected = {
         1: ("Anna B.", [("hall", 0), ("hall", 120)]),
         2: ("", [("hall", 0), ("hall", 120), ("yard", 180)]),
@@ -184,7 +184,7 @@ def test_a_part_is_split_off_and_stays_so(index):
     assert groups.split(1, [last]) == 5
     groups.refresh(anew=True)
     assert said(index)[5] == ("", FOUND[1][1][2:]) and said(index)[1] == ("", FOUND[1][1][:2])
-    assert groups.move(last, 1) == 1 and 5 not in said(index)
+    assert groups.move([last], 1) == 1 and 5 not in said(index)
     assert said(index)[1] == FOUND[1]
 
 
@@ -246,7 +246,7 @@ def test_a_changed_row_is_told_and_left_out_by_a_repair(index):
 
 
 def test_two_who_overlap_are_two_but_not_against_somebodys_word(tmp_path):
-    index = make(tmp_path / "g.db", stay([0, 1], "hall", 0))
+    index = make(tmp_path / "g.db", stay([0, 1], "hall", 0, seconds=8))
     groups = index.appearances.groups
     groups.refresh(-1)
     assert len(groups.all()) == 2
@@ -279,7 +279,7 @@ def test_another_process_that_groups_meanwhile(index, monkeypatch):
         (lambda g, _: g.merge([1]), "two different ones"),
         (lambda g, _: g.split(1, [99]), "appearance 99 is not in group 1"),
         (lambda g, ids: g.split(1, ids), "3 of its 3 appearances"),
-        (lambda g, _: g.move(99, 1), "there is no appearance 99"),
+        (lambda g, _: g.move([99], 1), "there is no appearance 99"),
         (lambda g, _: g.name(1, "x" * 101), "at most 100 letters"),
         (lambda g, _: (g.name(1, "A"), g.name(2, "A")), "group 1 is named 'A' already"),
         (lambda g, _: g.refresh(2), "expected -1 to 1"),

@@ -18,7 +18,7 @@ def looks(rng, people=5, each=6, noise=0.25, dim=12):
     return unit(centres[whose] + noise * rng.normal(size=(len(whose), dim))), whose
 
 
-def one_by_one(embeddings, threshold, fixed, apart):
+def one_by_one(embeddings, threshold, weights, fixed, apart):
     """The slow, obvious way: join the most similar pair of groups, again and again."""
     members = [[i] for i in np.flatnonzero(fixed < 0)]
     members += [list(np.flatnonzero(fixed == g)) for g in np.unique(fixed[fixed >= 0])]
@@ -28,7 +28,9 @@ def one_by_one(embeddings, threshold, fixed, apart):
     def mean(a, b):
         both_fixed = max(fixed[a]) >= 0 and max(fixed[b]) >= 0
         is_apart = any(frozenset((i, j)) in strange for i in a for j in b)
-        return -np.inf if both_fixed or is_apart else similar[np.ix_(a, b)].mean()
+        if both_fixed or is_apart:
+            return -np.inf
+        return weights[a] @ similar[np.ix_(a, b)] @ weights[b] / weights[a].sum() / weights[b].sum()
 
     while len(members) > 1:
         value, i, j = max(
@@ -54,11 +56,12 @@ def test_it_is_average_linkage_with_what_is_fixed_and_what_is_apart(seed, block,
     embeddings, _ = looks(rng, people=4, each=4, noise=0.4)
     pairs = np.sort(rng.integers(0, len(embeddings), (12, 2)), axis=1)
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    weights = rng.integers(1, 6, len(embeddings)).astype(float)
     none = np.full(len(embeddings), -1)
     fixed = np.where(rng.random(len(embeddings)) < 0.3, rng.integers(0, 4, len(none)), none)
     for given, apart in ((none, NOBODY), (none, pairs), (fixed, pairs)):
-        found = group_looks(embeddings, 0.5, fixed=given, apart=apart)
-        assert as_sets(found) == one_by_one(embeddings, 0.5, given, apart)
+        found = group_looks(embeddings, 0.5, weights=weights, fixed=given, apart=apart)
+        assert as_sets(found) == one_by_one(embeddings, 0.5, weights, given, apart)
         assert (found[given >= 0] == given[given >= 0]).all()
 
 
@@ -92,6 +95,9 @@ def test_overlaps_are_those_of_one_stream():
         if streams[i] == streams[j] and starts[i] <= ends[j] and starts[j] <= ends[i]
     ]
     assert find_overlaps(starts, ends, streams).tolist() == expected
+    long = [[i, j] for i, j in expected if min(ends[i], ends[j]) - max(starts[i], starts[j]) > 2]
+    assert 0 < len(long) < len(expected)
+    assert find_overlaps(starts, ends, streams, 2).tolist() == long
 
 
 def test_nobody_one_and_equal_looks():
@@ -99,5 +105,5 @@ def test_nobody_one_and_equal_looks():
     assert group_looks(np.float32([[1, 0]]), 0.5).tolist() == [0]
     same = np.tile(np.float32([[0.6, 0.8]]), (5, 1))
     assert group_looks(same, 0.9).tolist() == [0] * 5
-    with pytest.raises(ValueError, match=r"expected \(N, D\), \(N,\) and \(P, 2\)"):
+    with pytest.raises(ValueError, match=r"expected \(N, D\), \(N,\), \(N,\) and"):
         group_looks(same, 0.5, fixed=np.zeros(2))

@@ -77,8 +77,11 @@ class GalleryGroups:
         """
         return self._find([number])[0]
 
-    def name(self, number: int, name: str) -> None:
+    def name(self, number: int, name: str) -> int:
         """Name a group, and keep its appearances together for ever; "" takes the name.
+
+        Returns:
+            Its number.
 
         Raises:
             GalleryError: If there is no such group, or another one has the name.
@@ -99,6 +102,7 @@ class GalleryGroups:
             rows.set_name(action, number, name)
             if name:
                 _put(rows, action, [one.id for one in group.appearances], number)
+        return number
 
     def merge(self, numbers: Sequence[int]) -> int:
         """Put groups together into the first of them; it keeps its name, or gets theirs.
@@ -136,8 +140,8 @@ class GalleryGroups:
         strange = sorted(set(appearances) - there)
         if strange:
             raise GalleryError(
-                f"appearance {strange[0]} is not in group {number}; it has "
-                f"{', '.join(map(str, sorted(there)))}"
+                f"appearance {strange[0]} is not in group {number}, which has {len(there)}; "
+                "see person-search people show"
             )
         if not appearances or set(appearances) == there:
             raise GalleryError(
@@ -152,27 +156,30 @@ class GalleryGroups:
             _put(rows, action, sorted(there - set(appearances)), number)
         return new
 
-    def move(self, appearance: int, number: int | None) -> int:
-        """Move an appearance to another group, or out, to a group of its own.
+    def move(self, appearances: Sequence[int], number: int | None) -> int:
+        """Move appearances to another group, or out, to a group of their own.
 
         Returns:
-            The number of the group that it is in.
+            The number of the group that they are in.
 
         Raises:
-            GalleryError: If there is no such appearance or group.
+            GalleryError: If there is no such appearance or group, or none is given.
         """
-        if not self._appearances.by_id([appearance]):
+        there = self._appearances.by_id(appearances)
+        missing = [i for i in appearances if i not in there]
+        if missing or not appearances:
+            which = f"there is no appearance {missing[0]}" if missing else "no appearance is given"
             raise GalleryError(
-                f"there is no appearance {appearance}; its footage may have been linked anew, or "
-                "removed"
+                f"{which}; list them again, as footage may have been linked anew, or removed"
             )
         if number is not None:
             self._find([number])
         with self._groups.acting() as rows:
             where = "out" if number is None else f"to group {number}"
-            action = rows.add_action(f"move appearance {appearance} {where}")
+            moved = ", ".join(map(str, appearances))
+            action = rows.add_action(f"move appearance {moved} {where}")
             group = rows.add_group() if number is None else number
-            _put(rows, action, [appearance], group)
+            _put(rows, action, appearances, group)
         return group
 
     def undo(self) -> str | None:

@@ -19,7 +19,7 @@ from person_search.gallery.database import Database
 from person_search.gallery.group_rows import GroupRows, Options, Placement, SaidGroup
 from person_search.gallery.rows import Group
 from person_search.people import Appearance
-from person_search.tracking.groups import find_overlaps, group_looks
+from person_search.tracking.groups import SAME_SECONDS, find_overlaps, group_looks
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ class _Looks:
     ends: np.ndarray
     streams: np.ndarray
     """(N,) int64."""
+
+    frames: np.ndarray
+    """(N,) int64, in how many each was seen."""
 
     embeddings: np.ndarray
     """(N, D) float32 of unit norm."""
@@ -148,6 +151,7 @@ class SqliteGroups:
             np.array([row.start for row in rows]),
             np.array([row.end for row in rows]),
             np.array([streams[row.id] for row in rows], np.int64),
+            np.array([row.num_people for row in rows], np.int64),
             np.stack([_mean(row) for row in rows]),
         )
 
@@ -183,9 +187,16 @@ def _group(
     num_new = 0
     for day in np.unique(days):
         rows = np.flatnonzero(days == day)
-        apart = find_overlaps(looks.starts[rows], looks.ends[rows], looks.streams[rows])
         known = fixed[rows]
-        found = group_looks(looks.embeddings[rows], options.threshold, fixed=known, apart=apart)
+        found = group_looks(
+            looks.embeddings[rows],
+            options.threshold,
+            weights=looks.frames[rows],
+            fixed=known,
+            apart=find_overlaps(
+                looks.starts[rows], looks.ends[rows], looks.streams[rows], SAME_SECONDS
+            ),
+        )
         above = int(known.max(initial=-1))
         # New groups count down from -1, over all days.
         labels[rows] = np.where(found > above, above - found - num_new, found)

@@ -1,12 +1,12 @@
 """Grouping appearances by look: which of them may be the same person, whom nobody asked about.
 
-Groups grow from the most similar pair on, as long as the mean similarity between all appearances of
-one group and all of another reaches a threshold: agglomeration with average linkage. The mean
-similarity is the product of the groups' mean embeddings, so a group is a row of D numbers, however
-large it is. Two groups each of which is the other's nearest may be joined in any order (de Rham,
-"La classification hiérarchique ascendante selon la méthode des voisins réciproques", 1980): a
-joined group is never nearer to a third one than the nearer of its parts was. That still holds where
-some pairs are kept apart. So all such pairs are joined at once, and few rows are compared anew.
+Groups grow from the most similar pair on, as long as the mean similarity between the appearances of
+one group and those of another reaches a threshold: agglomeration with average linkage. It is the
+product of the groups' mean embeddings, so a group is a row of D numbers, however large it is. Two
+groups each of which is the other's nearest may be joined in any order (de Rham, "La classification
+hiérarchique ascendante selon la méthode des voisins réciproques", 1980): a joined group is never
+nearer to a third one than the nearer of its parts was. That still holds where some pairs are kept
+apart. So all such pairs are joined at once, and few rows are compared anew.
 
 Letters: N appearances, C groups, P pairs, D embedding size.
 """
@@ -15,6 +15,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+SAME_SECONDS = 5.0
+"""Two appearances that overlap for longer before one camera are two people. A detector that sees
+somebody twice for a moment makes shorter overlaps."""
 BLOCK_VALUES = 4_000_000
 """Similarities that are held at once: 16 MB."""
 
@@ -23,6 +26,7 @@ def group_looks(
     embeddings: np.ndarray,
     threshold: float,
     *,
+    weights: np.ndarray | None = None,
     fixed: np.ndarray | None = None,
     apart: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -31,6 +35,8 @@ def group_looks(
     Args:
         embeddings: (N, D) float32 of unit norm.
         threshold: Groups are joined whose mean similarity is at least this, -1..1.
+        weights: (N,) above 0, how much each counts in a mean: in how many frames it was seen, as a
+            glimpse says less than a long look. None for all alike.
         fixed: (N,) int64, the group that each is in already, -1 for none. Such groups grow, but are
             never joined with each other. None where there are none.
         apart: (P, 2) int64 pairs of rows that are different people, and never come into one group
@@ -54,21 +60,25 @@ def group_looks(
     count = len(embeddings)
     fixed = np.full(count, -1, np.int64) if fixed is None else np.asarray(fixed, np.int64)
     apart = np.zeros((0, 2), np.int64) if apart is None else np.asarray(apart, np.int64)
-    if embeddings.ndim != 2 or fixed.shape != (count,) or apart.shape[1:] != (2,):
+    weights = np.ones(count) if weights is None else np.asarray(weights, np.float64)
+    shapes = embeddings.shape, weights.shape, fixed.shape, apart.shape
+    if embeddings.ndim != 2 or shapes[1:3] != ((count,), (count,)) or apart.shape[1:] != (2,):
         raise ValueError(
-            f"embeddings, fixed and apart have shapes {embeddings.shape}, {fixed.shape} and "
-            f"{apart.shape}; expected (N, D), (N,) and (P, 2)"
+            "embeddings, weights, fixed and apart have shapes "
+            f"{', '.join(map(str, shapes))}; expected (N, D), (N,), (N,) and (P, 2)"
         )
     known, of_known = np.unique(fixed[fixed >= 0], return_inverse=True)
     start = np.empty(count, np.int64)
     start[fixed >= 0] = of_known
     start[fixed < 0] = len(known) + np.arange(int((fixed < 0).sum()))
-    growing = _Groups(embeddings, start, len(known), apart)
+    growing = _Groups(embeddings, weights, start, len(known), apart)
     growing.join_all(threshold)
     return _name(growing.root[start], known)
 
 
-def find_overlaps(starts: np.ndarray, ends: np.ndarray, streams: np.ndarray) -> np.ndarray:
+def find_overlaps(
+    starts: np.ndarray, ends: np.ndarray, streams: np.ndarray, longer_than: float = -1.0
+) -> np.ndarray:
     """Return the pairs of appearances that overlap in time in one stream: one camera on one clock.
 
     Args:
@@ -76,6 +86,7 @@ def find_overlaps(starts: np.ndarray, ends: np.ndarray, streams: np.ndarray) -> 
         ends: (N,) float64 seconds; one that ends when another begins overlaps it, as both were
             seen in that frame.
         streams: (N,) int64, the stream of each.
+        longer_than: Leave out those that overlap for so many seconds or fewer; by default none.
 
     Returns:
         (P, 2) int64 pairs of rows, the smaller first, sorted.
@@ -95,7 +106,10 @@ def find_overlaps(starts: np.ndarray, ends: np.ndarray, streams: np.ndarray) -> 
         steps = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
         found.append(np.stack([rows[first], rows[first + 1 + steps]], axis=1))
     pairs = np.sort(np.concatenate(found), axis=1)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    shared = ends[pairs].min(axis=1) - starts[pairs].max(axis=1)
+    pairs = pairs[shared > longer_than]
+    ordered: np.ndarray = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    return ordered
 
 
 def _name(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -108,21 +122,27 @@ def _name(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
     new = np.empty(len(order), np.int64)
     new[order] = int(known.max(initial=-1)) + 1 + np.arange(len(order))
     names[~is_known] = new
-    return names[places]
+    named: np.ndarray = names[places]
+    return named
 
 
 class _Groups:
     """Groups that grow; the first ``num_fixed`` are never joined with each other."""
 
     def __init__(
-        self, embeddings: np.ndarray, start: np.ndarray, num_fixed: int, apart: np.ndarray
+        self,
+        embeddings: np.ndarray,
+        weights: np.ndarray,
+        start: np.ndarray,
+        num_fixed: int,
+        apart: np.ndarray,
     ) -> None:
         count = int(start.max(initial=-1)) + 1
         self.root = np.arange(count)
         """(C,) the group that each has become part of."""
-        self._sizes = np.bincount(start, minlength=count)
+        self._sizes = np.bincount(start, weights, minlength=count)
         self._sums = np.zeros((count, embeddings.shape[1]))
-        np.add.at(self._sums, start, embeddings)
+        np.add.at(self._sums, start, embeddings * weights[:, None])
         self._means = (self._sums / self._sizes[:, None]).astype(np.float32)
         self._is_fixed = np.arange(count) < num_fixed
         self._apart = start[apart]
