@@ -157,7 +157,7 @@ def add_people_tab(
     tab.select(handlers.open, [gallery, shown], opened, **quiet)
     gallery.change(lambda: NOBODY, None, rows, **quiet)
     gr.on(
-        [threshold.release, across_days.input], handlers.group,
+        [threshold.input, across_days.input], handlers.group,
         [gallery, shown, threshold, across_days], rows, trigger_mode="always_last", **quiet,
     )  # fmt: skip
     rows.more(handlers.more, [gallery, shown], [rows, shown], **quiet)
