@@ -22,6 +22,7 @@ from . import actions, markup
 from .actions import Service
 from .api import add_api
 from .handlers import Handlers
+from .people_tab import add_people_tab
 from .pictures import show_whole
 from .uploads import MODEL, RefuseAddresses, uploaded_file
 
@@ -64,6 +65,8 @@ def build_app(service: Service) -> gr.Blocks:
                     stage, picked = _picture_steps(service)
                 with gr.Column(scale=6, min_width=340):
                     settings, results, dialog, case = _match_step(service)
+            with gr.Tab("People", id="people") as people:
+                add_people_tab(service, people, gallery, query, handlers, QUIET)
             with gr.Tab("Add footage", id="add"):
                 added = _add_tab(handlers, gallery)
         _connect_picture(handlers, query, stage, picked, results, gallery, settings)

@@ -34,7 +34,12 @@ def test_every_command_of_the_guides_runs(tmp_path):
     assert (tmp_path / "stay.webm").read_bytes()[:4] == b"\x1aE\xdf\xa3"
     listed = json.loads(run("person-search appearances --gallery town.db --json"))["appearances"]
     assert {one["camera"] for one in listed} == {"station", "market"}
-    (example,) = blocks(GUIDE, "python")
+    example, groups = blocks(GUIDE, "python")
+    (tmp_path / "groups.py").write_text(groups)
+    said = json.loads(run("person-search people --gallery town.db --json"))
+    assert sum(len(group["appearances"]) for group in said["groups"]) == len(listed)
+    assert len(run("python groups.py").splitlines()) == len(said["groups"])
+    assert [group["number"] for group in said["groups"] if group["name"] == "Anna Berg"] == [1]
     (tmp_path / "example.py").write_text(example)
     printed = run("python example.py").splitlines()
     assert len(printed) == sum(one["camera"] == "market" for one in listed)

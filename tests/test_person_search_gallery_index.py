@@ -404,7 +404,11 @@ def test_info_counts(filled, file):
     assert (info.frames, info.people) == (120, sum(len(people) for _, people in entries))
     assert info.cameras == {"north": 40, "south": 40}
     assert (info.first_timestamp, info.last_timestamp) == (min(times), max(times))
-    assert (info.fingerprint, info.embedding_dim, info.version) == (FINGERPRINT, DIM, 3)
+    assert (info.fingerprint, info.embedding_dim, info.version) == (
+        FINGERPRINT,
+        DIM,
+        len(schema.MIGRATIONS),
+    )
     assert (info.uri, info.name, info.approximate) == (str(file.resolve()), "filled", None)
     assert info.num_bytes >= file.stat().st_size
 

@@ -112,16 +112,18 @@ def test_a_later_version_is_refused_and_an_earlier_one_brought_up(tmp_path, monk
     entries = make_entries(np.random.default_rng(1), 5)
     with GalleryIndex.create(path, **MODEL) as index:
         index.put(entries)
-    later = "CREATE TABLE notes (id INTEGER PRIMARY KEY); CREATE TABLE log (line TEXT);"
+    later = "CREATE TABLE verdicts (id INTEGER PRIMARY KEY); CREATE TABLE log (line TEXT);"
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, later))
         with GalleryIndex.open(path) as index:
             assert_holds(index, entries)
     connection = sqlite3.connect(path)
-    assert connection.execute("SELECT count(*) FROM notes, log").fetchone() == (0,)
+    assert connection.execute("SELECT count(*) FROM verdicts, log").fetchone() == (0,)
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(GalleryError, match="has version 4, this program reads versions up to 3"):
+    known = len(schema.MIGRATIONS)
+    words = f"has version {known + 1}, this program reads versions up to {known}"
+    with pytest.raises(GalleryError, match=words):
         GalleryIndex.open_or_create(path, **MODEL)
     assert path.read_bytes() == before
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from person_search.commands.model_arguments import add_gallery_arguments
-from person_search.commands.output import appearance_to_dict, match_to_dict
+from person_search.commands.output import appearance_to_dict, sight_to_dict
 from person_search.commands.written_files import check_can_write
 from person_search.footage.time_text import FORMS, format_time, parse_time
 
@@ -104,7 +104,7 @@ def _show_one(appearances: "GalleryAppearances", args: argparse.Namespace) -> in
             "before": before and _to_dict(before),
             "after": after and _to_dict(after),
             "beside": [_to_dict(other) for other in beside],
-            "sights": [_sight_to_dict(sight) for sight in sights],
+            "sights": [sight_to_dict(sight) for sight in sights],
         }
         print(json.dumps(content, indent=2))
     else:
@@ -146,10 +146,4 @@ def _format_sight(sight: "Match") -> str:
 
 
 def _to_dict(one: "StoredAppearance") -> dict[str, object]:
-    return {**(appearance_to_dict(one.appearance) or {}), "best": _sight_to_dict(one.best)}
-
-
-def _sight_to_dict(sight: "Match") -> dict[str, object]:
-    # Nobody was asked for, and nobody is similar.
-    left_out = ("similarity", "appearance", "judgement")
-    return {key: value for key, value in match_to_dict(sight).items() if key not in left_out}
+    return {**(appearance_to_dict(one.appearance) or {}), "best": sight_to_dict(one.best)}

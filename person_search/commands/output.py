@@ -125,6 +125,12 @@ def match_to_dict(match: "Match") -> dict[str, Any]:
     }
 
 
+def sight_to_dict(sight: "Match") -> dict[str, Any]:
+    """Return a sight of somebody whom nobody asked for, so that it is similar to nothing."""
+    left_out = ("similarity", "appearance", "judgement")
+    return {key: value for key, value in match_to_dict(sight).items() if key not in left_out}
+
+
 def appearance_to_dict(appearance: "Appearance | None") -> dict[str, Any] | None:
     """Return an appearance for a JSON object; docs/own_footage.md describes it."""
     return None if appearance is None else dataclasses.asdict(appearance)

@@ -111,6 +111,11 @@ BUILTIN = (
         "write chosen matches as a folder or zip to hand on, with others blurred",
         "person_search.commands.export_case",
     ),
+    Command(
+        "people",
+        "list who was here, how often and with whom, without a query",
+        "person_search.commands.people",
+    ),
     Command("find", "say whom a model sees in pictures", "person_search.commands.find"),
     Command("info", "describe a gallery, or count a data set", "person_search.commands.info"),
     Command("remove", "remove frames from a gallery", "person_search.commands.remove"),

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from person_search.gallery.errors import GalleryError
+from person_search.gallery.groups import GalleryGroups
 from person_search.gallery.ranking import check_embeddings, fuse_embeddings
 from person_search.gallery.rows import Linked, StoredAppearance, StoredPerson, to_match
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
@@ -36,6 +37,11 @@ class GalleryAppearances:
                 "the gallery in a file"
             )
         self._store, self._rows = store, store.appearances
+
+    @property
+    def groups(self) -> GalleryGroups:
+        """Which of them look like one person, whom nobody asked about."""
+        return GalleryGroups(self._rows)
 
     def link(
         self,

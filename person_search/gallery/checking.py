@@ -10,6 +10,7 @@ from person_search.gallery.appearances import GalleryAppearances
 from person_search.gallery.database import Database
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.file_faults import check_line, explain
+from person_search.gallery.group_copying import check_groups
 from person_search.gallery.matrix_file import load_matrix, matrix_path, remove_matrices
 from person_search.gallery.repairing import make_like, remove_with_log, rewrite_intact
 from person_search.gallery.rows import Stored
@@ -48,6 +49,7 @@ def check_gallery_file(path: Path, repair: bool = False) -> CheckReport:
                     note_missing(frame.frame, known_files, report)
                 report.problems += _check_appearances(connection, gallery, database.path)
                 report.problems += check_judgements(connection, gallery.id)
+                report.problems += check_groups(connection, gallery)
         report.problems += _check_matrices(database.real_path, galleries)
         if repair and report.problems:
             rewrite_intact(database, report)

@@ -308,6 +308,8 @@ class GalleryIndex:
             new = [frame for frame in batch if known.get(frame.name) != frame.content_hash]
             people = other._people_of_all(new)
             copied += self.put([(frame, people[frame.name]) for frame in new]).frames
+        if self.has_appearances and other.has_appearances:
+            self.appearances.groups.add_said(other.appearances.groups)
         return copied
 
     def frames(self) -> Iterator[StoredFrame]:

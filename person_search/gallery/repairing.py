@@ -8,6 +8,7 @@ from pathlib import Path
 
 from person_search.gallery.database import Database
 from person_search.gallery.errors import GalleryError
+from person_search.gallery.group_copying import copy_groups
 from person_search.gallery.matrix_file import remove_matrices
 from person_search.gallery.rows import Stored, stream_of
 from person_search.gallery.sqlite_judgements import copy_judgements
@@ -92,6 +93,7 @@ def _copy(
                 _insert(connection, gallery.id, frame)
     with target.writing("repairing it") as connection:
         copied, left_out = copy_judgements(source, gallery.id, connection)
+        copy_groups(source, connection, gallery)
     if left_out:
         report.repaired.append(f"kept {copied} judgements, {left_out} are lost")
 

@@ -111,6 +111,40 @@ class Judgement:
     """Who said so; may be empty."""
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Appearances that look like one person: a look, not a proven identity."""
+
+    number: int
+    """In the gallery; never given to another group."""
+
+    name: str
+    """That somebody gave; "" for none."""
+
+    appearances: Sequence[Appearance]
+    """By start."""
+
+    company: Sequence[tuple[int, int]]
+    """Number of another group, and how many of these appearances overlap one of it before the same
+    camera; the most frequent first."""
+
+    best: int
+    """Id of the appearance whose best sight to show."""
+
+    is_said: bool
+    """Whether somebody named it, or put an appearance into it."""
+
+    @property
+    def frames(self) -> int:
+        """In how many frames the person was seen."""
+        return sum(one.frames for one in self.appearances)
+
+    @property
+    def cameras(self) -> list[str]:
+        """Names of the cameras, sorted; "" for an unknown one."""
+        return sorted({one.camera or "" for one in self.appearances})
+
+
 class Linked(NamedTuple):
     """What was linked."""
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from person_search.footage.time_text import YEAR
 from person_search.gallery.errors import GalleryError
+from person_search.gallery.group_tables import GROUPS
 from person_search.gallery.judgement_tables import JUDGEMENTS
 from person_search.gallery.rows import StoredFrame
 
@@ -160,7 +161,7 @@ CREATE TRIGGER stream_frame_removed AFTER DELETE ON frames WHEN OLD.stream IS NO
 END;
 """
 
-MIGRATIONS: Sequence[str] = (_FIRST, _APPEARANCES, JUDGEMENTS)
+MIGRATIONS: Sequence[str] = (_FIRST, _APPEARANCES, JUDGEMENTS, GROUPS)
 """Each takes a file from the version of its place to the next."""
 
 

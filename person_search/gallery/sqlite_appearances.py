@@ -15,6 +15,7 @@ from person_search.gallery.matrix_search import KeysOf
 from person_search.gallery.rows import Linked, StoredAppearance, StoredPerson, to_match
 from person_search.gallery.schema import PEOPLE_IDS
 from person_search.gallery.search_options import FrameFilter
+from person_search.gallery.sqlite_groups import SqliteGroups
 from person_search.gallery.sqlite_rows import PersonRow, Rows
 from person_search.gallery.sqlite_search import Searching, similarities
 from person_search.tracking.linker import LinkOptions
@@ -31,6 +32,7 @@ class SqliteAppearances:
         """Keep the appearances of the gallery of an id."""
         self._database, self._gallery, self._dim = database, gallery, embedding_dim
         self._searching = searching
+        self.groups = SqliteGroups(database, gallery)
         self._lock = threading.Lock()
         self._links: tuple[int, Links] | None = None
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -23,9 +23,16 @@ from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
 from person_search.inference.model_card import ModelCard
 from person_search.tracking.linker import LinkOptions
 
+if TYPE_CHECKING:
+    from person_search.gallery.sqlite_groups import SqliteGroups
+
 
 class Appearances(Protocol):
     """The appearances of one gallery; threads may share it. All methods may raise GalleryError."""
+
+    @property
+    def groups(self) -> "SqliteGroups":
+        """Which of them may be the same person."""
 
     def link_some(self, options: LinkOptions) -> Linked | None:
         """Link the next frames, so that they stay linked whatever follows; None if all are."""

@@ -1,0 +1,155 @@
+"""Who was here, whom nobody asked about: groups of stays as rows, and the dialog of one group."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from person_search.footage.time_text import format_time
+from person_search.people import Match
+
+from .markup import count, note
+from .pictures import show_match
+
+if TYPE_CHECKING:
+    from person_search.gallery.rows import Group, StoredAppearance
+
+MOST_COMPANY = 4
+"""Groups that a row names as company."""
+MOST_STAYS = 60
+"""Of a group that its dialog shows."""
+A_LOOK = (
+    '<p class="ps-hint">A group is a look, not a proven identity: the same clothes may be other '
+    "people, and one person may be in several groups. Each day is by itself unless you join days."
+    "</p>"
+)
+NOBODY = (
+    '<div class="ps-empty">Nobody yet: only videos, and pictures of a named camera at a known '
+    "time, give stays to group.</div>"
+)
+
+
+def group_rows(
+    groups: "Sequence[Group]", pictures: dict[int, Match], shown: int, is_calibrated: bool
+) -> str:
+    """Return groups as rows.
+
+    Args:
+        groups: Who came most often first.
+        pictures: The sight to show of each that is shown, by its number.
+        shown: How many to show; those seen in one frame only come last.
+        is_calibrated: Whether the model's calibration says what is similar enough.
+    """
+    if not groups:
+        return NOBODY
+    names = {group.number: title(group) for group in groups if group.number in pictures}
+    rows = "".join(
+        _row(group, pictures[group.number], names) for group in groups if group.number in pictures
+    )
+    left = len(groups) - shown
+    more = (
+        f'<button type="button" class="ps-secondary" data-more>{count(left, "more group")}</button>'
+        if left > 0
+        else ""
+    )
+    warning = "" if is_calibrated else note(
+        "This model is not calibrated: how similar is similar enough is a guess. Change it above.",
+        "warning",
+    )  # fmt: skip
+    return (
+        f'{warning}<div class="ps-group-tools" role="group" aria-label="Groups">'
+        '<button type="button" class="ps-secondary" data-merge disabled>Merge chosen</button>'
+        '<button type="button" class="ps-secondary" data-undo>Undo</button>'
+        f'<span class="ps-hint">{count(len(groups), "group")}</span></div>'
+        f'<ul class="ps-groups">{rows}</ul>{more}{A_LOOK}'
+    )
+
+
+def title(group: "Group") -> str:
+    """Return what a group is called."""
+    return group.name or f"Group {group.number}"
+
+
+def _row(group: "Group", best: Match, names: dict[int, str]) -> str:
+    name = title(group)
+    when = _span(group)
+    cameras = ", ".join(camera or "camera unknown" for camera in group.cameras)
+    stays = f"{count(len(group.appearances), 'stay')}, {count(group.frames, 'frame')}"
+    label = f"{name}: {stays}, {when}, {cameras}. Show the stays"
+    return (
+        f'<li class="ps-group"><input type="checkbox" data-choose="{group.number}" '
+        f'aria-label="Choose {escape(name)}">'
+        f'<button type="button" class="ps-group-open" data-group="{group.number}" '
+        f'aria-label="{escape(label)}"><img src="{show_match(best)[0]}" alt="">'
+        f'<span class="ps-group-text"><b>{escape(name)}</b><span>{escape(stays)}</span>'
+        f"<span>{escape(when)}</span>"
+        f"<span>{escape(cameras)}</span></span></button>"
+        f"{_company(group, names)}</li>"
+    )
+
+
+def _span(group: "Group") -> str:
+    """Say when it was first and last seen, without the date a second time."""
+    first = format_time(group.appearances[0].start)
+    last = format_time(max(one.end for one in group.appearances))
+    day, _, clock = last.rpartition(" ")
+    return f"{first} to {clock if day and first.startswith(day) else last}"
+
+
+def _company(group: "Group", names: dict[int, str]) -> str:
+    known = [(number, times) for number, times in group.company if number in names]
+    if not known:
+        return ""
+    buttons = "".join(
+        f'<button type="button" class="ps-link" data-group="{number}">{escape(names[number])} '
+        f"({times})</button>"
+        for number, times in known[:MOST_COMPANY]
+    )
+    more = len(known) - MOST_COMPANY
+    said = f" and {more} more" if more > 0 else ""
+    return f'<p class="ps-company">with {buttons}{said}</p>'
+
+
+def group_dialog(
+    group: "Group", stays: "Sequence[StoredAppearance]", others: "Sequence[Group]", serial: int
+) -> str:
+    """Return one group as a dialog: its stays, its name, and where stays may go.
+
+    Args:
+        group: To show.
+        stays: Of it; the first `MOST_STAYS`.
+        others: Groups that stays may be moved to.
+        serial: Another number each time, so that the same opens twice.
+    """
+    name = title(group)
+    left = len(group.appearances) - len(stays)
+    more = f'<p class="ps-hint">{left} more stays are not shown.</p>' if left > 0 else ""
+    options = "".join(
+        f'<option value="{other.number}">{escape(title(other))}</option>' for other in others
+    )
+    return (
+        f'<dialog class="ps-dialog" data-serial="{serial}" aria-label="{escape(name)}">'
+        f"<header><h2>{escape(name)}</h2>"
+        '<button type="button" data-close aria-label="Close">✕</button></header>'
+        f'<div class="ps-group-tools"><label>Name <input type="text" class="ps-field" data-name '
+        f'maxlength="100" value="{escape(group.name)}"></label>'
+        f'<button type="button" class="ps-primary" data-save="{group.number}">Save name</button>'
+        f'</div><ul class="ps-group-stays">{"".join(map(_stay, stays))}</ul>{more}'
+        f'<footer><button type="button" class="ps-secondary" data-split="{group.number}" disabled>'
+        "Split chosen into a new group</button>"
+        f'<select class="ps-field" aria-label="Another group" data-target disabled>{options}'
+        f'</select><button type="button" class="ps-secondary" data-move="{group.number}" disabled>'
+        f"Move chosen there</button></footer>{A_LOOK}</dialog>"
+    )
+
+
+def _stay(one: "StoredAppearance") -> str:
+    stay = one.appearance
+    when = f"{format_time(stay.start)}, {stay.seconds:.0f} s"
+    where = stay.camera or "camera unknown"
+    return (
+        f'<li><button type="button" class="ps-chip" data-stay="{stay.id}" '
+        f'aria-label="{escape(f"Show the stay of {when}, {where}")}">'
+        f'<img src="{show_match(one.best)[0]}" alt=""></button>'
+        f'<label><input type="checkbox" data-part="{stay.id}"> <span>{escape(when)}<br>'
+        f"{escape(where)}</span></label></li>"
+    )

@@ -1,0 +1,174 @@
+"""The tab of people whom nobody asked about: its parts, and what happens on it."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from .actions import Service
+from .groups import MOST_STAYS, NOBODY, group_dialog, group_rows
+from .markup import escape, note
+from .mistakes import told
+
+if TYPE_CHECKING:
+    from person_search.gallery.groups import GalleryGroups
+    from person_search.gallery.index import GalleryIndex
+
+PAGE = 24
+"""Groups that are shown at first, and more at a time: each is a picture cut from its frame."""
+_serials = itertools.count()
+
+
+def _warn(error: Exception) -> Any:
+    gr.Warning(escape(str(error)), title="Not done")
+    return gr.skip()
+
+
+class PeopleHandlers:
+    """The events of the tab. ``shown`` is how many groups are shown."""
+
+    def __init__(self, service: Service):
+        self.service = service
+
+    def open(self, label: str, shown: int) -> tuple:
+        """Group what is new; return the rows, and how the gallery is grouped."""
+        index = self.service.gallery(label).index
+        if not index.has_appearances:
+            return note("A gallery on a server keeps no stays, and cannot group them."), *[
+                gr.skip()
+            ] * 2
+        try:
+            groups = index.appearances.groups
+            groups.refresh(None if groups.options else self.service.threshold)
+            options = groups.options
+            if options is None:
+                return NOBODY, gr.skip(), gr.skip()
+            return self._rows(index, shown), round(options.threshold, 2), options.across_days
+        except (ValueError, OSError) as error:
+            return note(str(error), "error"), gr.skip(), gr.skip()
+
+    @told(_warn)
+    def group(self, label: str, shown: int, threshold: float, across_days: bool) -> str:
+        """Group everything with other settings."""
+        index = self.service.gallery(label).index
+        index.appearances.groups.refresh(float(threshold), across_days=across_days)
+        return self._rows(index, shown)
+
+    @told(lambda error: (_warn(error), gr.skip()))
+    def more(self, label: str, shown: int) -> tuple:
+        """Show more groups."""
+        return self._rows(self.service.gallery(label).index, shown + PAGE), shown + PAGE
+
+    @told(_warn)
+    def show(self, event: gr.EventData, label: str) -> str:
+        """Show one group."""
+        return self._dialog(self.service.gallery(label).index, int(event.group))
+
+    @told(lambda error: (_warn(error), gr.skip()))
+    def name(self, event: gr.EventData, label: str, shown: int) -> tuple:
+        """Name a group."""
+        number, name = int(event.group), str(event.name)
+        return self._after(label, shown, lambda groups: groups.name(number, name))
+
+    @told(lambda error: (_warn(error), gr.skip()))
+    def split(self, event: gr.EventData, label: str, shown: int) -> tuple:
+        """Split stays from a group."""
+        number, stays = int(event.group), [int(i) for i in event.stays]
+        return self._after(label, shown, lambda groups: (groups.split(number, stays), number)[1])
+
+    @told(lambda error: (_warn(error), gr.skip()))
+    def move(self, event: gr.EventData, label: str, shown: int) -> tuple:
+        """Move stays to another group, and show that."""
+        into, stays = int(event.into), [int(i) for i in event.stays]
+        return self._after(label, shown, lambda groups: groups.move(stays, into))
+
+    @told(_warn)
+    def merge(self, event: gr.EventData, label: str, shown: int) -> str:
+        """Merge groups."""
+        index = self.service.gallery(label).index
+        index.appearances.groups.merge([int(number) for number in event.groups])
+        return self._rows(index, shown)
+
+    @told(_warn)
+    def undo(self, label: str, shown: int) -> str:
+        """Undo what was done last by hand."""
+        index = self.service.gallery(label).index
+        done = index.appearances.groups.undo()
+        gr.Info("Nothing to undo" if done is None else f"Undone: {escape(done)}")
+        return self._rows(index, shown)
+
+    def _after(self, label: str, shown: int, act: "Callable[[GalleryGroups], int]") -> tuple:
+        """Do something; return the rows, and the dialog of the group that it gave."""
+        index = self.service.gallery(label).index
+        number = act(index.appearances.groups)
+        return self._rows(index, shown), self._dialog(index, number)
+
+    def _rows(self, index: "GalleryIndex", shown: int) -> str:
+        # Whoever was seen in one frame only comes after all others.
+        groups = sorted(
+            index.appearances.groups.all(), key=lambda g: g.frames < 2 and not g.is_said
+        )
+        pictures = {g.number: index.appearances.get(g.best).best for g in groups[:shown]}
+        return group_rows(groups, pictures, shown, self.service.finder.threshold is not None)
+
+    def _dialog(self, index: "GalleryIndex", number: int) -> str:
+        group = index.appearances.groups.get(number)
+        others = [g for g in index.appearances.groups.all() if g.number != number]
+        stays = [index.appearances.get(one.id) for one in group.appearances[:MOST_STAYS]]
+        return group_dialog(group, stays, others, next(_serials))
+
+
+def add_people_tab(
+    service: Service, tab: gr.Tab, gallery: gr.Dropdown, query: gr.State, stays: Any, quiet: dict
+) -> None:
+    """Fill the tab, within its ``with``.
+
+    Args:
+        service: the model and the galleries.
+        tab: it groups and lists when it is selected.
+        gallery: the one that is chosen.
+        query: of the search, which the dialog of a stay is handed.
+        stays: handlers with ``show_stay`` and ``play``.
+        quiet: options of events.
+    """
+    assets = Path(__file__).resolve().parent / "assets"
+    scripts = {n: (assets / f"{n}.js").read_text(encoding="utf-8") for n in ("groups", "dialog")}
+    plain: dict[str, Any] = {"apply_default_css": False}
+    gr.HTML('<p class="ps-hint">Who was here, how often, when and with whom.</p>', **plain)
+    with gr.Accordion("How stays are grouped", open=False), gr.Row():
+        threshold = gr.Slider(
+            0, 1, round(service.threshold, 2), step=0.01, label="Least similarity",
+            info="Lower: fewer, larger groups. What you said of groups stays.",
+            elem_id="group-threshold",
+        )  # fmt: skip
+        across_days = gr.Checkbox(
+            False, label="Join days", info="Off: each day by itself, as clothes change.",
+            elem_id="across-days",
+        )  # fmt: skip
+    shown = gr.State(PAGE)
+    rows = gr.HTML(NOBODY, js_on_load=scripts["groups"], elem_id="groups", min_height=160, **plain)
+    dialog = gr.HTML(
+        "", js_on_load=scripts["dialog"] + scripts["groups"], elem_id="group-dialog", **plain
+    )
+    handlers = PeopleHandlers(service)
+    opened = [rows, threshold, across_days]
+    tab.select(handlers.open, [gallery, shown], opened, **quiet)
+    gallery.change(lambda: NOBODY, None, rows, **quiet)
+    gr.on(
+        [threshold.input, across_days.input], handlers.group,
+        [gallery, shown, threshold, across_days], rows, trigger_mode="always_last", **quiet,
+    )  # fmt: skip
+    rows.more(handlers.more, [gallery, shown], [rows, shown], **quiet)
+    rows.group(handlers.show, gallery, dialog, **quiet)
+    rows.merge(handlers.merge, [gallery, shown], rows, **quiet)
+    rows.undo(handlers.undo, [gallery, shown], rows, **quiet)
+    for event, act in (
+        (dialog.name, handlers.name),
+        (dialog.split, handlers.split),
+        (dialog.move, handlers.move),
+    ):
+        event(act, [gallery, shown], [rows, dialog], **quiet)
+    dialog.stay(stays.show_stay, [query, gallery], dialog, **quiet)
+    dialog.play(stays.play, [query, gallery], dialog, **quiet)
