@@ -119,7 +119,7 @@ def test_a_look_between_two_groups_joins_one_and_both_only_anew(tmp_path):
     groups.refresh(0.8)
     assert LOOKS[0] @ LOOKS[1] < 0.8 < between @ LOOKS[0]
     for number in range(8):
-        frame = make_frame(f"/gate/{number}.jpg", "gate", MORNING + 100 + 20 * number)
+        frame = make_frame(f"/gate/{number}.jpg", "gate", MORNING + 100 + 40 * number)
         index.put([(frame, People(np.float32([[0, 0, 9, 9]]), np.float32([0.9]), between[None]))])
         index.appearances.link()
         groups.refresh()
