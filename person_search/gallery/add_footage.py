@@ -100,15 +100,7 @@ def index_footage(
             lost or its disk full: what was put before stays.
         OSError: if a path does not exist.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; expected at least 1")
-    if index.fingerprint != finder.fingerprint:
-        name = "" if index.card is None else f" {index.card.name}"
-        raise ValueError(
-            f"the gallery was made with model{name} {index.fingerprint[:12]}, this model is "
-            f"{finder.fingerprint[:12]}; embeddings of different models cannot be compared: "
-            "use the gallery's model or make a new gallery"
-        )
+    _check_asked(index, finder, batch_size)
     started = time.perf_counter()
     options = options or FootageOptions()
     files = list_footage(paths)
@@ -126,17 +118,7 @@ def index_footage(
         readable = _set_broken_aside(frames, report, shown)
         for batch in batch_same_size(readable, batch_size):
             known.forget_changed_videos()
-            people: Sequence[People | None]
-            if embedding is None:
-                people = finder.find([pixels for _, pixels in batch], batch_size=batch_size)
-            else:
-                people = embedding.embed(batch)
-            # Stored without the file's bytes or pixels.
-            entries = [
-                (replace(frame, source=None), p)
-                for (frame, _), p in zip(batch, people, strict=True)
-                if p is not None
-            ]
+            entries = _find_people(finder, embedding, batch)
             stored = index.put(entries)
             report.frames_added += stored.frames
             report.people_added += stored.people
@@ -152,6 +134,34 @@ def index_footage(
     report.frames_unchanged = known.num_unchanged
     report.seconds = time.perf_counter() - started
     return report
+
+
+def _check_asked(index: "GalleryIndex", finder: "PersonFinder", batch_size: int) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; expected at least 1")
+    if index.fingerprint != finder.fingerprint:
+        name = "" if index.card is None else f" {index.card.name}"
+        raise ValueError(
+            f"the gallery was made with model{name} {index.fingerprint[:12]}, this model is "
+            f"{finder.fingerprint[:12]}; embeddings of different models cannot be compared: "
+            "use the gallery's model or make a new gallery"
+        )
+
+
+def _find_people(
+    finder: "PersonFinder", embedding: Embedding | None, batch: Sequence[Loaded]
+) -> list[tuple[Frame, People]]:
+    """Return frames, without the file's bytes or pixels, with their people."""
+    people: Sequence[People | None]
+    if embedding is None:
+        people = finder.find([pixels for _, pixels in batch], batch_size=len(batch))
+    else:
+        people = embedding.embed(batch)
+    return [
+        (replace(frame, source=None), found)
+        for (frame, _), found in zip(batch, people, strict=True)
+        if found is not None
+    ]
 
 
 def link_people(index: "GalleryIndex", progress: bool = True) -> int:
