@@ -130,7 +130,7 @@ def first_match(page):
     """Open the first card; return its file's name and its box, and close it."""
     page.locator("#results .ps-card button").first.click()
     dialog = page.locator("dialog[open]")
-    expect(dialog.locator("img")).to_be_visible()
+    expect(dialog.locator("img").first).to_be_visible()
     facts = dict(
         zip(dialog.locator("dt").all_inner_texts(), dialog.locator("dd").all_inner_texts(),
             strict=True)

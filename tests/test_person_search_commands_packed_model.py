@@ -120,7 +120,7 @@ def test_the_page_says_what_a_reader_must_know(made):
 @pytest.mark.slow
 def test_a_model_that_is_installed_is_found_by_its_name(made, capsys, tmp_path):
     status, text, talk = run(capsys, "pack", made[0], "--as", "mine", *SAID)
-    assert status == 0 and "use it with --model mine" in talk and "61.2  mine_test" in text
+    assert status == 0 and "use it with --model mine" in talk and "61.25  mine_test" in text
     assert run(capsys, "list")[1].split()[:2] == ["mine", "default"]
     assert run(capsys, "check")[:2] == (0, f"ok     {tmp_path / 'home' / 'models' / 'mine'}\n")
     picture = tmp_path / "picture.png"

@@ -119,7 +119,7 @@ def test_everything_but_training_runs_without_pytorch_and_checkout(program, tmp_
     answer = json.loads(succeed(search, *query, "--own-frame", "--json", cwd=tmp_path))
     assert answer["matches"][0]["image"] == str(frames[0])
     assert answer["matches"][0]["similarity"] > 0.999 and answer["threshold"] > 0
-    assert "frames    4" in succeed(search, "info", "--gallery", "g.db", cwd=tmp_path)
+    assert "frames       4" in succeed(search, "info", "--gallery", "g.db", cwd=tmp_path)
     _check_page(search, tmp_path)
     succeed(program / "python", "-c", SAVE_THE_TRUTH, cwd=tmp_path)
     data = ("--dataset", "drawn_cuhk", "--root", "data/drawn-cuhk", "--predictions", "truth.npz")

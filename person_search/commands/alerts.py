@@ -83,11 +83,10 @@ class Telling:
 
 def alert_to_dict(alert: "Alert") -> dict[str, Any]:
     """Return an alert for a JSON object; docs/live.md describes it."""
-    return {
-        "alert": alert.name,
-        "threshold": round(alert.threshold, 6),
-        **match_to_dict(alert.match),
-    }
+    match = match_to_dict(alert.match)
+    # Nobody has looked at it yet.
+    del match["judgement"]
+    return {"alert": alert.name, "threshold": round(alert.threshold, 6), **match}
 
 
 def format_alert(alert: "Alert") -> str:
