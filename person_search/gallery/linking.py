@@ -21,7 +21,7 @@ from person_search.gallery.schema import PEOPLE_IDS
 from person_search.gallery.sqlite_rows import FrameRow, PersonRow, Rows
 from person_search.people import Box, People
 from person_search.tracking.linker import Linker, LinkOptions, Sight
-from person_search.tracking.stays import view_qualities
+from person_search.tracking.view_quality import view_qualities
 
 CHUNK_FRAMES = 400
 """Of one transaction."""
