@@ -13,6 +13,7 @@ from person_search.inference.json_object import parse_object
 from person_search.inference.model_card import DRAWN_PEOPLE, ModelCard, card_path
 from person_search.inference.models import CONFIG_NAME
 from person_search.inference.threshold_file import Calibration, threshold_path
+from reid_heads.trust import add_trust_argument
 
 if TYPE_CHECKING:
     from person_search.inference.finder import PersonFinder
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a results file of this model, from which the card's numbers are; repeatable; "
         "default: RUN_DIR/inference/results.json",
     )
+    add_trust_argument(parser)
     card = parser.add_argument_group(
         "card", "default: what CHECKPOINT.card.json says, where there is one"
     )
