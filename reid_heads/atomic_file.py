@@ -13,11 +13,14 @@ import numpy as np
 
 
 @contextlib.contextmanager
-def atomic_file(path: str | os.PathLike[str], mode: int = 0o644) -> Iterator[BinaryIO]:
+def atomic_file(
+    path: str | os.PathLike[str], mode: int = 0o644, *, is_durable: bool = False
+) -> Iterator[BinaryIO]:
     """Open a file to write that takes the place of ``path`` when the context ends well.
 
     After an error, a full disk for one, whatever stood at ``path`` is still there. The folder is
-    made if missing. ``mode`` says who may read the file.
+    made if missing. ``mode`` says who may read the file. A durable file is on the disk before it
+    takes the place, so that after a power cut, too, the one or the other is there whole.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,12 +28,27 @@ def atomic_file(path: str | os.PathLike[str], mode: int = 0o644) -> Iterator[Bin
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
+            if is_durable:
+                file.flush()
+                os.fsync(file.fileno())
         # mkstemp's files are for their owner alone.
         os.chmod(temporary, mode)
         os.replace(temporary, path)
+        if is_durable:
+            _sync_folder(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the names of a folder's files on the disk; a system without that goes without."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager

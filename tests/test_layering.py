@@ -13,21 +13,30 @@ FILES = list_sources(*PACKAGES)
 # its own and from the floors below; rooms of one floor do not see each other.
 FLOORS = {
     "reid_heads": (
-        ("config_readers", "file_kinds", "former_keys", "library_parts"),
+        (
+            "config_readers",
+            "file_kinds",
+            "former_keys",
+            "library_parts",
+            "plain_pickle",
+            "trust",
+        ),
         (
             "atomic_file",
-            "config_file",
+            "config_yaml",
             "crop_description",
             "detectron2_parts",
             "distributed",
             "face_pairs",
             "labels",
+            "listed_files",
             "onnx_files",
             "sysu_protocol",
+            "torch_file",
             "torch_parts",
             "unit_norm",
         ),
-        ("augmentation", "backbones", "data", "evaluation", "safetensors_file"),
+        ("augmentation", "backbones", "config_file", "data", "evaluation", "safetensors_file"),
         ("heads",),
         ("losses",),
         ("crop_reid",),

@@ -141,6 +141,8 @@ def test_crowds_other_categories_and_empty_boxes_are_left_out(tmp_path, caplog):
         ({"images": {}}, "has no list 'images'"),
         ({"annotations": [3]}, "'annotations' has entries that are no JSON objects"),
         ({"images": [IMAGES[0], IMAGES[0]]}, r"images\[1\] repeats the id 10"),
+        ({"images": [_image(10, "../b.jpg")]}, r"images\[0\] names '../b.jpg', which is outside"),
+        ({"images": [_image(10, "/etc/b.jpg")]}, r"images\[0\] names '/etc/b.jpg', which is out"),
         ({"images": [{"id": 1}]}, r"images\[0\] needs 'id' and 'file_name'"),
         ({"images": [_image(10, "b.jpg", cam_id="x")]}, r"images\[0\] has the cam_id 'x'"),
         ({"annotations": [_person(1, 99, [1, 1, 2, 2])]}, "image_id 99, which no image has"),

@@ -3,6 +3,7 @@ from helpers_crop_layouts import write_crops
 
 from reid_heads.data.datasets.own_crops import list_own_splits, load_own_crops
 from reid_heads.labels import THERMAL, VISIBLE
+from reid_heads.trust import trusted_files
 
 ROWS = ["a/one.jpg,5,1", "a/two.jpg,5,2", "b/three.png,12,1"]
 
@@ -139,6 +140,21 @@ def test_missing_and_repeated_crops(write_csv):
     (path.parent / "b" / "three.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"line 4 lists .*three\.png: it is missing"):
         load_own_crops(path, "train")
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "{}/secret.jpg"])
+def test_crops_outside_the_lists_folder_are_refused(write_csv, tmp_path, monkeypatch, name):
+    write_crops(tmp_path, ["secret.jpg", "lists/a.jpg"])
+    path = tmp_path / "lists/crops.csv"
+    path.write_text(f"path,person,camera\na.jpg,1,1\n{name.format(tmp_path)},2,1\n")
+    with pytest.raises(ValueError, match=r"line 3 names .*secret\.jpg.*--trust-this-file"):
+        load_own_crops(path, "train")
+    with pytest.raises(ValueError, match="line 3 names"):
+        list_own_splits(path)
+    with trusted_files():
+        assert len(load_own_crops(path, "train")) == 2
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    assert len(load_own_crops(path, "train")) == 2
 
 
 def test_a_single_identity(write_csv):

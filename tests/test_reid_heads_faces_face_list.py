@@ -64,6 +64,8 @@ def test_points_columns_in_any_order_and_further_ones(write, tmp_path):
         ([LONG, "a.png,1,2,3,4"], "line 2: lx1 is ''"),
         ([LONG, "a.png,1,2,3,4" + ",5" * 10], "line 2: points: .* lie on one spot"),
         ([LONG, "a.png,1,2,3,4," + MIRRORED], "line 2: points: .* left and right exchanged"),
+        ([HEADER, "../a.png,1,2,3,4"], "line 2 names '../a.png', which is outside of"),
+        ([HEADER, "/etc/passwd,1,2,3,4"], "line 2 names '/etc/passwd', which is outside of"),
         ([HEADER, '"a.png,1,2,3,4'], "after line 1: unexpected end of data; is it a CSV"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from person_search.commands.model_arguments import GALLERY_HELP
 from person_search.footage.time_text import format_time
+from reid_heads.trust import add_trust_argument
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryInfo
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the data set's own folder; default: below $DETECTRON2_DATASETS or ./datasets. "
         "For a JSON file: the folder of its images; default: the file's own folder",
     )
+    add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

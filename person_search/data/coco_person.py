@@ -27,6 +27,7 @@ from person_search.data.frames import (
 )
 from person_search.data.protocol import SearchProtocol
 from reid_heads.labels import UNLABELED_PID
+from reid_heads.listed_files import check_listed
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,8 @@ def _read(path: Path, image_root: Path) -> tuple[list[Frame], list[Query]]:
     """Read the file into frames and queries with identities 0..P-1."""
     content = _read_json(path)
     images = _read_images(content, path)
+    for row, image in enumerate(images.values()):
+        check_listed(image["file_name"], image_root, f"{path}: images[{row}]")
     people = _read_people(content, images, path)
     known = sorted({person.pid for person in people.values()} - {UNLABELED_PID})
     identities = {UNLABELED_PID: UNLABELED_PID, **{pid: row for row, pid in enumerate(known)}}

@@ -21,6 +21,7 @@ from person_search.data.frames import (
 from person_search.data.protocol import SearchProtocol
 from reid_heads.data.datasets.mat_files import read_mat, read_strings
 from reid_heads.labels import UNLABELED_PID
+from reid_heads.listed_files import check_listed
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +120,7 @@ def _read_frames(root: Path, split: str, identities: dict[int, int]) -> list[Fra
     frames = []
     for stem in names:
         name = f"{stem}.jpg"
+        check_listed(name, root / "frames", str(path))
         ids, boxes = _read_annotation(root / "annotations" / f"{name}.mat")
         # -2 is the official mark of people whose identity is unsure.
         pids = [

@@ -22,6 +22,7 @@ from PIL import Image
 from reid_heads.data.crop_lists import write_crop_list
 from reid_heads.data.info import find_splits
 from reid_heads.data.mapper import naming_unreadable
+from reid_heads.trust import add_trust_argument, trusted_files
 
 TARGETS = ("uniform", "look_alikes")
 LOOK_ALIKES = 5
@@ -160,6 +161,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="who gets a crop: any other identity, or one of the five whose clothes have the "
         "nearest colours (default uniform)",
     )
+    add_trust_argument(parser)
     add("--output", type=Path, required=True, metavar="CSV", help="the list with wrong labels")
     add("--truth", type=Path, required=True, metavar="CSV", help="the list with the true ones")
     return parser
@@ -169,8 +171,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 2 after an error, which is printed to the standard error."""
     args = build_parser().parse_args(arguments)
     try:
-        _, load = find_splits(args.dataset, args.root)
-        crops = load(args.split)
+        with trusted_files(args.trust_this_file):
+            _, load = find_splits(args.dataset, args.root)
+            crops = load(args.split)
         pids = np.array([crop["person_id"] for crop in crops])
         _check_share(pids, args.share)
         look_alikes = find_look_alikes(crops) if args.to == "look_alikes" else None

@@ -36,6 +36,7 @@ from reid_heads.faces.pictures import (
     read_picture,
 )
 from reid_heads.faces.pipeline import FacePipeline, Identification
+from reid_heads.trust import trusted_files
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     try:
-        COMMANDS[args.command](args)
+        with trusted_files(args.trust_this_file):
+            COMMANDS[args.command](args)
     except (ValueError, OSError, KeyError, ModuleNotFoundError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
         print(f"error: {message}", file=sys.stderr)

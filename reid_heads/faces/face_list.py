@@ -23,6 +23,7 @@ import numpy as np
 
 from reid_heads.faces.alignment import estimate_similarity
 from reid_heads.faces.detectors import GivenFaces
+from reid_heads.listed_files import check_listed
 
 BOX_COLUMNS = ("x1", "y1", "x2", "y2")
 POINT_COLUMNS = tuple(f"l{axis}{number}" for number in range(1, 6) for axis in "xy")
@@ -58,8 +59,9 @@ def read_face_list(path: str | os.PathLike[str]) -> FaceList:
 
     Raises:
         FileNotFoundError: If there is no such file, or it names a picture that is missing.
-        ValueError: If a column is missing, a number is none, a box has no area, points are
-            degenerate or mirrored, or there is no row; names file and line.
+        ValueError: If a picture lies outside the list's folder, a column is missing, a number is
+            none, a box has no area, points are degenerate or mirrored, or there is no row; names
+            file and line.
     """
     path = Path(path)
     boxes: dict[str, list[list[float]]] = {}
@@ -115,6 +117,7 @@ def _check_header(names: list[str], path: Path) -> bool:
 
 def _find_picture(path: Path, row: Mapping[str, str | None], place: str) -> Path:
     name = (row["path"] or "").strip()
+    check_listed(name, path.parent, place)
     picture = path.parent / name
     if not name or not picture.is_file():
         raise FileNotFoundError(

@@ -1,6 +1,7 @@
 """What every detectron2-style entry point of this project does before and around training."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,6 +9,8 @@ from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser, default_setup, launch
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
+
+from reid_heads.trust import add_trust_argument, trusted_files
 
 
 def use_available_device(cfg: CfgNode, is_training: bool) -> None:
@@ -34,12 +37,20 @@ def set_up_output(cfg: CfgNode, args: Any) -> None:
 
 def parse_and_launch(main: Callable[[Any], Any]) -> None:
     """Parse detectron2's command line and launch ``main`` in a process for each GPU."""
-    args = default_argument_parser().parse_args()
+    parser = default_argument_parser()
+    add_trust_argument(parser)
+    args = parser.parse_args()
     launch(
-        main,
+        partial(_run, main),
         args.num_gpus,
         num_machines=args.num_machines,
         machine_rank=args.machine_rank,
         dist_url=args.dist_url,
         args=(args,),
     )
+
+
+def _run(main: Callable[[Any], Any], args: Any) -> None:
+    """Run ``main`` in one of the processes."""
+    with trusted_files(args.trust_this_file):
+        main(args)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reid_heads.listed_files import check_listed, get_datasets_root
+
 TEST_SPLITS = ("query", "gallery")
 SPLITS = ("train", *TEST_SPLITS)
 
@@ -134,10 +136,10 @@ def build_dataset_dicts(
         One dict a crop, in the given order.
 
     Raises:
-        ValueError: there are no crops, one is named twice, a person has no attributes, or a
-            training split has one person only.
+        ValueError: there are no crops, one is named twice or lies outside the root, a person has no
+            attributes, or a training split has one person only.
     """
-    _check_crops(crops, split, source)
+    _check_crops(root, crops, split, source)
     is_test = split in ("query", "gallery")
     pids = sorted({crop.pid for crop in crops})
     labels = {pid: pid if is_test else row for row, pid in enumerate(pids)}
@@ -165,13 +167,14 @@ def build_dataset_dicts(
     return dicts
 
 
-def _check_crops(crops: Sequence[CropFile], split: str, source: Path) -> None:
+def _check_crops(root: Path, crops: Sequence[CropFile], split: str, source: Path) -> None:
     if not crops:
         raise ValueError(f"{source}: the {split} split has no crops")
     names: set[str] = set()
     for crop in crops:
         if crop.name in names:
             raise ValueError(f"{source} names the image {crop.name} twice in the {split} split")
+        check_listed(crop.name, root, str(source), [get_datasets_root()])
         names.add(crop.name)
     if split not in ("query", "gallery") and all(crop.pid == crops[0].pid for crop in crops):
         raise ValueError(

@@ -8,8 +8,8 @@ File names begin with person and camera, as ``12_c3_anything.jpg``; person -1 is
 
 A CSV file has the header ``path,person,camera`` and, to be used for tests, a column ``split`` of
 ``train``, ``query`` and ``gallery``; without it all rows are for training. A column ``modality`` of
-``visible`` and ``thermal`` is for visible-thermal methods. Paths are relative to the file's folder,
-persons and cameras are whole numbers.
+``visible`` and ``thermal`` is for visible-thermal methods. Paths are relative to the file's folder
+and stay in it, or lie below that of the data sets; persons and cameras are whole numbers.
 """
 
 import csv
@@ -29,6 +29,7 @@ from reid_heads.data.datasets.crop_files import (
     read_market_folder,
 )
 from reid_heads.labels import THERMAL, VISIBLE
+from reid_heads.listed_files import check_listed, get_datasets_root
 
 MODALITIES = {"visible": VISIBLE, "thermal": THERMAL}
 
@@ -52,7 +53,7 @@ def load_own_crops(path: str | Path, split: str) -> list[dict[str, Any]]:
     Raises:
         FileNotFoundError: there is no such folder or file, or a listed crop is missing.
         ValueError: there are no crops, a name or a row does not parse, a crop is listed twice, or
-            training has one identity only.
+            training has one identity only; a listed crop lies elsewhere.
     """
     check_split(split)
     path = Path(path)
@@ -116,6 +117,7 @@ def _read_csv(path: Path) -> Iterator[tuple[str, CropFile]]:
     for row in reader:
         place = f"{path}, line {reader.line_num}"
         split, crop = _parse_row(row, place)
+        check_listed(crop.name, path.parent, place, [get_datasets_root()])
         if not (path.parent / crop.name).is_file():
             raise FileNotFoundError(f"{place} lists {path.parent / crop.name}: it is missing")
         if crop.pid != JUNK_PID:
