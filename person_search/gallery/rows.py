@@ -80,6 +80,9 @@ class StoredPerson:
     embedding: np.ndarray | None = None
     """(D,) float32, where it was asked for."""
 
+    is_nobody: bool = False
+    """Whether somebody said that it is not a person, where it was asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredAppearance:
@@ -133,6 +136,10 @@ class Group:
 
     is_said: bool
     """Whether somebody named it, or put an appearance into it."""
+
+    is_nobody: bool = False
+    """Whether somebody said that it is not a person: a bench, a sign, that the detector took for
+    one."""
 
     @property
     def frames(self) -> int:
@@ -233,4 +240,5 @@ def to_match(person: StoredPerson) -> Match:
         timestamp=person.timestamp,
         person=person_id(person.frame_name, person.number),
         appearance=person.appearance,
+        is_nobody=person.is_nobody,
     )

@@ -8,7 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 import numpy as np
@@ -39,6 +39,11 @@ class _Looks:
 
     embeddings: np.ndarray
     """(N, D) float32 of unit norm."""
+
+    def without(self, appearances: Sequence[int]) -> "_Looks":
+        """Leave some of them out."""
+        kept = ~np.isin(self.ids, list(appearances))
+        return _Looks(*(getattr(self, field.name)[kept] for field in fields(self)))
 
     def days(self) -> np.ndarray:
         """Return the (N,) local date of each as a number; all without a date are of one day."""
@@ -75,11 +80,14 @@ class SqliteGroups:
             with self._database.reading("grouping") as connection:
                 rows = self._rows(connection)
                 version, placed = rows.version(), rows.placements()
+                nobodies = rows.nobodies()
                 is_anew = anew or rows.options() != options
                 looks = self._read(connection, placed, is_anew)
             if looks is None and not is_anew:
                 return 0
-            found = {} if looks is None else _group(looks, placed, options, is_anew)
+            if looks is not None:
+                looks = looks.without([i for i, p in placed.items() if p.group in nobodies])
+            found = {} if looks is None else _group(looks, placed, options, is_anew, nobodies)
             with self._database.writing("grouping") as connection:
                 rows = self._rows(connection)
                 # Another process may have linked or grouped meanwhile.
@@ -93,15 +101,16 @@ class SqliteGroups:
             return len(found)
 
     def listed(self) -> list[Group]:
-        """Return all groups, by their number."""
+        """Return all groups, also those that are nobody, by their number."""
         with self._database.reading() as connection:
             rows = self._rows(connection)
-            placed, names = rows.placements(), rows.names()
+            placed, names, nobodies = rows.placements(), rows.names(), rows.nobodies()
             stays, quality = self._stays(connection, placed)
         members: dict[int, list[Appearance]] = {}
         for stay, _ in stays:
             members.setdefault(placed[stay.id].group, []).append(stay)
-        company = _company(stays, placed)
+        people = [(stay, stream) for stay, stream in stays if placed[stay.id].group not in nobodies]
+        company = _company(people, placed)
         return [
             Group(
                 number,
@@ -110,6 +119,7 @@ class SqliteGroups:
                 company.get(number, ()),
                 max(some, key=lambda one: (quality[one.id], -one.id)).id,
                 number in names or any(placed[one.id].is_said for one in some),
+                is_nobody=number in nobodies,
             )
             for number, some in sorted(members.items())
         ]
@@ -176,9 +186,16 @@ def _mean(row: AppearanceRow) -> np.ndarray:
 
 
 def _group(
-    looks: _Looks, placed: dict[int, Placement], options: Options, is_anew: bool
+    looks: _Looks,
+    placed: dict[int, Placement],
+    options: Options,
+    is_anew: bool,
+    nobodies: set[int],
 ) -> dict[int, int]:
-    """Return the groups of the appearances that are to be put into one; new ones below 0."""
+    """Return the groups of the appearances that are to be put into one; new ones below 0.
+
+    Groups of ``nobodies`` keep their numbers, and nobody joins them.
+    """
     nobody = Placement(-1, False)
     before = [placed.get(i, nobody) for i in looks.ids.tolist()]
     fixed = np.array([p.group if p.is_said or not is_anew else -1 for p in before], np.int64)
@@ -202,7 +219,7 @@ def _group(
         labels[rows] = np.where(found > above, above - found - num_new, found)
         num_new += max(0, int(found.max(initial=-1)) - above)
     if is_anew:
-        labels = _keep_numbers(labels, before, set(fixed.tolist()))
+        labels = _keep_numbers(labels, before, set(fixed.tolist()) | nobodies)
     to_place = np.flatnonzero(fixed < 0)
     return dict(zip(looks.ids[to_place].tolist(), labels[to_place].tolist(), strict=True))
 
