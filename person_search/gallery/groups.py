@@ -65,14 +65,19 @@ class GalleryGroups:
         return self._groups.refresh(Options(float(threshold), across_days), anew)
 
     def all(self, *, nobody: bool = False) -> list[Group]:
-        """Return all groups: who came most often first; ties by the number.
+        """Return all groups: who came most often first, ties by the number, the doubtful last.
+
+        Doubtful is what never moves (`Group.motionless`), or looks like what was called nobody, at
+        the same place (`Group.like_nobody`).
 
         Args:
             nobody: Return those that somebody called nobody (`call_nobody`), in place of all
                 others.
         """
         found = [group for group in self._groups.listed() if group.is_nobody is nobody]
-        return sorted(found, key=lambda g: (-len(g.appearances), -g.frames, g.number))
+        return sorted(
+            found, key=lambda g: (g.is_doubtful, -len(g.appearances), -g.frames, g.number)
+        )
 
     def get(self, number: int) -> Group:
         """Return a group by its number.

@@ -1,7 +1,9 @@
-"""The table of groups that are nobody, as a migration of `schema`: what a detector took for people.
+"""The tables of what a detector took for people, as a migration of `schema`.
 
 A verdict is about a group, like a name: whoever is in the group by then was put into it by the same
 action, so that the verdict hangs on people of frames (`group_tables`). The last action counts.
+Where an appearance stands is derived from its people, and measured again when they have changed,
+which ``people_sum`` tells.
 """
 
 NOBODY = """
@@ -12,4 +14,13 @@ CREATE TABLE group_verdicts (
     checksum INTEGER NOT NULL,
     PRIMARY KEY (person_group, action)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE appearance_places (
+    appearance INTEGER PRIMARY KEY REFERENCES appearances (id) ON DELETE CASCADE,
+    people_sum INTEGER NOT NULL,
+    x1 REAL NOT NULL,
+    y1 REAL NOT NULL,
+    x2 REAL NOT NULL,
+    y2 REAL NOT NULL,
+    share REAL NOT NULL
+) STRICT;
 """

@@ -141,6 +141,19 @@ class Group:
     """Whether somebody said that it is not a person: a bench, a sign, that the detector took for
     one."""
 
+    motionless: str = ""
+    """Why it is probably not a person, in words: its appearances keep one place. "" if they move,
+    or somebody named or changed the group."""
+
+    like_nobody: int | None = None
+    """Number of a group that was called nobody, and stands at the same place and looks alike; None
+    without one, or where somebody named or changed this group."""
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it is probably not a person, though nobody said so."""
+        return bool(self.motionless) or self.like_nobody is not None
+
     @property
     def frames(self) -> int:
         """In how many frames the person was seen."""

@@ -16,7 +16,9 @@ import numpy as np
 from person_search.footage.time_text import YEAR
 from person_search.gallery.appearance_rows import AppearanceRow, AppearanceRows
 from person_search.gallery.database import Database
+from person_search.gallery.doubts import Doubt, Stay, find_doubts
 from person_search.gallery.group_rows import GroupRows, Options, Placement, SaidGroup
+from person_search.gallery.place_rows import PlaceRows
 from person_search.gallery.rows import Group
 from person_search.people import Appearance
 from person_search.tracking.groups import SAME_SECONDS, find_overlaps, group_looks
@@ -76,6 +78,7 @@ class SqliteGroups:
         Returns:
             How many appearances were put into groups.
         """
+        self._measure()
         while True:
             with self._database.reading("grouping") as connection:
                 rows = self._rows(connection)
@@ -106,23 +109,27 @@ class SqliteGroups:
             rows = self._rows(connection)
             placed, names, nobodies = rows.placements(), rows.names(), rows.nobodies()
             stays, quality = self._stays(connection, placed)
+            options = rows.options()
         members: dict[int, list[Appearance]] = {}
-        for stay, _ in stays:
-            members.setdefault(placed[stay.id].group, []).append(stay)
-        people = [(stay, stream) for stay, stream in stays if placed[stay.id].group not in nobodies]
-        company = _company(people, placed)
-        return [
-            Group(
-                number,
-                names.get(number, ""),
-                some,
-                company.get(number, ()),
-                max(some, key=lambda one: (quality[one.id], -one.id)).id,
-                number in names or any(placed[one.id].is_said for one in some),
-                is_nobody=number in nobodies,
+        for stay in stays:
+            members.setdefault(stay.group, []).append(stay.appearance)
+        company = _company([stay for stay in stays if stay.group not in nobodies])
+        doubts = find_doubts(stays, nobodies, None if options is None else options.threshold)
+        found = []
+        for number, some in sorted(members.items()):
+            is_said = number in names or any(placed[one.id].is_said for one in some)
+            doubt = Doubt() if is_said else doubts.get(number, Doubt())
+            found.append(
+                Group(
+                    *(number, names.get(number, ""), some, company.get(number, ())),
+                    best=max(some, key=lambda one: (quality[one.id], -one.id)).id,
+                    is_said=is_said,
+                    is_nobody=number in nobodies,
+                    motionless=doubt.motionless,
+                    like_nobody=doubt.like_nobody,
+                )
             )
-            for number, some in sorted(members.items())
-        ]
+        return found
 
     @contextmanager
     def acting(self) -> Iterator[GroupRows]:
@@ -137,16 +144,28 @@ class SqliteGroups:
 
     def _stays(
         self, connection: sqlite3.Connection, placed: dict[int, Placement]
-    ) -> tuple[list[tuple[Appearance, int]], dict[int, float]]:
-        """Return the grouped appearances by start, each with its stream, and their qualities."""
+    ) -> tuple[list[Stay], dict[int, float]]:
+        """Return the grouped appearances by start, and their qualities."""
         told = {i: (stream, camera) for i, stream, camera in self._streams(connection)}
+        places = PlaceRows(connection, self._gallery).all()
         stays, quality = [], {}
         for row in self._appearances(connection).within(-math.inf, math.inf):
             if row.id in placed:
                 stream, camera = told[row.id]
-                stays.append((row.said(camera), stream))
+                group, place = placed[row.id].group, places.get(row.id)
+                stays.append(Stay(row.said(camera), stream, group, _mean(row), place))
                 quality[row.id] = row.best_quality
         return stays, quality
+
+    def _measure(self) -> None:
+        """Measure where the appearances stand that were not measured yet."""
+        while True:
+            with self._database.reading("measuring") as connection:
+                if not PlaceRows(connection, self._gallery).unmeasured():
+                    return
+            with self._database.writing("measuring where people stand") as connection:
+                rows = PlaceRows(connection, self._gallery)
+                rows.measure(rows.unmeasured())
 
     def _read(
         self, connection: sqlite3.Connection, placed: dict[int, Placement], is_anew: bool
@@ -239,16 +258,14 @@ def _keep_numbers(labels: np.ndarray, before: Sequence[Placement], taken: set[in
     return np.array([numbers.get(label, label) for label in labels.tolist()], np.int64)
 
 
-def _company(
-    stays: Sequence[tuple[Appearance, int]], placed: dict[int, Placement]
-) -> dict[int, list[tuple[int, int]]]:
+def _company(stays: Sequence[Stay]) -> dict[int, list[tuple[int, int]]]:
     """Return for each group those who were there at the same time, and how often."""
     pairs = find_overlaps(
-        np.array([stay.start for stay, _ in stays]),
-        np.array([stay.end for stay, _ in stays]),
-        np.array([stream for _, stream in stays], np.int64),
+        np.array([stay.appearance.start for stay in stays]),
+        np.array([stay.appearance.end for stay in stays]),
+        np.array([stay.stream for stay in stays], np.int64),
     )
-    groups = np.array([placed[stay.id].group for stay, _ in stays], np.int64)
+    groups = np.array([stay.group for stay in stays], np.int64)
     both = np.concatenate([pairs, pairs[:, ::-1]])
     # One appearance meets another group once, however many appearances of that it overlaps.
     met = np.unique(np.stack([both[:, 0], groups[both[:, 1]]], axis=1), axis=0)
