@@ -11,10 +11,10 @@ import numpy as np
 
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.groups import GalleryGroups
-from person_search.gallery.ranking import check_embeddings, fuse_embeddings
+from person_search.gallery.ranking import check_embeddings, cut_besides, fuse_embeddings
 from person_search.gallery.rows import Linked, StoredAppearance, StoredPerson, to_match
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
-from person_search.gallery.searching import check_model, check_range
+from person_search.gallery.searching import check_model, check_range, to_matches
 from person_search.gallery.store import Store
 from person_search.people import Match
 from person_search.tracking.linker import LinkOptions
@@ -81,6 +81,7 @@ class GalleryAppearances:
         min_similarity: float | None = None,
         ranked_frames: int | None = 1,
         fingerprint: str | None = None,
+        with_nobody: bool = False,
     ) -> list[Match]:
         """Find the appearances most similar to one person.
 
@@ -92,6 +93,8 @@ class GalleryAppearances:
             ranked_frames: An appearance is as similar as the mean of so many of its most similar
                 people, or of all that it has; 1 to 1,000, None for all.
             fingerprint: Of the model that made the embeddings, to be checked.
+            with_nobody: Also return, marked and besides ``top``, those that somebody called nobody
+                (`GalleryGroups.call_nobody`).
 
         Returns:
             The most similar person of each, best appearance first, with that appearance and its
@@ -115,8 +118,7 @@ class GalleryAppearances:
             people = self._rows.nearest(query, frames, top)
         else:
             people = self._nearest_by_mean(query, frames, top, ranked_frames)
-        least = -math.inf if min_similarity is None else min_similarity
-        return [to_match(p) for p in people if p.similarity >= least]
+        return to_matches(people, top, min_similarity, with_nobody)
 
     def within(
         self,
@@ -166,12 +168,15 @@ class GalleryAppearances:
     def beside(self, appearance: int) -> list[StoredAppearance]:
         """Return the appearances of others before the same camera that overlap in time.
 
+        Those that were called nobody (`GalleryGroups.call_nobody`) are left out.
+
         Raises:
             GalleryError: If there is no such appearance.
         """
         this = self.get(appearance).appearance
         others = self.within(this.start, this.end, [this.camera or ""])
-        return [one for one in others if one.appearance.id != appearance]
+        left_out = {appearance, *self._rows.nobodies()}
+        return [one for one in others if one.appearance.id not in left_out]
 
     def sights(self, appearance: int) -> list[Match]:
         """Return the people of an appearance, one a frame, by time.
@@ -200,8 +205,9 @@ class GalleryAppearances:
                     values = np.sort(similar[person.appearance.id])[::-1]
                 ranked.append((float(values[:ranked_frames].mean()), person))
             ranked.sort(key=lambda pair: (-pair[0], pair[1].frame_name, pair[1].number))
+            found = cut_besides([replace(p, similarity=value) for value, p in ranked], top)
             # Whoever was not looked at is at most as similar as the last best.
-            is_done = len(best) < count or ranked[top - 1][0] >= best[-1].similarity
-            if is_done:
-                return [replace(person, similarity=value) for value, person in ranked[:top]]
+            is_all = sum(not p.is_nobody for p in best) < count
+            if is_all or found[-1].similarity >= best[-1].similarity:
+                return found
             count *= 4

@@ -3,7 +3,6 @@
 Letters: K embeddings of one person, D embedding size.
 """
 
-import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,10 +12,10 @@ import numpy as np
 from person_search.gallery.appearances import GalleryAppearances
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.feedback import refine_query
-from person_search.gallery.ranking import check_embeddings, fuse_embeddings
+from person_search.gallery.ranking import check_embeddings, cut_besides, fuse_embeddings
 from person_search.gallery.rows import Judgement, frame_id, to_match
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
-from person_search.gallery.searching import MAX_TOP, check_model, check_range
+from person_search.gallery.searching import MAX_TOP, check_model, check_range, to_matches
 from person_search.gallery.store import Store
 from person_search.people import Match
 
@@ -97,6 +96,7 @@ class GalleryJudgements:
         min_similarity: float | None = None,
         by: str = "appearance",
         fingerprint: str | None = None,
+        with_nobody: bool = False,
     ) -> list[Match]:
         """Search with what was said about a subject (`refine_query`).
 
@@ -108,6 +108,7 @@ class GalleryJudgements:
             min_similarity: Only matches at least so similar to the refined query, -1..1.
             by: Rank ``appearance`` or ``frame``.
             fingerprint: Of the model that made the embeddings, to be checked.
+            with_nobody: See `GalleryAppearances.search`.
 
         Returns:
             Matches with their `judgement`: those called right first, those called wrong last, each
@@ -130,18 +131,21 @@ class GalleryJudgements:
         if by == "appearance":
             appearances = GalleryAppearances(self._store)
             found = appearances.search(
-                query, top=wanted, frames=frames, min_similarity=min_similarity
+                query,
+                top=wanted,
+                frames=frames,
+                min_similarity=min_similarity,
+                with_nobody=with_nobody,
             )
         else:
             people = self._store.nearest(query, frames, wanted, one_per_frame=True)
-            least = -math.inf if min_similarity is None else min_similarity
-            found = [to_match(p) for p in people if p.similarity >= least]
+            found = to_matches(people, wanted, min_similarity, with_nobody)
         verdicts = self._verdicts(judged, by)
         marked = [replace(m, judgement=verdicts.get(_key(m, by))) for m in found]
         wrong = [m for m in marked if m.judgement is False]
         others = [m for m in marked if m.judgement is not False]
         others.sort(key=lambda m: m.judgement is not True)
-        return [*others[:top], *wrong]
+        return [*cut_besides(others, top), *wrong]
 
     def about(self, subject: str, matches: Sequence[Match]) -> list[list[Judgement]]:
         """Return what was said about each of some matches, asked for as this subject."""

@@ -80,6 +80,9 @@ class StoredPerson:
     embedding: np.ndarray | None = None
     """(D,) float32, where it was asked for."""
 
+    is_nobody: bool = False
+    """Whether somebody said that it is not a person, where it was asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredAppearance:
@@ -133,6 +136,23 @@ class Group:
 
     is_said: bool
     """Whether somebody named it, or put an appearance into it."""
+
+    is_nobody: bool = False
+    """Whether somebody said that it is not a person: a bench, a sign, that the detector took for
+    one."""
+
+    motionless: str = ""
+    """Why it is probably not a person, in words: its appearances keep one place. "" if they move,
+    or somebody named or changed the group."""
+
+    like_nobody: int | None = None
+    """Number of a group that was called nobody, and stands at the same place and looks alike; None
+    without one, or where somebody named or changed this group."""
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it is probably not a person, though nobody said so."""
+        return bool(self.motionless) or self.like_nobody is not None
 
     @property
     def frames(self) -> int:
@@ -233,4 +253,5 @@ def to_match(person: StoredPerson) -> Match:
         timestamp=person.timestamp,
         person=person_id(person.frame_name, person.number),
         appearance=person.appearance,
+        is_nobody=person.is_nobody,
     )

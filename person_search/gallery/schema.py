@@ -25,6 +25,7 @@ from person_search.footage.time_text import YEAR
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.group_tables import GROUPS
 from person_search.gallery.judgement_tables import JUDGEMENTS
+from person_search.gallery.nobody_tables import NOBODY
 from person_search.gallery.rows import StoredFrame
 
 APPLICATION_ID = 0x50534741  # "PSGA"
@@ -161,7 +162,7 @@ CREATE TRIGGER stream_frame_removed AFTER DELETE ON frames WHEN OLD.stream IS NO
 END;
 """
 
-MIGRATIONS: Sequence[str] = (_FIRST, _APPEARANCES, JUDGEMENTS, GROUPS)
+MIGRATIONS: Sequence[str] = (_FIRST, _APPEARANCES, JUDGEMENTS, GROUPS, NOBODY)
 """Each takes a file from the version of its place to the next."""
 
 

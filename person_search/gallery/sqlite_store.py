@@ -155,9 +155,8 @@ class SqliteStore:
         self, query: np.ndarray, frames: FrameFilter, top: int, one_per_frame: bool
     ) -> list[StoredPerson]:
         """Return the most similar people, best first, exactly."""
-        return self._searching.nearest(
-            query, frames, top, frame_keys if one_per_frame else person_keys
-        )
+        keys = frame_keys if one_per_frame else person_keys
+        return self.appearances.nearest_people(query, frames, top, keys)
 
     def put(self, entries: Sequence[Entry]) -> Stored:
         """Store checked entries in one transaction; what is there of the frames is replaced."""

@@ -46,6 +46,9 @@ class Appearances(Protocol):
         People who belong to none count with the others of their frame.
         """
 
+    def nobodies(self) -> frozenset[int]:
+        """Return the ids of those of which somebody said that they are not people."""
+
     def similarities(
         self, appearances: Sequence[int], query: np.ndarray, frames: FrameFilter
     ) -> dict[int, np.ndarray]:
@@ -64,7 +67,7 @@ class Appearances(Protocol):
         """Return the people of an appearance, with embeddings, by time; none if it is not there."""
 
     def with_appearances(self, people: Sequence[StoredPerson]) -> list[StoredPerson]:
-        """Return people with the appearances that they belong to."""
+        """Return people with the appearances that they belong to, marked where that is nobody."""
 
 
 class Judgements(Protocol):
@@ -126,7 +129,8 @@ class Store(Protocol):
         Args:
             query: (D,) float32 of unit norm.
             frames: Which to look at.
-            top: At most so many.
+            top: At most so many, besides those that were called nobody: the best of each such
+                appearance comes where it stands, marked.
             one_per_frame: Only the best of each frame.
         """
 
