@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
 
 from person_search.data.protocol import SearchProtocol
 from reid_heads.labels import UNLABELED_PID
+from reid_heads.pictures import ImageError, read_image_size
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def check_query_frames(
 
 
 def read_image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
-    """Read (width, height) of images from their headers, turned as detectron2 turns them by EXIF.
+    """Read (width, height) of images from their headers, turned upright as their EXIF says.
 
     Args:
         paths: image files.
@@ -92,7 +92,7 @@ def read_image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
         ValueError: some files are no images.
     """
     with ThreadPoolExecutor(_HEADER_THREADS) as pool:
-        results = list(pool.map(_read_image_size, paths))
+        results = list(pool.map(_read_size, paths))
     missing = [path for path, size in zip(paths, results, strict=True) if size == "missing"]
     if missing:
         raise FileNotFoundError(
@@ -108,17 +108,14 @@ def read_image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
     return [size for size in results if not isinstance(size, str)]
 
 
-def _read_image_size(path: Path) -> tuple[int, int] | str:
+def _read_size(path: Path) -> tuple[int, int] | str:
     """Return (width, height), or ``missing`` or ``broken``."""
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return read_image_size(path)
     except FileNotFoundError:
         return "missing"
-    except (OSError, SyntaxError):  # Pillow raises both for broken headers
+    except (ImageError, OSError):
         return "broken"
-    return (height, width) if turned else (width, height)
 
 
 def build_dataset_dicts(

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reid_heads.pictures import IMAGE_SUFFIXES
+
 TEST_SPLITS = ("query", "gallery")
 SPLITS = ("train", *TEST_SPLITS)
 
 JUNK_PID = -1
 """Person of false detections, which no protocol counts."""
 
-_IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _MARKET_NAME = re.compile(r"(-1|[0-9]+)_c([0-9]+)")
 
 
@@ -67,7 +68,7 @@ def list_images(folder: Path) -> list[str]:
 
 def is_image_name(name: str) -> bool:
     """Return whether a file is an image, by its name; hidden files are none (macOS makes some)."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in _IMAGE_SUFFIXES
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def parse_market_name(name: str, folder: Path) -> tuple[int, int]:
