@@ -13,7 +13,7 @@ FILES = list_sources(*PACKAGES)
 # its own and from the floors below; rooms of one floor do not see each other.
 FLOORS = {
     "reid_heads": (
-        ("config_readers", "deep_tiff", "file_kinds", "former_keys", "library_parts"),
+        ("config_readers", "deep_tiff", "file_kinds", "former_keys", "library_parts", "text_files"),
         (
             "atomic_file",
             "config_file",
