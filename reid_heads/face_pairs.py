@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from reid_heads.text_files import read_text
+
 
 @dataclass(frozen=True)
 class FacePairs:
@@ -55,10 +57,7 @@ def read_pairs(path: str | os.PathLike[str]) -> FacePairs:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such pair list; expected a file as LFW's pairs.txt")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8 ({error}); save it as such") from error
+    lines = read_text(path).splitlines()
     folds, size = _read_header(lines[0] if lines else "", path)
     rows = [(number, line) for number, line in enumerate(lines[1:], start=2) if line.strip()]
     if len(rows) != 2 * folds * size:

@@ -15,10 +15,12 @@ FLOORS = {
     "reid_heads": (
         (
             "config_readers",
+            "deep_tiff",
             "file_kinds",
             "former_keys",
             "library_parts",
             "plain_pickle",
+            "text_files",
             "trust",
         ),
         (
@@ -31,6 +33,7 @@ FLOORS = {
             "labels",
             "listed_files",
             "onnx_files",
+            "pictures",
             "sysu_protocol",
             "torch_file",
             "torch_parts",

@@ -1,5 +1,7 @@
 """Boxes of other people's files take the place of a detector; the model only embeds."""
 
+import json
+
 import numpy as np
 import pytest
 from helpers_demo import COLORS, EMBEDDING_DIM, FINGERPRINT, ColorFinder, draw_colors
@@ -118,6 +120,26 @@ def test_the_name_that_says_most_is_meant_and_one_name_is_one_file(tmp_path, foo
         open_boxes(path, files)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_coco_of_other_editors_and_of_pandas(tmp_path, footage, encoding):
+    """A byte order mark, and ids that are floats."""
+    path = write_coco(tmp_path / "a.json", [("000001.png", 240, 120)], [(1, _boxes()[0], {})])
+    content = json.loads(path.read_text())
+    content["annotations"][0]["image_id"] = 1.0
+    path.write_bytes(json.dumps(content, indent=1).replace("\n", "\r\n").encode(encoding))
+    boxes = open_boxes(path, list_footage([footage]))
+    assert len(boxes.of(str(footage / "000001.png"), 240, 120).boxes) == 1
+
+
+def test_mot_text_with_a_byte_order_mark(tmp_path, footage):
+    red = _boxes()[0]
+    folder = _write_mot(footage.parent, "det", [[1, -1, *red, 1, 1, 1]], info=None)
+    file = folder / "det" / "det.txt"
+    file.write_bytes(file.read_text().replace("\n", "\r\n").encode("utf-8-sig"))
+    boxes = open_boxes(file, list_footage([footage]))
+    assert len(boxes.of(str(footage / "000001.png"), 240, 120).boxes) == 1
+
+
 def test_pictures_of_another_size_are_named(tmp_path, footage):
     images = [("000001.png", 480, 240), ("000002.png", 120, 240), ("000003.png", None, None)]
     path = write_coco(tmp_path / "boxes.json", images, [(n, _boxes()[0], {}) for n in (1, 2, 3)])
@@ -140,7 +162,7 @@ def test_pictures_of_another_size_are_named(tmp_path, footage):
             r"annotations\[0\] has the bbox \[1, 2, 3\]",
         ),
         ([("000001.png", 1, 1)], [(1, [1, 2, 3, 4], {"score": 80})], "score 80; expected 0 to 1"),
-        ([("000001.png", 1, 1), ("./000001.png", 1, 1)], [], "repeats the id 2 or the file_name"),
+        ([("000001.png", 1, 1), ("./000001.png", 1, 1)], [], "repeats the file_name"),
         ([("000001.png", "1", 1)], [], "has the width '1'"),
     ],
 )

@@ -133,7 +133,6 @@ def test_lists_keep_modalities(folder, tmp_path):
     ("change", "message"),
     [
         ({"bbox": (0, 0, 1, 1)}, "box of the frame"),
-        ({"cam_id": None}, "no camera"),
         ({"modality": VISIBLE}, "1 of 12 crops have a modality"),
     ],
 )

@@ -5,7 +5,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from person_search.cases.hiding import row_of
 from person_search.commands.query_text import absolute_name
 from person_search.footage.frames import read_frame, split_frame_name
 from person_search.people import Box, Match
+from reid_heads.text_files import read_text
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -75,9 +75,10 @@ def read_chosen(index: "GalleryIndex", args: argparse.Namespace) -> CaseRequest:
     if args.id:
         return make_request(args, [_appearance(index, one) for one in args.id])
     name = "the standard input" if args.file == "-" else args.file
-    text = sys.stdin.read() if args.file == "-" else Path(args.file).read_text(encoding="utf-8")
+    text = sys.stdin.read() if args.file == "-" else read_text(args.file)
     try:
-        content = json.loads(text)
+        # A pipe of Windows puts a byte order mark before it.
+        content = json.loads(text.removeprefix("\ufeff"))
         if not isinstance(content, dict):
             raise TypeError("it is no JSON object")
         if "choose" in content:

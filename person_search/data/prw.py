@@ -22,6 +22,7 @@ from person_search.data.protocol import SearchProtocol
 from reid_heads.data.datasets.mat_files import read_mat, read_strings
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.listed_files import check_listed
+from reid_heads.text_files import read_text
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ def _read_queries(root: Path, identities: dict[int, int]) -> list[Query]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: is the data set unpacked completely?")
     queries = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         fields = line.split()
         if not fields:
             continue

@@ -18,12 +18,11 @@ from person_search.footage.frames import read_frame
 from person_search.footage.images import ImageError, decode_image, open_image, read_bytes
 from person_search.footage.time_text import find_time
 from person_search.footage.video import decode_frames, read_clock
+from reid_heads.pictures import IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
-_IMAGE_KINDS = "jpg jpeg jpe mpo png bmp gif webp tif tiff ppm pgm pbm jp2 avif"
 _VIDEO_KINDS = "mp4 m4v mov avi mkv webm mpg mpeg ts mts m2ts wmv flv 3gp ogv mjpeg"
-IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in _IMAGE_KINDS.split())
 VIDEO_SUFFIXES = frozenset(f".{kind}" for kind in _VIDEO_KINDS.split())
 
 

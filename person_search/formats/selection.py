@@ -1,6 +1,5 @@
 """What of a gallery is exported: everything, what filters leave, or what a search found."""
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from person_search.footage.frames import split_frame_name
 from person_search.gallery.rows import StoredFrame, StoredPerson, person_id
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
 from person_search.progress import Progress
+from reid_heads.text_files import read_json
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -151,10 +151,7 @@ def read_matches(
         ValueError: The file holds nothing of the kind, or nobody; or its gallery has changed since.
         OSError: It cannot be read.
     """
-    try:
-        content = json.loads(Path(file).read_text(encoding="utf-8"))
-    except ValueError as error:  # also bytes that are no text
-        raise ValueError(f"{file} is not a JSON file: {error}") from error
+    content = read_json(file)
     entries = _entries(content, file)
     stays: dict[int, Mapping[str, Any]] = {}
     single: dict[str, str] = {}

@@ -37,8 +37,8 @@ def write_crop_list(
         columns: further columns by name, a value for each crop; the loader passes them over.
 
     Raises:
-        ValueError: if a crop is a box of a frame or has no camera, which the file cannot say, or if
-            some crops have a modality and others have none.
+        ValueError: if a crop is a box of a frame, which the file cannot say, or if some crops have
+            a modality and others have none.
     """
     path = Path(path)
     columns = columns or {}
@@ -89,5 +89,3 @@ def _check_crop(crop: Mapping[str, Any]) -> None:
             f"a crop is a box of the frame {crop['file_name']}; a list of crops names whole images "
             "only: save the boxes as images first"
         )
-    if crop["cam_id"] is None:
-        raise ValueError(f"{crop['file_name']} has no camera number; a list of crops needs one")

@@ -231,5 +231,5 @@ def count_dicts(dicts: list[dict[str, Any]]) -> Counts:
     return _counts(
         len(dicts),
         len({entry["person_id"] for entry in dicts}),
-        len({entry["cam_id"] for entry in dicts}),
+        len({entry["cam_id"] for entry in dicts} - {None}),
     )

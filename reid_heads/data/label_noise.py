@@ -22,6 +22,7 @@ from PIL import Image
 from reid_heads.data.crop_lists import write_crop_list
 from reid_heads.data.info import find_splits
 from reid_heads.data.mapper import naming_unreadable
+from reid_heads.pictures import read_image
 from reid_heads.trust import add_trust_argument, trusted_files
 
 TARGETS = ("uniform", "look_alikes")
@@ -109,11 +110,12 @@ def find_look_alikes(crops: Sequence[dict[str, Any]], number: int = LOOK_ALIKES)
 
 
 def _stripe_colors(file_name: str) -> np.ndarray:
-    with naming_unreadable(file_name), Image.open(file_name) as image:
-        width, height = image.size
-        middle = image.convert("RGB").resize(
-            (1, _STRIPES), Image.Resampling.BOX, (width / 4, 0, width * 3 / 4, height)
-        )
+    with naming_unreadable(file_name):
+        image = Image.fromarray(read_image(file_name))
+    width, height = image.size
+    middle = image.resize(
+        (1, _STRIPES), Image.Resampling.BOX, (width / 4, 0, width * 3 / 4, height)
+    )
     return np.asarray(middle, np.float64).ravel()
 
 
