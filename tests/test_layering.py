@@ -44,7 +44,7 @@ FLOORS = {
         ("importers",),
         ("inference", "stage1"),
         ("export", "gallery", "model_list", "street_basic", "trainer"),
-        ("cases", "formats", "live", "train_net"),
+        ("accountability", "cases", "formats", "live", "train_net"),
         ("commands", "evaluate"),
         ("cli", "train_stage1"),
     ),
@@ -67,6 +67,7 @@ FORBIDDEN = {
         for room in (
             "people",
             "resizing",
+            "accountability",
             "footage",
             "drawing",
             "formats",
