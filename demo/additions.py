@@ -10,6 +10,7 @@ from pathlib import Path
 from person_search.footage.files import BrokenFile, FootageOptions, list_footage
 from person_search.gallery.add_footage import IndexReport, index_footage
 
+from . import activity
 from .actions import Gallery, Service
 
 
@@ -58,6 +59,7 @@ def index_uploads(
     files: Sequence[str | Path],
     options: FootageOptions,
     on_progress: Callable[[int, int | None], None] | None = None,
+    via: str = activity.PAGE,
 ) -> IndexReport:
     """Add uploaded images and videos to a gallery; broken ones are listed and not kept.
 
@@ -68,9 +70,11 @@ def index_uploads(
     if not files:
         raise ValueError("no files given; choose images or a video first")
     kept = keep_uploads(files, gallery.footage)
-    report = index_footage(
-        gallery.index, service.finder, kept, options, progress=False, on_progress=on_progress
-    )
+    with activity.begin(gallery, "import", via) as use:
+        report = index_footage(
+            gallery.index, service.finder, kept, options, progress=False, on_progress=on_progress
+        )
+        use.said(frames=report.frames_added, people=report.people_added)
     # A sender knows the file's name, not the one under which it was kept.
     senders = {str(path): path.name.partition("-")[2] for path in kept}
     broken = []

@@ -16,7 +16,7 @@ from person_search.gallery.add_footage import IndexReport
 from person_search.inference.queries import find_people
 from person_search.people import Match
 
-from . import actions, additions
+from . import actions, activity, additions
 from .actions import Gallery, SearchSettings, Service
 from .gradio_parts import typed
 from .inputs import parse_filter, parse_optional_time
@@ -121,9 +121,11 @@ class _Endpoints:
             by=by,
         )
         found = actions.choose_one(service.finder, pixels, box=box, number=person)
-        answer = actions.search_gallery(
-            service, service.gallery(gallery), found.embeddings, settings
-        )
+        with activity.begin(service.gallery(gallery), "search", activity.API) as use:
+            answer = actions.search_gallery(
+                service, service.gallery(gallery), found.embeddings, settings
+            )
+            use.asked(pixels, found.box(0)).showed(answer.matches).said(frames_sent=pictures)
         # Without a calibration and a wish nobody knows from which similarity on a match is right.
         is_known = threshold is not None or service.finder.threshold is not None
         return {
@@ -151,7 +153,7 @@ class _Endpoints:
                 camera, every=every, start=parse_optional_time(start), time_from="exif"
             )
             report = additions.index_uploads(
-                self.service, self.service.gallery(gallery), files, options
+                self.service, self.service.gallery(gallery), files, options, via=activity.API
             )
         finally:
             additions.discard(files)

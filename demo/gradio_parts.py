@@ -29,6 +29,14 @@ def typed(hint: Any, default: Any) -> Any:
     return GRADIO.part("gradio.components.api_component", "Api")(default, schema(hint))
 
 
+def current_request() -> Any:
+    """Return the request that an event is being answered for; None outside of one.
+
+    Gradio hands it to handlers that ask for it by their signature; those deep inside ask here.
+    """
+    return GRADIO.part("gradio.context", "LocalContext").request.get(None)
+
+
 def separate_uploads() -> None:
     """Give each upload a place of its own.
 

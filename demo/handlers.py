@@ -10,7 +10,7 @@ import numpy as np
 from person_search.drawing.clips import cut_clip
 from person_search.footage.files import FootageOptions
 
-from . import actions, additions, case_download, markup
+from . import actions, activity, additions, case_download, markup
 from .actions import Query, SearchSettings, Service
 from .inputs import parse_box, parse_filter, parse_optional_time
 from .mistakes import told
@@ -118,6 +118,7 @@ class Handlers:
         number = int(event.place)
         match = _match(query, number)
         stay = None if match.appearance is None else self._stay(label, match.appearance.id)
+        activity.begin(self.service.gallery(label), "view frame").showed([match]).end()
         return stay_dialog(match, _place(query, number), stay, next(_serials))
 
     @told(_warn)
@@ -125,6 +126,7 @@ class Handlers:
         """Show a stay of somebody else."""
         stay = self._stay(label, int(event.stay))
         best = self.service.gallery(label).index.appearances.get(stay.appearance.id).best
+        activity.begin(self.service.gallery(label), "view stay").showed([best]).end()
         return stay_dialog(best, None, stay, next(_serials))
 
     @told(_warn)
@@ -137,14 +139,18 @@ class Handlers:
             match, place = index.appearances.get(stay.appearance.id).best, None
         else:
             match, place = _match(query, int(event.place)), _place(query, int(event.place))
+        activity.begin(self.service.gallery(label), "clip").showed([match]).end()
         return stay_dialog(match, place, stay, next(_serials), clip)
 
     @told(_warn)
     def judge(self, event: gr.EventData, query: Query | None, label: str, *settings: Any) -> tuple:
         """Keep that a match is right or wrong, and search again."""
         query, match = _needed(query), _match(query, int(event.place))
-        index = self.service.gallery(label).index
-        index.judgements.judge(query.subject, [match], is_right=event.verdict == "right")
+        gallery, is_right = self.service.gallery(label), event.verdict == "right"
+        judged = replace(match, judgement=is_right)
+        with activity.begin(gallery, "judge").showed([judged]).said(subject=query.subject):
+            maker = activity.current_user() or ""
+            gallery.index.judgements.judge(query.subject, [match], is_right=is_right, maker=maker)
         return self._ask(query, label, settings)
 
     @told(_warn)
@@ -152,7 +158,9 @@ class Handlers:
         """Take the last judgement back, or all of them, and search again."""
         query = _needed(query)
         count = None if event.count == "all" else 1
-        self.service.gallery(label).index.judgements.undo(query.subject, count)
+        with activity.begin(self.service.gallery(label), "undo judgements") as use:
+            undone = self.service.gallery(label).index.judgements.undo(query.subject, count)
+            use.said(subject=query.subject, judgements=undone)
         return self._ask(query, label, settings)
 
     def _stay(self, label: str, appearance: int) -> Stay:
@@ -177,6 +185,8 @@ class Handlers:
     def export(self, query: Query | None, label: str) -> str:
         """Make a case of the matches above the threshold, to be downloaded."""
         asked = case_download.ask_for_case(_needed(query), self.service.finder.threshold)
+        use = activity.begin(self.service.gallery(label), "export case").showed(asked.matches)
+        use.asked(_needed(query).image, asked.queries[0].box).said(others="blurred").end()
         return case_download.download(self.service.gallery(label), asked, next(_serials))
 
     def _ask(self, query: Query, label: str, settings: tuple) -> tuple:
@@ -188,9 +198,12 @@ class Handlers:
             by=str(ranked),
         )
         gallery = self.service.gallery(label)
-        answer = actions.search_gallery(
-            self.service, gallery, query.embeddings, asked, query.subject
-        )
+        with activity.begin(gallery, "search") as use:
+            answer = actions.search_gallery(
+                self.service, gallery, query.embeddings, asked, query.subject
+            )
+            if query.box is not None:
+                use.asked(query.image, query.box, len(query.embeddings)).showed(answer.matches)
         query = replace(query, answer=answer)
         is_empty = not answer.matches and gallery.index.info().people == 0
         return query, markup.results(query, label, is_empty)
@@ -200,9 +213,9 @@ class Handlers:
     def describe(self, label: str) -> tuple:
         """Return a gallery's summary and its cameras as choices."""
         info = self.service.gallery(label).index.info()
-        return markup.gallery_summary(info, label, len(self.service.galleries) == 1), gr.update(
-            choices=list(info.cameras), value=[]
-        )
+        summary = markup.gallery_summary(info, label, len(self.service.galleries) == 1)
+        summary += activity.notice(self.service.gallery(label))
+        return summary, gr.update(choices=list(info.cameras), value=[])
 
     def add_footage(
         self,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from . import activity
 from .actions import Service
 from .groups import MOST_STAYS, NOBODY, group_dialog, group_rows
 from .markup import escape, note
@@ -45,6 +46,7 @@ class PeopleHandlers:
             options = groups.options
             if options is None:
                 return NOBODY, gr.skip(), gr.skip()
+            activity.begin(self.service.gallery(label), "view people").end()
             return self._rows(index, shown), round(options.threshold, 2), options.across_days
         except (ValueError, OSError) as error:
             return note(str(error), "error"), gr.skip(), gr.skip()
@@ -64,30 +66,35 @@ class PeopleHandlers:
     @told(_warn)
     def show(self, event: gr.EventData, label: str) -> str:
         """Show one group."""
+        self._record(label, "show", int(event.group))
         return self._dialog(self.service.gallery(label).index, int(event.group))
 
     @told(lambda error: (_warn(error), gr.skip()))
     def name(self, event: gr.EventData, label: str, shown: int) -> tuple:
         """Name a group."""
         number, name = int(event.group), str(event.name)
+        self._record(label, "name", number)
         return self._after(label, shown, lambda groups: groups.name(number, name))
 
     @told(lambda error: (_warn(error), gr.skip()))
     def split(self, event: gr.EventData, label: str, shown: int) -> tuple:
         """Split stays from a group."""
         number, stays = int(event.group), [int(i) for i in event.stays]
+        self._record(label, "split", number, *stays)
         return self._after(label, shown, lambda groups: (groups.split(number, stays), number)[1])
 
     @told(lambda error: (_warn(error), gr.skip()))
     def move(self, event: gr.EventData, label: str, shown: int) -> tuple:
         """Move stays to another group, and show that."""
         into, stays = int(event.into), [int(i) for i in event.stays]
+        self._record(label, "move", *stays, into)
         return self._after(label, shown, lambda groups: groups.move(stays, into))
 
     @told(_warn)
     def merge(self, event: gr.EventData, label: str, shown: int) -> str:
         """Merge groups."""
         index = self.service.gallery(label).index
+        self._record(label, "merge", *map(int, event.groups))
         index.appearances.groups.merge([int(number) for number in event.groups])
         return self._rows(index, shown)
 
@@ -95,9 +102,14 @@ class PeopleHandlers:
     def undo(self, label: str, shown: int) -> str:
         """Undo what was done last by hand."""
         index = self.service.gallery(label).index
+        self._record(label, "undo")
         done = index.appearances.groups.undo()
         gr.Info("Nothing to undo" if done is None else f"Undone: {escape(done)}")
         return self._rows(index, shown)
+
+    def _record(self, label: str, action: str, *numbers: int) -> None:
+        use = activity.begin(self.service.gallery(label), f"people {action}")
+        use.said(words=[str(number) for number in numbers]).end()
 
     def _after(self, label: str, shown: int, act: "Callable[[GalleryGroups], int]") -> tuple:
         """Do something; return the rows, and the dialog of the group that it gave."""

@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     check_places(args.gallery, args.footage, may_create=args.create)
     _require_gradio()
     from .actions import Service
+    from .activity import switch_on_for_users
     from .app import build_app, launch_app
 
     print("loading the model", file=sys.stderr)
@@ -100,6 +101,10 @@ def run(args: argparse.Namespace) -> int:
         uris, examples = [str(DRAWN / DRAWN_FILE)], prepare_drawn_gallery(DRAWN, finder)
     galleries = open_galleries(uris, finder, args.footage)
     try:
+        if switch_on_for_users(galleries, has_users=auth is not None):
+            print(
+                "uses are logged from now on, as people log in: person-search log", file=sys.stderr
+            )
         app = build_app(Service(finder, {g.label: g for g in galleries}, examples))
         url = launch_app(app, host=args.host, port=port, auth=auth, max_upload=args.max_upload)
         print(f"person search is ready: {url}  (Ctrl-C ends it)", flush=True)

@@ -26,6 +26,9 @@ class MemoryIndex:
 
     fingerprint = FINGERPRINT
     has_appearances = False
+    accountability = None
+    name = "gallery"
+    uri = "/nowhere/toy.db"
 
     def __init__(self):
         self.entries = {}

@@ -15,6 +15,10 @@ class NothingIndex:
     """Holds nobody who is like anybody."""
 
     has_appearances = False
+    accountability = None
+    name = "gallery"
+    fingerprint = ColorFinder.fingerprint
+    uri = "/nowhere/toy.db"
 
     def __init__(self):
         self.asked = []

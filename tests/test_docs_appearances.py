@@ -9,6 +9,7 @@ from helpers_docs import PAGES, ROOT, blocks, shell_lines
 
 GUIDE = PAGES["docs/appearances.md"]
 CASES = PAGES["docs/cases.md"]
+LOG = PAGES["docs/log_and_retention.md"]
 
 
 @pytest.mark.slow
@@ -50,3 +51,6 @@ def test_every_command_of_the_guides_runs(tmp_path):
     assert run("python case_example.py").startswith("2 matches, ")
     names = ("case/report.pdf", "two_stays.zip", "found.zip", "station.zip")
     assert all((tmp_path / name).is_file() for name in names)
+    for line in shell_lines(LOG):
+        run(line)
+    assert "0 things wrong" in run("person-search log verify --gallery town.db")

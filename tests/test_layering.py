@@ -56,7 +56,7 @@ FLOORS = {
         ("importers",),
         ("inference", "stage1"),
         ("export", "gallery", "model_list", "street_basic", "trainer"),
-        ("cases", "formats", "live", "train_net"),
+        ("accountability", "cases", "formats", "live", "train_net"),
         ("commands", "evaluate"),
         ("cli", "train_stage1"),
     ),
@@ -79,6 +79,7 @@ FORBIDDEN = {
         for room in (
             "people",
             "resizing",
+            "accountability",
             "footage",
             "drawing",
             "formats",

@@ -85,6 +85,7 @@ class FakeIndex:
 
     uri = "/g.db"
     has_appearances = False
+    accountability = None
 
     def search(self, embeddings, **options):
         self.embeddings, self.options = embeddings, options

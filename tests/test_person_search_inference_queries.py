@@ -48,7 +48,7 @@ class FakeFinder:
 class FakeIndex:
     """Finds nobody and records whom it is asked for."""
 
-    uri, asked = "/g.db", None
+    uri, asked, accountability = "/g.db", None, None
     has_appearances = False
 
     def search(self, embeddings, **options):

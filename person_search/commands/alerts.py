@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,10 +63,12 @@ def add_alert_arguments(parser: argparse.ArgumentParser) -> None:
 class Telling:
     """Tells of alerts on the standard output and to all targets."""
 
-    def __init__(self, deliverers: "list[Deliverer]", as_json: bool) -> None:
-        """Tell of none yet."""
+    def __init__(
+        self, deliverers: "list[Deliverer]", as_json: bool, record: Callable[["Alert"], None]
+    ) -> None:
+        """Tell of none yet; ``record`` is called with each before anybody is told."""
         self.num_alerts = 0
-        self._deliverers, self._as_json = deliverers, as_json
+        self._deliverers, self._as_json, self._record = deliverers, as_json, record
 
     def standing(self, queries: "list[StandingQuery]", threshold: float) -> "StandingQueries":
         """Wait for these people."""
@@ -74,6 +77,7 @@ class Telling:
         return StandingQueries(queries, threshold, self._tell)
 
     def _tell(self, alert: "Alert") -> None:
+        self._record(alert)
         self.num_alerts += 1
         text = json.dumps(alert_to_dict(alert))
         for deliverer in self._deliverers:

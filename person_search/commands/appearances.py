@@ -11,13 +11,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from person_search.commands import recorded
 from person_search.commands.model_arguments import add_gallery_arguments
 from person_search.commands.output import appearance_to_dict, sight_to_dict
 from person_search.commands.written_files import check_can_write
 from person_search.footage.time_text import FORMS, format_time, parse_time
 
 if TYPE_CHECKING:
-    from person_search.gallery.appearances import GalleryAppearances
+    from person_search.gallery.index import GalleryIndex
     from person_search.gallery.rows import StoredAppearance
     from person_search.people import Match
 
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     _check_arguments(args)
     with GalleryIndex.open(args.gallery, args.name) as index:
         if args.id is not None:
-            return _show_one(index.appearances, args)
+            return _show_one(index, args)
         found = list(
             index.appearances.within(
                 None if args.since is None else parse_time(args.since),
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
                 args.camera,
             )
         )
+        recorded.use(index, "view stays").showed_stays(found).end()
         if args.json:
             print(json.dumps({"appearances": [_to_dict(one) for one in found]}, indent=2))
         elif found:
@@ -94,10 +96,14 @@ def _check_arguments(args: argparse.Namespace) -> None:
     check_can_write("--clip", args.clip)
 
 
-def _show_one(appearances: "GalleryAppearances", args: argparse.Namespace) -> int:
+def _show_one(index: "GalleryIndex", args: argparse.Namespace) -> int:
+    appearances = index.appearances
     one = appearances.get(args.id)
     before, after = appearances.neighbors(args.id)
     beside, sights = appearances.beside(args.id), appearances.sights(args.id)
+    shown = [other for other in (one, before, after, *beside) if other is not None]
+    use = recorded.use(index, "view stay" if args.clip is None else "clip")
+    use.showed(sights).said(beside=[other.appearance.id for other in shown[1:]]).end()
     if args.json:
         content = {
             **_to_dict(one),

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from person_search.commands import search
+from person_search.commands import recorded, search
 from person_search.commands.chosen_matches import case_query, make_request, read_chosen
 from person_search.commands.model_arguments import (
     add_gallery_arguments,
@@ -123,7 +123,11 @@ def run(args: argparse.Namespace) -> int:
             limit = "" if least is None else f" with a similarity of at least {least:.3f}"
             print(f"no match{limit}; nothing was written")
             return NONE_FOUND
-        report = export_case(index, request, args.out)
+        with recorded.use(index, "export case") as use:
+            for query in request.queries:
+                use.asked(query.picture, query.box)
+            use.showed(request.matches).said(others="shown" if args.show_others else "blurred")
+            report = export_case(index, request, args.out)
     for note in report.notes:
         print(note, file=sys.stderr)
     others = "shown" if args.show_others else "blurred"

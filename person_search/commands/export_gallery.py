@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from person_search.commands import recorded
 from person_search.commands.model_arguments import add_gallery_arguments
 from person_search.commands.written_files import check_can_write
 from person_search.footage.time_text import FORMS, parse_time
@@ -75,7 +76,10 @@ def run(args: argparse.Namespace) -> int:
 
     _check_arguments(args)
     with GalleryIndex.open(args.gallery, args.name) as index:
-        report = _export(index, args, _select(index, args))
+        selection = _select(index, args)
+        with recorded.use(index, "export gallery") as use:
+            report = _export(index, args, selection)
+            use.said(format=args.format, frames=report.frames, people=report.people)
     _print_report(report, args)
     return 0 if report.people else NOTHING_WRITTEN
 

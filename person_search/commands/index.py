@@ -5,9 +5,11 @@ stopped. Broken files are listed and skipped.
 """
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import Any
 
+from person_search.commands import recorded
 from person_search.commands.model_arguments import (
     add_gallery_arguments,
     add_min_score_argument,
@@ -117,14 +119,18 @@ def run(args: argparse.Namespace) -> int:
     # The first one makes the gallery before the others open it.
     if not workers.is_first:
         workers.wait()
-    with GalleryIndex.open_or_create(
-        args.gallery,
-        args.name,
-        fingerprint=finder.fingerprint,
-        embedding_dim=finder.embedding_dim,
-        approximate=approximate,
-        card=finder.card,
-    ) as index:
+    with contextlib.ExitStack() as stack:
+        index = stack.enter_context(
+            GalleryIndex.open_or_create(
+                args.gallery,
+                args.name,
+                fingerprint=finder.fingerprint,
+                embedding_dim=finder.embedding_dim,
+                approximate=approximate,
+                card=finder.card,
+            )
+        )
+        use = stack.enter_context(recorded.use(index, "import")) if workers.is_first else None
         if workers.is_first:
             workers.wait()
         report = IndexReport()
@@ -143,6 +149,8 @@ def run(args: argparse.Namespace) -> int:
         if workers.is_first and workers.count > 1:
             # What all of them have stored, once.
             report.appearances_added = link_people(index)
+        if use is not None:
+            use.said(frames=report.frames_added, people=report.people_added)
     if boxes is not None:
         report.left_out += boxes.left_out()
     if workers.is_first:

@@ -7,6 +7,7 @@ already are skipped.
 import argparse
 import contextlib
 
+from person_search.commands import recorded
 from person_search.commands.model_arguments import GALLERY_HELP
 
 IF_STOPPED = "what was copied stays; the same command again copies the rest"
@@ -46,7 +47,10 @@ def run(args: argparse.Namespace) -> int:
         )
         if (source.uri, source.name) == (target.uri, target.name):
             raise GalleryError(f"{args.source} and {args.into} are the same gallery")
-        count = target.merge(source)
-        link_people(target)
+        recorded.use(source, "export gallery").said(format="merge").end()
+        with recorded.use(target, "import") as use:
+            count = target.merge(source)
+            link_people(target)
+            use.said(frames=count)
     print(f"copied {count} frames from {args.source} into {args.into}")
     return 0

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from person_search.commands import recorded
 from person_search.commands.model_arguments import (
     add_gallery_arguments,
     add_model_arguments,
@@ -89,6 +90,10 @@ def run(args: argparse.Namespace) -> int:
         )
         if count and not args.json:
             print(f"grouped {count} appearances", file=sys.stderr)
+        # Not the name that a group is given: names stay out of the log.
+        words = args.action[:2] if args.action[:1] == ["name"] else args.action
+        use = recorded.use(index, f"people {words[0]}" if words else "view people")
+        use.said(words=words[1:]).end()
         if act is not None:
             return act(groups, args.json)
         found = groups.all()

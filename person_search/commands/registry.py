@@ -119,6 +119,11 @@ BUILTIN = (
     Command("find", "say whom a model sees in pictures", "person_search.commands.find"),
     Command("info", "describe a gallery, or count a data set", "person_search.commands.info"),
     Command("remove", "remove frames from a gallery", "person_search.commands.remove"),
+    Command(
+        "log",
+        "say who asked what of a gallery, and verify that nobody changed the log",
+        "person_search.commands.log",
+    ),
     Command("merge", "copy a gallery into another one", "person_search.commands.merge"),
     Command("check", "verify a gallery file, and repair it", "person_search.commands.check"),
     Command("backup", "copy a gallery file while it is in use", "person_search.commands.backup"),

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from person_search.commands import recorded
 from person_search.commands.model_arguments import add_gallery_arguments
 from person_search.footage.time_text import FORMS, parse_time
 
@@ -71,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
         if not args.yes and not _confirm(sorted(names), total, args.gallery):
             print("nothing was removed", file=sys.stderr)
             return 1
-        removed = index.remove(names=names)
+        with recorded.use(index, "remove") as use:
+            removed = index.remove(names=names)
+            use.said(frames=removed.frames, people=removed.people)
     where = "are no longer in the gallery's files"
     if is_address(args.gallery):
         where = "are no longer found; the server takes them from its files and log in its own time"

@@ -6,15 +6,17 @@ your choice; ``person-search search --subject NAME`` searches with it. Without `
 """
 
 import argparse
-import getpass
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from person_search.commands import recorded
 from person_search.commands.model_arguments import add_gallery_arguments
 from person_search.commands.output import match_to_dict
 from person_search.footage.time_text import format_time
 
 if TYPE_CHECKING:
+    from person_search.accountability.uses import Use
     from person_search.gallery.index import GalleryIndex
     from person_search.gallery.rows import Judgement
 
@@ -54,14 +56,26 @@ def run(args: argparse.Namespace) -> int:
     count = _check_arguments(args)
     with GalleryIndex.open(args.gallery, args.name) as index:
         if args.undo is not None:
-            print(f"took back {index.judgements.undo(args.subject, count)} judgements")
+            with _use(index, "undo judgements", args) as use:
+                undone = index.judgements.undo(args.subject, count)
+                use.said(judgements=undone)
+            print(f"took back {undone} judgements")
         elif args.right or args.wrong:
             print(f"kept {_judge(index, args)} judgements about {args.subject}")
         elif args.subject is None:
+            _use(index, "view judgements", args).end()
             _show_subjects(index.judgements.subjects(), args.json)
         else:
+            _use(index, "view judgements", args).end()
             _show_judgements(index.judgements.of(args.subject), args.json)
     return 0
+
+
+def _use(index: "GalleryIndex", action: str, args: argparse.Namespace) -> "Use":
+    from person_search.accountability.uses import hash_subject
+
+    subject = None if args.subject is None else hash_subject(args.subject)
+    return recorded.use(index, action).said(subject=subject)
 
 
 def _check_arguments(args: argparse.Namespace) -> int | None:
@@ -86,18 +100,16 @@ def _judge(index: "GalleryIndex", args: argparse.Namespace) -> int:
         ([index.appearances.get(i).best for i in ids], is_right)
         for ids, is_right in ((args.right, True), (args.wrong, False))
     ]
-    return sum(
-        index.judgements.judge(args.subject, some, is_right=is_right, maker=_who())
-        for some, is_right in found
-        if some
-    )
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""  # a user without a name, as in containers
+    with _use(index, "judge", args) as use:
+        for some, is_right in found:
+            use.showed(replace(match, judgement=is_right) for match in some)
+        return sum(
+            index.judgements.judge(
+                args.subject, some, is_right=is_right, maker=recorded.system_user()
+            )
+            for some, is_right in found
+            if some
+        )
 
 
 def _show_subjects(subjects: dict[str, tuple[int, int]], as_json: bool) -> None:

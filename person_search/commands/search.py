@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from person_search.commands import recorded
 from person_search.commands.model_arguments import (
     add_gallery_arguments,
     add_model_arguments,
@@ -165,7 +166,10 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             for query in chosen:
                 print(format_chosen(query), file=sys.stderr)
-        answer = search(index, finder, chosen, args)
+        with recorded.use(index, "search") as use:
+            answer = search(index, finder, chosen, args)
+            recorded.asked(use, chosen)
+            use.showed(answer.matches)
         _show_answer(args, answer)
     return 0 if answer.matches else NOTHING_FOUND
 

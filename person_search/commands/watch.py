@@ -13,9 +13,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from person_search.commands import recorded
 from person_search.commands.alerts import (
     Telling,
     add_alert_arguments,
@@ -33,6 +35,8 @@ from person_search.commands.model_arguments import (
 from person_search.commands.search import MUST_CHOOSE
 
 if TYPE_CHECKING:
+    from person_search.gallery.index import GalleryIndex
+    from person_search.live.alerts import Alert
     from person_search.live.delivery import Target
     from person_search.live.watch_options import WatchReport
 
@@ -152,7 +156,7 @@ def run(args: argparse.Namespace) -> int:
         card=finder.card,
     ) as index:
         deliverers = [Deliverer(target, _say) for target in targets]
-        told = Telling(deliverers, args.json)
+        told = Telling(deliverers, args.json, partial(_record_alert, index))
         try:
             watch = Watch(
                 *(index, finder, sources),
@@ -161,16 +165,27 @@ def run(args: argparse.Namespace) -> int:
                 standing=told.standing(found, alert_threshold(args, finder)) if found else None,
                 say=_say,
             )
-            with _stopping(watch):
+            # It may run for months, and be killed.
+            recorded.use(index, "watch begins").said(sources=len(sources), alerts=len(found)).end()
+            with _stopping(watch), recorded.use(index, "watch") as use:
                 _say(f"watching {', '.join(source.shown for source in sources)}")
                 try:
                     watch.run()
                 finally:
-                    _print_report(watch.report, args, told)
+                    done = watch.report
+                    use.said(frames=done.frames_added, people=done.people_added)
+                    _print_report(done, args, told)
         finally:
             for deliverer in deliverers:
                 deliverer.close(_LAST_SECONDS)
     return 0
+
+
+def _record_alert(index: "GalleryIndex", alert: "Alert") -> None:
+    from person_search.accountability.uses import hash_subject
+
+    use = recorded.use(index, "alert")
+    use.showed([alert.match]).said(subject=hash_subject(alert.name)).end()
 
 
 def _print_report(report: "WatchReport", args: argparse.Namespace, told: Telling) -> None:

@@ -118,9 +118,10 @@ def stated_size(image: Mapping[str, Any], where: str) -> tuple[int, int] | None:
     width, height = image.get("width"), image.get("height")
     if width in (None, 0) and height in (None, 0):
         return None
-    if not all(_is_number(side) and side >= 1 for side in (width, height)):
+    sides = [round(float(s)) for s in (width, height) if s is not None and _is_number(s) and s >= 1]
+    if len(sides) != 2:
         raise ValueError(f"{where} has the width {width!r} and height {height!r}; expected pixels")
-    return round(float(width or 0)), round(float(height or 0))
+    return sides[0], sides[1]
 
 
 def refuse_shares(path: Path, boxes: np.ndarray, what: str = "") -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from person_search.gallery.errors import GalleryError
+from person_search.gallery.forgetting import Forgotten
 from person_search.gallery.groups import GalleryGroups
 from person_search.gallery.ranking import check_embeddings, cut_besides, fuse_embeddings
 from person_search.gallery.rows import Linked, StoredAppearance, StoredPerson, to_match
@@ -188,6 +189,27 @@ class GalleryAppearances:
         if not found:
             self.get(appearance)  # says that there is none
         return [to_match(person) for person in found]
+
+    def forget(
+        self, appearances: Sequence[int], people: Sequence[tuple[str, int]] = ()
+    ) -> Forgotten:
+        """Remove a person from the gallery: sights, embeddings, judgements, groups and names.
+
+        The frames stay, with everybody else in them; so do the pictures and videos themselves,
+        from which indexing would find the person again if they changed, or in another gallery.
+        No byte of what is removed is left in the gallery's files, which are written anew.
+
+        Args:
+            appearances: Whose sights are all the person's.
+            people: Others, of pictures that belong to no stay: name of the frame and number in it,
+                from 0 as `People` has them.
+
+        Raises:
+            GalleryError: If one is not there; then nothing is removed.
+        """
+        forgotten = self._rows.forget(appearances, people)
+        self._store.purge()
+        return forgotten
 
     def _nearest_by_mean(
         self, query: np.ndarray, frames: FrameFilter, top: int, ranked_frames: int | None

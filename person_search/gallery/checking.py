@@ -14,6 +14,7 @@ from person_search.gallery.group_copying import check_groups
 from person_search.gallery.matrix_file import load_matrix, matrix_path, remove_matrices
 from person_search.gallery.repairing import make_like, remove_with_log, rewrite_intact
 from person_search.gallery.rows import Stored
+from person_search.gallery.sqlite_accountability import check_accountability
 from person_search.gallery.sqlite_judgements import check_judgements
 from person_search.gallery.sqlite_store import SqliteStore, list_names
 from person_search.gallery.verifying import (
@@ -43,6 +44,7 @@ def check_gallery_file(path: Path, repair: bool = False) -> CheckReport:
     try:
         with database.reading("checking it") as connection:
             report.problems += check_tables(connection)
+            report.problems += check_accountability(connection)
             galleries = read_galleries(connection, database.path)
             for gallery in galleries:
                 for frame in intact_frames(connection, gallery, report):

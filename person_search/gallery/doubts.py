@@ -104,5 +104,5 @@ def _alike(stays: Sequence[Stay], alike: np.ndarray, rows: list[int], least: flo
     there = [row for row in rows if alike[row] >= 0]
     if sum(stays[row].appearance.frames for row in there) < least or not there:
         return None
-    groups = Counter(stays[alike[row]].group for row in there)
+    groups: Counter[int] = Counter(stays[alike[row]].group for row in there)
     return min(groups, key=lambda group: (-groups[group], group))

@@ -6,7 +6,6 @@ Letters: N people of a frame, K embeddings of one person, D embedding size.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,15 +16,17 @@ from person_search.gallery.entries import check_entries
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.judgements import GalleryJudgements
 from person_search.gallery.ranking import best_per_frame, check_embeddings, fuse_embeddings
-from person_search.gallery.rows import Entry, Stored, StoredFrame, StoredPerson, to_people
+from person_search.gallery.rows import Entry, Stored, StoredFrame, StoredPerson, by_frame
 from person_search.gallery.search_options import ALL_FRAMES, ByContext, FrameFilter, Refinement
 from person_search.gallery.searching import (
     check_model,
     check_range,
+    check_removal,
     choose_frames,
     find_refined,
     to_matches,
 )
+from person_search.gallery.sqlite_accountability import SqliteAccountability
 from person_search.gallery.store import Store, create_store, list_names, open_store
 from person_search.gallery.summary import GalleryInfo, summarize
 from person_search.inference.model_card import ModelCard
@@ -152,12 +153,7 @@ class GalleryIndex:
     def __enter__(self) -> "GalleryIndex":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def known_frames(self, names: Sequence[str]) -> dict[str, str]:
@@ -257,6 +253,15 @@ class GalleryIndex:
         """What people said of matches; a GalleryError if the gallery is on a server."""
         return GalleryJudgements(self._open_store())
 
+    @property
+    def accountability(self) -> SqliteAccountability | None:
+        """What tells its state, where its log ended, how long it is kept; None for a server."""
+        return self._open_store().accountability
+
+    def purge(self) -> None:
+        """Leave no byte of what was removed in the gallery's files; see `remove`."""
+        self._open_store().purge()
+
     def remove(
         self,
         *,
@@ -282,10 +287,7 @@ class GalleryIndex:
         Raises:
             GalleryError: If nothing is given, rather than remove everything.
         """
-        if names is None and camera is None and until is None and not missing:
-            raise GalleryError(
-                "nothing says which frames to remove; give names, a camera, a time or missing"
-            )
+        check_removal(names, camera, until, missing)
         store = self._open_store()
         wanted = FrameFilter(cameras=None if camera is None else [camera], until=until)
         removed = store.delete(choose_frames(store.all_frames(wanted), names, missing))
@@ -344,7 +346,5 @@ class GalleryIndex:
         return self._store
 
     def _people_of_all(self, frames: Sequence[StoredFrame]) -> dict[str, People]:
-        groups: dict[str, list[StoredPerson]] = {frame.name: [] for frame in frames}
-        for person in self._open_store().people_of(list(groups)):
-            groups[person.frame_name].append(person)
-        return {name: to_people(group, self.embedding_dim) for name, group in groups.items()}
+        names = [frame.name for frame in frames]
+        return by_frame(self._open_store().people_of(names), names, self.embedding_dim)

@@ -69,7 +69,7 @@ def list_names(uri: str) -> list[str]:
 class MilvusStore:
     """The rows of one gallery on a server; a `Store`."""
 
-    version, appearances, judgements = LAYOUT, None, None
+    version, appearances, judgements, accountability = LAYOUT, None, None, None
 
     def __init__(self, server: MilvusServer, name: str) -> None:
         """Use `open` or `create` instead."""

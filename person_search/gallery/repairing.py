@@ -11,6 +11,7 @@ from person_search.gallery.errors import GalleryError
 from person_search.gallery.group_copying import copy_groups
 from person_search.gallery.matrix_file import remove_matrices
 from person_search.gallery.rows import Stored, stream_of
+from person_search.gallery.sqlite_accountability import copy_accountability
 from person_search.gallery.sqlite_judgements import copy_judgements
 from person_search.gallery.verifying import (
     CheckReport,
@@ -45,6 +46,8 @@ def rewrite_intact(database: Database, report: CheckReport) -> None:
             try:
                 for gallery in read_galleries(source, path):
                     _copy(source, path, gallery, target, found)
+                with target.writing("repairing it") as connection:
+                    copy_accountability(source, connection)
                 report.stored = _count(target)
             finally:
                 target.close()

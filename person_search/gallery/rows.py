@@ -242,6 +242,16 @@ def to_people(group: Sequence[StoredPerson], embedding_dim: int) -> People:
     )
 
 
+def by_frame(
+    people: Sequence[StoredPerson], names: Sequence[str], embedding_dim: int
+) -> dict[str, People]:
+    """Return the rows of frames, with embeddings, as they were put in, by the frames' names."""
+    groups: dict[str, list[StoredPerson]] = {name: [] for name in names}
+    for person in people:
+        groups[person.frame_name].append(person)
+    return {name: to_people(group, embedding_dim) for name, group in groups.items()}
+
+
 def to_match(person: StoredPerson) -> Match:
     """Return a row as a search result."""
     return Match(

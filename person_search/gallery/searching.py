@@ -97,6 +97,20 @@ def _without_nobodies(store: Store, people: list[StoredPerson]) -> list[StoredPe
     return [person for person, told in zip(people, marked, strict=True) if not told.is_nobody]
 
 
+def check_removal(
+    names: Iterable[str] | None, camera: str | None, until: float | None, missing: bool
+) -> None:
+    """Refuse to remove everything because nothing says what.
+
+    Raises:
+        GalleryError: If nothing is given.
+    """
+    if names is None and camera is None and until is None and not missing:
+        raise GalleryError(
+            "nothing says which frames to remove; give names, a camera, a time or missing"
+        )
+
+
 def choose_frames(
     frames: Iterable[StoredFrame], names: Iterable[str] | None, missing: bool
 ) -> list[str]:

@@ -1,5 +1,6 @@
 """The appearances of one gallery in an SQLite file."""
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,8 @@ import numpy as np
 
 from person_search.gallery.appearance_rows import AppearanceRow, AppearanceRows, Links
 from person_search.gallery.database import Database
+from person_search.gallery.errors import GalleryError
+from person_search.gallery.forgetting import Forgotten, forget, people_to_forget
 from person_search.gallery.group_rows import GroupRows
 from person_search.gallery.linking import Linking
 from person_search.gallery.matrix import Matrix
@@ -166,6 +169,35 @@ class SqliteAppearances:
             else p
             for p, i in zip(people, of_people, strict=True)
         ]
+
+    def forget(self, appearances: Sequence[int], people: Sequence[tuple[str, int]]) -> Forgotten:
+        """Remove the people of appearances, and others by frame and number, in one transaction."""
+        with self._database.writing("removing a person") as connection:
+            there = self._rows(connection).by_id(appearances)
+            missing = [f"appearance {i}" for i in appearances if i not in there]
+            frames = self._people_rows(connection).frames_named([name for name, _ in people])
+            missing += [
+                f"person {number + 1} of {name}"
+                for name, number in people
+                if name not in frames or not 0 <= number < frames[name].frame.num_people
+            ]
+            if missing:
+                raise GalleryError(
+                    f"the gallery does not hold {missing[0]}; nothing was removed: list or search "
+                    "again, as footage may have been linked anew"
+                )
+            others = [frames[name].id * PEOPLE_IDS + number for name, number in people]
+            gone = people_to_forget(connection, appearances, others)
+            done = forget(connection, self._gallery, self._database.path, gone)
+        with self._database.afresh("reading back") as connection:
+            question = "SELECT count(*) FROM people WHERE id IN (SELECT value FROM json_each(?))"
+            left = connection.execute(question, (json.dumps(sorted(gone)),)).fetchone()[0]
+        if left:
+            raise GalleryError(
+                f"{self._database.path}: {left} people are still there after their removal was "
+                "committed; check the disk, then run the same again"
+            )
+        return done
 
     def _keys(self, connection: sqlite3.Connection, matrix: Matrix) -> KeysOf:
         links = self._current(connection)

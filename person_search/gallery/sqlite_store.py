@@ -12,12 +12,14 @@ from person_search.gallery.appearance_rows import AppearanceRows
 from person_search.gallery.database import Database
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.file_faults import check_line
+from person_search.gallery.forgetting import scrub_names
 from person_search.gallery.linking import appearances_of_frames, shorten
 from person_search.gallery.matrix_file import remove_matrices
 from person_search.gallery.matrix_keeper import MatrixKeeper
 from person_search.gallery.rows import Counts, Entry, Stored, StoredFrame, StoredPerson
 from person_search.gallery.schema import MIGRATIONS, gallery_checksum
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
+from person_search.gallery.sqlite_accountability import SqliteAccountability
 from person_search.gallery.sqlite_appearances import SqliteAppearances
 from person_search.gallery.sqlite_judgements import SqliteJudgements
 from person_search.gallery.sqlite_rows import Rows
@@ -74,6 +76,7 @@ class SqliteStore:
             database, self._id, self.embedding_dim, self._searching
         )
         self.judgements = SqliteJudgements(database, self._id)
+        self.accountability = SqliteAccountability(database, self._id)
 
     @classmethod
     def open(cls, path: Path, name: str) -> "SqliteStore":
@@ -188,6 +191,7 @@ class SqliteStore:
             found = rows.frames_named(names).values()
             ids = [row.id for row in found]
             self._delete(connection, ids)
+            scrub_names(connection, self._id)
         left = self._count_afresh(ids)
         if left != Stored():
             raise GalleryError(

@@ -24,6 +24,8 @@ from person_search.inference.model_card import ModelCard
 from person_search.tracking.linker import LinkOptions
 
 if TYPE_CHECKING:
+    from person_search.gallery.forgetting import Forgotten
+    from person_search.gallery.sqlite_accountability import SqliteAccountability
     from person_search.gallery.sqlite_groups import SqliteGroups
 
 
@@ -69,6 +71,9 @@ class Appearances(Protocol):
     def with_appearances(self, people: Sequence[StoredPerson]) -> list[StoredPerson]:
         """Return people with the appearances that they belong to, marked where that is nobody."""
 
+    def forget(self, appearances: Sequence[int], people: Sequence[tuple[str, int]]) -> "Forgotten":
+        """Remove the people of appearances, and others by frame and number."""
+
 
 class Judgements(Protocol):
     """What people said of matches; threads may share it. All methods may raise GalleryError."""
@@ -110,6 +115,10 @@ class Store(Protocol):
 
     @property
     def judgements(self) -> Judgements | None:
+        """Likewise."""
+
+    @property
+    def accountability(self) -> "SqliteAccountability | None":
         """Likewise."""
 
     def frames_named(self, names: Sequence[str]) -> dict[str, StoredFrame]:

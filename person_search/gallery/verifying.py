@@ -67,6 +67,7 @@ class GalleryRow(NamedTuple):
     checksum: int
     num_frames: int
     num_people: int
+    content: int
 
     def is_intact(self) -> bool:
         """Say whether its name and what it says of its model is what was stored."""
@@ -121,7 +122,7 @@ def intact_frames(
         report.problems.append(
             f"gallery {gallery.name!r}: what it says of its model is not as stored"
         )
-    frames, people = 0, 0
+    frames, people, content = 0, 0, 0
     cameras: Counter[str] = Counter()
     for row in _frames(connection, gallery.id, report):
         found = _compare(connection, row, gallery.embedding_dim)
@@ -130,6 +131,7 @@ def intact_frames(
             report.problems.append(f"frame {row[2]}: {found}")
             continue
         people += found.frame.num_people
+        content += row[-1]
         cameras.update([found.frame.camera] if found.frame.camera else [])
         report.stored = report.stored.plus(Stored(1, found.frame.num_people))
         yield found
@@ -143,6 +145,10 @@ def intact_frames(
         )
     elif dict(counted) != cameras:
         report.problems.append(f"gallery {gallery.name!r} counts other frames of each camera")
+    elif content != gallery.content:
+        report.problems.append(
+            f"gallery {gallery.name!r} tells its state by other frames than it has"
+        )
 
 
 def note_missing(frame: StoredFrame, known: dict[str, bool], report: CheckReport) -> None:

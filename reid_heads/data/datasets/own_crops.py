@@ -13,7 +13,8 @@ A CSV file has the header ``path,person`` and, to be used for tests, the columns
 ``split`` (``train``, ``query`` or ``gallery``; without it all rows are for training). A column
 ``modality`` of ``visible`` and ``thermal`` is for visible-thermal methods. Paths are relative to
 the file's folder and stay in it, or lie below that of the data sets; persons and cameras are whole
-numbers or names, which are numbered by the alphabet. Spreadsheets' semicolons, capitals and spaces mean nothing.
+numbers or names, which are numbered by the alphabet. Spreadsheets' semicolons, capitals and spaces
+mean nothing.
 
 A test leaves out the gallery's crops of the query's person from the query's camera, so that every
 crop of it needs one. To score without this rule, give all queries one camera and all of the gallery

@@ -1,0 +1,150 @@
+"""The shell's commands tell the log what they did, and ``person-search log`` tells of it."""
+
+import csv
+import json
+
+import pytest
+from helpers_demo import ColorFinder, draw_colors
+from helpers_gallery import Command
+from PIL import Image
+
+from person_search.accountability.activity_log import ActivityLog
+from person_search.cli import main
+from person_search.commands import export_case, people, recorded, search
+from person_search.commands import index as index_command
+from person_search.gallery.index import GalleryIndex
+
+
+@pytest.fixture
+def run(tmp_path, capsys, monkeypatch):
+    """Two pictures of a hall at known times, and a log that is on."""
+    for module in (index_command, search, export_case, people):
+        monkeypatch.setattr(module, "load_finder", lambda *_, **__: ColorFinder())
+    monkeypatch.setattr(recorded, "system_user", lambda: "anna")
+    for second, colors in ((2, ["red", "blue"]), (3, ["red", "blue"])):
+        file = tmp_path / f"hall/2026-05-04_08-00-0{second}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(draw_colors(colors)).save(file)
+    Image.fromarray(draw_colors(["red"])).save(tmp_path / "red.png")
+
+    def call(*words, gallery=("--gallery", str(tmp_path / "g.db"))):
+        status = main([*map(str, words), *gallery])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    hall = tmp_path / "hall"
+    assert call("index", hall, "--camera-from", "folder", "--time-from", "name")[0] == 0
+    assert call("log", "on")[1].startswith("logging is on: ")
+    return call
+
+
+def _entries(run):
+    return [json.loads(line) for line in run("log", "show", "--json")[1].splitlines()]
+
+
+def test_every_command_tells_what_it_did(run, tmp_path):
+    status, out, err = run("search", "--query", tmp_path / "red.png")
+    assert status == 0 and "search is logged: anna" in err and "logged" not in out
+    run("appearances")
+    run("appearances", "--id", "1")
+    run("appearances", "--id", "1", "--clip", tmp_path / "a.webm")
+    run("people")
+    run("people", "name", "1", "Zoe", "Berg")
+    run("review", "--subject", "Zoe Berg", "--right", "1")
+    run("review", "--subject", "Zoe Berg", "--undo")
+    run("review")
+    run("export-case", "--query", tmp_path / "red.png", "--out", tmp_path / "case.zip")
+    run("export-gallery", "--format", "coco", "--output", tmp_path / "coco.json")
+    run("index", tmp_path / "red.png")
+    assert run("backup", tmp_path / "g.db", tmp_path / "copy.db", gallery=())[0] == 0
+    run("remove", "--frames", tmp_path / "red.png", "--yes")
+    entries = _entries(run)
+    assert {entry["user"] for entry in entries} == {"anna"}
+    said = {entry["action"]: entry for entry in entries}
+    assert [entry["action"] for entry in entries] == [
+        *("log on", "search", "view stays", "view stay", "clip", "view people", "people name"),
+        *("judge", "undo judgements", "view judgements", "export case", "export gallery"),
+        *("import", "backup", "remove"),
+    ]
+    assert len(said["search"]["queries"]) == 1 and said["search"]["results"][0]["similarity"] > 0.99
+    assert said["people name"]["words"] == ["1"]
+    assert said["judge"]["results"][0]["judgement"] == "right"
+    assert said["judge"]["subject"] == said["undo judgements"]["subject"]
+    assert said["export case"]["others"] == "blurred" and said["export case"]["queries"]
+    assert (said["export gallery"]["people"], said["import"]["frames"]) == (4, 1)
+    assert said["remove"]["frames"] == 1
+    assert said["remove"]["gallery"]["state"] != said["search"]["gallery"]["state"]
+    assert said["search"]["gallery"]["state"] == said["import"]["gallery"]["state"]
+    assert b"Berg" not in (tmp_path / "g-log.jsonl").read_bytes()
+
+
+def test_show_filters_and_names_frames(run, tmp_path):
+    run("search", "--query", tmp_path / "red.png")
+    _, out, err = run("log", "show", "--action", "search", "--frames")
+    first, *results = out.splitlines()
+    assert first.split()[0] == "1" and "anna" in first and "search  2 shown" in first
+    assert results[0].endswith("hall/2026-05-04_08-00-02.png  person 1")
+    assert err.startswith("head 1:")
+    assert run("log", "show", "--user", "eve")[:2] == (1, "no entry fits\n")
+    assert run("log", "show", "--until", "2026-01-01")[0] == 1
+    assert [e["action"] for e in _entries(run)][-1] == "log show", "who looks is told of, too"
+
+
+def test_verify_says_what_holds_and_what_does_not(run, tmp_path):
+    run("search", "--query", tmp_path / "red.png")
+    status, out, _ = run("log", "verify")
+    head = out.splitlines()[-1].removeprefix("head ")
+    assert status == 0 and "2 entries, 0 things wrong" in out
+    assert run("log", "verify", "--head", head, "--head", head[2:])[0] == 0
+    log = tmp_path / "g-log.jsonl"
+    log.write_bytes(log.read_bytes().replace(b'"anna"', b'"hans"', 1))
+    status, out, _ = run("log", "verify", "--head", head)
+    assert status == 1 and "before entry 1: its hash is not that of what it says" in out
+
+
+def test_export(run, tmp_path):
+    run("search", "--query", tmp_path / "red.png")
+    assert run("log", "export", "--output", tmp_path / "log.jsonl")[0] == 0
+    lines = (tmp_path / "log.jsonl").read_bytes().splitlines()
+    assert lines == (tmp_path / "g-log.jsonl").read_bytes().splitlines()[:2]
+    run("log", "export", "--action", "search", "--output", tmp_path / "log.csv")
+    (row,) = csv.DictReader((tmp_path / "log.csv").read_text().splitlines())
+    assert row["user"] == "anna" and row["start"].endswith("+00:00")
+    assert len(row["query_sha256"]) == 64 and len(row["results"].split()) == 2
+
+
+def test_off(run, tmp_path):
+    assert run("log", "off")[1] == "logging is off\n"
+    run("search", "--query", tmp_path / "red.png")
+    assert [entry["action"] for entry in _entries(run)] == ["log on", "log off"]
+    assert run("log", "on", "--pictures")[1].endswith("and the pictures of whom they search for\n")
+    assert run("log", "on", "--no-pictures")[1].endswith("and their hashes\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["show", "--pictures"], "--pictures is for log on"),
+        (["on", "--user", "anna"], "--user is for log show and log export"),
+        (["verify", "--head", "7"], "expected NUMBER:HASH"),
+        (["export"], "say --output FILE.csv or FILE.jsonl"),
+        (["export", "--output", "log.txt"], "say --output FILE.csv or FILE.jsonl"),
+    ],
+)
+def test_wrong_use(run, words, said):
+    status, out, err = run("log", *words)
+    assert (status, out) == (2, "") and said in err
+
+
+@pytest.mark.slow
+def test_processes_share_a_log(tmp_path):
+    Image.fromarray(draw_colors(["red"])).save(tmp_path / "red.png")
+    gallery = ("--gallery", tmp_path / "g.db")
+    assert Command(tmp_path / "first", "index", tmp_path / "red.png", *gallery).join()[0] == 0
+    with GalleryIndex.open(tmp_path / "g.db") as index:
+        log = ActivityLog(index)
+        log.switch_on()
+        query = ("search", "--query", tmp_path / "red.png", "--own-frame", *gallery)
+        running = [Command(tmp_path / f"out-{k}", *query) for k in range(4)]
+        assert [one.join()[0] for one in running] == [0] * 4
+        assert log.verify().problems == [] and len(log.entries()) == 5
