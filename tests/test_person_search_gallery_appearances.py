@@ -250,10 +250,12 @@ def test_who_is_before_after_and_beside(walked):
     assert [one.appearance.start - DATE for one in some] == [0, 0, 20, 20]
 
 
+@pytest.mark.parametrize("number", [12345, 10**30])
 @pytest.mark.parametrize("method", ["get", "sights", "neighbors", "beside"])
-def test_an_appearance_that_is_not_there(walked, method):
-    with pytest.raises(GalleryError, match=r"there is no appearance 12345 .*search again"):
-        getattr(walked.appearances, method)(12345)
+def test_an_appearance_that_is_not_there(walked, method, number):
+    """A number too large for a column ended in a traceback."""
+    with pytest.raises(GalleryError, match=rf"there is no appearance {number} .*search again"):
+        getattr(walked.appearances, method)(number)
 
 
 @pytest.mark.parametrize(

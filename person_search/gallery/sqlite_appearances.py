@@ -98,11 +98,12 @@ class SqliteAppearances:
     def people_of(self, appearance: int) -> list[StoredPerson]:
         """Return the people of an appearance, with embeddings, by time."""
         with self._database.reading() as connection:
+            # A number that no column holds is nobody's, too.
+            row = self._rows(connection).by_id([appearance]).get(appearance)
+            if row is None:
+                return []
             members = self._rows(connection).people_of(appearance)
             found = self._in_frames(connection, [person for person, *_ in members])
-            row = self._rows(connection).by_id([appearance]).get(appearance)
-        if row is None:
-            return []
         return [replace(person, appearance=row.said(person.camera)) for person in found]
 
     def with_appearances(self, people: Sequence[StoredPerson]) -> list[StoredPerson]:
