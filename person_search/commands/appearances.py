@@ -120,10 +120,10 @@ def _show_one(appearances: "GalleryAppearances", args: argparse.Namespace) -> in
 
 def _write_clip(sights: "list[Match]", file: Path) -> None:
     from person_search.drawing.clips import MOST_SECONDS, cut_clip
-    from reid_heads.atomic_file import atomic_file
+    from reid_heads.atomic_file import atomic_file, naming_full_disk
 
     clip = cut_clip(sights)
-    with atomic_file(file) as opened:
+    with naming_full_disk(file), atomic_file(file) as opened:
         opened.write(clip.content)
     cut = "" if clip.is_whole else f", the first {MOST_SECONDS:.0f} s of the stay"
     print(f"wrote {file}: {clip.frames} frames, {clip.seconds:.1f} s{cut}", file=sys.stderr)
