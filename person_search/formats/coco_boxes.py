@@ -12,6 +12,8 @@ from person_search.footage.frames import split_frame_name
 from person_search.formats.box_files import NOBODY, BoxFile, FrameBoxes, Place, refuse_shares
 
 Parts = tuple[str, ...]
+_LARGE = 1e9
+"""Pixels that no box and no picture has."""
 
 
 class CocoBoxes(BoxFile):
@@ -52,6 +54,8 @@ class CocoBoxes(BoxFile):
             raise ValueError(f"{where} needs 'id' and 'file_name', got {dict(image)}")
         file, number = split_frame_name(name.replace("\\", "/"))
         parts = PurePosixPath(os.path.normpath(file)).parts
+        if not parts:
+            raise ValueError(f"{where} has the file_name {name!r}; expected that of a file")
         if own_id in ids or (parts, number) in self._images:
             raise ValueError(f"{where} repeats the id {own_id!r} or the file_name {name!r}")
         ids.add(own_id)
@@ -70,7 +74,7 @@ class CocoBoxes(BoxFile):
     ) -> dict[Any, list[tuple[list[float], float]]]:
         """Return (left, top, width, height) and score of the people of each image, by its id."""
         categories = content.get("categories") or []
-        persons = {c.get("id") for c in categories if c.get("name") == "person"}
+        persons = [c.get("id") for c in categories if c.get("name") == "person"]
         if categories and not persons:
             names = [c.get("name") for c in categories]
             raise ValueError(f"{self._path} has the categories {names}, but none named 'person'")
@@ -83,12 +87,17 @@ class CocoBoxes(BoxFile):
                 self._dropped["boxes of crowds"] += 1
             else:
                 box, score = _numbers(entry.get("bbox"), where), entry.get("score", 1.0)
+                image = entry.get("image_id")
+                if not isinstance(image, int | float | str):
+                    raise ValueError(
+                        f"{where} has the image_id {image!r}; expected that of an image"
+                    )
                 if not _is_number(score) or not 0 <= score <= 1:
                     raise ValueError(f"{where} has the score {score!r}; expected 0 to 1")
                 if min(box[2:]) <= 0:
                     self._dropped["boxes without width or height"] += 1
                 else:
-                    people.setdefault(entry.get("image_id"), []).append((box, float(score)))
+                    people.setdefault(image, []).append((box, float(score)))
         return people
 
     def _locate(self, file: Path) -> Place | None:
@@ -116,7 +125,8 @@ def _join(parts: Parts) -> str:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # also bytes that are no text
+    # Also bytes that are no text, and brackets in brackets without end.
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a JSON file: {error}") from error
     for key in ("images", "annotations"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
@@ -139,11 +149,10 @@ def _size(image: Mapping[str, Any], where: str) -> tuple[int, int] | None:
 def _numbers(box: Any, where: str) -> list[float]:
     is_box = isinstance(box, list) and len(box) == 4 and all(_is_number(v) for v in box)
     if not is_box:
-        raise ValueError(f"{where} has the bbox {box!r}; expected [x, y, w, h]")
+        raise ValueError(f"{where} has the bbox {box!r}; expected [x, y, w, h] in pixels")
     return [float(v) for v in box]
 
 
 def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
-    )
+    # A whole number may be larger than any float, and no picture is that large.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGE
