@@ -166,12 +166,14 @@ class GalleryAppearances:
     def beside(self, appearance: int) -> list[StoredAppearance]:
         """Return the appearances of others before the same camera that overlap in time.
 
+        Of a video without camera or date those in the same video: what happened in another one at
+        the same second since its start, did not happen then.
+
         Raises:
             GalleryError: If there is no such appearance.
         """
-        this = self.get(appearance).appearance
-        others = self.within(this.start, this.end, [this.camera or ""])
-        return [one for one in others if one.appearance.id != appearance]
+        self.get(appearance)
+        return self._rows.beside(appearance)
 
     def sights(self, appearance: int) -> list[Match]:
         """Return the people of an appearance, one a frame, by time.

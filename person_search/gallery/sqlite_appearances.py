@@ -88,6 +88,11 @@ class SqliteAppearances:
                 self._stored(connection, [after])[0] if after else None,
             )
 
+    def beside(self, appearance: int) -> list[StoredAppearance]:
+        """Return the others of the same stream that overlap this one in time, by their start."""
+        with self._database.reading() as connection:
+            return self._stored(connection, self._rows(connection).beside(appearance))
+
     def by_id(self, appearances: Sequence[int]) -> dict[int, StoredAppearance]:
         """Return those of the appearances that are there, by id."""
         with self._database.reading() as connection:
