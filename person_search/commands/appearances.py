@@ -17,7 +17,7 @@ from person_search.commands.written_files import check_can_write
 from person_search.footage.time_text import FORMS, format_time, parse_time
 
 if TYPE_CHECKING:
-    from person_search.gallery.appearances import GalleryAppearances
+    from person_search.gallery.index import GalleryIndex
     from person_search.gallery.rows import StoredAppearance
     from person_search.people import Match
 
@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the appearances; return the exit status.
 
     Raises:
-        ValueError: The gallery cannot be opened or is on a server, there is no such appearance, or
-            arguments contradict each other.
+        ValueError: The gallery cannot be opened or is on a server, there is no such appearance,
+            arguments contradict each other, or the footage of a clip has changed.
         OSError: The footage of a clip is gone, or the clip cannot be written.
     """
     from person_search.gallery.index import GalleryIndex
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     _check_arguments(args)
     with GalleryIndex.open(args.gallery, args.name) as index:
         if args.id is not None:
-            return _show_one(index.appearances, args)
+            return _show_one(index, args)
         found = list(
             index.appearances.within(
                 None if args.since is None else parse_time(args.since),
@@ -94,7 +94,8 @@ def _check_arguments(args: argparse.Namespace) -> None:
     check_can_write("--clip", args.clip)
 
 
-def _show_one(appearances: "GalleryAppearances", args: argparse.Namespace) -> int:
+def _show_one(index: "GalleryIndex", args: argparse.Namespace) -> int:
+    appearances = index.appearances
     one = appearances.get(args.id)
     before, after = appearances.neighbors(args.id)
     beside, sights = appearances.beside(args.id), appearances.sights(args.id)
@@ -114,14 +115,16 @@ def _show_one(appearances: "GalleryAppearances", args: argparse.Namespace) -> in
             print(f"\n{title}:" + (f"\n{_format_list(there)}" if there else " nobody"))
         print("\nsights:\n" + "\n".join(map(_format_sight, sights)))
     if args.clip is not None:
-        _write_clip(sights, args.clip)
+        _write_clip(index, sights, args.clip)
     return 0
 
 
-def _write_clip(sights: "list[Match]", file: Path) -> None:
+def _write_clip(index: "GalleryIndex", sights: "list[Match]", file: Path) -> None:
+    from person_search.cases.sources import refuse_changed
     from person_search.drawing.clips import MOST_SECONDS, cut_clip
     from reid_heads.atomic_file import atomic_file, naming_full_disk
 
+    refuse_changed(index, [sight.image for sight in sights])
     clip = cut_clip(sights)
     with naming_full_disk(file), atomic_file(file) as opened:
         opened.write(clip.content)
