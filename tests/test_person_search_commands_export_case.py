@@ -51,7 +51,8 @@ def shows(picture, color):
 def test_a_query_hands_on_what_reaches_the_threshold(colors, capsys):
     out = colors / "case.zip"
     asked = ("--gallery", colors / "g.db", "--query", f"{colors / '0.png'}#1", "--out", out)
-    status, said, _ = run(capsys, *asked)
+    status, said, err = run(capsys, *asked)
+    assert "these are" not in err, "there are no more that are similar enough"
     assert status == 0 and said.startswith(f"wrote {out}: 2 matches, 2 pictures, 0 clips, ")
     assert said.endswith("others are blurred\n")
     with zipfile.ZipFile(out) as packed:
@@ -64,6 +65,9 @@ def test_a_query_hands_on_what_reaches_the_threshold(colors, capsys):
     assert all(match["similarity"] > 0.95 for match in case["matches"])
     status, said, _ = run(capsys, *asked[:-1], colors / "all", "--min-similarity", "-1")
     assert status == 0 and "wrote" in said and ": 3 matches, 3 pictures" in said
+    status, said, err = run(capsys, *asked[:-1], colors / "one", "--top", "1")
+    assert status == 0 and ": 1 match, " in said
+    assert "these are the 1 most similar; --top takes more" in err
 
 
 def test_nobody_similar_and_somebody_to_choose(colors, capsys):
