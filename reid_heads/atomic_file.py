@@ -1,6 +1,7 @@
 """Files and folders that are written whole or not at all."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,30 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The last one is a limit of the file system, or of the process, on a file's size."""
+
+
+@contextlib.contextmanager
+def naming_full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say where there was no room, and what to do; the system's own error says neither.
+
+    Args:
+        path: Of the file or folder that is written whole or not at all inside the context.
+
+    Raises:
+        OSError: On a full disk, a used up quota, or a file that is too large.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise OSError(
+            f"{path} cannot be written: {error.strerror}; nothing of it stays. Make room, or name "
+            "another place"
+        ) from error
 
 
 @contextlib.contextmanager

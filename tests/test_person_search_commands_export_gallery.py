@@ -67,3 +67,12 @@ def test_a_missing_package_is_named_with_its_extra(
     status, _, err = _run(capsys, root, "--format", name, "--output", tmp_path / "out")
     assert status == 2 and f"{package} is not installed; run: pip install" in err
     assert f"[{extra}]" in err and not list(tmp_path.iterdir())
+
+
+def test_a_gallery_is_not_replaced_by_its_export(tmp_path, capsys):
+    """``--output`` named the gallery itself, and JSON took its place."""
+    root = make_gallery(tmp_path)
+    before = (root / "g.db").read_bytes()
+    status, out, err = _run(capsys, root, "--format", "coco", "--output", root / "g.db")
+    assert (status, out) == (2, "") and "g.db is a gallery" in err
+    assert (root / "g.db").read_bytes() == before

@@ -164,6 +164,11 @@ def test_pictures_of_another_size_are_named(tmp_path, footage):
         ([("000001.png", 1, 1)], [(1, [1, 2, 3, 4], {"score": 80})], "score 80; expected 0 to 1"),
         ([("000001.png", 1, 1), ("./000001.png", 1, 1)], [], "repeats the file_name"),
         ([("000001.png", "1", 1)], [], "has the width '1'"),
+        ([("000001.png", 10**400, 1)], [], "has the width 1000"),
+        ([("000001.png", 1, 1)], [(1, [10**400, 2, 3, 4], {})], "bbox .*expected .x, y, w, h."),
+        ([("000001.png", 1, 1)], [(1, [float("nan"), 2, 3, 4], {})], r"has the bbox \[nan"),
+        ([("000001.png", 1, 1)], [([1], [1, 2, 3, 4], {})], r"image_id \[1\], which no image"),
+        ([(".", 1, 1)], [], "file_name '.'; expected that of a file"),
     ],
 )
 def test_a_coco_file_that_cannot_be_used_is_refused(
@@ -179,6 +184,12 @@ def test_a_coco_file_that_cannot_be_used_is_refused(
     [
         ("a.json", "{", "is not a JSON file"),
         ("a.json", "[]", "has no list 'images'"),
+        ("a.json", "[" * 100_000, "is not a JSON file: maximum recursion"),
+        (
+            "a.json",
+            '{"images": [], "annotations": [], "categories": [{"id": [], "name": "dog"}]}',
+            "'person'",
+        ),
         (
             "a.json",
             '{"images": [], "annotations": [], "categories": [{"name": "dog"}]}',
@@ -238,6 +249,24 @@ def test_scores_of_another_range_are_none(tmp_path, footage):
     (tmp_path / "det" / "det.txt").rename(path)
     _, people = _index(tmp_path, footage, path, min_score=0.5)
     assert people["000002.png"].scores.tolist() == [1, 1, 1]
+
+
+def test_a_picture_numbered_0_is_in_no_sequence(tmp_path, footage):
+    """It was taken to show nobody, and all the others to be one later than they are."""
+    (footage / "000003.png").rename(footage / "000000.png")
+    folder = _write_mot(footage.parent, "gt", [(1, 4, *_boxes()[0], 1, 1, 1)])
+    report, people = _index(tmp_path, footage, folder)
+    assert sorted(people) == ["000001.png", "000002.png"]
+    assert _texts(report.left_out) == [f"000000.png: sampled frames that are not in {folder}: 1"]
+
+
+@pytest.mark.parametrize("text", ["x,/a.png,,,", ",/a.png", "\xff"])
+def test_a_list_of_frames_that_is_damaged_is_named(tmp_path, footage, text):
+    folder = _write_mot(footage.parent, "gt", [(1, 4, *_boxes()[0], 1, 1, 1)], {"imWidth": 240})
+    head = "number,file,frame,seconds,camera\n"
+    (folder / "frames.csv").write_text(head + text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"frames\.csv is not as export-gallery writes it"):
+        open_boxes(folder, list_footage([footage]))
 
 
 def test_frames_of_a_video_count_from_1(tmp_path):

@@ -250,10 +250,30 @@ def test_who_is_before_after_and_beside(walked):
     assert [one.appearance.start - DATE for one in some] == [0, 0, 20, 20]
 
 
+@pytest.mark.parametrize("camera", [None, "hall"])
+def test_another_video_without_date_is_not_beside(tmp_path, camera):
+    """Its times count from its own start; they overlapped all the same."""
+    rng = np.random.default_rng(1)
+    with GalleryIndex.create(tmp_path / "g.db", **MODEL) as index:
+        for video, who in (("a", [0, 1]), ("b", [2])):
+            names = {n: f"/{video}.mp4#frame={n}" for n in range(3)}
+            index.put([(make_frame(names[n], camera, n), _people(rng, who, n)) for n in names])
+        index.appearances.link()
+        stays = [one.appearance.id for one in index.appearances.within()]
+        beside = {i: [o.appearance.id for o in index.appearances.beside(i)] for i in stays}
+        alone = index.appearances.search(LOOKS[2], top=1)[0].appearance.id
+    others = [i for i in stays if i != alone]
+    assert len(stays) == 3 and beside == {
+        alone: [], others[0]: others[1:], others[1]: others[:1],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [12345, 10**30])
 @pytest.mark.parametrize("method", ["get", "sights", "neighbors", "beside"])
-def test_an_appearance_that_is_not_there(walked, method):
-    with pytest.raises(GalleryError, match=r"there is no appearance 12345 .*search again"):
-        getattr(walked.appearances, method)(12345)
+def test_an_appearance_that_is_not_there(walked, method, number):
+    """A number too large for a column ended in a traceback."""
+    with pytest.raises(GalleryError, match=rf"there is no appearance {number} .*search again"):
+        getattr(walked.appearances, method)(number)
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,25 @@ class Sources:
         return self._by_file[file]
 
 
+def refuse_changed(index: "GalleryIndex", frames: Iterable[str]) -> None:
+    """Refuse to show frames whose files are not those that were indexed; hashes them.
+
+    Args:
+        index: Knows what was indexed.
+        frames: Names of frames of the gallery. What is gone is no matter here: reading it fails.
+
+    Raises:
+        GalleryError: If a frame is not in the gallery.
+        ValueError: If a file has changed: a box would be drawn around somebody else.
+    """
+    changed = [s.name for s in Sources(index, frames, [], True).all if s.state == CHANGED]
+    if changed:
+        raise ValueError(
+            f"{changed[0]} has changed since it was indexed: where people are in it is not known; "
+            "index it again"
+        )
+
+
 def _short_names(files: Sequence[str], full_paths: bool) -> dict[str, str]:
     """Return names that tell files apart, below the folder that they share."""
     if full_paths or not files:

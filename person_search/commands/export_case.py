@@ -130,6 +130,8 @@ def run(args: argparse.Namespace) -> int:
             report = export_case(index, request, args.out)
     for note in report.notes:
         print(note, file=sys.stderr)
+    if args.query and len(request.matches) == args.top:
+        print(f"these are the {args.top} most similar; --top takes more", file=sys.stderr)
     others = "shown" if args.show_others else "blurred"
     counts = (("match", report.matches), ("picture", report.pictures), ("clip", report.clips))
     held = ", ".join(_count(number, noun) for noun, number in counts)

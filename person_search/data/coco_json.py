@@ -10,6 +10,8 @@ import numpy as np
 
 from reid_heads.text_files import parse_id, read_json
 
+_LARGE = 1e9
+"""Pixels that no box and no picture has."""
 _PERSON_ID = "person_id"
 _LIKE_AN_ID = re.compile(r"id|track|person|identity|number|name|object", re.IGNORECASE)
 # Of the annotation or of something else than the person.
@@ -44,7 +46,8 @@ def find_person_categories(content: Mapping[str, Any], path: Path) -> Container[
     categories = content.get("categories") or []
     if not categories:
         return None
-    found = {c.get("id") for c in categories if str(c.get("name")).strip().lower() == "person"}
+    # Ids of a broken file need not be hashable.
+    found = [c.get("id") for c in categories if str(c.get("name")).strip().lower() == "person"]
     if not found:
         names = [entry.get("name") for entry in categories]
         raise ValueError(f"{path} has the categories {names}, but none named 'person'")
@@ -118,7 +121,7 @@ def stated_size(image: Mapping[str, Any], where: str) -> tuple[int, int] | None:
     width, height = image.get("width"), image.get("height")
     if width in (None, 0) and height in (None, 0):
         return None
-    sides = [round(float(s)) for s in (width, height) if s is not None and _is_number(s) and s >= 1]
+    sides = [round(float(s)) for s in (width, height) if s is not None and is_pixels(s) and s >= 1]
     if len(sides) != 2:
         raise ValueError(f"{where} has the width {width!r} and height {height!r}; expected pixels")
     return sides[0], sides[1]
@@ -154,7 +157,7 @@ def local_name(name: str, folder: Path) -> str:
     return PureWindowsPath(name).as_posix()
 
 
-def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
-    )
+def is_pixels(value: Any) -> bool:
+    """Say whether a value is a number that a side or a place in a picture may have."""
+    # A whole number may be larger than any float, and no picture is that large.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGE

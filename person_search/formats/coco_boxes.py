@@ -10,6 +10,7 @@ import numpy as np
 from person_search.data.coco_json import (
     find_id,
     find_person_categories,
+    is_pixels,
     read_coco,
     refuse_shares,
     stated_size,
@@ -54,6 +55,8 @@ class CocoBoxes(BoxFile):
         name = image["file_name"]
         file, number = split_frame_name(name.replace("\\", "/"))
         parts = PurePosixPath(os.path.normpath(file)).parts
+        if not parts:
+            raise ValueError(f"{where} has the file_name {name!r}; expected that of a file")
         if (parts, number) in self._images:
             raise ValueError(f"{where} repeats the file_name {name!r}")
         self._files.setdefault(parts[-1], set()).add(parts)
@@ -79,7 +82,7 @@ class CocoBoxes(BoxFile):
                 self._dropped["boxes of crowds"] += 1
             else:
                 box, score = _numbers(entry.get("bbox"), where), entry.get("score", 1.0)
-                if not _is_number(score) or not 0 <= score <= 1:
+                if not is_pixels(score) or not 0 <= score <= 1:
                     raise ValueError(f"{where} has the score {score!r}; expected 0 to 1")
                 if min(box[2:]) <= 0:
                     self._dropped["boxes without width or height"] += 1
@@ -133,13 +136,7 @@ def _read_ids(images: Sequence[Mapping[str, Any]], path: Path) -> dict[int | str
 
 
 def _numbers(box: Any, where: str) -> list[float]:
-    is_box = isinstance(box, list) and len(box) == 4 and all(_is_number(v) for v in box)
+    is_box = isinstance(box, list) and len(box) == 4 and all(is_pixels(v) for v in box)
     if not is_box:
-        raise ValueError(f"{where} has the bbox {box!r}; expected [x, y, w, h]")
+        raise ValueError(f"{where} has the bbox {box!r}; expected [x, y, w, h] in pixels")
     return [float(v) for v in box]
-
-
-def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
-    )

@@ -119,7 +119,8 @@ class MotBoxes(BoxFile):
             own = sequence.listed.get((str(file), number))
         elif number is not None:
             own = number + 1
-        if own is None or (sequence.length is not None and own > sequence.length):
+        # The first frame is 1: of pictures that count from 0 the first one is not in it.
+        if own is None or own < 1 or (sequence.length is not None and own > sequence.length):
             return None
         return sequence.frames.get(own, FrameBoxes(NOBODY.boxes, NOBODY.scores, sequence.size))
 
@@ -128,22 +129,23 @@ class MotBoxes(BoxFile):
 
     def _search_place(self, file: Path) -> tuple[_Sequence, int | None] | None:
         """Return the sequence of a file, and the number of a picture's frame."""
+        real = file.resolve()
         for sequence in self._sequences:
             if sequence.listed:
                 if str(file) in sequence.files:
                     return sequence, sequence.files[str(file)]
             elif is_video(file):
                 by_name = sequence.target is None and file.stem == sequence.name
-                if by_name or sequence.target == file.resolve():
+                if by_name or sequence.target == real:
                     return sequence, None
-            elif (digits := re.search(r"\d+$", file.stem)) and _is_picture_of(file, sequence):
+            elif (digits := re.search(r"\d+$", file.stem)) and _is_picture_of(file, real, sequence):
                 return sequence, int(digits[0])
         return None
 
 
-def _is_picture_of(file: Path, sequence: _Sequence) -> bool:
+def _is_picture_of(file: Path, real: Path, sequence: _Sequence) -> bool:
     if sequence.target is not None:
-        return file.resolve().parent == sequence.target
+        return real.parent == sequence.target
     folder = file.parent.parent if file.parent.name == "img1" else file.parent
     return folder.name == sequence.name
 
@@ -224,10 +226,13 @@ def _read_sequence(file: Path) -> _Sequence:
 def _read_frames(file: Path) -> dict[tuple[str, int | None], int]:
     if not file.is_file():
         return {}
-    reader = csv.DictReader(io.StringIO(read_text(file)))
-    if tuple(reader.fieldnames or ()) != FRAMES_HEAD:
-        return {}  # somebody else's file of that name
-    return {
-        (row["file"], int(row["frame"]) if row["frame"] else None): int(row["number"])
-        for row in reader
-    }
+    try:
+        reader = csv.DictReader(io.StringIO(read_text(file)))
+        if tuple(reader.fieldnames or ()) != FRAMES_HEAD:
+            return {}  # somebody else's file of that name
+        return {
+            (row["file"], int(row["frame"]) if row["frame"] else None): int(row["number"])
+            for row in reader
+        }
+    except (ValueError, TypeError, csv.Error) as error:  # also bytes that are no text
+        raise ValueError(f"{file} is not as export-gallery writes it: {error}") from error

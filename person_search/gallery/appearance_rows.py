@@ -149,6 +149,16 @@ class AppearanceRows:
             found.append(None if row is None else self._read(row))
         return found[0], found[1]
 
+    def beside(self, appearance: int) -> list[AppearanceRow]:
+        """Return the others of the stream that overlap an appearance in time, by their start."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM appearances a JOIN appearances this ON this.id = ? "
+            'WHERE a.stream = this.stream AND a.id != this.id AND a."end" >= this.start '
+            'AND a.start <= this."end" ORDER BY a.start, a.id',
+            (appearance,),
+        )
+        return [self._read(row) for row in rows]
+
     def people_of(self, appearance: int, limit: int = -1, newest: bool = False) -> list[Any]:
         """Return (person, time, quality) by time, or at most so many from the end on."""
         order = "DESC" if newest else "ASC"

@@ -169,15 +169,16 @@ class GalleryAppearances:
     def beside(self, appearance: int) -> list[StoredAppearance]:
         """Return the appearances of others before the same camera that overlap in time.
 
-        Those that were called nobody (`GalleryGroups.call_nobody`) are left out.
+        Of a video without camera or date those in the same video: what happened in another one at
+        the same second since its start, did not happen then. Those that were called nobody
+        (`GalleryGroups.call_nobody`) are left out.
 
         Raises:
             GalleryError: If there is no such appearance.
         """
-        this = self.get(appearance).appearance
-        others = self.within(this.start, this.end, [this.camera or ""])
-        left_out = {appearance, *self._rows.nobodies()}
-        return [one for one in others if one.appearance.id not in left_out]
+        self.get(appearance)
+        left_out = self._rows.nobodies()
+        return [one for one in self._rows.beside(appearance) if one.appearance.id not in left_out]
 
     def sights(self, appearance: int) -> list[Match]:
         """Return the people of an appearance, one a frame, by time.

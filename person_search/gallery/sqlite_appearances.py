@@ -130,6 +130,11 @@ class SqliteAppearances:
                 self._stored(connection, [after])[0] if after else None,
             )
 
+    def beside(self, appearance: int) -> list[StoredAppearance]:
+        """Return the others of the same stream that overlap this one in time, by their start."""
+        with self._database.reading() as connection:
+            return self._stored(connection, self._rows(connection).beside(appearance))
+
     def by_id(self, appearances: Sequence[int]) -> dict[int, StoredAppearance]:
         """Return those of the appearances that are there, by id."""
         with self._database.reading() as connection:
@@ -140,11 +145,12 @@ class SqliteAppearances:
     def people_of(self, appearance: int) -> list[StoredPerson]:
         """Return the people of an appearance, with embeddings, by time."""
         with self._database.reading() as connection:
+            # A number that no column holds is nobody's, too.
+            row = self._rows(connection).by_id([appearance]).get(appearance)
+            if row is None:
+                return []
             members = self._rows(connection).people_of(appearance)
             found = self._in_frames(connection, [person for person, *_ in members])
-            row = self._rows(connection).by_id([appearance]).get(appearance)
-        if row is None:
-            return []
         return [replace(person, appearance=row.said(person.camera)) for person in found]
 
     def with_appearances(self, people: Sequence[StoredPerson]) -> list[StoredPerson]:

@@ -62,6 +62,9 @@ class Appearances(Protocol):
     def neighbors(self, appearance: int) -> tuple[StoredAppearance | None, StoredAppearance | None]:
         """Return the appearances of the same stream that begin next before and after this one."""
 
+    def beside(self, appearance: int) -> list[StoredAppearance]:
+        """Return the others of the same stream that overlap this one in time, by their start."""
+
     def by_id(self, appearances: Sequence[int]) -> dict[int, StoredAppearance]:
         """Return those of the appearances that are there, by id."""
 
