@@ -5,6 +5,7 @@ pictures go out as base64 inside the answer, cut from the frames of a match, nev
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import gradio as gr
@@ -18,6 +19,7 @@ from person_search.people import Match
 
 from . import actions, activity, additions
 from .actions import Gallery, SearchSettings, Service
+from .api_panel import api_panel
 from .gradio_parts import typed
 from .inputs import parse_filter, parse_optional_time
 from .mistakes import told
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def add_api(service: Service) -> None:
-    """Add the endpoints to the page that is being built.
+    """Add the endpoints, and the panel that describes them, to the page that is being built.
 
     Args:
         service: the model and the galleries.
@@ -57,6 +59,9 @@ def add_api(service: Service) -> None:
         ],
         on_model=False,
     )  # fmt: skip
+    described = (endpoints.galleries, endpoints.find_people, endpoints.search, endpoints.index)
+    script = (Path(__file__).parent / "assets" / "page.js").read_text(encoding="utf-8")
+    gr.HTML(api_panel(described), apply_default_css=False, js_on_load=script, elem_id="api")
 
 
 def _fail(error: Exception) -> NoReturn:

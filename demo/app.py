@@ -265,7 +265,7 @@ def launch_app(
         server_name=host, server_port=port, auth=auth, max_file_size=max_upload,
         share=False, inbrowser=False, quiet=True, show_error=True, run_history=False,
         enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False, allowed_paths=[],
-        footer_links=["api"], prevent_thread_lock=True,
+        footer_links=[], prevent_thread_lock=True,
         theme=gr.themes.Default(
             primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"],
             font_mono=["ui-monospace", "monospace"],

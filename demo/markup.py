@@ -259,16 +259,17 @@ def _card(place: int, match: Match) -> str:
     rank = place + 1
     where = match.camera or "camera unknown"
     when = stay_text(match)
-    label = f"Match {rank}, similarity {match.similarity:.2f}, {where}, {when}. Show the frame"
     said = _SAID[match.judgement]
     bar = f"width:{100 * min(max(match.similarity, 0.0), 1.0):.0f}%"
     return (
-        f'<li class="ps-card"><button type="button" data-place="{place}" '
-        f'aria-label="{escape(label)}"><span class="ps-pictures">'
+        # Read out with these words between; to the eye the places say as much.
+        f'<li class="ps-card"><button type="button" data-place="{place}">'
+        '<span class="ps-pictures"><span class="ps-unseen">Match </span>'
         f'<img class="ps-person" src="{person}" alt=""><span class="ps-rank">{rank}</span>'
         f"{said}</span>"
         f'<img class="ps-frame" src="{frame}" alt="">'
-        f'<span class="ps-similarity"><b>{match.similarity:.2f}</b>'
+        '<span class="ps-similarity"><span class="ps-unseen">similarity</span> '
+        f"<b>{match.similarity:.2f}</b>"
         f'<i class="ps-bar"><i style="{bar}"></i></i></span>'
         f'<span class="ps-camera">{escape(where)}</span>'
         f'<span class="ps-time">{escape(when)}</span></button></li>'

@@ -101,7 +101,7 @@ def _zoom_buttons() -> str:
             ("later", "Later", "→"),
             ("in", "Zoom in", "+"),
             ("out", "Zoom out", "-"),
-            ("all", "Whole time", "All"),
+            ("all", "All of the time", "All"),
         )
     )
 
