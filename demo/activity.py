@@ -3,13 +3,17 @@
 Which of them are logged, their logs say (`person_search.accountability`); here is who it is.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from html import escape
 
 from person_search.accountability.activity_log import ActivityLog
+from person_search.accountability.retention_timer import RetentionTimer
 from person_search.accountability.uses import Use
 
 from .actions import Gallery
+
+logger = logging.getLogger(__name__)
 
 API = "api"
 PAGE = "page"
@@ -51,6 +55,18 @@ def switch_on_for_users(galleries: Sequence[Gallery], has_users: bool) -> int:
     if not has_users:
         return 0
     return sum([log.switch_on(via="serve") for log in _logs(galleries)])
+
+
+def retaining(galleries: Sequence[Gallery]) -> RetentionTimer:
+    """Return what applies the rules of galleries as long as it is entered."""
+    from .pictures import forget_pictures
+
+    return RetentionTimer(
+        [(gallery.index, [gallery.footage]) for gallery in galleries],
+        logger.warning,
+        on_removed=lambda _: forget_pictures(),
+        via="serve",
+    )
 
 
 def notice(gallery: Gallery) -> str:

@@ -92,6 +92,11 @@ def _cut_match(name: str, box: Box, version: int) -> tuple[str, str]:
     return to_data_uri(crop_around(frame, box, PERSON_SIZE)), to_data_uri(small)
 
 
+def forget_pictures() -> None:
+    """Forget the pictures that were cut: people whom they show may have been removed."""
+    _cut_match.cache_clear()
+
+
 def _with_box(frame: Image.Image, match: Match, side: int, width: int) -> Image.Image:
     small = _reduce(frame, side).copy()
     scale = small.width / frame.width

@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     check_places(args.gallery, args.footage, may_create=args.create)
     _require_gradio()
     from .actions import Service
-    from .activity import switch_on_for_users
+    from .activity import retaining, switch_on_for_users
     from .app import build_app, launch_app
 
     print("loading the model", file=sys.stderr)
@@ -112,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
             print(
                 "the connection is not encrypted: put a proxy with TLS before it", file=sys.stderr
             )
-        _wait(app)
+        with retaining(galleries):
+            _wait(app)
     finally:
         for gallery in galleries:
             gallery.index.close()

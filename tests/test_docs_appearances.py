@@ -53,4 +53,8 @@ def test_every_command_of_the_guides_runs(tmp_path):
     assert all((tmp_path / name).is_file() for name in names)
     for line in shell_lines(LOG):
         run(line)
+    (example,) = blocks(LOG, "python")
+    (tmp_path / "log_example.py").write_text(example)
+    assert run("python log_example.py").endswith(" entries, 0 problems\n")
     assert "0 things wrong" in run("person-search log verify --gallery town.db")
+    assert len(run("person-search retain --gallery town.db --receipts").splitlines()) == 1

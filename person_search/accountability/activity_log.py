@@ -46,7 +46,7 @@ class ActivityLog:
         self._index = index
         self.path = log_file(index.uri)
         self._pictures = QueryPictures(query_pictures(index.uri))
-        self._chain = ChainFile(self.path, _mode_of(index.uri))
+        self._chain = ChainFile(self.path, mode_of(index.uri))
 
     @property
     def is_on(self) -> bool:
@@ -220,7 +220,7 @@ class ActivityLog:
         return None if own is None else own.log_head()
 
 
-def _mode_of(uri: str) -> int:
+def mode_of(uri: str) -> int:
     """Return who may read and write the log: whoever may the gallery."""
     try:
         return Path(uri).stat().st_mode & 0o666

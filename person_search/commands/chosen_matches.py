@@ -68,13 +68,18 @@ def case_query(image: str, box: Box, others: np.ndarray | None) -> CaseQuery:
 
 
 def read_chosen(index: "GalleryIndex", args: argparse.Namespace) -> CaseRequest:
-    """Return the matches that ``--id`` or ``--from`` name, as the gallery has them today.
+    """Return the matches that ``--id``, ``--group`` or ``--from`` name, as the gallery has them.
 
     Raises:
-        GalleryError: It does not hold one of them any more.
+        GalleryError: It does not hold one of them any more, or there is no such group.
         OSError: The file, or a query's picture, cannot be read.
         ValueError: The file is none that a command printed.
     """
+    if args.group:
+        of_groups = [index.appearances.groups.get(group).appearances for group in args.group]
+        return make_request(
+            args, [_appearance(index, one.id) for some in of_groups for one in some]
+        )
     if args.id:
         return make_request(args, [_appearance(index, one) for one in args.id])
     name = "the standard input" if args.file == "-" else args.file

@@ -64,6 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="an appearance, as lists and searches number it; repeatable",
     )
     chosen.add_argument(
+        "--group",
+        type=int,
+        action="append",
+        metavar="G",
+        help="all appearances of a group that person-search people lists; repeatable",
+    )
+    chosen.add_argument(
         "--from",
         dest="file",
         metavar="FILE.json",

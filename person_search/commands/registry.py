@@ -124,6 +124,16 @@ BUILTIN = (
         "say who asked what of a gallery, and verify that nobody changed the log",
         "person_search.commands.log",
     ),
+    Command(
+        "retain",
+        "remove what a gallery has kept for long enough, now and from now on",
+        "person_search.commands.retain",
+    ),
+    Command(
+        "forget",
+        "remove one person from a gallery, and leave everybody else",
+        "person_search.commands.forget",
+    ),
     Command("merge", "copy a gallery into another one", "person_search.commands.merge"),
     Command("check", "verify a gallery file, and repair it", "person_search.commands.check"),
     Command("backup", "copy a gallery file while it is in use", "person_search.commands.backup"),

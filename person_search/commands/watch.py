@@ -56,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FOLDER",
         help="where frames of streams and webcams that show people are kept, by day and camera. "
-        "Default: G-pictures beside the gallery G.db. It grows without a limit",
+        "Default: G-pictures beside the gallery G.db. It grows without a limit, unless the "
+        "gallery has rules, see person-search retain",
     )
     parser.add_argument(
         "--every",
@@ -122,6 +123,7 @@ def run(args: argparse.Namespace) -> int:
             written.
         OSError: A folder or a query's picture does not exist.
     """
+    from person_search.accountability.retention_timer import RetentionTimer
     from person_search.footage.files import FootageOptions
     from person_search.gallery.index import GalleryIndex
     from person_search.gallery.store import is_address
@@ -167,7 +169,8 @@ def run(args: argparse.Namespace) -> int:
             )
             # It may run for months, and be killed.
             recorded.use(index, "watch begins").said(sources=len(sources), alerts=len(found)).end()
-            with _stopping(watch), recorded.use(index, "watch") as use:
+            timer = RetentionTimer([(index, [keep] if keep else [])], _say, via="watch")
+            with _stopping(watch), recorded.use(index, "watch") as use, timer:
                 _say(f"watching {', '.join(source.shown for source in sources)}")
                 try:
                     watch.run()
