@@ -30,7 +30,7 @@ from person_search.tracking.memory import MEMORY, Sight, TrackMemory
 
 __all__ = ["LinkOptions", "Linker", "Sight"]
 
-COAST = 2.0
+COAST = 4.0
 """Seconds that somebody out of sight is expected to go on as before; then the expected place stays
 where it is."""
 
@@ -59,7 +59,7 @@ class LinkOptions:
     exit_gap: float = 1.5
     """Seconds, likewise, of somebody who by then has walked out of the picture."""
 
-    min_similarity: float = 0.55
+    min_similarity: float = 0.45
     """Cosine, -1..1: whoever is less similar to a track is somebody else, wherever they stand."""
 
     even_similarity: float = 0.6
@@ -74,7 +74,7 @@ class LinkOptions:
     reach: float = 0.3
     """Heights a second by which a person gets elsewhere than expected."""
 
-    high_score: float = 0.6
+    high_score: float = 0.8
     """Score, 0..1, from which on a person chooses a track before the others do."""
 
     def __post_init__(self) -> None:
