@@ -43,6 +43,9 @@ class Frame:
     source: bytes | np.ndarray | None = field(default=None, repr=False, compare=False)
     """The file's bytes or the decoded pixels, as long as they are at hand."""
 
+    size: tuple[int, int] | None = field(default=None, compare=False)
+    """Width and height in pixels, turned upright by its EXIF note; None until it was loaded."""
+
     def load(self) -> np.ndarray:
         """Return the pixels, (H, W, 3) uint8 RGB.
 

@@ -91,7 +91,7 @@ class Linking:
             time = max(timestamp, time + SAME_MOMENT)
             people = self._rows.people_of(FrameRow(frame, said[frame]))
             found_people = _people(people, self._dim)
-            numbers = linker.step(time, found_people)
+            numbers = linker.step(time, found_people, said[frame].size)
             qualities = view_qualities(np.zeros(len(people)), found_people)
             for number, person, quality in zip(numbers, people, qualities, strict=True):
                 found[int(number)].append(_sighting(person, time, float(quality)))

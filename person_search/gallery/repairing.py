@@ -114,9 +114,9 @@ def _insert(connection: sqlite3.Connection, gallery: int, frame: IntactFrame) ->
         )
     connection.execute(
         "INSERT INTO frames (id, gallery, key, name, content_hash, camera, timestamp, num_people, "
-        "people_sum, checksum, stream) VALUES (?1, ?2, ?3, ?4, ?5, (SELECT id FROM cameras WHERE "
-        "gallery = ?2 AND name = ?6), ?7, ?8, ?9, ?10, (SELECT id FROM streams WHERE gallery = ?2 "
-        "AND name = ?11))",
+        "width, height, people_sum, checksum, stream) VALUES (?1, ?2, ?3, ?4, ?5, (SELECT id FROM "
+        "cameras WHERE gallery = ?2 AND name = ?6), ?7, ?8, ?9, ?10, ?11, ?12, (SELECT id FROM "
+        "streams WHERE gallery = ?2 AND name = ?13))",
         (own_id, gallery, key, name, content_hash, camera, *rest, stream),
     )
     connection.executemany(

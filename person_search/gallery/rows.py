@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -31,6 +31,10 @@ class FrameLike(Protocol):
     def timestamp(self) -> float | None:
         """Seconds, None if unknown."""
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height in pixels, None if unknown."""
+
 
 Entry = tuple[FrameLike, People]
 
@@ -57,6 +61,8 @@ class StoredFrame:
     camera: str | None
     timestamp: float | None
     num_people: int
+    size: tuple[int, int] | None = None
+    """Width and height in pixels, turned upright; None where it was not stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +225,17 @@ def stream_of(frame: FrameLike) -> str | None:
         return f"camera:{frame.camera}"
     file, number = split_frame_name(frame.name)
     return None if number is None else f"file:{file}"
+
+
+def stored_frame(said: Sequence[Any]) -> StoredFrame:
+    """Return what a frame's row says.
+
+    Args:
+        said: Name, content hash, name of the camera, timestamp, number of people, width, height.
+    """
+    name, content_hash, camera, timestamp, num_people, width, height = said
+    size = None if width is None or height is None else (width, height)
+    return StoredFrame(name, content_hash, camera, timestamp, num_people, size)
 
 
 def unit_rows(embeddings: np.ndarray) -> np.ndarray:
