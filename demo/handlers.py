@@ -141,10 +141,13 @@ class Handlers:
 
     @told(_warn)
     def judge(self, event: gr.EventData, query: Query | None, label: str, *settings: Any) -> tuple:
-        """Keep that a match is right or wrong, and search again."""
+        """Keep that a match is right, wrong, or no person at all, and search again."""
         query, match = _needed(query), _match(query, int(event.place))
         index = self.service.gallery(label).index
-        index.judgements.judge(query.subject, [match], is_right=event.verdict == "right")
+        if event.verdict == "nobody" and match.appearance is not None:
+            index.appearances.groups.call_stays_nobody([match.appearance.id])
+        else:
+            index.judgements.judge(query.subject, [match], is_right=event.verdict == "right")
         return self._ask(query, label, settings)
 
     @told(_warn)
