@@ -93,6 +93,8 @@ class Answer:
     matches: Sequence[Match]
     """Best first, also those below the threshold."""
     threshold: float
+    not_people: int = 0
+    """How many would be among the matches, but were called nobody."""
 
     @property
     def num_above(self) -> int:
@@ -235,6 +237,7 @@ def search_gallery(
         "top": settings.top,
         "frames": settings.frames,
         "fingerprint": service.finder.fingerprint,
+        "with_nobody": True,
     }
     is_judged = bool(subject) and settings.by != "person" and gallery.index.has_appearances
     if is_judged and subject in gallery.index.judgements.subjects():
@@ -244,7 +247,8 @@ def search_gallery(
     else:
         one = settings.by != "person"
         matches = gallery.index.search(embeddings, one_per_frame=one, **asked)
-    return Answer(matches, settings.threshold)
+    people = [match for match in matches if not match.is_nobody]
+    return Answer(people, settings.threshold, len(matches) - len(people))
 
 
 def with_match(gallery: Gallery, query: Query, match: Match) -> Query:

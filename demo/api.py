@@ -137,6 +137,7 @@ class _Endpoints:
             "box": _rounded(found.box(0)),
             "threshold": answer.threshold if is_known else None,
             "is_probably_absent": answer.is_probably_absent if is_known else None,
+            "not_people": answer.not_people,
             "matches": [
                 match_to_json(match, rank, pictures)
                 for rank, match in enumerate(answer.matches, start=1)

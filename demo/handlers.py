@@ -144,9 +144,14 @@ class Handlers:
 
     @told(_warn)
     def judge(self, event: gr.EventData, query: Query | None, label: str, *settings: Any) -> tuple:
-        """Keep that a match is right or wrong, and search again."""
+        """Keep that a match is right, wrong, or no person at all, and search again."""
         query, match = _needed(query), _match(query, int(event.place))
-        gallery, is_right = self.service.gallery(label), event.verdict == "right"
+        gallery = self.service.gallery(label)
+        if event.verdict == "nobody" and match.appearance is not None:
+            with activity.begin(gallery, "people nobody").showed([match]):
+                gallery.index.appearances.groups.call_stays_nobody([match.appearance.id])
+            return self._ask(query, label, settings)
+        is_right = event.verdict == "right"
         judged = replace(match, judgement=is_right)
         with activity.begin(gallery, "judge").showed([judged]).said(subject=query.subject):
             maker = activity.current_user() or ""

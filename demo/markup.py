@@ -8,6 +8,7 @@ from html import escape
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from person_search.commands.output import count_not_people
 from person_search.footage.time_text import format_time
 from person_search.gallery.add_footage import IndexReport
 from person_search.people import Match
@@ -173,7 +174,7 @@ def results(query: Query, gallery_label: str, is_empty: bool = False) -> str:
     head = (
         f'<div class="ps-asked"><img src="{show_person(query.image, query.box)}" '
         f'alt="The person asked for"><div>{verdict(answer, gallery_label, is_empty)}'
-        f"{_fused(query)}{_judged(answer)}</div></div>"
+        f"{_fused(query)}{_judged(answer)}{_not_people(answer)}</div></div>"
     )
     above, below, wrong = (
         "".join(_card(i, m) for i, m in enumerate(answer.matches) if is_there(m))
@@ -207,6 +208,13 @@ def _judged(answer: Answer) -> str:
         '<button type="button" class="ps-link" data-undo="1">Undo the last</button> '
         '<button type="button" class="ps-link" data-undo="all">Undo all</button></p>'
     )
+
+
+def _not_people(answer: Answer) -> str:
+    if not answer.not_people:
+        return ""
+    said = count_not_people(answer.not_people)
+    return f'<p class="ps-hint">{said}, hidden; the tab People shows them.</p>'
 
 
 def verdict(answer: Answer, gallery_label: str, is_empty: bool) -> str:

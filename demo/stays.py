@@ -182,7 +182,11 @@ def _actions(place: Place | None, stay: Stay | None, clip: Clip | None) -> str:
             "search with this picture too</button>"
         )
         if stay is not None:
-            for verdict, text in (("right", "✓ Right"), ("wrong", "✗ Wrong")):
+            for verdict, text in (
+                ("right", "✓ Right"),
+                ("wrong", "✗ Wrong"),
+                ("nobody", "Not a person"),
+            ):
                 buttons.append(
                     f'<button type="button" class="ps-secondary" data-judge="{verdict}" '
                     f'data-at="{place.number}">{text}</button>'

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -64,6 +65,7 @@ def test_the_json_object():
         "threshold": 0.5,
         "in_gallery": True,
         "by": "frame",
+        "not_people": 0,
         "matches": [
             {
                 "rank": 1,
@@ -86,10 +88,11 @@ class FakeIndex:
     uri = "/g.db"
     has_appearances = False
     accountability = None
+    found = (MATCH,)
 
     def search(self, embeddings, **options):
         self.embeddings, self.options = embeddings, options
-        return [MATCH]
+        return self.found
 
     def __enter__(self):
         return self
@@ -127,6 +130,19 @@ def _search(*arguments):
     return main(["search", "--gallery", "g.db", *arguments])
 
 
+def test_what_was_called_nobody_is_counted_and_left_out(index, capsys):
+    index.found = [replace(MATCH, is_nobody=True, image="/bench.jpg"), MATCH]
+    assert _search("--query", "street.png#1") == 0
+    out = capsys.readouterr().out
+    assert "bench" not in out and out.splitlines()[-1] == "1 not a person, hidden"
+    index.found = [replace(MATCH, is_nobody=True)] * 3
+    assert _search("--query", "street.png#1") == 1
+    assert "3 not people, hidden" in capsys.readouterr().out
+    _search("--query", "street.png#1", "--json")
+    content = json.loads(capsys.readouterr().out)
+    assert (content["not_people"], content["matches"]) == (3, [])
+
+
 def test_every_option_reaches_the_gallery(index):
     options = ["--camera", "north", "--camera", "south", "--top", "3", "--min-similarity", "0.2"]
     times = ["--since", "0:01:00", "--until", "2024-05-31", "--all", "--rerank"]
@@ -143,6 +159,7 @@ def test_every_option_reaches_the_gallery(index):
         "one_per_frame": False,
         "refine": ByNeighbors(),
         "fingerprint": "f" * 64,
+        "with_nobody": True,
     }
 
 

@@ -177,6 +177,13 @@ def test_undoing_goes_back_step_by_step(index):
     assert groups.split(1, [groups.get(1).appearances[2].id]) == 6, "no number is given twice"
 
 
+def test_what_is_undone_is_read_back(index, monkeypatch):
+    _say(index)
+    monkeypatch.setattr(group_rows.GroupRows, "undo", lambda rows: group_rows.Undone(1, "it"))
+    with pytest.raises(GalleryError, match="'it' was undone and committed, but is there"):
+        index.appearances.groups.undo()
+
+
 def test_a_part_is_split_off_and_stays_so(index):
     groups = index.appearances.groups
     groups.refresh(0.9)

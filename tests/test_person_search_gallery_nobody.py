@@ -83,7 +83,7 @@ def test_nobody_is_in_no_list_and_in_nobodys_company(index):
     assert index.appearances.beside(him) == []
     groups.refresh(0.9, anew=True)
     assert told(groups.all()) == PEOPLE and told(groups.all(nobody=True)) == NOBODY
-    assert groups.undo() == "call group 1 not a person"
+    assert groups.undo() == "call group 1 nobody"
     assert told(groups.all()) == {**NOBODY, **PEOPLE}
     assert len(index.appearances.beside(him)) == 1
 
@@ -142,9 +142,9 @@ def test_single_appearances_are_called_nobody_and_people_again(index):
     groups.call_nobody([4, 1], False)
     assert groups.all(nobody=True) == [] and len(groups.all()) == 4
     assert [groups.undo() for _ in range(3)] == [
-        "call group 4, 1 a person",
-        f"call appearance {one} not a person",
-        f"call appearance {other} not a person",
+        "call groups 4, 1 somebody",
+        f"call appearance {one} nobody",
+        f"call appearance {other} nobody",
     ]
     assert told(groups.all()) == {**NOBODY, **PEOPLE}
 

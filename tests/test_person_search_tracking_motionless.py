@@ -18,13 +18,13 @@ def test_the_place_is_that_of_most_sights():
     assert measure_place(BENCH[None])[1] == 1
 
 
-def motionless_of(boxes, shares, sights, seconds, streams=None):
+def motionless_of(boxes, shares, sights, seconds, things=None):
     return find_motionless(
         np.float64(boxes),
         np.float64(shares),
         np.array(sights),
         np.float64(seconds),
-        np.zeros(len(boxes), np.int64) if streams is None else np.array(streams),
+        np.zeros(len(boxes), np.int64) if things is None else np.array(things),
     ).tolist()
 
 
@@ -39,7 +39,7 @@ def test_again_and_again_at_one_place():
     short = [1] * 6, [2] * 6, [1.0] * 6
     assert motionless_of(boxes, *short, [0, 0, 0, 0, 0, 1]) == [3, 3, 3, 0, 0, 0]
     # Two of them lie too far from each other, and each near the one between them.
-    aside = np.array([2, 0, 2, 0])
+    aside = np.array([3, 0, 3, 0])
     boxes = [BENCH - aside, BENCH, BENCH + aside]
     assert motionless_of(boxes, [1] * 3, [2] * 3, [1.0] * 3) == [0, 3, 0]
 
@@ -48,10 +48,11 @@ def test_the_same_as_comparing_every_pair(monkeypatch):
     rng = np.random.default_rng(0)
     boxes = rng.integers(0, 30, (60, 2)).repeat(2, axis=0).reshape(-1, 4)[:, [0, 2, 1, 3]]
     boxes = np.concatenate([boxes[:, :2], boxes[:, :2] + rng.integers(20, 30, (len(boxes), 2))], 1)
-    streams = rng.integers(0, 2, len(boxes))
+    things = rng.integers(0, 2, len(boxes))
     counts = [
         sum(
-            streams[a] == streams[b] and paired_iou(boxes[a], boxes[b][None])[0] >= 0.8
+            things[a] == things[b]
+            and paired_iou(boxes[a], boxes[b][None])[0] >= motionless.ONE_PLACE
             for b in range(len(boxes))
         )
         for a in range(len(boxes))
@@ -59,9 +60,9 @@ def test_the_same_as_comparing_every_pair(monkeypatch):
     expected = [count if count >= 3 else 0 for count in counts]
     ones = [1] * len(boxes)
     assert any(expected) and not all(expected)
-    assert motionless_of(boxes, ones, ones, ones, streams) == expected
+    assert motionless_of(boxes, ones, ones, ones, things) == expected
     monkeypatch.setattr(motionless, "LEAST_STAYS", 1)
-    assert motionless_of(boxes, ones, ones, ones, streams) == counts
+    assert motionless_of(boxes, ones, ones, ones, things) == counts
 
 
 def test_the_same_place_and_look_as_a_known_one():

@@ -37,6 +37,9 @@ class SearchAnswer:
     by: str = "frame"
     """What was ranked: ``appearance`` or ``frame``."""
 
+    not_people: int = 0
+    """How many would be among the matches, but were called nobody."""
+
     @property
     def is_in_gallery(self) -> bool | None:
         """Whether the best similarity reaches the threshold; None if that cannot be known."""
@@ -57,12 +60,19 @@ def format_answer(answer: SearchAnswer) -> str:
         lines = [f"no match{limit} in the frames searched"]
     else:
         lines = _format_matches(answer.matches)
+    if answer.not_people:
+        lines.append(f"{count_not_people(answer.not_people)}, hidden")
     if answer.is_in_gallery is False:
         lines.append(
             f"This person is probably not in this gallery: no similarity reaches "
             f"{answer.threshold:.2f}, the model's threshold."
         )
     return "\n".join(lines)
+
+
+def count_not_people(count: int) -> str:
+    """Say how many are not people, as somebody said."""
+    return "1 not a person" if count == 1 else f"{count} not people"
 
 
 def _format_matches(matches: Sequence["Match"]) -> list[str]:
@@ -104,6 +114,7 @@ def answer_to_json(answer: SearchAnswer) -> str:
         "threshold": answer.threshold,
         "in_gallery": answer.is_in_gallery,
         "by": answer.by,
+        "not_people": answer.not_people,
         "matches": [
             {"rank": rank, **match_to_dict(match)} for rank, match in enumerate(answer.matches, 1)
         ],

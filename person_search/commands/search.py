@@ -209,6 +209,7 @@ def search(
             min_similarity=args.min_similarity,
             by="appearance" if by_appearance else "frame",
             fingerprint=finder.fingerprint,
+            with_nobody=True,
         )
     elif by_appearance:
         matches = index.appearances.search(
@@ -218,6 +219,7 @@ def search(
             min_similarity=args.min_similarity,
             ranked_frames=_parse_mean(args.mean_of),
             fingerprint=finder.fingerprint,
+            with_nobody=True,
         )
     else:
         matches = index.search(
@@ -228,10 +230,13 @@ def search(
             one_per_frame=not args.all,
             refine=refine,
             fingerprint=finder.fingerprint,
+            with_nobody=True,
         )
+    people = [match for match in matches if not match.is_nobody]
     return SearchAnswer(
-        *(index.uri, args.name, queries, matches, finder.threshold, args.min_similarity),
+        *(index.uri, args.name, queries, people, finder.threshold, args.min_similarity),
         by="appearance" if by_appearance else "frame",
+        not_people=len(matches) - len(people),
     )
 
 

@@ -57,15 +57,16 @@ def find_doubts(
         return {}
     numbers = np.array([stay.place for stay in measured], np.float64)
     streams = np.array([stay.stream for stay in measured], np.int64)
-    known = np.array([stay.group in nobodies for stay in measured])
+    pairs = np.array([(stay.stream, stay.group) for stay in measured], np.int64)
+    things = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
     still = find_motionless(
         numbers[:, :4],
-        # Somebody else who stops where nobody stands is not one more of that.
-        np.where(known, 0.0, numbers[:, 4]),
+        numbers[:, 4],
         np.array([stay.appearance.frames for stay in measured]),
         np.array([stay.appearance.seconds for stay in measured]),
-        streams,
+        things,
     )
+    known = np.array([stay.group in nobodies for stay in measured])
     alike = np.full(len(measured), -1, np.int64)
     if threshold is not None and known.any():
         looks = np.stack([stay.embedding for stay in measured])
@@ -104,5 +105,5 @@ def _alike(stays: Sequence[Stay], alike: np.ndarray, rows: list[int], least: flo
     there = [row for row in rows if alike[row] >= 0]
     if sum(stays[row].appearance.frames for row in there) < least or not there:
         return None
-    groups: Counter[int] = Counter(stays[alike[row]].group for row in there)
+    groups = Counter(stays[int(alike[row])].group for row in there)
     return min(groups, key=lambda group: (-groups[group], group))

@@ -15,6 +15,12 @@ ANCHORS = 5
 AUTOMATIC = 0
 """The action of what nobody said."""
 
+_OF_ACTIONS = (
+    ("group_members", "action"),
+    ("group_names", "action"),
+    ("group_verdicts", "action"),
+    ("group_actions", "id"),
+)
 Anchor = tuple[bytes, int]
 """A person: key of the frame, and number in it."""
 
@@ -32,6 +38,13 @@ class Options(NamedTuple):
 
     threshold: float
     across_days: bool
+
+
+class Undone(NamedTuple):
+    """What was undone."""
+
+    action: int
+    said: str
 
 
 class SaidGroup(NamedTuple):
@@ -206,7 +219,16 @@ class GroupRows:
             (self._gallery,),
         )
 
-    def undo(self) -> str | None:
+    def has_action(self, action: int) -> bool:
+        """Say whether anything is there of an action."""
+        return any(
+            self._connection.execute(
+                f"SELECT 1 FROM {table} WHERE {column} = ? LIMIT 1", (action,)
+            ).fetchone()
+            for table, column in _OF_ACTIONS
+        )
+
+    def undo(self) -> Undone | None:
         """Undo the last action; return what it was, None if there is none."""
         last = self._connection.execute(
             "SELECT id, said FROM group_actions WHERE gallery = ? ORDER BY id DESC LIMIT 1",
@@ -214,14 +236,9 @@ class GroupRows:
         ).fetchone()
         if last is None:
             return None
-        for table, column in (
-            ("group_members", "action"),
-            ("group_names", "action"),
-            ("group_verdicts", "action"),
-            ("group_actions", "id"),
-        ):
+        for table, column in _OF_ACTIONS:
             self._connection.execute(f"DELETE FROM {table} WHERE {column} = ?", last[:1])
-        return str(last[1])
+        return Undone(*last)
 
     def said(self) -> list[SaidGroup]:
         """Return the groups that somebody named or changed."""

@@ -203,8 +203,9 @@ class GalleryGroups:
             raise GalleryError("no group is given; expected one at least")
         found = self._find(list(dict.fromkeys(numbers)))
         listed = ", ".join(str(group.number) for group in found)
+        what = f"group{'s' * (len(found) > 1)} {listed}"
         with self._groups.acting() as rows:
-            action = rows.add_action(_verdict(f"group {listed}", is_nobody))
+            action = rows.add_action(_verdict(what, is_nobody))
             for group in found:
                 _call(rows, action, group, is_nobody)
 
@@ -224,8 +225,9 @@ class GalleryGroups:
         whole = [g for g in self._groups.listed() if {one.id for one in g.appearances} <= left]
         left -= {one.id for group in whole for one in group.appearances}
         with self._groups.acting() as rows:
-            listed = ", ".join(map(str, sorted(set(appearances))))
-            action = rows.add_action(_verdict(f"appearance {listed}", True))
+            given = sorted(set(appearances))
+            what = f"appearance{'s' * (len(given) > 1)} {', '.join(map(str, given))}"
+            action = rows.add_action(_verdict(what, True))
             for group in whole:
                 _call(rows, action, group, True)
             numbers = [group.number for group in whole]
@@ -240,9 +242,11 @@ class GalleryGroups:
 
         Returns:
             What it was; None if there is nothing.
+
+        Raises:
+            GalleryError: If it is there again when read back.
         """
-        with self._groups.acting() as rows:
-            return rows.undo()
+        return self._groups.undo()
 
     def add_said(self, other: "GalleryGroups") -> int:
         """Take over what was said about groups in another gallery whose frames are here, too.
@@ -279,7 +283,7 @@ class GalleryGroups:
 
 
 def _verdict(what: str, is_nobody: bool) -> str:
-    return f"call {what} {'not a person' if is_nobody else 'a person'}"
+    return f"call {what} {'nobody' if is_nobody else 'somebody'}"
 
 
 def _call(rows: GroupRows, action: int, group: Group, is_nobody: bool) -> None:

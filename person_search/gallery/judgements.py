@@ -80,7 +80,7 @@ class GalleryJudgements:
             count: How many judgements, None for all.
 
         Returns:
-            How many there were to take back.
+            How many of them are gone when read back.
         """
         if count is not None and count < 1:
             raise GalleryError(f"count is {count}; expected at least 1, or None for all")
@@ -111,8 +111,9 @@ class GalleryJudgements:
             with_nobody: See `GalleryAppearances.search`.
 
         Returns:
-            Matches with their `judgement`: those called right first, those called wrong last, each
-            and all others by similarity to the refined query.
+            Matches with their `judgement`: those called right first, by similarity of what was
+            judged to the query itself, so that they keep their order whatever is judged next; those
+            called wrong last, and they and all others by similarity to the refined query.
 
         Raises:
             GalleryError: See `GalleryAppearances.search`.
@@ -123,8 +124,9 @@ class GalleryJudgements:
         check_range(top, min_similarity)
         rows = check_embeddings(embeddings, self._store.embedding_dim, "query embeddings")
         judged = self.of(subject)
+        asked = fuse_embeddings(rows)
         query = refine_query(
-            fuse_embeddings(rows), _embeddings(judged, True, rows), _embeddings(judged, False, rows)
+            asked, _embeddings(judged, True, rows), _embeddings(judged, False, rows)
         )
         # So many more, that those called wrong take nobody's place.
         wanted = min(top + len(judged), MAX_TOP)
@@ -144,7 +146,8 @@ class GalleryJudgements:
         marked = [replace(m, judgement=verdicts.get(_key(m, by))) for m in found]
         wrong = [m for m in marked if m.judgement is False]
         others = [m for m in marked if m.judgement is not False]
-        others.sort(key=lambda m: m.judgement is not True)
+        right = self._similarities(judged, by, asked)
+        others.sort(key=lambda m: -right[_key(m, by)] if m.judgement else 2.0)
         return [*cut_besides(others, top), *wrong]
 
     def about(self, subject: str, matches: Sequence[Match]) -> list[list[Judgement]]:
@@ -160,6 +163,17 @@ class GalleryJudgements:
         """Say of appearances, or frames, what was said last of one of their people."""
         keys = self._keys(judged, by)
         return {key: one.is_right for key, one in zip(keys, judged, strict=True)}
+
+    def _similarities(
+        self, judged: Sequence[Judgement], by: str, query: np.ndarray
+    ) -> dict[str | int, float]:
+        """Say of appearances, or frames, how similar the best judged person is to a query."""
+        found: dict[str | int, float] = {}
+        for key, one in zip(self._keys(judged, by), judged, strict=True):
+            embedding = one.person.embedding
+            similarity = -1.0 if embedding is None else float(embedding @ query)
+            found[key] = max(found.get(key, -1.0), similarity)
+        return found
 
     def _keys(self, judged: Sequence[Judgement], by: str) -> list[str | int]:
         people = [one.person for one in judged]

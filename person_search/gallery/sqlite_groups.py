@@ -17,6 +17,7 @@ from person_search.footage.time_text import YEAR
 from person_search.gallery.appearance_rows import AppearanceRow, AppearanceRows
 from person_search.gallery.database import Database
 from person_search.gallery.doubts import Doubt, Stay, find_doubts
+from person_search.gallery.errors import GalleryError
 from person_search.gallery.group_rows import GroupRows, Options, Placement, SaidGroup
 from person_search.gallery.place_rows import PlaceRows
 from person_search.gallery.rows import Group
@@ -136,6 +137,20 @@ class SqliteGroups:
         """Give the rows inside a transaction that is committed at the end, or undone."""
         with self._database.writing("changing groups") as connection:
             yield self._rows(connection)
+
+    def undo(self) -> str | None:
+        """Undo what was done last, and read back that it is gone; return what it was."""
+        with self.acting() as rows:
+            undone = rows.undo()
+        if undone is None:
+            return None
+        with self._database.afresh("reading back") as connection:
+            if self._rows(connection).has_action(undone.action):
+                raise GalleryError(
+                    f"{self._database.path}: {undone.said!r} was undone and committed, but is "
+                    "there when read back; check the disk, then undo again"
+                )
+        return undone.said
 
     def said(self) -> list[SaidGroup]:
         """Return the groups that somebody named or changed."""

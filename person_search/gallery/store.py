@@ -93,7 +93,11 @@ class Judgements(Protocol):
         """Judge people by frame and number; return how many are there when read back."""
 
     def undo(self, subject: str, count: int | None) -> int:
-        """Take the last judgements of a subject back, all of them for None; return how many."""
+        """Take the last judgements of a subject back, all of them for None.
+
+        Returns:
+            How many are gone when read back.
+        """
 
 
 class Store(Protocol):

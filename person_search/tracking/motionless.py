@@ -18,7 +18,7 @@ LEAST_SIGHTS, LEAST_SECONDS = 10, 10.0
 """From which on an appearance that keeps its place is motionless by itself."""
 LEAST_STAYS = 3
 """From which on short ones at one place are, too."""
-ONE_PLACE = 0.8
+ONE_PLACE = 0.7
 """IoU of the median boxes from which on two appearances are at one place."""
 
 
@@ -46,7 +46,7 @@ def find_motionless(
     shares: np.ndarray,
     sights: np.ndarray,
     seconds: np.ndarray,
-    streams: np.ndarray,
+    things: np.ndarray,
 ) -> np.ndarray:
     """Find the appearances that keep one place, for long or again and again.
 
@@ -55,7 +55,8 @@ def find_motionless(
         shares: (S,) share of the sights in that place; see `measure_place`.
         sights: (S,) in how many frames each was seen.
         seconds: (S,) how long each lasted.
-        streams: (S,) int64, the stream of each: one camera on one clock.
+        things: (S,) int64, equal for those that may be one thing: before one camera, and of one
+            look, as many people in turn stand at a counter.
 
     Returns:
         (S,) int64: 0 for what moves, or is too short to say; else how many appearances, this one
@@ -64,17 +65,11 @@ def find_motionless(
     found = np.zeros(len(places), np.int64)
     is_still = shares >= STILL_SHARE
     is_long = (sights >= LEAST_SIGHTS) & (seconds >= LEAST_SECONDS)
-    for stream in np.unique(streams).tolist():
-        rows = np.flatnonzero(is_still & (streams == stream))
-        rows = rows[np.argsort(places[rows, 0], kind="stable")]
-        lefts, widths = places[rows, 0], places[rows, 2] - places[rows, 0]
-        # Boxes of that IoU share at least as much of their width.
-        reach = widths * (1 / ONE_PLACE - 1)
-        firsts = np.searchsorted(lefts, lefts - reach, side="left")
-        lasts = np.searchsorted(lefts, lefts + reach, side="right")
-        for place, row in enumerate(rows.tolist()):
-            near = rows[firsts[place] : lasts[place]]
-            count = int((paired_iou(places[near], places[row]) >= ONE_PLACE).sum())
+    still = np.flatnonzero(is_still)
+    order = still[np.argsort(things[still], kind="stable")]
+    for rows in np.split(order, np.flatnonzero(np.diff(things[order])) + 1) if len(order) else ():
+        for row in rows.tolist():
+            count = int((paired_iou(places[rows], places[row]) >= ONE_PLACE).sum())
             if is_long[row] or count >= LEAST_STAYS:
                 found[row] = count
     return found
