@@ -126,6 +126,7 @@ MAY_PRINT = {
     "info.py",
     "invert.py",
     "label_noise.py",
+    "launch.py",
     "purify.py",
     "search_drawn_gallery.py",
     "serve.py",

@@ -10,7 +10,9 @@ import pytest
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
+from reid_heads.importers.checkpoint_file import read_checkpoint
 from reid_heads.torch_file import DamagedFileError
+from reid_heads.training.checkpoint import WeightCopyCheckpointer
 from reid_heads.training.checkpoint_files import FileCheckpointer, list_resumable
 from reid_heads.trust import trusted_files
 
@@ -120,6 +122,15 @@ def test_without_a_whole_checkpoint_each_is_named(tmp_path, checkpointer):
         checkpointer.resume_or_load("", resume=True)
     with pytest.raises(DamagedFileError, match="is damaged"):
         checkpointer.load(str(tmp_path / "model_0000009.pth"))
+
+
+def test_loading_a_damaged_checkpoint_is_an_error_of_every_loader(tmp_path, checkpointer):
+    checkpointer.save("model_final")
+    file = str(tmp_path / "model_final.pth")
+    break_file(tmp_path / "model_final.pth", "flipped")
+    for load in (WeightCopyCheckpointer(make_net()).load_whole_model, read_checkpoint):
+        with pytest.raises(DamagedFileError, match=r"model_final\.pth is damaged"):
+            load(file)
 
 
 def test_a_name_that_leads_nowhere_is_passed_over(tmp_path, checkpointer):

@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+import person_search.evaluate
 import reid_heads.crop_export
 import reid_heads.data.label_noise
 import reid_heads.faces.parser
@@ -15,6 +16,7 @@ from reid_heads.trust import SWITCH, files_are_trusted, trusted_files
 PROGRAMS = {
     module.__name__: module.build_parser
     for module in (
+        person_search.evaluate,
         reid_heads.crop_export,
         reid_heads.data.label_noise,
         reid_heads.faces.parser,

@@ -166,7 +166,7 @@ def find_damage(checkpoint: Path) -> str:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what a killed process was writing, which its name keeps from being a checkpoint."""
-    for file in folder.glob("tmp*.pth.part"):
+    for file in folder.glob("tmp*.part"):
         file.unlink(missing_ok=True)
 
 

@@ -23,6 +23,7 @@ from reid_heads.training.divided_training import (
 )
 from reid_heads.training.hooks import BestMetricCheckpointer, ReseedEachIteration, WeightAverage
 from reid_heads.training.solver import build_optimizer
+from reid_heads.training.stopping import StopWhenTold
 
 
 class ResumableTrainer(DefaultTrainer):
@@ -71,7 +72,7 @@ class ResumableTrainer(DefaultTrainer):
         return build_optimizer(cfg, model)
 
     def build_hooks(self) -> list[hooks.HookBase]:
-        """Add reseeding, the best checkpoint and the weight average to detectron2's hooks."""
+        """Add reseeding, stopping, the best checkpoint and the weight average to the hooks."""
         # DefaultTrainer makes its checkpointer just before the hooks that keep it.
         self.checkpointer = WeightCopyCheckpointer(
             self.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
@@ -88,6 +89,14 @@ class ResumableTrainer(DefaultTrainer):
         if self._divided is not None:
             # Before the hook that saves checkpoints: a checkpoint without these is of no use.
             built.insert(1, self._divided)
+        stop = StopWhenTold(
+            self.checkpointer,
+            self.cfg.SOLVER.CHECKPOINT_PERIOD,
+            self._divided,
+            torch.device(self.cfg.MODEL.DEVICE),
+        )
+        first = next(i for i, hook in enumerate(built) if isinstance(hook, hooks.EvalHook))
+        built.insert(first, stop)
         decay = self.cfg.SOLVER.EMA_DECAY
         return built if decay == 0 else self._with_weight_average(built, decay)
 
