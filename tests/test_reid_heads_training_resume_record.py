@@ -35,6 +35,11 @@ def test_another_batch_size_is_refused_with_the_samples_seen():
         resume(make_record(), make_record(batch_size=16))
 
 
+def test_a_batch_that_was_scaled_with_the_processes_names_them():
+    with pytest.raises(ValueError, match="or resume on 4 processes, with which it was trained"):
+        resume(make_record(batch_size=16, processes=4), make_record())
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -155,6 +155,28 @@ def read_name_pattern(pattern: str) -> Callable[[str], float | None]:
     return find
 
 
+def format_span(first: float | None, last: float | None) -> str:
+    """Write from when to when frames were taken, of which some may have a date and others none.
+
+    Args:
+        first: the least timestamp, None where no frame has one.
+        last: the greatest.
+
+    Examples:
+        >>> format_span(0.0, 90.0)
+        '0:00:00.0 to 0:01:30.0 from the start of a video'
+    """
+    if first is None or last is None:
+        return "unknown"
+    if first < YEAR <= last:
+        return (
+            f"up to {format_time(last)}; some frames have no date, their times count from the "
+            "start of a video"
+        )
+    of_video = " from the start of a video" if last < YEAR else ""
+    return f"{format_time(first)} to {format_time(last)}{of_video}"
+
+
 def format_time(seconds: float | None) -> str:
     """Write a timestamp: H:MM:SS.s since the start of a video, or a local date and time."""
     if seconds is None:

@@ -83,6 +83,10 @@ class ResumeRecord:
             "or start a new training from its weights: without --resume, with MODEL.WEIGHTS and "
             "another OUTPUT_DIR"
         )
+        processes = loaded["num_processes"]
+        if before != after and processes != now["num_processes"]:
+            # SOLVER.REFERENCE_WORLD_SIZE scales the batch.
+            instead = f"or resume on {processes} processes, with which it was trained, {instead}"
         if before != after:
             raise ValueError(
                 f"the run to resume took {before} samples an iteration and has seen {done:,}; "
