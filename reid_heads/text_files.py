@@ -10,7 +10,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +58,15 @@ def read_json(path: str | Path) -> Any:
         raise ValueError(f"{path} is not a JSON file: {error}") from error
 
 
-def read_table(path: str | Path, wanted: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
+def read_table(
+    path: str | Path, wanted: Iterable[str], together: Sequence[str] = ()
+) -> Iterator[tuple[str, dict[str, str]]]:
     """Read a table: a header and a row a line, cells apart by commas, semicolons or tabs.
 
     Args:
         path: the file.
         wanted: columns that it must have, in small letters; others are passed on as well.
+        together: columns that it has all or none of, in small letters.
 
     Yields:
         Where each row stands, for messages, and its cells by column, the columns in small letters;
@@ -80,6 +83,8 @@ def read_table(path: str | Path, wanted: Iterable[str]) -> Iterator[tuple[str, d
     header = lines[first] if len(lines) > first else ""
     delimiter = max(_DELIMITERS, key=lambda sign: len(set(wanted) & set(_split(header, sign))))
     names = _split(header, delimiter)
+    if any(name in names for name in together):
+        wanted += tuple(together)
     missing = [name for name in wanted if name not in names]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if missing or twice:

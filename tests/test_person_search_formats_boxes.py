@@ -336,8 +336,8 @@ def test_the_command_says_what_it_left_out(tmp_path, footage, monkeypatch, capsy
     path = write_coco(tmp_path / "b.json", [("000001.png", None, None)], [(1, _boxes()[0], {})])
     arguments = ["index", str(footage), "--gallery", str(tmp_path / "g.db"), "--boxes", str(path)]
     assert main(arguments) == 0
-    said = capsys.readouterr().out
-    assert f"left out: {path}: files that it does not name: 2 ({footage / '000002.png'}, " in said
+    said, talk = capsys.readouterr()
+    assert f"left out: {path}: files that it does not name: 2 ({footage / '000002.png'}, " in talk
     assert "added 1 frames with 1 people" in said
     assert main([*arguments[:-1], str(tmp_path / "no.json")]) == 2
     assert "does not exist; expected COCO JSON or MOT text" in capsys.readouterr().err

@@ -273,6 +273,8 @@ def test_interrupted_weight_average_ends_as_the_straight_ones(trained, launch, t
     straight, _ = trained
     shutil.copytree(straight, tmp_path / "straight")
     halted = interrupted(tmp_path / "straight", "model_0000002.pth")
+    with pytest.raises(ValueError, match=r"has seen 24; SOLVER\.IMS_PER_BATCH is now 12"):
+        launch("halted", *AVERAGED, "SOLVER.IMS_PER_BATCH", "12", flags=["--resume"])
     launch("halted", *AVERAGED, flags=["--resume"])
     half, _ = assert_ends_alike(straight, halted)
     # Six identities of five crops.

@@ -122,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
     check_target(args.out)
     _check_arguments(args)
     with GalleryIndex.open(args.gallery, args.name) as index:
+        search.check_cameras(index, args.camera)
         request = _search(index, args) if args.query else read_chosen(index, args)
         if request is None:
             return search.MUST_CHOOSE

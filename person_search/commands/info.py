@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from person_search.commands.model_arguments import GALLERY_HELP
-from person_search.footage.time_text import format_time
+from person_search.footage.time_text import format_span
 from reid_heads.trust import add_trust_argument
 
 if TYPE_CHECKING:
@@ -65,9 +65,7 @@ def run(args: argparse.Namespace) -> int:
 def format_info(info: "GalleryInfo") -> str:
     """Write what a gallery holds, a fact a line."""
     cameras = ", ".join(f"{name}: {count:,} frames" for name, count in info.cameras.items())
-    times = "unknown"
-    if info.first_timestamp is not None:
-        times = f"{format_time(info.first_timestamp)} to {format_time(info.last_timestamp)}"
+    times = format_span(info.first_timestamp, info.last_timestamp)
     kind = "exact"
     if info.approximate is not None:
         kind = "approximate, " + ", ".join(f"{k} {v}" for k, v in info.approximate.items())

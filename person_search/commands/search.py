@@ -8,6 +8,8 @@ a picture or a video's frame, clip.mp4#frame=30.
 
 import argparse
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ from person_search.commands.model_arguments import (
     load_finder,
 )
 from person_search.commands.output import (
+    SORTED_BY,
     SearchAnswer,
     answer_to_json,
     choices_to_json,
@@ -55,6 +58,7 @@ NOTHING_FOUND = 1
 """Exit status: no frame searched shows anybody, or nobody similar enough."""
 TOP = 10
 """How many matches are shown unless a user says otherwise."""
+_SHOWN = 20  # how many cameras an error message names
 MUST_CHOOSE = 3
 """Exit status: nobody was searched for, one of the people listed must be chosen first."""
 
@@ -156,6 +160,7 @@ def run(args: argparse.Namespace) -> int:
     check_arguments(args, texts)
     # The gallery first: its errors come before the seconds that a model takes to load.
     with GalleryIndex.open(args.gallery, args.name) as index:
+        check_cameras(index, args.camera)
         finder = load_finder(args)
         queries = [resolve_query(finder, text, want_context=args.context) for text in texts]
         still_open = [query for query in queries if isinstance(query, OpenQuery)]
@@ -237,7 +242,39 @@ def search(
         *(index.uri, args.name, queries, people, finder.threshold, args.min_similarity),
         by="appearance" if by_appearance else "frame",
         not_people=len(matches) - len(people),
+        order=SORTED_BY["context" if args.context else "rerank"] if refine is not None else None,
+        is_part=bool(args.camera) or args.since is not None or args.until is not None,
     )
+
+
+def check_cameras(index: "GalleryIndex", names: list[str] | None) -> None:
+    """Refuse cameras that no frame of the gallery is of.
+
+    Raises:
+        ValueError: The message offers those that are spelt alike, or lists what there is.
+    """
+    known = index.info().cameras if names else {}
+    for name in names or []:
+        # "" stands for frames of an unknown camera.
+        if not name or name in known:
+            continue
+        raise ValueError(
+            f"no frame of the gallery is of a camera {name!r}; {_offer_cameras(name, known)}"
+        )
+
+
+def _offer_cameras(name: str, known: Iterable[str]) -> str:
+    small = {camera.casefold(): camera for camera in known}
+    if name.casefold() in small:
+        return f"did you mean {small[name.casefold()]!r}?"
+    near = get_close_matches(name.casefold(), small, n=3, cutoff=0.7)
+    if near:
+        return f"did you mean {' or '.join(repr(small[one]) for one in near)}?"
+    if not small:
+        return "its frames have no cameras: leave out --camera"
+    names = sorted(small.values())
+    more = ", …" if len(names) > _SHOWN else ""
+    return f"it has {', '.join(repr(one) for one in names[:_SHOWN])}{more}"
 
 
 def _context(queries: list[ChosenQuery]) -> ByContext | None:

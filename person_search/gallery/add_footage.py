@@ -55,6 +55,9 @@ class IndexReport:
     left_out: list[BrokenFile] = field(default_factory=list)
     """What known boxes say nothing of, or cannot be used for, and why."""
 
+    frames_without_time: int = 0
+    """Of those added, whose time was asked for and not found; the command counts them."""
+
 
 def index_footage(
     index: "GalleryIndex",

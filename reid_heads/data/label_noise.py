@@ -10,7 +10,6 @@ Letters: N crops, P identities.
 """
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from reid_heads.data.crop_lists import write_crop_list
 from reid_heads.data.info import find_splits
 from reid_heads.data.mapper import naming_unreadable
 from reid_heads.pictures import read_image
+from reid_heads.text_files import read_table
 from reid_heads.trust import add_trust_argument, trusted_files
 
 TARGETS = ("uniform", "look_alikes")
@@ -132,15 +132,9 @@ def read_wrong_labels(path: str | Path) -> dict[str, bool]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no truth list {path}; check --truth")
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"path", "person", "labeled_as"} <= set(reader.fieldnames or ()):
-            raise ValueError(
-                f"{path}: the header is {reader.fieldnames}; expected path, person and labeled_as, "
-                "as `python -m reid_heads.data.label_noise --truth` writes them"
-            )
-        folder = path.parent.absolute()
-        return {str(folder / row["path"]): row["person"] != row["labeled_as"] for row in reader}
+    folder = path.parent.absolute()
+    rows = read_table(path, ("path", "person", "labeled_as"))
+    return {str(folder / row["path"]): row["person"] != row["labeled_as"] for _, row in rows}
 
 
 def build_parser() -> argparse.ArgumentParser:
