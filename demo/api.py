@@ -20,6 +20,7 @@ from person_search.people import Match
 from . import actions, additions
 from .actions import Gallery, SearchSettings, Service
 from .api_panel import api_panel
+from .blur import Blur
 from .gradio_parts import typed
 from .inputs import parse_filter, parse_optional_time
 from .mistakes import told
@@ -129,6 +130,7 @@ class _Endpoints:
         answer = actions.search_gallery(
             service, service.gallery(gallery), found.embeddings, settings
         )
+        blur = service.hiding(gallery, False)
         # Without a calibration and a wish nobody knows from which similarity on a match is right.
         is_known = threshold is not None or service.finder.threshold is not None
         return {
@@ -136,7 +138,7 @@ class _Endpoints:
             "threshold": answer.threshold if is_known else None,
             "is_probably_absent": answer.is_probably_absent if is_known else None,
             "matches": [
-                match_to_json(match, rank, pictures)
+                match_to_json(match, rank, pictures, blur and blur.only(answer.is_above(match)))
                 for rank, match in enumerate(answer.matches, start=1)
             ],
         }
@@ -185,13 +187,16 @@ def gallery_to_json(gallery: Gallery, info: "GalleryInfo") -> dict[str, Any]:
     }
 
 
-def match_to_json(match: Match, rank: int, with_pictures: bool = False) -> dict[str, Any]:
+def match_to_json(
+    match: Match, rank: int, with_pictures: bool = False, blur: Blur | None = None
+) -> dict[str, Any]:
     """Write a match as plain values.
 
     Args:
         match: from a search.
         rank: from 1.
         with_pictures: add ``person`` and ``frame``, JPEG pictures as data addresses.
+        blur: What hides others in the pictures.
     """
     written = {
         "rank": rank,
@@ -206,7 +211,7 @@ def match_to_json(match: Match, rank: int, with_pictures: bool = False) -> dict[
         "appearance": appearance_to_dict(match.appearance),
     }
     if with_pictures:
-        written["person"], written["frame"] = show_match(match)
+        written["person"], written["frame"] = show_match(match, blur)
     return written
 
 
