@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
+from person_search.cases.blur import Blur
 from person_search.drawing.blurring import blur_around
 from person_search.footage.images import (
     ImageError,
@@ -26,8 +27,6 @@ from person_search.inference.queries import (
     find_people,
 )
 from person_search.people import Box, Match, People
-
-from .blur import Blur
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex

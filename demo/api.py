@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import gradio as gr
 
+from person_search.cases.blur import Blur
 from person_search.commands.output import appearance_to_dict
 from person_search.footage.files import FootageOptions
 from person_search.footage.time_text import format_time
@@ -20,7 +21,6 @@ from person_search.people import Match
 from . import actions, additions
 from .actions import Gallery, SearchSettings, Service
 from .api_panel import api_panel
-from .blur import Blur
 from .gradio_parts import typed
 from .inputs import parse_filter, parse_optional_time
 from .mistakes import told

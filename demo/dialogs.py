@@ -5,11 +5,11 @@ from typing import Any
 
 import gradio as gr
 
+from person_search.cases.blur import Blur
 from person_search.drawing.clips import cut_clip
 from person_search.people import Match
 
 from .actions import Query, Service
-from .blur import Blur
 from .markup import escape
 from .mistakes import told
 from .pictures import show_person

@@ -11,13 +11,13 @@ from urllib.parse import parse_qsl, urlencode
 import numpy as np
 from PIL import Image
 
+from person_search.cases.blur import Blur
 from person_search.footage.frames import read_frame
 from person_search.gallery.rows import frame_id
 from person_search.people import Box, People
 
 from . import actions
 from .actions import Gallery, Query, Service, Source
-from .blur import Blur
 from .inputs import Fields, as_picked, parse_box
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from html import escape
 
 import numpy as np
 
+from person_search.cases.blur import Blur
 from person_search.footage.time_text import format_time
 from person_search.people import Match
 
 from .actions import Answer, Query
-from .blur import Blur
 from .inputs import Fields
 from .links import link_to
 from .pictures import show_match, show_person, show_whole

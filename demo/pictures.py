@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from person_search.cases.blur import Blur, Hidden
 from person_search.drawing.rankings import MATCH_COLOR, crop_around
 from person_search.footage.frames import read_frame, split_frame_name
 from person_search.people import Box, Match
-
-from .blur import Blur, Hidden
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from html import escape
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from person_search.cases.blur import Blur
 from person_search.drawing.clips import Clip
 from person_search.footage.frames import split_frame_name
 from person_search.footage.time_text import format_time
 from person_search.people import Appearance, Match
 
-from .blur import Blur
 from .pictures import show_frame, show_match
 
 if TYPE_CHECKING:

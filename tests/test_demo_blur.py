@@ -15,9 +15,12 @@ import gradio as gr
 from demo import pictures
 from demo.actions import Gallery, Service
 from demo.api import match_to_json
-from demo.blur import Blur
 from demo.dialogs import Dialogs
 from demo.handlers import Handlers
+from person_search.cases.blur import Blur
+from person_search.commands.output import SearchAnswer
+from person_search.commands.pictures import draw_answer
+from person_search.commands.query_text import ChosenQuery
 from person_search.footage.files import FootageOptions
 from person_search.gallery.add_footage import index_footage
 from person_search.gallery.index import GalleryIndex
@@ -158,6 +161,21 @@ def test_what_cannot_be_blurred_for_certain_is_not_shown(service):
     index.remove(names=[match.image])
     with pytest.raises(ValueError, match="not the file"):
         pictures.show_frame(match, Blur(index))
+
+
+def test_a_sheet_of_matches_shows_the_person_alone(service, tmp_path):
+    query, _ = search(service)
+    Image.fromarray(draw_stripes(["red", "blue"])).save(tmp_path / "query.png")
+    found = ColorFinder().find([draw_stripes(["red", "blue"])])[0].from_left_to_right()
+    asked = ChosenQuery(str(tmp_path / "query.png"), found.numbered(1))
+    matches = query.answer.matches
+    answer = SearchAnswer("g.db", "gallery", [asked], matches, 0.95, by="appearance")
+    index = service.gallery("toy").index
+    open_sheet, sheet = (
+        np.asarray(draw_answer(answer, blur)).astype(int) for blur in (None, Blur(index))
+    )
+    assert has(sheet, "red", 1e-3) and not has(sheet, "blue", 1e-4)
+    assert has(open_sheet, "blue", 1e-4)
 
 
 def test_whoever_serves_the_page_can_set_it_for_all(service):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from person_search.cases.blur import Blur
 from person_search.commands.model_arguments import (
     add_gallery_arguments,
     add_model_arguments,
@@ -111,6 +112,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save", type=Path, metavar="OUT.png", help="draw the ranked matches into this file"
     )
+    parser.add_argument(
+        "--blur",
+        action="store_true",
+        help="show nobody in the picture of --save but the person asked for; all around is blurred",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object, no table")
     add_model_arguments(parser)
 
@@ -156,7 +162,9 @@ def run(args: argparse.Namespace) -> int:
     # The gallery first: its errors come before the seconds that a model takes to load.
     with GalleryIndex.open(args.gallery, args.name) as index:
         finder = load_finder(args)
-        queries = [resolve_query(finder, text, want_context=args.context) for text in texts]
+        # Who stands beside the person is looked for to be preferred, or to be blurred.
+        want_context = args.context or args.blur
+        queries = [resolve_query(finder, text, want_context=want_context) for text in texts]
         still_open = [query for query in queries if isinstance(query, OpenQuery)]
         if still_open:
             _show_choices(args, still_open)
@@ -166,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
             for query in chosen:
                 print(format_chosen(query), file=sys.stderr)
         answer = search(index, finder, chosen, args)
-        _show_answer(args, answer)
+        _show_answer(args, answer, Blur(index) if args.blur else None)
     return 0 if answer.matches else NOTHING_FOUND
 
 
@@ -194,7 +202,7 @@ def search(
         without=[] if args.own_frame else [absolute_name(query.image) for query in queries],
     )
     embeddings = np.concatenate([query.person.embeddings for query in queries])
-    refine = ByNeighbors() if args.rerank else _context(queries)
+    refine = ByNeighbors() if args.rerank else _context(queries) if args.context else None
     by_appearance = not (args.all or refine) and index.has_appearances and args.by != "frame"
     if args.subject is not None:
         matches = index.judgements.search(
@@ -248,6 +256,8 @@ def check_arguments(args: argparse.Namespace, texts: list[QueryText]) -> None:
     times = [parse_time(args.since or "0"), parse_time(args.until or args.since or "0", end=True)]
     if args.until is not None and times[0] > times[1]:
         raise ValueError(f"--since {args.since} is after --until {args.until}; swap them")
+    if args.blur and args.save is None:
+        raise ValueError("--blur is for the picture of --save; give --save OUT.png, too")
     if args.save is not None:
         check_picture_file(args.save)
     for text in texts:
@@ -285,10 +295,10 @@ def _parse_mean(text: str) -> int | None:
     return int(text)
 
 
-def _show_answer(args: argparse.Namespace, answer: SearchAnswer) -> None:
+def _show_answer(args: argparse.Namespace, answer: SearchAnswer, blur: Blur | None) -> None:
     print(answer_to_json(answer) if args.json else format_answer(answer))
     if args.save is not None:
-        save_picture(draw_answer(answer), args.save)
+        save_picture(draw_answer(answer, blur), args.save)
 
 
 def _show_choices(args: argparse.Namespace, queries: list[OpenQuery]) -> None:
@@ -296,5 +306,7 @@ def _show_choices(args: argparse.Namespace, queries: list[OpenQuery]) -> None:
         print(choices_to_json(args.gallery, args.name, queries))
     else:
         print("\n\n".join(format_choice(query) for query in queries))
-    if args.save is not None:
+    if args.blur:
+        print("no picture written: nobody is chosen, whom --blur could show", file=sys.stderr)
+    elif args.save is not None:
         save_picture(draw_choices(queries), args.save)

@@ -1,4 +1,4 @@
-"""Who stays recognizable on the page's pictures where everybody else is blurred.
+"""Who stays recognizable on pictures of matches where everybody else is blurred.
 
 Only the person is shown: all around is blurred, so that nobody is seen whom no detector has found.
 What cannot be blurred for certain is not shown.
@@ -15,12 +15,12 @@ import numpy as np
 from person_search.cases.hiding import ClipHider, boxes_beside
 from person_search.cases.sources import content_hash, file_digest
 from person_search.drawing.blurring import blur_around
-from person_search.drawing.clips import Hide
 from person_search.footage.frames import split_frame_name
 from person_search.gallery.errors import GalleryError
 from person_search.people import Box, Match
 
 if TYPE_CHECKING:
+    from person_search.drawing.clips import Hide
     from person_search.gallery.index import GalleryIndex
 
 
@@ -68,7 +68,7 @@ class Blur:
         self.check(match.image)
         return Hidden(True, tuple(map(_as_box, boxes_beside(self.index, match).tolist())))
 
-    def clip(self, sights: Sequence[Match]) -> Hide:
+    def clip(self, sights: Sequence[Match]) -> "Hide":
         """Return what blurs the clip of these sights.
 
         Raises:
