@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import gradio as gr
 
+from person_search.cases.blur import Blur
 from person_search.commands.output import appearance_to_dict
 from person_search.footage.files import FootageOptions
 from person_search.footage.time_text import format_time
@@ -131,6 +132,7 @@ class _Endpoints:
                 service, service.gallery(gallery), found.embeddings, settings
             )
             use.asked(pixels, found.box(0)).showed(answer.matches).said(frames_sent=pictures)
+        blur = service.hiding(gallery, False)
         # Without a calibration and a wish nobody knows from which similarity on a match is right.
         is_known = threshold is not None or service.finder.threshold is not None
         return {
@@ -139,7 +141,7 @@ class _Endpoints:
             "is_probably_absent": answer.is_probably_absent if is_known else None,
             "not_people": answer.not_people,
             "matches": [
-                match_to_json(match, rank, pictures)
+                match_to_json(match, rank, pictures, blur and blur.only(answer.is_above(match)))
                 for rank, match in enumerate(answer.matches, start=1)
             ],
         }
@@ -188,13 +190,16 @@ def gallery_to_json(gallery: Gallery, info: "GalleryInfo") -> dict[str, Any]:
     }
 
 
-def match_to_json(match: Match, rank: int, with_pictures: bool = False) -> dict[str, Any]:
+def match_to_json(
+    match: Match, rank: int, with_pictures: bool = False, blur: Blur | None = None
+) -> dict[str, Any]:
     """Write a match as plain values.
 
     Args:
         match: from a search.
         rank: from 1.
         with_pictures: add ``person`` and ``frame``, JPEG pictures as data addresses.
+        blur: What hides others in the pictures.
     """
     written = {
         "rank": rank,
@@ -209,7 +214,7 @@ def match_to_json(match: Match, rank: int, with_pictures: bool = False) -> dict[
         "appearance": appearance_to_dict(match.appearance),
     }
     if with_pictures:
-        written["person"], written["frame"] = show_match(match)
+        written["person"], written["frame"] = show_match(match, blur)
     return written
 
 

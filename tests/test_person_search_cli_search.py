@@ -260,6 +260,18 @@ def test_choices_are_drawn_with_their_numbers(index, tmp_path):
         assert (np.asarray(drawn)[..., 2] > 150).any(), "nothing is outlined on black"
 
 
+def test_nobody_is_drawn_while_nobody_is_chosen_and_others_are_to_be_blurred(
+    index, tmp_path, capsys
+):
+    asked = ["--query", "street.png", "--save", "choose.png", "--blur"]
+    assert _search(*asked) == command.MUST_CHOOSE
+    assert not (tmp_path / "choose.png").exists()
+    assert "no picture written" in capsys.readouterr().err
+    # Who stands beside is to be blurred, not to be preferred.
+    assert _search(*asked[:1], "street.png#1", *asked[2:]) == 0
+    assert index.options.get("refine") is None
+
+
 def test_context_is_who_stands_beside(index):
     assert _search("--query", "street.png#1", "--context") == 0
     assert index.options["refine"].embeddings.tolist() == [[0, 1]]
@@ -281,6 +293,7 @@ def test_one_of_several_pictures_without_a_choice_stops_the_search(index, capsys
         (["--query", "street.png#1", "--since", "90", "--until", "60"], "swap them"),
         (["--query", "street.png#1", "--save", "out.doc"], "expected a picture file"),
         (["--query", "street.png#1", "--save", "nowhere/o.png"], "there is no folder nowhere"),
+        (["--query", "street.png#1", "--blur"], "--blur is for the picture of --save"),
         (["--query", "street.png#1", "--weights", "w.pth"], "belong together"),
         (["--query", "street.png#1", "--model", "a", "--config-file", "c", "--weights", "w"],
          "expected one of them"),

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from person_search.commands import recorded, search
+from person_search.commands import recorded, search, search_arguments
 from person_search.commands.chosen_matches import case_query, make_request, read_chosen
 from person_search.commands.model_arguments import (
     add_gallery_arguments,
@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("with --query", "as in person-search search")
-    search.add_filters(
+    search_arguments.add_filters(
         group,
         least="only matches at least so similar, -1..1; default: the model's threshold, where it "
         "has one",
@@ -154,9 +154,13 @@ def _count(number: int, noun: str) -> str:
 
 def _check_arguments(args: argparse.Namespace) -> None:
     if args.query:
-        search.check_arguments(args, [parse_query(text) for text in args.query])
+        search_arguments.check_arguments(args, [parse_query(text) for text in args.query])
         return
-    given = [name for name in _OF_SEARCH if getattr(args, name) not in (None, False, search.TOP)]
+    given = [
+        name
+        for name in _OF_SEARCH
+        if getattr(args, name) not in (None, False, search_arguments.TOP)
+    ]
     if given:
         option = f"--{given[0].replace('_', '-')}"
         raise ValueError(f"{option} chooses among the matches of a --query; leave it out")
