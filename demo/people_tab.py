@@ -46,7 +46,6 @@ class PeopleHandlers:
             options = groups.options
             if options is None:
                 return NOBODY, gr.skip(), gr.skip()
-            activity.begin(self.service.gallery(label), "view people").end()
             return self._rows(index, shown), round(options.threshold, 2), options.across_days
         except (ValueError, OSError) as error:
             return note(str(error), "error"), gr.skip(), gr.skip()
@@ -66,7 +65,6 @@ class PeopleHandlers:
     @told(_warn)
     def show(self, event: gr.EventData, label: str) -> str:
         """Show one group."""
-        self._record(label, "show", int(event.group))
         return self._dialog(self.service.gallery(label).index, int(event.group))
 
     @told(lambda error: (_warn(error), gr.skip()))
@@ -123,12 +121,15 @@ class PeopleHandlers:
             index.appearances.groups.all(), key=lambda g: g.frames < 2 and not g.is_said
         )
         pictures = {g.number: index.appearances.get(g.best).best for g in groups[:shown]}
+        use = activity.begin_on(index, "view people").showed(pictures.values())
+        use.said(groups=list(pictures)).end()
         return group_rows(groups, pictures, shown, self.service.finder.threshold is not None)
 
     def _dialog(self, index: "GalleryIndex", number: int) -> str:
         group = index.appearances.groups.get(number)
         others = [g for g in index.appearances.groups.all() if g.number != number]
         stays = [index.appearances.get(one.id) for one in group.appearances[:MOST_STAYS]]
+        activity.begin_on(index, "people show").showed_stays(stays).said(words=[str(number)]).end()
         return group_dialog(group, stays, others, next(_serials))
 
 

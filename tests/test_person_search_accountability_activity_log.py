@@ -186,3 +186,18 @@ def test_a_repaired_gallery_still_knows_its_log(index, log):
         assert again.accountability.log_head() == head
         assert ActivityLog(again).verify().problems == []
         assert json.loads(ActivityLog(again).path.read_text().splitlines()[0])["seq"] == 0
+
+
+def test_the_log_of_a_server_is_one_of_this_machine(tmp_path, monkeypatch):
+    class ServerIndex:
+        uri, name, fingerprint, accountability = "http://db.lan:19530", "gallery", "ab" * 32, None
+
+    log = ActivityLog(ServerIndex())
+    assert not log.is_on, "PERSON_SEARCH_HOME is no folder in tests"
+    monkeypatch.setenv("PERSON_SEARCH_HOME", str(tmp_path))
+    log = ActivityLog(ServerIndex())
+    assert log.path == tmp_path / "logs/db.lan_19530-log.jsonl" and not log.is_on
+    log.switch_on()
+    log.record("search", user="anna")
+    assert log.entries()[-1]["gallery"]["state"] is None and log.verify().problems == []
+    assert log.path.stat().st_mode & 0o777 == 0o600

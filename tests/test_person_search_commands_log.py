@@ -117,8 +117,8 @@ def test_off(run, tmp_path):
     assert run("log", "off")[1] == "logging is off\n"
     run("search", "--query", tmp_path / "red.png")
     assert [entry["action"] for entry in _entries(run)] == ["log on", "log off"]
-    assert run("log", "on", "--pictures")[1].endswith("and the pictures of whom they search for\n")
-    assert run("log", "on", "--no-pictures")[1].endswith("and their hashes\n")
+    assert run("log", "on", "--pictures")[1].endswith("it keeps what is in the box\n")
+    assert run("log", "on", "--no-pictures")[1].endswith("it keeps the hash alone\n")
 
 
 @pytest.mark.parametrize(

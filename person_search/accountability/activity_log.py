@@ -151,7 +151,11 @@ class ActivityLog:
                 found, _ = json.JSONDecoder().raw_decode(
                     text[place + len(_SETTINGS) - 1 : place + 4096].decode("ascii", "replace")
                 )
-        except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
+        except (
+            FileNotFoundError,
+            NotADirectoryError,
+            ValueError,
+        ):  # an empty file cannot be mapped
             return {}
         except OSError as error:
             raise LogError(f"the log {self.path} cannot be read: {error.strerror}") from error

@@ -128,9 +128,12 @@ def _check_arguments(args: argparse.Namespace) -> None:
 
 def _switch_on(log: "ActivityLog", args: argparse.Namespace) -> None:
     is_changed = log.switch_on(user=system_user(), via=SHELL, pictures=args.pictures)
-    kept = "the pictures of whom they search for" if log.settings()["pictures"] else "their hashes"
+    kept = "what is in the box" if log.settings()["pictures"] else "the hash alone"
     done = "is on" if is_changed else "was on already"
-    print(f"logging {done}: {log.path} tells who uses the gallery, what is shown, and {kept}")
+    print(
+        f"logging {done}: {log.path} tells who uses the gallery, when, and what is shown; of a "
+        f"query's picture it keeps {kept}"
+    )
 
 
 def _verify(log: "ActivityLog", args: argparse.Namespace) -> int:
