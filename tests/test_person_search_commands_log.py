@@ -90,6 +90,13 @@ def test_show_filters_and_names_frames(run, tmp_path):
     assert [e["action"] for e in _entries(run)][-1] == "log show", "who looks is told of, too"
 
 
+def test_a_name_moves_no_cursor(run, tmp_path):
+    with GalleryIndex.open(tmp_path / "g.db") as index:
+        ActivityLog(index).login("eve\x1b[2J\n0  root", succeeded=False)
+    out = run("log", "show", "--action", "login")[1]
+    assert "eve?[2J?0  root" in out and "\x1b" not in out
+
+
 def test_verify_says_what_holds_and_what_does_not(run, tmp_path):
     run("search", "--query", tmp_path / "red.png")
     status, out, _ = run("log", "verify")

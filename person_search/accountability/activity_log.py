@@ -194,6 +194,7 @@ class ActivityLog:
         if not self._chain.exists():
             return 0
         problems = len(self.verify().problems)
+        pictures = self._pictures.kept(self._chain.entries())
         removed = self._chain.cut(
             lambda entry: entry["end"] < before,
             {"start": now(), "end": now(), "user": user, "via": via, "rule": rule,
@@ -201,7 +202,8 @@ class ActivityLog:
             {"settings": self.settings()},
             self._keep_head,
         )  # fmt: skip
-        self._pictures.keep_only(self._chain.entries())
+        left = self._pictures.kept(self._chain.entries())
+        self._pictures.remove([*(pictures - left), *self._pictures.unknown(left)])
         return removed
 
     def state(self) -> str | None:

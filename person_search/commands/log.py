@@ -205,7 +205,7 @@ def _format(entry: dict[str, Any], names: dict[str, str]) -> str:
     shown = f"  {len(results)} shown" if results else ""
     lines = [
         f"{entry['seq']:6d}  {format_time(entry['start'])}  {entry['end'] - entry['start']:6.2f} s"
-        f"  {entry['user'] or '-':10s}  {entry['via']:6s}  {entry['action']}{shown}"
+        f"  {_printable(entry['user'] or '-'):10s}  {entry['via']:6s}  {entry['action']}{shown}"
         + (f"  {details}" if details else "")
     ]
     if names:
@@ -214,6 +214,11 @@ def _format(entry: dict[str, Any], names: dict[str, str]) -> str:
             where = names.get(frame, "no longer in the gallery")
             lines.append(f"{'':8s}{one['similarity']:.3f}  {where}  person {number or '?'}")
     return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    """Return a name that moves no cursor: who failed to log in may have sent any."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _details(entry: dict[str, Any]) -> str:
