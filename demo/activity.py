@@ -48,7 +48,7 @@ def begin_on(index: "GalleryIndex", action: str, via: str = PAGE) -> Use:
 def record_login(
     galleries: Iterable[Gallery], user: str | None, *, succeeded: bool, via: str = PAGE
 ) -> None:
-    """Write into each log that somebody logged in, or tried to."""
+    """Write into each log that somebody logged in, or tried to; see `ActivityLog.login`."""
     for log in _logs(galleries):
         log.login(user, succeeded=succeeded, via=via)
 

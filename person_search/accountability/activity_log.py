@@ -100,7 +100,14 @@ class ActivityLog:
         self.use(action, user=user, via=via).said(**said).end()
 
     def login(self, user: str | None, *, succeeded: bool, via: str = "page") -> None:
-        """Write that somebody logged in, or tried to: a name may be one that does not exist."""
+        """Write that somebody logged in, or tried to.
+
+        Args:
+            user: Name of an account; None for a name that none has, which may be a password in the
+                wrong field.
+            succeeded: Whether they are in.
+            via: See `use`.
+        """
         self.record(LOGIN, user=user, via=via, succeeded=succeeded)
 
     def logout(self, user: str | None, *, via: str = "page") -> None:
