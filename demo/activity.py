@@ -6,12 +6,16 @@ Which of them are logged, their logs say (`person_search.accountability`); here 
 import logging
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 from person_search.accountability.activity_log import ActivityLog
 from person_search.accountability.retention_timer import RetentionTimer
 from person_search.accountability.uses import Use
 
 from .actions import Gallery
+
+if TYPE_CHECKING:
+    from person_search.gallery.index import GalleryIndex
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +37,18 @@ def begin(gallery: Gallery, action: str, via: str = PAGE) -> Use:
     Raises:
         LogError: the gallery's log is on and cannot be written; nothing may be shown.
     """
-    return ActivityLog(gallery.index).use(action, user=current_user(), via=via)
+    return begin_on(gallery.index, action, via)
+
+
+def begin_on(index: "GalleryIndex", action: str, via: str = PAGE) -> Use:
+    """Begin a use of a gallery; see `begin`."""
+    return ActivityLog(index).use(action, user=current_user(), via=via)
 
 
 def record_login(
     galleries: Iterable[Gallery], user: str | None, *, succeeded: bool, via: str = PAGE
 ) -> None:
-    """Write into each log that somebody logged in, or tried to."""
+    """Write into each log that somebody logged in, or tried to; see `ActivityLog.login`."""
     for log in _logs(galleries):
         log.login(user, succeeded=succeeded, via=via)
 

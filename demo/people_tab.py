@@ -49,7 +49,6 @@ class PeopleHandlers:
             options = groups.options
             if options is None:
                 return NOBODY, gr.skip(), gr.skip()
-            activity.begin(self.service.gallery(label), "view people").end()
             return self._rows(index, shown), round(options.threshold, 2), options.across_days
         except (ValueError, OSError) as error:
             return note(str(error), "error"), gr.skip(), gr.skip()
@@ -69,7 +68,6 @@ class PeopleHandlers:
     @told(_warn)
     def show(self, event: gr.EventData, label: str) -> str:
         """Show one group."""
-        self._record(label, "show", int(event.group))
         return self._dialog(self.service.gallery(label).index, int(event.group))
 
     @told(lambda error: (_warn(error), gr.skip()))
@@ -157,9 +155,12 @@ class PeopleHandlers:
             index.appearances.groups.all(),
             key=lambda g: (g.is_doubtful, g.frames < 2 and not g.is_said),
         )
+        pictures = _pictures(index, groups[:shown])
+        use = activity.begin_on(index, "view people").showed(pictures.values())
+        use.said(groups=list(pictures)).end()
         is_calibrated = self.service.finder.threshold is not None
         hidden = len(index.appearances.groups.all(nobody=True))
-        return group_rows(groups, _pictures(index, groups[:shown]), shown, is_calibrated, hidden)
+        return group_rows(groups, pictures, shown, is_calibrated, hidden)
 
     def _nobody_dialog(self, index: "GalleryIndex") -> str:
         groups = index.appearances.groups.all(nobody=True)
@@ -171,6 +172,7 @@ class PeopleHandlers:
         group = index.appearances.groups.get(number)
         others = [g for g in index.appearances.groups.all() if g.number != number]
         stays = [index.appearances.get(one.id) for one in group.appearances[:MOST_STAYS]]
+        activity.begin_on(index, "people show").showed_stays(stays).said(words=[str(number)]).end()
         return group_dialog(group, stays, others, next(_serials))
 
 

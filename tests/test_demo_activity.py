@@ -92,9 +92,11 @@ def test_people_and_groups(service):
     page.show(event(group=1), "toy")
     page.name(event(group=1, name="Zoe Berg"), "toy", 24)
     page.undo("toy", 24)
-    told = [(e["action"], e.get("words")) for e in entries(service)[1:]]
+    told = [(e["action"], e.get("words"), len(e.get("results", ()))) for e in entries(service)[1:]]
     assert told == [
-        ("view people", None), ("people show", ["1"]), ("people name", ["1"]), ("people undo", []),
+        ("view people", None, 2), ("people show", ["1"], 1), ("people name", ["1"], 0),
+        ("view people", None, 2), ("people show", ["1"], 1), ("people undo", [], 0),
+        ("view people", None, 2),
     ]  # fmt: skip
     assert "Berg" not in json.dumps(entries(service))
 

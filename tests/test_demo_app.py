@@ -22,6 +22,7 @@ from demo.actions import Gallery, Service
 from demo.additions import index_uploads
 from demo.app import build_app, launch_app, upload_folder
 from demo.login import make_check
+from person_search.accountability.activity_log import ActivityLog
 from person_search.footage.files import FootageOptions
 from person_search.gallery.index import GalleryIndex
 
@@ -314,6 +315,12 @@ def test_with_a_password(served, picture):
             Client(url, auth=("ann", "guess"), verbose=False)
         client = Client(url, auth=("ann", "secret"), verbose=False)
         assert client.predict(api_name="/galleries")["galleries"][0]["name"] == "town"
+        # The log of the gallery is told who it was.
+        log = ActivityLog(served[0].gallery("town").index)
+        log.switch_on()
+        client.predict(image=picture("red"), person=1, api_name="/search")
+        assert [(e["action"], e["user"]) for e in log.entries()][-1] == ("search", "ann")
+        log.switch_off()
     finally:
         app.close()
     assert threading.active_count() < 200

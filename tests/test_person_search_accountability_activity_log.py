@@ -161,12 +161,17 @@ def test_a_search_does_not_wait_for_a_writer(index, log):
 def test_old_entries_go_with_their_pictures(index, log, tmp_path):
     log.switch_on(pictures=True)
     _search(log, index)
+    lost, young = (tmp_path / "town-log-pictures" / f"{name}.png" for name in ("lost", "young"))
+    for file in (lost, young):
+        file.touch()
+    os.utime(lost, (1e9, 1e9))
     late = log.entries()[-1]["end"]
     assert log.cut(late - 1000, rule="log 180 days", via="shell") == 0
     assert log.cut(late + 0.001, rule="log 180 days", via="shell") == 3
     assert [entry["action"] for entry in log.entries()] == ["cut"]
     assert log.settings() == {"pictures": True} and log.is_on
-    assert log.verify().problems == [] and not list((tmp_path / "town-log-pictures").iterdir())
+    assert log.verify().problems == []
+    assert list((tmp_path / "town-log-pictures").iterdir()) == [young], "may still get an entry"
     _search(log, index)
     assert log.verify().problems == [] and "kept" in log.entries()[-1]["queries"][0]
 
@@ -186,3 +191,18 @@ def test_a_repaired_gallery_still_knows_its_log(index, log):
         assert again.accountability.log_head() == head
         assert ActivityLog(again).verify().problems == []
         assert json.loads(ActivityLog(again).path.read_text().splitlines()[0])["seq"] == 0
+
+
+def test_the_log_of_a_server_is_one_of_this_machine(tmp_path, monkeypatch):
+    class ServerIndex:
+        uri, name, fingerprint, accountability = "http://db.lan:19530", "gallery", "ab" * 32, None
+
+    log = ActivityLog(ServerIndex())
+    assert not log.is_on, "PERSON_SEARCH_HOME is no folder in tests"
+    monkeypatch.setenv("PERSON_SEARCH_HOME", str(tmp_path))
+    log = ActivityLog(ServerIndex())
+    assert log.path == tmp_path / "logs/db.lan_19530-log.jsonl" and not log.is_on
+    log.switch_on()
+    log.record("search", user="anna")
+    assert log.entries()[-1]["gallery"]["state"] is None and log.verify().problems == []
+    assert log.path.stat().st_mode & 0o777 == 0o600

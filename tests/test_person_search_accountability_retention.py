@@ -285,18 +285,15 @@ def test_retain_asks_keeps_the_rules_and_gives_a_receipt(run, town):
     assert status == 2 and "there are no rules" in err
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
+def test_wrong_use(run):
+    for words, said in (
         (["--keep", "30"], "got the period '30'"),
         (["--camera", "7d"], "expected NAME=PERIOD"),
         (["--no-rules", "--keep", "1d"], "leave it or the other rules out"),
         (["--receipts", "--keep", "1d"], "leave the other options out"),
-    ],
-)
-def test_wrong_use(run, words, said):
-    status, out, err = run("retain", *words)
-    assert (status, out) == (2, "") and said in err
+    ):
+        status, out, err = run("retain", *words)
+        assert (status, out) == (2, "") and said in err
 
 
 def test_a_short_log_is_said_to_be_one(run):

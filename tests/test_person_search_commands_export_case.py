@@ -5,10 +5,11 @@ import zipfile
 
 import numpy as np
 import pytest
-from helpers_cases import HERS, HIS, NOTHING, WHOLE, contrast, hash_of, make_case_gallery
+from helpers_cases import HERS, HIS, LOOKS, NOTHING, WHOLE, contrast, hash_of, make_case_gallery
 from helpers_demo import COLORS, EMBEDDING_DIM, FINGERPRINT, ColorFinder, draw_colors
 from PIL import Image
 
+from person_search.accountability.activity_log import ActivityLog
 from person_search.cli import main
 from person_search.commands import export_case, search
 from person_search.footage.files import Frame
@@ -174,3 +175,37 @@ def test_sources_that_are_gone_are_told(tmp_path, capsys):
     status, said, err = run(capsys, "--gallery", gallery, "--id", "1", "--out", tmp_path / "case")
     assert status == 0 and ": 1 match, 0 pictures, 0 clips" in said
     assert "match 1: No pictures of source 1, hall.mp4: it is gone" in err
+
+
+def test_all_that_is_known_of_a_person(tmp_path, capsys):
+    """Of a group, for the person who asks; it names nobody else."""
+    path = make_case_gallery(tmp_path)
+    with GalleryIndex.open(path) as index:
+        groups = index.appearances.groups
+        groups.refresh(0.8)
+        his, hers = (index.appearances.search(look)[0] for look in LOOKS)
+        (number,) = [g.number for g in groups.all() if his.appearance in g.appearances]
+        groups.name(number, "Bert")
+        index.judgements.judge("the man", [his], is_right=True, maker="anna")
+        index.judgements.judge("the woman", [hers], is_right=True, maker="anna")
+        log = ActivityLog(index)
+        log.switch_on()
+        for match in (his, hers):
+            with log.use("search", user="anna") as use:
+                use.showed([match])
+        sights = index.appearances.sights(his.appearance.id)
+    out = tmp_path / "case"
+    asked = ("--gallery", path, "--group", number, "--personal-data", "--no-clips", "--out", out)
+    assert run(capsys, *asked)[0] == 0
+    content = json.loads((out / "personal_data.json").read_text())
+    (stay,) = content["stays"]
+    assert (stay["name"], stay["group"], len(stay["sights"])) == ("Bert", number, len(sights))
+    first = stay["sights"][0]
+    assert (first["file"], first["frame"], first["box"]) == ("hall.mp4", 0, HIS.tolist())
+    assert np.allclose(first["embedding"], LOOKS[0], atol=1e-6)
+    assert first["time"].endswith("+00:00")
+    assert [one["subject"] for one in content["judgements"]] == ["the man"]
+    assert [(one["seq"], one["action"]) for one in content["log"]] == [(1, "search")]
+    text = (out / "personal_data.json").read_text()
+    assert "anna" not in text and str(tmp_path) not in text
+    assert "personal_data.json" in (out / "SHA256SUMS").read_text()

@@ -2,9 +2,10 @@
 
 import csv
 import json
+import shutil
 
 import pytest
-from helpers_demo import ColorFinder, draw_colors
+from helpers_demo import EMBEDDING_DIM, FINGERPRINT, ColorFinder, draw_colors
 from helpers_gallery import Command
 from PIL import Image
 
@@ -12,19 +13,34 @@ from person_search.accountability.activity_log import ActivityLog
 from person_search.cli import main
 from person_search.commands import export_case, people, recorded, search
 from person_search.commands import index as index_command
+from person_search.footage.files import FootageOptions
+from person_search.gallery.add_footage import index_footage
 from person_search.gallery.index import GalleryIndex
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two pictures of a hall at known times."""
+    folder = tmp_path_factory.mktemp("log")
+    for second in (2, 3):
+        file = folder / f"hall/2026-05-04_08-00-0{second}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(draw_colors(["red", "blue"])).save(file)
+    options = FootageOptions("hall", time_from="name")
+    with GalleryIndex.create(
+        folder / "g.db", fingerprint=FINGERPRINT, embedding_dim=EMBEDDING_DIM
+    ) as index:
+        index_footage(index, ColorFinder(), [folder / "hall"], options, progress=False)
+    return folder / "g.db"
+
+
 @pytest.fixture
-def run(tmp_path, capsys, monkeypatch):
-    """Two pictures of a hall at known times, and a log that is on."""
+def run(made, tmp_path, capsys, monkeypatch):
+    """A copy of that gallery, whose log is on."""
     for module in (index_command, search, export_case, people):
         monkeypatch.setattr(module, "load_finder", lambda *_, **__: ColorFinder())
     monkeypatch.setattr(recorded, "system_user", lambda: "anna")
-    for second, colors in ((2, ["red", "blue"]), (3, ["red", "blue"])):
-        file = tmp_path / f"hall/2026-05-04_08-00-0{second}.png"
-        file.parent.mkdir(exist_ok=True)
-        Image.fromarray(draw_colors(colors)).save(file)
+    shutil.copy(made, tmp_path / "g.db")
     Image.fromarray(draw_colors(["red"])).save(tmp_path / "red.png")
 
     def call(*words, gallery=("--gallery", str(tmp_path / "g.db"))):
@@ -32,8 +48,6 @@ def run(tmp_path, capsys, monkeypatch):
         said = capsys.readouterr()
         return status, said.out, said.err
 
-    hall = tmp_path / "hall"
-    assert call("index", hall, "--camera-from", "folder", "--time-from", "name")[0] == 0
     assert call("log", "on")[1].startswith("logging is on: ")
     return call
 
@@ -90,6 +104,13 @@ def test_show_filters_and_names_frames(run, tmp_path):
     assert [e["action"] for e in _entries(run)][-1] == "log show", "who looks is told of, too"
 
 
+def test_a_name_moves_no_cursor(run, tmp_path):
+    with GalleryIndex.open(tmp_path / "g.db") as index:
+        ActivityLog(index).login("eve\x1b[2J\n0  root", succeeded=False)
+    out = run("log", "show", "--action", "login")[1]
+    assert "eve?[2J?0  root" in out and "\x1b" not in out
+
+
 def test_verify_says_what_holds_and_what_does_not(run, tmp_path):
     run("search", "--query", tmp_path / "red.png")
     status, out, _ = run("log", "verify")
@@ -117,23 +138,20 @@ def test_off(run, tmp_path):
     assert run("log", "off")[1] == "logging is off\n"
     run("search", "--query", tmp_path / "red.png")
     assert [entry["action"] for entry in _entries(run)] == ["log on", "log off"]
-    assert run("log", "on", "--pictures")[1].endswith("and the pictures of whom they search for\n")
-    assert run("log", "on", "--no-pictures")[1].endswith("and their hashes\n")
+    assert run("log", "on", "--pictures")[1].endswith("it keeps what is in the box\n")
+    assert run("log", "on", "--no-pictures")[1].endswith("it keeps the hash alone\n")
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
+def test_wrong_use(run):
+    for words, said in (
         (["show", "--pictures"], "--pictures is for log on"),
         (["on", "--user", "anna"], "--user is for log show and log export"),
         (["verify", "--head", "7"], "expected NUMBER:HASH"),
         (["export"], "say --output FILE.csv or FILE.jsonl"),
         (["export", "--output", "log.txt"], "say --output FILE.csv or FILE.jsonl"),
-    ],
-)
-def test_wrong_use(run, words, said):
-    status, out, err = run("log", *words)
-    assert (status, out) == (2, "") and said in err
+    ):
+        status, out, err = run("log", *words)
+        assert (status, out) == (2, "") and said in err
 
 
 @pytest.mark.slow

@@ -14,8 +14,13 @@ from helpers_streams import HttpServer, RtspServer, encode_h264, serving
 from helpers_videos import write_video
 from PIL import Image
 
+from person_search.accountability.activity_log import ActivityLog
+from person_search.accountability.retention import keep_rules
+from person_search.accountability.retention_rules import RetentionRules
 from person_search.cli import main
 from person_search.commands import watch as watch_command
+from person_search.footage.files import FootageOptions
+from person_search.gallery.add_footage import index_footage
 from person_search.gallery.index import GalleryIndex
 from person_search.live import watching
 
@@ -41,6 +46,35 @@ def _run(capsys, tmp_path, *arguments):
     status = main(["watch", "--for", "30", *arguments, "--gallery", str(tmp_path / "g.db")])
     said = capsys.readouterr()
     return status, said.out, said.err
+
+
+def test_alerts_are_logged_and_old_pictures_go(tmp_path, capsys, anna, finder):
+    """Its name stays out of the log; what was kept for long enough goes as soon as it starts."""
+    path, old = tmp_path / "g.db", tmp_path / "g-pictures/2020-05-04/hall/2020-05-04_08-00-00Z.png"
+    old.parent.mkdir(parents=True)
+    Image.fromarray(RED).save(old)
+    made = {"fingerprint": finder.fingerprint, "embedding_dim": finder.embedding_dim}
+    with GalleryIndex.create(path, **made) as index:
+        index_footage(index, finder, [old], FootageOptions("hall", time_from="name"))
+        keep_rules(index, RetentionRules(keep=30 * 86_400.0))
+        ActivityLog(index).switch_on()
+    (tmp_path / "in").mkdir()
+    Image.fromarray(RED).save(tmp_path / "in/new.png")
+    arguments = ("--settled", "0", "--poll", "0.1", "--alert", f"anna={anna}")
+    with _ctrl_c_when(lambda: not old.exists() and "alert" in _actions(path)):
+        status, out, err = _run(capsys, tmp_path, str(tmp_path / "in"), *arguments)
+    assert status == 0 and "anna" in out and "removed 1 frames that were kept" in err
+    with GalleryIndex.open(path) as index:
+        entries = ActivityLog(index).entries()
+        assert [frame.name for frame in index.frames()] == [str(tmp_path / "in/new.png")]
+    (alert,) = [entry for entry in entries if entry["action"] == "alert"]
+    assert alert["results"][0]["similarity"] > 0.99 and "anna" not in json.dumps(alert)
+    assert {"watch begins", "alert", "retention", "watch"} <= {e["action"] for e in entries}
+
+
+def _actions(path):
+    log = path.with_name("g-log.jsonl")
+    return [json.loads(line)["action"] for line in log.read_text().splitlines()]
 
 
 @contextlib.contextmanager

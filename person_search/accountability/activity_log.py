@@ -100,7 +100,14 @@ class ActivityLog:
         self.use(action, user=user, via=via).said(**said).end()
 
     def login(self, user: str | None, *, succeeded: bool, via: str = "page") -> None:
-        """Write that somebody logged in, or tried to: a name may be one that does not exist."""
+        """Write that somebody logged in, or tried to.
+
+        Args:
+            user: Name of an account; None for a name that none has, which may be a password in the
+                wrong field.
+            succeeded: Whether they are in.
+            via: See `use`.
+        """
         self.record(LOGIN, user=user, via=via, succeeded=succeeded)
 
     def logout(self, user: str | None, *, via: str = "page") -> None:
@@ -151,7 +158,11 @@ class ActivityLog:
                 found, _ = json.JSONDecoder().raw_decode(
                     text[place + len(_SETTINGS) - 1 : place + 4096].decode("ascii", "replace")
                 )
-        except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
+        except (
+            FileNotFoundError,
+            NotADirectoryError,
+            ValueError,
+        ):  # an empty file cannot be mapped
             return {}
         except OSError as error:
             raise LogError(f"the log {self.path} cannot be read: {error.strerror}") from error
@@ -190,6 +201,7 @@ class ActivityLog:
         if not self._chain.exists():
             return 0
         problems = len(self.verify().problems)
+        pictures = self._pictures.kept(self._chain.entries())
         removed = self._chain.cut(
             lambda entry: entry["end"] < before,
             {"start": now(), "end": now(), "user": user, "via": via, "rule": rule,
@@ -197,7 +209,8 @@ class ActivityLog:
             {"settings": self.settings()},
             self._keep_head,
         )  # fmt: skip
-        self._pictures.keep_only(self._chain.entries())
+        left = self._pictures.kept(self._chain.entries())
+        self._pictures.remove([*(pictures - left), *self._pictures.unknown(left)])
         return removed
 
     def state(self) -> str | None:

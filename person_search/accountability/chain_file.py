@@ -86,7 +86,7 @@ class ChainFile:
         with self._explaining("read"):
             try:
                 file = os.open(self.path, os.O_RDONLY)
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return None
             try:
                 return _read_tail(file).last

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -63,13 +64,26 @@ class QueryPictures:
                 )
         return problems
 
-    def keep_only(self, entries: Iterable[Entry]) -> int:
-        """Remove the pictures that no entry tells of; return how many."""
-        wanted = {f"{name}.png" for _, name in _kept(entries)}
-        gone = [file for file in self.folder.glob("*.png") if file.name not in wanted]
-        for file in gone:
+    def kept(self, entries: Iterable[Entry]) -> set[str]:
+        """Return the names of the pictures that entries tell of."""
+        return {name for _, name in _kept(entries)}
+
+    def remove(self, names: Iterable[str]) -> int:
+        """Remove pictures by their names; return how many were there."""
+        files = [file for file in map(self._path, names) if file.exists()]
+        for file in files:
             file.unlink(missing_ok=True)
-        return len(gone)
+        return len(files)
+
+    def unknown(self, known: set[str]) -> list[str]:
+        """Return the names of pictures of processes that were killed before they wrote an entry.
+
+        Args:
+            known: Of those that entries tell of. What is younger than an hour may still get one.
+        """
+        young = time.time() - 3600.0
+        found = [file for file in self.folder.glob("*.png") if file.stem not in known]
+        return [file.stem for file in found if file.stat().st_mtime < young]
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.png"

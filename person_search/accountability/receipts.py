@@ -31,7 +31,9 @@ def write_receipt(
     Raises:
         LogError: It cannot be written.
     """
-    receipt = receipts_of(index).append(
+    chain = receipts_of(index)
+    chain.path.parent.mkdir(parents=True, exist_ok=True)
+    receipt = chain.append(
         {
             **said,
             "action": action,

@@ -74,6 +74,9 @@ class CaseRequest:
     """Whether sources are named by their absolute paths, which tell of the machine they lie on,
     rather than below the folder that they share."""
 
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """More that is put into the case as it is, by name."""
+
     made: float | None = None
     """The date of the case, seconds since 1970 (UTC); None for now. With the same date, the same
     case is the same bytes."""

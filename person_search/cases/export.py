@@ -132,6 +132,8 @@ def _fill(index: "GalleryIndex", request: CaseRequest, folder: Path) -> CaseRepo
     }
     for name, text in texts.items():
         (folder / name).write_bytes(text.encode())
+    for name, data in request.files.items():
+        (folder / name).write_bytes(data)
     (folder / "report.pdf").write_bytes(pdf_report(case, folder))
     for empty in (path for path in folder.iterdir() if path.is_dir() and not any(path.iterdir())):
         empty.rmdir()

@@ -81,6 +81,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-clips", action="store_true", help="leave out the clips")
     parser.add_argument(
+        "--personal-data",
+        action="store_true",
+        help="for the person who asks: add all that the gallery and its log know of these "
+        "appearances, with embeddings, judgements and names",
+    )
+    parser.add_argument(
         "--full-paths",
         action="store_true",
         help="name sources by their whole paths, not below the folder that they share",
@@ -131,6 +137,8 @@ def run(args: argparse.Namespace) -> int:
             limit = "" if least is None else f" with a similarity of at least {least:.3f}"
             print(f"no match{limit}; nothing was written")
             return NONE_FOUND
+        if args.personal_data:
+            request = _with_personal_data(index, request)
         with recorded.use(index, "export case") as use:
             for query in request.queries:
                 use.asked(query.picture, query.box)
@@ -145,6 +153,13 @@ def run(args: argparse.Namespace) -> int:
     held = ", ".join(_count(number, noun) for noun, number in counts)
     print(f"wrote {args.out}: {held}, {report.bytes / 1e6:.1f} MB; others are {others}")
     return 0
+
+
+def _with_personal_data(index: "GalleryIndex", request: "CaseRequest") -> "CaseRequest":
+    from person_search.accountability.personal_data import FILE, personal_data
+
+    stays = [match.appearance.id for match in request.matches if match.appearance is not None]
+    return replace(request, files={FILE: personal_data(index, stays)})
 
 
 def _count(number: int, noun: str) -> str:

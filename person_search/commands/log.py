@@ -129,9 +129,12 @@ def _check_arguments(args: argparse.Namespace) -> None:
 
 def _switch_on(log: "ActivityLog", args: argparse.Namespace) -> None:
     is_changed = log.switch_on(user=recorded.system_user(), via=SHELL, pictures=args.pictures)
-    kept = "the pictures of whom they search for" if log.settings()["pictures"] else "their hashes"
+    kept = "what is in the box" if log.settings()["pictures"] else "the hash alone"
     done = "is on" if is_changed else "was on already"
-    print(f"logging {done}: {log.path} tells who uses the gallery, what is shown, and {kept}")
+    print(
+        f"logging {done}: {log.path} tells who uses the gallery, when, and what is shown; of a "
+        f"query's picture it keeps {kept}"
+    )
 
 
 def _verify(log: "ActivityLog", args: argparse.Namespace) -> int:
@@ -203,7 +206,7 @@ def _format(entry: dict[str, Any], names: dict[str, str]) -> str:
     shown = f"  {len(results)} shown" if results else ""
     lines = [
         f"{entry['seq']:6d}  {format_time(entry['start'])}  {entry['end'] - entry['start']:6.2f} s"
-        f"  {entry['user'] or '-':10s}  {entry['via']:6s}  {entry['action']}{shown}"
+        f"  {_printable(entry['user'] or '-'):10s}  {entry['via']:6s}  {entry['action']}{shown}"
         + (f"  {details}" if details else "")
     ]
     if names:
@@ -212,6 +215,11 @@ def _format(entry: dict[str, Any], names: dict[str, str]) -> str:
             where = names.get(frame, "no longer in the gallery")
             lines.append(f"{'':8s}{one['similarity']:.3f}  {where}  person {number or '?'}")
     return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    """Return a name that moves no cursor: who failed to log in may have sent any."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _details(entry: dict[str, Any]) -> str:

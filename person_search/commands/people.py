@@ -100,11 +100,11 @@ def run(args: argparse.Namespace) -> int:
             print(f"grouped {count} appearances", file=sys.stderr)
         # Not the name that a group is given: names stay out of the log.
         words = args.action[:2] if args.action[:1] == ["name"] else args.action
-        use = recorded.use(index, f"people {words[0]}" if words else "view people")
-        use.said(words=words[1:]).end()
         if act is not None:
+            recorded.use(index, f"people {words[0]}").said(words=words[1:]).end()
             return act(groups, args.json)
         found = groups.all(nobody=args.nobody)
+        recorded.use(index, "view people").said(groups=len(found)).end()
         if args.json:
             print(groups_to_json(index, found))
         elif args.nobody:
