@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from person_search.gallery.errors import GalleryError
 from person_search.gallery.file_faults import damaged
 from person_search.gallery.group_tables import group_checksum
 from person_search.gallery.schema import PEOPLE_IDS
@@ -95,7 +96,8 @@ class GroupRows:
             for question in (
                 "SELECT links FROM galleries WHERE id = ?",
                 "SELECT ifnull(max(id), 0) FROM group_actions WHERE gallery = ?",
-                "SELECT count(*) FROM group_members WHERE gallery = ?",
+                # Grouping anew leaves as many members as there were, in other groups.
+                "SELECT ifnull(sum(checksum), 0) FROM group_members WHERE gallery = ?",
             )
         )
 
@@ -115,6 +117,7 @@ class GroupRows:
 
     def set_name(self, action: int, group: int, name: str) -> None:
         """Name a group; "" takes its name."""
+        self._check_there(group)
         self._connection.execute(
             "INSERT OR REPLACE INTO group_names VALUES (?, ?, ?, ?)",
             (group, action, name, group_checksum(group, action, name)),
@@ -128,7 +131,12 @@ class GroupRows:
         )
 
     def place(self, action: int, anchors: Iterable[Anchor], group: int) -> None:
-        """Put people into a group."""
+        """Put people into a group.
+
+        Raises:
+            GalleryError: If another process has removed the group since it was listed.
+        """
+        self._check_there(group)
         self._connection.executemany(
             "INSERT INTO group_members VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
             "person_group = excluded.person_group, checksum = excluded.checksum",
@@ -138,6 +146,14 @@ class GroupRows:
                 for said in [(self._gallery, key, number, action, group)]
             ],
         )
+
+    def _check_there(self, group: int) -> None:
+        question = "SELECT 1 FROM person_groups WHERE id = ? AND gallery = ?"
+        if self._connection.execute(question, (group, self._gallery)).fetchone() is None:
+            raise GalleryError(
+                f"there is no group {group} any more, as somebody else has grouped meanwhile; list "
+                "them again"
+            )
 
     def place_automatically(self, groups: dict[int, int]) -> None:
         """Put appearances into groups, and out of those that nobody put them into."""
