@@ -317,6 +317,8 @@ def test_a_group_that_is_gone_meanwhile_is_told(index, monkeypatch, do):
         (lambda g, ids: g.split(1, ids), "3 of its 3 appearances"),
         (lambda g, _: g.move([99], 1), "there is no appearance 99"),
         (lambda g, _: g.name(1, "x" * 101), "at most 100 letters"),
+        (lambda g, _: g.name(1, "a\x1b[31mb"), "cannot be printed"),
+        (lambda g, _: g.name(1, "a\udc80"), "cannot be printed"),
         (lambda g, _: (g.name(1, "A"), g.name(2, "A")), "group 1 is named 'A' already"),
         (lambda g, _: g.refresh(2), "expected -1 to 1"),
     ],
