@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -145,6 +146,11 @@ def has_valid_name(path: Path) -> bool:
     return True
 
 
+def _is_control(letter: str) -> bool:
+    """Return whether a letter is one that a gallery keeps in no camera's name."""
+    return unicodedata.category(letter) == "Cc"
+
+
 def list_footage(paths: Sequence[str | Path]) -> list[Path]:
     """List the images and videos among files and in folders.
 
@@ -204,6 +210,12 @@ def iterate_files(
         if not has_valid_name(path):
             name = os.fsencode(path).decode(errors="backslashreplace")
             yield BrokenFile(name, "the name is not valid UTF-8; rename the file")
+            continue
+        if (camera := options.camera_of(path)) and any(map(_is_control, camera)):
+            reason = (
+                f"the name of its camera, {camera!r}, has control characters; rename the folder"
+            )
+            yield BrokenFile(str(path), reason)
             continue
         if is_video(path):
             yield from _iterate_video(path, options, is_known)
