@@ -103,7 +103,7 @@ def test_what_a_search_printed(colors, capsys, monkeypatch):
         ("[]", "no JSON object"),
         ("{", "expected what search --json"),
         ('{"choose": []}', "nobody was searched for"),
-        (printed.replace("0.png", "9.png", 1), "9.png"),
+        (printed.replace("0.png", "9.png", 1), "9.png, cannot be read: "),
         (printed.replace('"similarity": ', '"similarity": 1e400, "s": ', 1), "inf is no number"),
         (printed.replace('"box": [', '"box": ["a", ', 1), "the standard input: expected what"),
         ("[" * 100_000, "the standard input: expected what"),

@@ -206,6 +206,17 @@ def test_a_file_that_goes_after_listing_is_broken(tmp_path):
     assert broken.name == str(path) and "No such file" in broken.reason
 
 
+def test_a_camera_that_no_gallery_keeps_is_listed(tmp_path):
+    """One such folder ended the indexing of all others, and a watch."""
+    options = FootageOptions(camera_from="folder")
+    for name in ("ga\nte", "gate"):
+        (tmp_path / name).mkdir()
+        save_image(tmp_path / name / "a.png")
+    broken, frame = iterate_files(list_footage([tmp_path]), options, lambda frame: False)
+    assert "'ga\\nte', has control characters; rename the folder" in broken.reason
+    assert frame.camera == "gate"
+
+
 def test_a_name_that_is_no_utf8_is_listed(tmp_path):
     path = os.fsencode(tmp_path) + b"/caf\xe9.png"
     save_image(tmp_path / "a.png").rename(os.fsdecode(path))

@@ -110,7 +110,7 @@ def _write(index: "GalleryIndex", request: CaseRequest, path: Path) -> CaseRepor
     if not _is_zip(path):
         with new_folder(path) as folder:
             return _fill(index, request, folder)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as name:
+    with tempfile.TemporaryDirectory(".part", f".{path.name}.", path.parent) as name:
         report = _fill(index, request, Path(name))
         with atomic_file(path) as file:
             _pack(Path(name), file)

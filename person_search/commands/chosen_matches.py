@@ -13,6 +13,7 @@ from person_search.cases.contents import CaseQuery, CaseRequest, Judgement
 from person_search.cases.hiding import row_of
 from person_search.commands.query_text import absolute_name
 from person_search.footage.frames import read_frame, split_frame_name
+from person_search.footage.images import ImageError
 from person_search.gallery.rows import to_match
 from person_search.people import Box, Match
 from reid_heads.text_files import read_text
@@ -110,9 +111,19 @@ def _from_content(
         args,
         # As with --subject: what somebody has called wrong is nobody to hand on.
         [_match(index, one) for one in content["matches"] if one.get("judgement") != "wrong"],
-        [case_query(q["image"], _box(q["box"]), None) for q in content["queries"]],
+        [_query(str(q["image"]), _box(q["box"])) for q in content["queries"]],
         threshold=None if threshold is None else _number(threshold),
     )
+
+
+def _query(image: str, box: Box) -> CaseQuery:
+    try:
+        return case_query(image, box, None)
+    except (OSError, ImageError) as error:
+        raise ValueError(
+            f"the picture that was asked with, {image}, cannot be read: {error}; bring it back, "
+            'or take it out of "queries": the case then shows no similarities'
+        ) from error
 
 
 def _appearance(index: "GalleryIndex", appearance: int) -> Match:

@@ -121,7 +121,7 @@ class FootageOptions:
                 f"camera_from is {self.camera_from!r} with {num_groups} groups; expected none, "
                 "folder, or a regular expression with one group, as in cam(\\d+)"
             )
-        if not _is_printable(self.camera):
+        if any(map(_is_control, self.camera or "")):
             raise ValueError(f"camera is {self.camera!r}; expected printable text, of one line")
         if self.camera is not None and self.camera_from != "none":
             raise ValueError(
@@ -164,6 +164,11 @@ def has_valid_name(path: Path) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _is_control(letter: str) -> bool:
+    """Return whether a letter is one that a gallery keeps in no camera's name."""
+    return unicodedata.category(letter) == "Cc"
 
 
 def list_footage(paths: Sequence[str | Path]) -> list[Path]:
@@ -223,9 +228,11 @@ def iterate_files(
             name = os.fsencode(path).decode(errors="backslashreplace")
             yield BrokenFile(name, "the name is not valid UTF-8; rename the file")
             continue
-        if not _is_printable(options.camera_of(path)):
-            reason = f"its camera would be {options.camera_of(path)!r}, which holds a line break"
-            yield BrokenFile(str(path), f"{reason} or the like; rename it, or name the camera")
+        if (camera := options.camera_of(path)) and any(map(_is_control, camera)):
+            reason = (
+                f"the name of its camera, {camera!r}, has control characters; rename the folder"
+            )
+            yield BrokenFile(str(path), reason)
             continue
         if is_video(path):
             yield from _iterate_video(path, options, is_known)
@@ -238,10 +245,6 @@ def iterate_files(
         # Outside: an error of the store that is_known asks is not the file's.
         if not is_known(frame):
             yield frame
-
-
-def _is_printable(camera: str | None) -> bool:
-    return not any(unicodedata.category(sign) == "Cc" for sign in camera or "")
 
 
 def _make_frame(path: Path, options: FootageOptions) -> Frame:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from person_search.gallery.errors import GalleryError
 from person_search.gallery.file_faults import damaged
 from person_search.gallery.group_tables import group_checksum
 from person_search.gallery.schema import PEOPLE_IDS
@@ -142,7 +143,10 @@ class GroupRows:
 
     def version(self) -> tuple[int, ...]:
         """Return numbers that change when appearances or groups do."""
-        members = self._numbers("SELECT count(*) FROM group_members WHERE gallery = ?")
+        # Grouping anew leaves as many members as there were, in other groups.
+        members = self._numbers(
+            "SELECT ifnull(sum(checksum), 0) FROM group_members WHERE gallery = ?"
+        )
         return *self.said_version(), *members
 
     def _numbers(self, *questions: str) -> tuple[int, ...]:
@@ -167,6 +171,7 @@ class GroupRows:
 
     def set_name(self, action: int, group: int, name: str) -> None:
         """Name a group; "" takes its name."""
+        self._check_there(group)
         self._connection.execute(
             "INSERT OR REPLACE INTO group_names VALUES (?, ?, ?, ?)",
             (group, action, name, group_checksum(group, action, name)),
@@ -188,7 +193,12 @@ class GroupRows:
         )
 
     def place(self, action: int, anchors: Iterable[Anchor], group: int) -> None:
-        """Put people into a group."""
+        """Put people into a group.
+
+        Raises:
+            GalleryError: If another process has removed the group since it was listed.
+        """
+        self._check_there(group)
         self._connection.executemany(
             "INSERT INTO group_members VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
             "person_group = excluded.person_group, checksum = excluded.checksum",
@@ -198,6 +208,14 @@ class GroupRows:
                 for said in [(self._gallery, key, number, action, group)]
             ],
         )
+
+    def _check_there(self, group: int) -> None:
+        question = "SELECT 1 FROM person_groups WHERE id = ? AND gallery = ?"
+        if self._connection.execute(question, (group, self._gallery)).fetchone() is None:
+            raise GalleryError(
+                f"there is no group {group} any more, as somebody else has grouped meanwhile; list "
+                "them again"
+            )
 
     def place_automatically(self, groups: dict[int, int]) -> None:
         """Put appearances into groups, and out of those that nobody put them into."""

@@ -1,5 +1,6 @@
 """Who was here, how often, when and with whom, of one gallery: people whom nobody asked about."""
 
+import unicodedata
 from collections.abc import Sequence
 
 from person_search.gallery.errors import GalleryError
@@ -94,12 +95,16 @@ class GalleryGroups:
             Its number.
 
         Raises:
-            GalleryError: If there is no such group, or another one has the name.
+            GalleryError: If there is no such group, another one has the name, or it is none.
         """
         (group,) = self._find([number])
         name = " ".join(name.split())
         if len(name) > MOST_LETTERS:
             raise GalleryError(f"a name has at most {MOST_LETTERS} letters; got {len(name)}")
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+            raise GalleryError(
+                f"the name {name!r} has letters that cannot be printed; leave them out"
+            )
         namesake = [g for g in self._groups.listed() if name and g.name == name]
         if namesake and namesake[0].number != number:
             raise GalleryError(

@@ -23,8 +23,8 @@ from person_search.people import Box, People
 from person_search.tracking.linker import Linker, LinkOptions, Sight
 from person_search.tracking.view_quality import view_qualities
 
-CHUNK_FRAMES = 400
-"""Of one transaction."""
+CHUNK_FRAMES = 100
+"""Of one transaction: whoever wants to write waits that long, in a crowd about a second."""
 SAME_MOMENT = 0.1
 """Seconds that pictures of one stream are taken to lie apart at least: EXIF knows whole ones."""
 
