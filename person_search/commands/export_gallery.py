@@ -76,7 +76,13 @@ def run(args: argparse.Namespace) -> int:
     _check_arguments(args)
     with GalleryIndex.open(args.gallery, args.name) as index:
         report = _export(index, args, _select(index, args))
+        not_kept = index.info().not_kept
     _print_report(report, args)
+    if not_kept:
+        print(
+            f"{not_kept} people of stays in this gallery were not kept (index --keep-best), "
+            "and are not in it"
+        )
     return 0 if report.people else NOTHING_WRITTEN
 
 

@@ -21,6 +21,7 @@ from person_search.gallery.ranking import best_per_frame, check_embeddings, fuse
 from person_search.gallery.rows import Entry, Stored, StoredFrame, StoredPerson, to_match, to_people
 from person_search.gallery.search_options import ALL_FRAMES, ByContext, FrameFilter, Refinement
 from person_search.gallery.searching import (
+    check_copied,
     check_model,
     check_range,
     choose_frames,
@@ -299,9 +300,9 @@ class GalleryIndex:
             How many frames were copied; 0 the second time.
 
         Raises:
-            GalleryError: If the models differ.
+            GalleryError: If the models differ, or the other one keeps not all people of its stays.
         """
-        check_model(self._open_store(), other.fingerprint)
+        check_copied(self._open_store(), other._open_store())
         copied, frames = 0, other.frames()
         while batch := list(islice(frames, MERGE_FRAMES)):
             known = self.known_frames([frame.name for frame in batch])

@@ -27,6 +27,7 @@ from person_search.gallery.group_tables import GROUPS
 from person_search.gallery.judgement_tables import JUDGEMENTS
 from person_search.gallery.picture_tables import PICTURE_SIZES
 from person_search.gallery.rows import StoredFrame
+from person_search.gallery.unkept_tables import UNKEPT
 
 APPLICATION_ID = 0x50534741  # "PSGA"
 PAGE_BYTES = 16_384
@@ -162,7 +163,7 @@ CREATE TRIGGER stream_frame_removed AFTER DELETE ON frames WHEN OLD.stream IS NO
 END;
 """
 
-MIGRATIONS: Sequence[str] = (_FIRST, _APPEARANCES, JUDGEMENTS, GROUPS, PICTURE_SIZES)
+MIGRATIONS: Sequence[str] = (_FIRST, _APPEARANCES, JUDGEMENTS, GROUPS, PICTURE_SIZES, UNKEPT)
 """Each takes a file from the version of its place to the next."""
 
 
