@@ -35,7 +35,10 @@ def boxes_beside(index: "GalleryIndex", sight: Match) -> np.ndarray:
         GalleryError: If the gallery does not know the frame, or this person in it: then it cannot
             tell who is to be blurred.
     """
-    return np.delete(boxes := index.people_of(sight.image).boxes, row_of(boxes, sight), axis=0)
+    others = np.delete(boxes := index.people_of(sight.image).boxes, row_of(boxes, sight), axis=0)
+    if not index.has_appearances:
+        return others
+    return np.concatenate([others, index.appearances.boxes_not_kept(sight.image)])
 
 
 def row_of(boxes: np.ndarray, sight: Match) -> int:

@@ -118,7 +118,9 @@ def _show_one(index: "GalleryIndex", args: argparse.Namespace) -> int:
         for title, some in (("before it", [before]), ("after it", [after]), ("beside it", beside)):
             there = [other for other in some if other is not None]
             print(f"\n{title}:" + (f"\n{_format_list(there)}" if there else " nobody"))
-        print("\nsights:\n" + "\n".join(map(_format_sight, sights)))
+        gone = one.appearance.frames - len(sights)
+        note = f" ({gone} more are counted and not kept)" if gone else ""
+        print(f"\nsights{note}:\n" + "\n".join(map(_format_sight, sights)))
     if args.clip is not None:
         _write_clip(index, sights, args.clip)
     return 0

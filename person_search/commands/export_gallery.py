@@ -80,7 +80,13 @@ def run(args: argparse.Namespace) -> int:
         with recorded.use(index, "export gallery") as use:
             report = _export(index, args, selection)
             use.said(format=args.format, frames=report.frames, people=report.people)
+        not_kept = index.info().not_kept
     _print_report(report, args)
+    if not_kept:
+        print(
+            f"{not_kept} people of stays in this gallery were not kept (index --keep-best), "
+            "and are not in it"
+        )
     return 0 if report.people else NOTHING_WRITTEN
 
 

@@ -81,6 +81,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take the boxes of people from COCO JSON, or from MOT text (gt.txt, det.txt, or a "
         "folder of sequences), and only embed them; frames of which it says nothing are left out",
     )
+    parser.add_argument(
+        "--keep-best",
+        type=int,
+        metavar="N",
+        help="at the end, of each stay that has ended in this gallery, keep its first and its last "
+        "person and N of the others that show the person best; the stay's times and number of "
+        "frames stay true. Default: everybody",
+    )
     add_min_score_argument(parser, "; files that are in the gallery already stay as they are")
     parser.add_argument(
         "--approximate",
@@ -118,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
     )
     check_model_arguments(args)
     _check_gallery(args.gallery)
+    _check_keep_best(args.keep_best, args.gallery)
     listed = list_files(args.footage)
     footage = listed.files
     check_start(footage, options)
@@ -164,6 +173,9 @@ def run(args: argparse.Namespace) -> int:
             report.appearances_added = link_people(index)
         if use is not None:
             use.said(frames=report.frames_added, people=report.people_added)
+        if workers.is_first and args.keep_best is not None:
+            report.thinned = index.appearances.keep_best(args.keep_best)
+            index.prepare()
     if boxes is not None:
         report.left_out += boxes.left_out()
     if workers.is_first:
@@ -182,6 +194,18 @@ def _check_gallery(gallery: str) -> None:
 
     if not is_address(gallery):
         check_file(Path(gallery).expanduser().absolute(), must_exist=False)
+
+
+def _check_keep_best(count: int | None, gallery: str) -> None:
+    from person_search.gallery.store import is_address
+
+    if count is not None and count < 1:
+        raise ValueError(f"--keep-best {count}: expected at least 1")
+    if count is not None and is_address(gallery):
+        raise ValueError(
+            f"--keep-best keeps people of stays, which the server {gallery} does not know; leave "
+            "it out, or keep the gallery in a file"
+        )
 
 
 def parse_approximate(text: str | None) -> dict[str, str | int] | None:
@@ -237,6 +261,9 @@ def print_report(
     if report.frames_added:
         rate = f" ({report.frames_added / max(report.seconds, 1e-9):.1f} frames/s)"
     began = f", {report.appearances_added} appearances" if report.appearances_added else ""
+    if report.thinned.people:
+        kept_of = f"of {report.thinned.appearances} stays that have ended"
+        print(f"not kept: {report.thinned.people} people {kept_of}, counted in them (--keep-best)")
     by = f" by {num_processes} processes" if num_processes > 1 else ""
     undated = report.frames_without_time
     less = f", {undated} without a time" if undated else ""

@@ -81,6 +81,8 @@ def format_info(info: "GalleryInfo") -> str:
         "model": f"{model}{info.fingerprint[:12]}, {info.embedding_dim} numbers a person",
         "version": str(info.version),
     }
+    if info.not_kept:
+        lines["not kept"] = f"{info.not_kept:,} people of stays (index --keep-best)"
     if info.num_bytes is not None:
         lines["size"] = f"{info.num_bytes / 1e6:,.1f} MB on disk"
     return "\n".join(f"{key:11s}  {value}" for key, value in lines.items())

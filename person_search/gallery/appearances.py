@@ -13,7 +13,7 @@ from person_search.gallery.errors import GalleryError
 from person_search.gallery.forgetting import Forgotten
 from person_search.gallery.groups import GalleryGroups
 from person_search.gallery.ranking import check_embeddings, cut_besides, fuse_embeddings
-from person_search.gallery.rows import Linked, StoredAppearance, StoredPerson, to_match
+from person_search.gallery.rows import Linked, StoredAppearance, StoredPerson, Thinned, to_match
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
 from person_search.gallery.searching import check_model, check_range, to_matches
 from person_search.gallery.store import Store
@@ -71,6 +71,40 @@ class GalleryAppearances:
             done = done.plus(some)
             if on_progress is not None:
                 on_progress(done)
+        return done
+
+    def keep_best(
+        self, count: int, options: LinkOptions | None = None, *, purge: bool = True
+    ) -> Thinned:
+        """Keep a few best people of each appearance that has ended, and delete the others.
+
+        Of each the first and the last are kept, ``count`` of the others that show the person best
+        (see `person_search.tracking.view_quality`), and whoever was judged, or is what a group is
+        known by. Start, end and number of frames stay as they are, and so does the mean embedding.
+        What was deleted cannot be brought back but by indexing the footage anew: such an appearance
+        is never linked anew, whatever footage comes late, and the gallery cannot be merged into
+        another one. May be stopped at any moment; the same again goes on.
+
+        Args:
+            count: At least 1.
+            options: How the people were linked, which says when an appearance has ended: a camera's
+                that may still go on is left as it is.
+            purge: Leave no byte of them in the gallery's file, which is written anew for that.
+
+        Returns:
+            How many people were deleted, and of how many appearances.
+
+        Raises:
+            GalleryError: On a count below 1, a full disk, or a file that was moved or damaged.
+        """
+        if count < 1:
+            raise GalleryError(f"the number of people to keep is {count}; expected at least 1")
+        max_gap, done, last = (options or LinkOptions()).max_gap, Thinned(), 0
+        while found := self._rows.thin_some(count, max_gap, last):
+            some, last = found
+            done = done.plus(some)
+        if purge and done.people:
+            self._store.purge()
         return done
 
     def search(
@@ -211,6 +245,17 @@ class GalleryAppearances:
         forgotten = self._rows.forget(appearances, people)
         self._store.purge()
         return forgotten
+
+    def boxes_not_kept(self, frame_name: str) -> np.ndarray:
+        """Return where in a frame people were whom `keep_best` has deleted.
+
+        Args:
+            frame_name: Of the gallery; of another one nobody is known.
+
+        Returns:
+            (N, 4) float32, (x1, y1, x2, y2) in original pixels.
+        """
+        return self._rows.boxes_not_kept(frame_name)
 
     def _nearest_by_mean(
         self, query: np.ndarray, frames: FrameFilter, top: int, ranked_frames: int | None

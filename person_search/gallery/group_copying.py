@@ -63,7 +63,8 @@ def copy_groups(
     )
     target.executemany(
         "INSERT INTO group_members SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS "
-        "(SELECT 1 FROM frames WHERE gallery = ?1 AND key = ?2 AND num_people > ?3)",
+        "(SELECT 1 FROM frames f JOIN people p ON p.id = f.id * 65536 + ?3 "
+        "WHERE f.gallery = ?1 AND f.key = ?2)",
         members,
     )
     for table, rows in (("group_names", names), ("group_verdicts", verdicts)):

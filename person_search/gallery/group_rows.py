@@ -304,7 +304,8 @@ class GroupRows:
             (key, number)
             for key, number in anchors
             if self._connection.execute(
-                "SELECT 1 FROM frames WHERE gallery = ? AND key = ? AND num_people > ?",
+                "SELECT 1 FROM frames f JOIN people p ON p.id = f.id * 65536 + ?3 "
+                "WHERE f.gallery = ?1 AND f.key = ?2",
                 (self._gallery, key, number),
             ).fetchone()
         ]

@@ -19,6 +19,7 @@ from person_search.gallery.ranking import best_per_frame, check_embeddings, fuse
 from person_search.gallery.rows import Entry, Stored, StoredFrame, StoredPerson, by_frame
 from person_search.gallery.search_options import ALL_FRAMES, ByContext, FrameFilter, Refinement
 from person_search.gallery.searching import (
+    check_copied,
     check_model,
     check_range,
     check_removal,
@@ -36,14 +37,7 @@ __all__ = ["GalleryError", "GalleryIndex", "GalleryInfo", "StoredFrame", "list_g
 
 MERGE_FRAMES = 64
 
-
-def list_galleries(uri: str | Path) -> list[str]:
-    """Return the names of the galleries in a file or on a server, sorted.
-
-    Raises:
-        GalleryError: If it cannot be opened.
-    """
-    return list_names(uri)
+list_galleries = list_names
 
 
 class GalleryIndex:
@@ -302,9 +296,9 @@ class GalleryIndex:
             How many frames were copied; 0 the second time.
 
         Raises:
-            GalleryError: If the models differ.
+            GalleryError: If the models differ, or the other one keeps not all people of its stays.
         """
-        check_model(self._open_store(), other.fingerprint)
+        check_copied(self._open_store(), other._open_store())
         copied, frames = 0, other.frames()
         while batch := list(islice(frames, MERGE_FRAMES)):
             known = self.known_frames([frame.name for frame in batch])

@@ -13,6 +13,7 @@ from person_search.gallery.matrix_file import remove_matrices
 from person_search.gallery.rows import Stored, stream_of
 from person_search.gallery.sqlite_accountability import copy_accountability
 from person_search.gallery.sqlite_judgements import copy_judgements
+from person_search.gallery.thinned_copying import copy_thinned
 from person_search.gallery.verifying import (
     CheckReport,
     GalleryRow,
@@ -97,6 +98,12 @@ def _copy(
     with target.writing("repairing it") as connection:
         copied, left_out = copy_judgements(source, gallery.id, connection)
         copy_groups(source, connection, gallery)
+        _, lost = copy_thinned(source, connection, gallery, path)
+    if lost:
+        report.repaired.append(
+            f"{lost} stays of which not all people were kept are linked anew from those that are "
+            "left"
+        )
     if left_out:
         report.repaired.append(f"kept {copied} judgements, {left_out} are lost")
 

@@ -186,6 +186,18 @@ class Linked(NamedTuple):
         return Linked(*map(sum, zip(self, other, strict=True)))
 
 
+class Thinned(NamedTuple):
+    """What was not kept of stays."""
+
+    people: int = 0
+    appearances: int = 0
+    """That they belonged to."""
+
+    def plus(self, other: "Thinned") -> "Thinned":
+        """Return the sum."""
+        return Thinned(self.people + other.people, self.appearances + other.appearances)
+
+
 class Counts(NamedTuple):
     """What a gallery holds; taken in a time that does not grow with it."""
 
@@ -201,6 +213,10 @@ class Counts(NamedTuple):
 
     appearances: int | None = None
     """None for a server, which keeps none."""
+
+    not_kept: int = 0
+    """People of appearances whose sights are counted and not kept; see
+    `GalleryAppearances.keep_best`."""
 
 
 def frame_id(name: str) -> str:

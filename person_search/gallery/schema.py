@@ -29,6 +29,7 @@ from person_search.gallery.judgement_tables import JUDGEMENTS
 from person_search.gallery.nobody_tables import NOBODY
 from person_search.gallery.picture_tables import PICTURE_SIZES
 from person_search.gallery.rows import StoredFrame
+from person_search.gallery.unkept_tables import UNKEPT
 
 APPLICATION_ID = 0x50534741  # "PSGA"
 PAGE_BYTES = 16_384
@@ -167,7 +168,7 @@ END;
 MIGRATIONS: Sequence[str] = (
     *(_FIRST, _APPEARANCES, JUDGEMENTS, GROUPS),
     *(NOBODY, ACCOUNTABILITY),
-    PICTURE_SIZES,
+    *(PICTURE_SIZES, UNKEPT),
 )
 """Each takes a file from the version of its place to the next."""
 

@@ -35,6 +35,23 @@ def check_model(store: Store, fingerprint: str | None) -> None:
         )
 
 
+def check_copied(store: Store, other: Store) -> None:
+    """Refuse to copy another gallery's frames into one where they would be wrong.
+
+    Raises:
+        GalleryError: The models differ, or not all people of the other one's stays were kept: what
+            is left of a stay would be linked to another one.
+    """
+    check_model(store, other.fingerprint)
+    not_kept = other.counts().not_kept
+    if not_kept:
+        raise GalleryError(
+            f"{not_kept} people of stays of the gallery {other.name!r} of {other.uri} were not "
+            "kept (index --keep-best), so that their stays cannot be linked in another gallery; "
+            "index the footage into it, or copy the file by person-search backup"
+        )
+
+
 def check_range(top: int, min_similarity: float | None) -> None:
     """Refuse numbers out of range.
 

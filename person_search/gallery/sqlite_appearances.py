@@ -13,11 +13,12 @@ from person_search.gallery.database import Database
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.forgetting import Forgotten, forget, people_to_forget
 from person_search.gallery.group_rows import GroupRows
+from person_search.gallery.keeping_best import KeepingBest
 from person_search.gallery.linking import Linking
 from person_search.gallery.matrix import Matrix
 from person_search.gallery.matrix_search import KeysOf
 from person_search.gallery.ranking import cut_besides
-from person_search.gallery.rows import Linked, StoredAppearance, StoredPerson, to_match
+from person_search.gallery.rows import Linked, StoredAppearance, StoredPerson, Thinned, to_match
 from person_search.gallery.schema import PEOPLE_IDS
 from person_search.gallery.search_options import FrameFilter
 from person_search.gallery.sqlite_groups import SqliteGroups
@@ -52,6 +53,19 @@ class SqliteAppearances:
             place = linking.next_place()
             # Another process may have done it meanwhile.
             return None if place is None else linking.link_some(place)
+
+    def boxes_not_kept(self, frame_name: str) -> np.ndarray:
+        """Return the boxes (N, 4) of people of a frame who are counted and not kept."""
+        with self._database.reading() as connection:
+            frame = self._people_rows(connection).frames_named([frame_name]).get(frame_name)
+            found = [] if frame is None else self._rows(connection).boxes_not_kept(frame.id)
+        return np.array(found, np.float32).reshape(-1, 4)
+
+    def thin_some(self, count: int, max_gap: float, after: int) -> tuple[Thinned, int] | None:
+        """Keep the best people alone of the next appearances, in one transaction; see the store."""
+        with self._database.writing("leaving out people") as connection:
+            keeping = KeepingBest(connection, self._gallery, self._database.path)
+            return keeping.thin_some(count, max_gap, after)
 
     def count(self) -> int:
         """Return how many appearances there are."""

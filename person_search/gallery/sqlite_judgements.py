@@ -127,7 +127,7 @@ class SqliteJudgements:
     def _person(self, connection: sqlite3.Connection, frame: str, number: int) -> int:
         rows = Rows(connection, self._gallery, self._database.path)
         found = rows.frames_named([frame]).get(frame)
-        if found is None or not 0 <= number < found.frame.num_people:
+        if found is None or not rows.has_person(found.id * PEOPLE_IDS + number):
             raise GalleryError(
                 f"the gallery does not hold this person of {frame} any more; search again"
             )

@@ -110,6 +110,11 @@ class Rows:
             raise self._damaged("people of a frame are missing")
         return [found[i] for i in ids]
 
+    def has_person(self, person: int) -> bool:
+        """Say whether there is a person of this id; of a frame some may not have been kept."""
+        found = self._connection.execute("SELECT 1 FROM people WHERE id = ?", (person,))
+        return found.fetchone() is not None
+
     def people_of(self, frame: FrameRow) -> list[PersonRow]:
         """Return the people of a frame, in order.
 

@@ -233,10 +233,12 @@ class SqliteStore:
                 ).fetchone()[0]
                 for end in ("min", "max")
             )
-            appearances = AppearanceRows(connection, self._id, self._database.path).count()
+            rows = AppearanceRows(connection, self._id, self._database.path)
+            appearances, not_kept = rows.count(), rows.count_unkept()
         return Counts(
             *(frames, people, dict(cameras), first, last, self._database.num_bytes()),
             appearances=appearances,
+            not_kept=not_kept,
         )
 
     def _delete(self, connection: sqlite3.Connection, ids: list[int]) -> None:

@@ -18,6 +18,7 @@ from person_search.gallery.rows import (
     StoredAppearance,
     StoredFrame,
     StoredPerson,
+    Thinned,
 )
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
 from person_search.inference.model_card import ModelCard
@@ -38,6 +39,21 @@ class Appearances(Protocol):
 
     def link_some(self, options: LinkOptions) -> Linked | None:
         """Link the next frames, so that they stay linked whatever follows; None if all are."""
+
+    def boxes_not_kept(self, frame_name: str) -> np.ndarray:
+        """Return the boxes (N, 4) of people of a frame who are counted and not kept."""
+
+    def thin_some(self, count: int, max_gap: float, after: int) -> tuple[Thinned, int] | None:
+        """Keep the best people alone of the next appearances that have ended.
+
+        Args:
+            count: So many, besides the first and the last.
+            max_gap: Seconds without a sight after which an appearance has ended.
+            after: Only appearances of higher ids.
+
+        Returns:
+            What was not kept, and the highest id that was looked at; None if there are no more.
+        """
 
     def count(self) -> int:
         """Return how many appearances there are."""
