@@ -11,6 +11,7 @@ from person_search.gallery.errors import GalleryError
 from person_search.gallery.group_copying import copy_groups
 from person_search.gallery.matrix_file import remove_matrices
 from person_search.gallery.rows import Stored, stream_of
+from person_search.gallery.sqlite_alerts import copy_alerts
 from person_search.gallery.sqlite_judgements import copy_judgements
 from person_search.gallery.verifying import (
     CheckReport,
@@ -94,6 +95,7 @@ def _copy(
     with target.writing("repairing it") as connection:
         copied, left_out = copy_judgements(source, gallery.id, connection)
         copy_groups(source, connection, gallery)
+        copy_alerts(source, connection, gallery.id)
     if left_out:
         report.repaired.append(f"kept {copied} judgements, {left_out} are lost")
 

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from person_search.footage.time_text import YEAR
+from person_search.gallery.alert_tables import ALERTS
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.group_tables import GROUPS
 from person_search.gallery.judgement_tables import JUDGEMENTS
@@ -162,7 +163,7 @@ CREATE TRIGGER stream_frame_removed AFTER DELETE ON frames WHEN OLD.stream IS NO
 END;
 """
 
-MIGRATIONS: Sequence[str] = (_FIRST, _APPEARANCES, JUDGEMENTS, GROUPS, NOBODY)
+MIGRATIONS: Sequence[str] = (_FIRST, _APPEARANCES, JUDGEMENTS, GROUPS, NOBODY, ALERTS)
 """Each takes a file from the version of its place to the next."""
 
 
