@@ -143,7 +143,9 @@ class PeopleHandlers:
         )
         is_calibrated = self.service.finder.threshold is not None
         hidden = len(index.appearances.groups.all(nobody=True))
-        return group_rows(groups, _pictures(index, groups[:shown]), shown, is_calibrated, hidden)
+        sure = [group for group in groups if not group.is_doubtful]
+        first = [*sure[:shown], *groups[len(sure) :][:shown]]
+        return group_rows(groups, _pictures(index, first), shown, is_calibrated, hidden)
 
     def _nobody_dialog(self, index: "GalleryIndex") -> str:
         groups = index.appearances.groups.all(nobody=True)
