@@ -40,13 +40,18 @@ def group_rows(
     Args:
         groups: Who came most often first, the doubtful last.
         pictures: The sight to show of each that is shown, by its number.
-        shown: How many to show.
+        shown: How many of these, and of the doubtful, to show.
         is_calibrated: Whether the model's calibration says what is similar enough.
         hidden: How many groups were called nobody.
     """
     if not groups and not hidden:
         return NOBODY
-    names = {group.number: title(group) for group in groups if group.number in pictures}
+    # What is probably not a person is nobody's company.
+    names = {
+        group.number: title(group)
+        for group in groups
+        if group.number in pictures and not group.is_doubtful
+    }
     rows, doubtful = (
         "".join(
             _row(group, pictures[group.number], names)
@@ -55,7 +60,8 @@ def group_rows(
         )
         for is_doubtful in (False, True)
     )
-    left = len(groups) - shown
+    num_doubtful = sum(group.is_doubtful for group in groups)
+    left = max(0, len(groups) - num_doubtful - shown) + max(0, num_doubtful - shown)
     more = (
         f'<button type="button" class="ps-secondary" data-more>{count(left, "more group")}</button>'
         if left > 0
@@ -72,19 +78,20 @@ def group_rows(
         "</button>"
         '<button type="button" class="ps-secondary" data-undo>Undo</button>'
         f'<span class="ps-hint">{count(len(groups), "group")}</span></div>'
-        f'<ul class="ps-groups">{rows}</ul>{_doubtful(doubtful)}{more}{_hidden(hidden)}{A_LOOK}'
+        f'<ul class="ps-groups">{rows}</ul>{more}{_doubtful(doubtful, num_doubtful)}'
+        f"{_hidden(hidden)}{A_LOOK}"
     )
 
 
-def _doubtful(rows: str) -> str:
+def _doubtful(rows: str, count_of: int) -> str:
     if not rows:
         return ""
     return (
-        '<section data-doubtful aria-label="Probably not people">'
-        '<h3 class="ps-divider">Probably not people</h3><p class="ps-hint">They never move, or '
-        "look like what you called so at the same place. Who sits still may be among them. "
+        f"<details data-doubtful><summary>Probably not people: {count(count_of, 'group')}</summary>"
+        '<p class="ps-hint">They never move, or look like what you called so at the same place. '
+        "Who sits still may be among them. "
         '<button type="button" class="ps-link" data-tick>Choose all of these</button></p>'
-        f'<ul class="ps-groups">{rows}</ul></section>'
+        f'<ul class="ps-groups">{rows}</ul></details>'
     )
 
 

@@ -155,7 +155,8 @@ class PeopleHandlers:
             index.appearances.groups.all(),
             key=lambda g: (g.is_doubtful, g.frames < 2 and not g.is_said),
         )
-        pictures = _pictures(index, groups[:shown])
+        sure = [group for group in groups if not group.is_doubtful]
+        pictures = _pictures(index, [*sure[:shown], *groups[len(sure) :][:shown]])
         use = activity.begin_on(index, "view people").showed(pictures.values())
         use.said(groups=list(pictures)).end()
         is_calibrated = self.service.finder.threshold is not None

@@ -125,9 +125,11 @@ def test_the_doubtful_are_last_with_the_reason(tab):
         people = People(np.float32([[900, 0, 940, 90]]), np.float32([0.9]), LOOKS[[2]])
         index.put([(make_frame(f"/{start}.jpg", MARKUP, 1.7e9 + start), people)])
     index.appearances.link()
-    rows, *_ = tab.open("toy", 2 * DIM)
-    sure, doubtful = rows.split("<section data-doubtful")
-    assert numbers(doubtful) == [3] and 3 not in numbers(sure)
+    rows, *_ = tab.open("toy", PAGE)
+    sure, doubtful = rows.split("<details data-doubtful")
+    assert numbers(doubtful) == [3] and 3 not in numbers(sure) and len(numbers(sure)) == PAGE
+    assert "Probably not people: 1 group<" in doubtful
+    assert f"{DIM - 1 - PAGE} more groups" in sure
     assert "motionless: 4 stays at one place" in doubtful and "Choose all of these" in doubtful
 
 

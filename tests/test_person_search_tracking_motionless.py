@@ -72,6 +72,13 @@ def test_the_same_place_and_look_as_a_known_one():
     known = np.array([1, 0, 0, 0, 0, 1], bool)
     assert find_same_place(places, looks, streams, known, 0.8).tolist() == [-1, 0, -1, -1, -1, -1]
     assert (find_same_place(places, looks, streams, ~known & False, 0.8) == -1).all()
+    # The most similar of several, of equal ones the first.
+    looks = np.float64([[1, 0], [0.8, 0.6], [0.6, 0.8], [0.8, 0.6]])
+    known = np.array([False, False, True, True])
+    both = [BENCH] * 4, looks, np.zeros(4, np.int64)
+    assert find_same_place(np.array(both[0]), *both[1:], known, 0.5).tolist() == [3, 3, -1, -1]
+    looks[3] = looks[2]
+    assert find_same_place(np.array(both[0]), *both[1:], known, 0.5).tolist() == [2, 2, -1, -1]
 
 
 def test_nothing_at_all():

@@ -143,6 +143,8 @@ def _print_report(report: "ExportReport", args: argparse.Namespace) -> None:
 
     alone = f", {report.without_id} of them of no appearance" if report.without_id else ""
     print(f"{args.output}: {report.people} people in {report.frames} frames{alone}")
+    if report.not_people:
+        print(f"sights of what was called nobody, left out: {report.not_people}")
     for names, what in (
         (report.missing, "frames whose picture or video is gone or cannot be read"),
         (report.left_out, "frames that have no place in this format, left out"),

@@ -237,7 +237,8 @@ def format_groups(found: "list[Group]", with_all: bool, hidden: int = 0) -> str:
     shown = [group for group in found if with_all or group.frames > 1 or group.is_said]
     if not found and not hidden:
         return "nobody: the gallery has no appearances; see person-search appearances --help"
-    names = {group.number: group.name or str(group.number) for group in shown}
+    # What is probably not a person is nobody's company.
+    names = {g.number: g.name or str(g.number) for g in shown if not g.is_doubtful}
     lines = [f" group  {'name':12s}  times  frames  {'first':19s}  {'last':19s}  cameras; with"]
     for group in shown:
         company = [f"{names[n]} ({count})" for n, count in group.company if n in names]

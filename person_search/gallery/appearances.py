@@ -17,7 +17,7 @@ from person_search.gallery.rows import Linked, StoredAppearance, StoredPerson, T
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
 from person_search.gallery.searching import check_model, check_range, to_matches
 from person_search.gallery.store import Store
-from person_search.people import Match
+from person_search.people import Appearance, Match
 from person_search.tracking.linker import LinkOptions
 
 MAX_RANKED_FRAMES = 1_000
@@ -43,6 +43,23 @@ class GalleryAppearances:
     def groups(self) -> GalleryGroups:
         """Which of them look like one person, whom nobody asked about."""
         return GalleryGroups(self._rows)
+
+    def told(self, query: str) -> list[Appearance]:
+        """Return those that an alert was told of (`keep_told`), as far as they are still there.
+
+        Args:
+            query: Text that stands for who was waited for.
+        """
+        ids = self._rows.alerts.told(query)
+        return [one.appearance for one in self._rows.by_id(ids).values()]
+
+    def keep_told(self, told: Sequence[tuple[str, Match]]) -> None:
+        """Keep that alerts were told of people, until their frames are removed.
+
+        Args:
+            told: Each query, see `told`, with a match of this gallery.
+        """
+        self._rows.alerts.keep([(query, match.person) for query, match in told])
 
     def link(
         self,

@@ -12,6 +12,7 @@ from person_search.gallery.group_copying import copy_groups
 from person_search.gallery.matrix_file import remove_matrices
 from person_search.gallery.rows import Stored, stream_of
 from person_search.gallery.sqlite_accountability import copy_accountability
+from person_search.gallery.sqlite_alerts import copy_alerts
 from person_search.gallery.sqlite_judgements import copy_judgements
 from person_search.gallery.thinned_copying import copy_thinned
 from person_search.gallery.verifying import (
@@ -98,6 +99,7 @@ def _copy(
     with target.writing("repairing it") as connection:
         copied, left_out = copy_judgements(source, gallery.id, connection)
         copy_groups(source, connection, gallery)
+        copy_alerts(source, connection, gallery.id)
         _, lost = copy_thinned(source, connection, gallery, path)
     if lost:
         report.repaired.append(

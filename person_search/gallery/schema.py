@@ -23,6 +23,7 @@ import numpy as np
 
 from person_search.footage.time_text import YEAR
 from person_search.gallery.accountability_tables import ACCOUNTABILITY
+from person_search.gallery.alert_tables import ALERTS
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.group_tables import GROUPS
 from person_search.gallery.judgement_tables import JUDGEMENTS
@@ -167,7 +168,7 @@ END;
 
 MIGRATIONS: Sequence[str] = (
     *(_FIRST, _APPEARANCES, JUDGEMENTS, GROUPS),
-    *(NOBODY, ACCOUNTABILITY),
+    *(NOBODY, ACCOUNTABILITY, ALERTS),
     *(PICTURE_SIZES, UNKEPT),
 )
 """Each takes a file from the version of its place to the next."""

@@ -21,6 +21,7 @@ from person_search.gallery.ranking import cut_besides
 from person_search.gallery.rows import Linked, StoredAppearance, StoredPerson, Thinned, to_match
 from person_search.gallery.schema import PEOPLE_IDS
 from person_search.gallery.search_options import FrameFilter
+from person_search.gallery.sqlite_alerts import SqliteAlerts
 from person_search.gallery.sqlite_groups import SqliteGroups
 from person_search.gallery.sqlite_rows import PersonRow, Rows
 from person_search.gallery.sqlite_search import Keys, Searching, similarities
@@ -39,6 +40,7 @@ class SqliteAppearances:
         self._database, self._gallery, self._dim = database, gallery, embedding_dim
         self._searching = searching
         self.groups = SqliteGroups(database, gallery)
+        self.alerts = SqliteAlerts(database, gallery)
         self._lock = threading.Lock()
         self._links: tuple[int, Links] | None = None
         self._nobodies: tuple[tuple[int, ...], frozenset[int]] | None = None

@@ -27,6 +27,7 @@ from person_search.tracking.linker import LinkOptions
 if TYPE_CHECKING:
     from person_search.gallery.forgetting import Forgotten
     from person_search.gallery.sqlite_accountability import SqliteAccountability
+    from person_search.gallery.sqlite_alerts import SqliteAlerts
     from person_search.gallery.sqlite_groups import SqliteGroups
 
 
@@ -36,6 +37,10 @@ class Appearances(Protocol):
     @property
     def groups(self) -> "SqliteGroups":
         """Which of them may be the same person."""
+
+    @property
+    def alerts(self) -> "SqliteAlerts":
+        """Which of them alerts were told of."""
 
     def link_some(self, options: LinkOptions) -> Linked | None:
         """Link the next frames, so that they stay linked whatever follows; None if all are."""

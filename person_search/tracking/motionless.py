@@ -94,15 +94,15 @@ def find_same_place(
         min_iou: Least IoU of the median boxes.
 
     Returns:
-        (S,) int64: the row of the most similar known one, -1 for none; -1 for the known, too.
+        (S,) int64: the row of the most similar known one, of equal ones the first; -1 for none, and
+        for the known, too.
     """
     found = np.full(len(places), -1, np.int64)
-    for stream in np.unique(streams[known]).tolist():
-        rows = np.flatnonzero(streams == stream)
-        there, others = rows[known[rows]], rows[~known[rows]]
-        for row in others.tolist():
-            near = there[paired_iou(places[there], places[row]) >= min_iou]
-            similar = embeddings[near] @ embeddings[row]
-            if len(near) and similar.max() >= threshold:
-                found[row] = near[similar.argmax()]
+    best = np.full(len(places), -np.inf)
+    for row in np.flatnonzero(known).tolist():
+        others = np.flatnonzero(~known & (streams == streams[row]))
+        near = others[paired_iou(places[others], places[row]) >= min_iou]
+        similar = embeddings[near] @ embeddings[row]
+        is_better = (similar >= threshold) & (similar > best[near])
+        found[near[is_better]], best[near[is_better]] = row, similar[is_better]
     return found
