@@ -1,6 +1,7 @@
 """What every detectron2-style entry point of this project does before and around training."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,6 +9,8 @@ from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser, default_setup, launch
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
+
+from reid_heads.training.told_errors import run_and_tell
 
 
 def use_available_device(cfg: CfgNode, is_training: bool) -> None:
@@ -33,10 +36,13 @@ def set_up_output(cfg: CfgNode, args: Any) -> None:
 
 
 def parse_and_launch(main: Callable[[Any], Any]) -> None:
-    """Parse detectron2's command line and launch ``main`` in a process for each GPU."""
+    """Parse detectron2's command line and launch ``main`` in a process for each GPU.
+
+    An error of what was given is told in a line, and ends with status 2.
+    """
     args = default_argument_parser().parse_args()
     launch(
-        main,
+        partial(run_and_tell, main),
         args.num_gpus,
         num_machines=args.num_machines,
         machine_rank=args.machine_rank,
