@@ -19,6 +19,7 @@ from torch.multiprocessing.spawn import ProcessExitedException
 
 from reid_heads.training.lifeline import lifeline
 from reid_heads.training.stopping import SIGNALS, STOPPING, TrainingStoppedError
+from reid_heads.training.told_errors import STATUS, run_and_tell
 from reid_heads.trust import add_trust_argument, trusted_files
 
 FAILURE = 1
@@ -50,7 +51,8 @@ def parse_and_launch(main: Callable[[Any], Any]) -> None:
     """Parse detectron2's command line and launch ``main`` in a process for each GPU.
 
     SIGTERM and SIGINT end a training after the step that is being done, with a checkpoint; the
-    exit status is 128 and the signal's number. If one of several processes dies, all end.
+    exit status is 128 and the signal's number. If one of several processes dies, all end. An error
+    of what was given is told in a line, with status 2.
     """
     parser = default_argument_parser()
     add_trust_argument(parser)
@@ -110,12 +112,15 @@ def explain(error: ProcessExitedException, received: list[int]) -> int:
     Returns:
         The exit status.
     """
-    if error.exit_code in [128 + number for number in STOPPING]:  # It has said the rest itself.
+    # Whoever ended so has said why.
+    if error.exit_code in [128 + number for number in STOPPING]:
         return 128 + received[0] if received else int(error.exit_code)
     if received:
         name = signal.Signals(received[0]).name
         print(f"stopped by {name}, without a checkpoint of the last steps", file=sys.stderr)
         return 128 + received[0]
+    if error.exit_code == STATUS:
+        return STATUS
     how = error.signal_name or f"status {error.exit_code}"
     print(
         f"process {error.error_index} ended by {how}, and the others were ended; go on from the "
@@ -129,7 +134,7 @@ def _run(main: Callable[[Any], Any], args: Any) -> None:
     """Run ``main`` in one of the processes, until it ends or is told to."""
     with SIGNALS, trusted_files(args.trust_this_file), lifeline(args.dist_url):
         try:
-            main(args)
+            run_and_tell(main, args)
             return
         except TrainingStoppedError:
             outcome = SIGNALS.outcome
