@@ -38,7 +38,7 @@ FLOORS = {
         ("crop_export", "evaluate", "faces", "invert", "purify"),
     ),
     "person_search": (
-        ("people", "progress", "resizing"),
+        ("accounts", "people", "progress", "resizing"),
         ("data", "footage", "modeling", "synthetic"),
         ("config", "drawing", "evaluation", "tracking", "transfer"),
         ("importers",),
@@ -65,6 +65,7 @@ FORBIDDEN = {
     **{
         f"person_search.{room}": (*PYTORCH, "detectron2")
         for room in (
+            "accounts",
             "people",
             "resizing",
             "footage",
