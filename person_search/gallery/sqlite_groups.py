@@ -6,7 +6,7 @@ Letters: N appearances, D embedding size.
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -92,12 +92,18 @@ class SqliteGroups:
                 rows.set_options(options)
             return len(found)
 
-    def listed(self) -> list[Group]:
-        """Return all groups, by their number."""
+    def listed(self, cameras: Collection[str] | None = None) -> list[Group]:
+        """Return all groups, by their number.
+
+        Args:
+            cameras: Only with appearances before these; "" stands for an unknown one.
+        """
         with self._database.reading() as connection:
             rows = self._rows(connection)
             placed, names = rows.placements(), rows.names()
             stays, quality = self._stays(connection, placed)
+        if cameras is not None:
+            stays = [(stay, stream) for stay, stream in stays if (stay.camera or "") in cameras]
         members: dict[int, list[Appearance]] = {}
         for stay, _ in stays:
             members.setdefault(placed[stay.id].group, []).append(stay)
