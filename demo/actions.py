@@ -16,9 +16,13 @@ from person_search.footage.images import (
     read_bytes,
     read_image,
 )
+from person_search.gallery.camera_view import seen_by
+from person_search.gallery.errors import GalleryError
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
 from person_search.inference.queries import NobodyFoundError, choose_person, find_people
 from person_search.people import Box, Match, People
+
+from .door.callers import current_caller
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
 MAX_SIDE = 4096
 """Longest side of a picture that the page keeps for a visitor, pixels: far above what the model
 sees, and 50 MB at most. Larger ones are reduced."""
+MAX_PIXELS = 50_000_000
+"""Most pixels of a picture that a visitor sends: 3.6 s of a core and 0.8 GB with the builtin model,
+where twice as many take 1.3 GB."""
 MAX_TOP = 100
 """Most matches that one search returns: each becomes two pictures."""
 NO_CALIBRATION = 0.5
@@ -43,26 +50,58 @@ class Gallery:
     """Folder that keeps what visitors add: matches point to the frames' files."""
 
 
+def still_there(gallery: Gallery, finder: "PersonFinder") -> Gallery:
+    """Return a gallery that can be read: itself, or what stands in its place by now.
+
+    Raises:
+        GalleryError: it cannot; says what to do. When it can be again, this goes on.
+    """
+    try:
+        gallery.index.known_frames([])
+        return gallery
+    except GalleryError as error:
+        first = error
+    try:
+        index = type(gallery.index).open(gallery.index.uri, gallery.index.name)
+    except (GalleryError, OSError):
+        raise first from None
+    if index.fingerprint != finder.fingerprint:
+        index.close()
+        raise GalleryError(
+            f"the gallery {gallery.label} was replaced by one of another model; put back the one "
+            "that was there, or end the server and start it with the other model"
+        )
+    gallery.index.close()
+    return replace(gallery, index=index)
+
+
 @dataclass(frozen=True)
 class Service:
     """The model and the galleries, shared by all visitors."""
 
     finder: "PersonFinder"
     galleries: dict[str, Gallery]
-    """By label, in the order shown; at least one."""
+    """By label, in the order shown; at least one. What is answered comes from `gallery`."""
     examples: Sequence[Path] = ()
 
     def gallery(self, label: str | None) -> Gallery:
-        """Return a gallery by its label, the first one for None.
+        """Return a gallery by its label, the first one for None, as far as the caller may see it.
+
+        One whose file was replaced is opened anew.
 
         Raises:
             ValueError: there is no such gallery.
+            GalleryError: it is gone, or another model's stands in its place.
         """
         if label is None:
-            return next(iter(self.galleries.values()))
+            label = next(iter(self.galleries))
         if label not in self.galleries:
             raise ValueError(f"no gallery {label!r}; expected one of {list(self.galleries)}")
-        return self.galleries[label]
+        gallery = self.galleries[label] = still_there(self.galleries[label], self.finder)
+        caller = current_caller()
+        if caller is None or caller.cameras is None:
+            return gallery
+        return replace(gallery, index=seen_by(gallery.index, caller.cameras))
 
     @property
     def threshold(self) -> float:
@@ -170,7 +209,9 @@ def read_upload(file: str | Path) -> np.ndarray:
     """
     name = Path(file).name
     try:
-        return decode_image(read_bytes(file), name)
+        if not Path(file).is_file():
+            raise ImageError(f"{name} is gone: it was uploaded too long ago; choose it again")
+        return decode_image(read_bytes(file), name, MAX_PIXELS)
     except ImageError as error:
         raise ImageError(str(error).replace(str(file), name)) from None
     finally:

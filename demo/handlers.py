@@ -13,7 +13,7 @@ from person_search.footage.files import FootageOptions
 from . import actions, additions, case_download, markup
 from .actions import Query, SearchSettings, Service
 from .inputs import parse_box, parse_filter, parse_optional_time
-from .mistakes import told
+from .mistakes import plain_message, told
 from .stays import Place, Stay, look_up, stay_dialog
 
 _serials = itertools.count()
@@ -62,7 +62,7 @@ class Handlers:
         try:
             image = actions.open_picture(actions.read_upload(file))
         except (ValueError, OSError) as error:
-            return None, markup.note(str(error), "error"), markup.NO_SEARCH, None
+            return None, markup.note(plain_message(error), "error"), markup.NO_SEARCH, None
         return (*self._look_at(image, label, settings), None)
 
     def _look_at(self, image: np.ndarray, label: str, settings: tuple) -> tuple:
@@ -72,7 +72,7 @@ class Handlers:
             try:
                 query, results = self._ask(query, label, settings)
             except ValueError as error:  # in the settings; the picture stays
-                results = markup.note(str(error), "error")
+                results = markup.note(plain_message(error), "error")
         return query, markup.stage(query), results
 
     # Step 2.
@@ -199,7 +199,10 @@ class Handlers:
 
     def describe(self, label: str) -> tuple:
         """Return a gallery's summary and its cameras as choices."""
-        info = self.service.gallery(label).index.info()
+        try:
+            info = self.service.gallery(label).index.info()
+        except (ValueError, OSError) as error:  # gone while it is served
+            return markup.note(plain_message(error), "error"), gr.skip()
         return markup.gallery_summary(info, label, len(self.service.galleries) == 1), gr.update(
             choices=list(info.cameras), value=[]
         )
@@ -231,7 +234,7 @@ class Handlers:
                 lambda done, total: progress((done, total), desc="frames", unit="frames"),
             )  # fmt: skip
         except (ValueError, OSError) as error:
-            return markup.note(str(error), "error"), None
+            return markup.note(plain_message(error), "error"), None
         finally:
             additions.discard(files or [])
         return markup.index_report(report, label), None

@@ -10,7 +10,7 @@ import gradio as gr
 from .actions import Service
 from .groups import MOST_STAYS, NOBODY, group_dialog, group_rows
 from .markup import escape, note
-from .mistakes import told
+from .mistakes import plain_message, told
 
 if TYPE_CHECKING:
     from person_search.gallery.groups import GalleryGroups
@@ -47,7 +47,7 @@ class PeopleHandlers:
                 return NOBODY, gr.skip(), gr.skip()
             return self._rows(index, shown), round(options.threshold, 2), options.across_days
         except (ValueError, OSError) as error:
-            return note(str(error), "error"), gr.skip(), gr.skip()
+            return note(plain_message(error), "error"), gr.skip(), gr.skip()
 
     @told(_warn)
     def group(self, label: str, shown: int, threshold: float, across_days: bool) -> str:

@@ -122,12 +122,13 @@ def read_bytes(file: str | Path) -> bytes:
     return path.read_bytes()
 
 
-def decode_image(data: bytes, name: str) -> np.ndarray:
+def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode the bytes of a picture file; see `read_image`.
 
     Args:
         data: the file's content.
         name: what the error messages call it.
+        max_pixels: of the picture. One whose head says more is not decoded.
 
     Raises:
         ImageError: as `read_image`.
@@ -136,7 +137,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         raise ImageError(f"{name} is empty (zero bytes)")
     try:
         with open_image(data) as image:
-            return _to_rgb(image, name)
+            return _to_rgb(image, name, max_pixels)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -145,7 +146,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(
-            f"{name} has far too many pixels; expected at most {MAX_PIXELS:,}: scale it down"
+            f"{name} has far too many pixels; expected at most {max_pixels:,}: scale it down"
         ) from None
     # Pillow's decoders raise a dozen types on damaged data: struct.error, SyntaxError, EOFError, …
     except Exception as error:
@@ -178,15 +179,11 @@ def _check_array(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
+def _to_rgb(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     width, height = image.size
     if width * height == 0:
         raise ImageError(f"{name} is empty ({width} x {height} pixels)")
-    if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"{name} has {width} x {height} = {width * height:,} pixels; expected at most "
-            f"{MAX_PIXELS:,}: scale it down or cut it"
-        )
+    check_pixels(width, height, name, max_pixels)
     try:
         image.load()
         rgb = _to_rgb_image(image, name)
@@ -210,6 +207,19 @@ def _to_rgb_image(image: Image.Image, name: str) -> Image.Image:
         white = Image.new("RGBA", pixels.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, pixels).convert("RGB")
     return image.convert("RGB")
+
+
+def check_pixels(width: int, height: int, name: str, max_pixels: int = MAX_PIXELS) -> None:
+    """Refuse a picture of too many pixels, as its head says.
+
+    Raises:
+        ImageError: naming it so.
+    """
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{name} has {width} x {height} = {width * height:,} pixels; expected at most "
+            f"{max_pixels:,}: scale it down or cut it"
+        )
 
 
 def _scale_to_bytes(values: np.ndarray, name: str) -> np.ndarray:
