@@ -26,11 +26,11 @@ from .api import add_api
 from .caller_line import show_caller
 from .door.callers import asker_of
 from .door.door import Door, House
-from .door.guard import guard_events
+from .door.guard import guard_events, name_of
 from .door.headers import Nonces
 from .door.serving import housekeeping, listen, serve
 from .door.settings import DoorSettings
-from .gradio_parts import take_turns, waiting_scopes
+from .gradio_parts import events_named, take_turns, waiting_scopes
 from .handlers import Handlers
 from .health import Health
 from .mistakes import hide_folder
@@ -308,6 +308,7 @@ def launch_app(
         page,
         uploads,
         health.report,
+        lambda number, name: [name_of(e.fn) for e in events_named(app, number, name) if e.fn],
         lambda client: sum(client == _client(scope) for scope in waiting_scopes(app)),
         lambda: take_turns(app, _client),
     )

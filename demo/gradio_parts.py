@@ -79,6 +79,20 @@ def events_of(app: gr.Blocks) -> list[Any]:
     return list(GRADIO.part(app, "fns").values())
 
 
+def events_named(app: gr.Blocks, number: Any, api_name: str | None) -> list[Any]:
+    """Return the events that a request asks for, as `events_of` does.
+
+    Args:
+        app: the page.
+        number: Gradio's ``fn_index``, where the request has one.
+        api_name: else its name among the endpoints.
+    """
+    events = GRADIO.part(app, "fns")
+    if api_name is not None:
+        return [event for event in events.values() if event.api_name == api_name]
+    return [events[number]] if isinstance(number, int) and number in events else []
+
+
 def waiting_scopes(app: gr.Blocks) -> list[dict[str, Any]]:
     """Return the requests (ASGI scopes) whose events wait for their turn."""
     return [event.request.scope for line in _lines(app) for event in line.queue]

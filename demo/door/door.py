@@ -17,7 +17,7 @@ from .bodies import Receive, Refused, Upload, boundary_of, check_length, read_bo
 from .callers import Asker, set_asker
 from .headers import Send, with_security
 from .logins import Answer, Logins
-from .rules import CLOSED, JOIN, OPEN, UPLOAD, access_of
+from .rules import CLOSED, JOIN, OPEN, UPLOAD, access_of, refusal_of
 from .sessions import Pages
 from .settings import DoorSettings
 from .traffic import BUSY, Traffic, kept_bytes
@@ -40,6 +40,9 @@ class House:
 
     health: Callable[[bool], tuple[bool, dict[str, Any]]]
     """Whether all is well, and what to say of it: little, or all for True."""
+
+    functions: Callable[[Any, str | None], list[str]]
+    """Names of the functions of an event, by its number or its name as an endpoint."""
 
     waiting: Callable[[str], int]
     """How many requests of a client wait."""
@@ -187,10 +190,23 @@ class Door:
         if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise Refused(415, "expected JSON, content-type: application/json")
         body = await read_body(receive, self._limits.json_bytes, self._limits)
-        self._check_page(_pages_of_body(body), owner, take=True)
+        said = _read_json(body)
+        if is_join:
+            self._check_role(path, said, asker.account)
+        page = said.get("session_hash")
+        self._check_page([page] if isinstance(page, str) else [], owner, take=True)
         await self._house.app(scope, replay(body, receive), send)
         if is_join:
             self._house.joined()
+
+    def _check_role(self, path: str, said: dict[str, Any], account: Account | None) -> None:
+        """Refuse an event before Gradio works for it; the guard looks again when it runs."""
+        called = re.fullmatch(JOIN, path)
+        name = called[1] if called else None
+        for function in self._house.functions(said.get("fn_index"), name):
+            refusal = refusal_of(function, account)
+            if refusal:
+                raise Refused(403, refusal)
 
     def _owner(self, asker: Asker) -> str:
         # With other rights a user must not see what was answered before.
@@ -259,7 +275,7 @@ def _pages_of_address(scope: Scope) -> list[str]:
     return [*named, found[1]] if found else named
 
 
-def _pages_of_body(body: bytes) -> list[str]:
+def _read_json(body: bytes) -> dict[str, Any]:
     try:
         said = json.loads(body)
     except ValueError:
@@ -267,5 +283,6 @@ def _pages_of_body(body: bytes) -> list[str]:
     # Too deep for the reader, which recurses.
     except RecursionError:
         raise Refused(400, "the request is nested too deeply") from None
-    page = said.get("session_hash") if isinstance(said, dict) else None
-    return [page] if isinstance(page, str) else []
+    if not isinstance(said, dict):
+        raise Refused(400, "the request is no JSON object")
+    return said

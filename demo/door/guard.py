@@ -14,7 +14,7 @@ from person_search.accounts.account import Account
 from ..gradio_parts import current_scope, events_of
 from ..mistakes import plain_message
 from .callers import asker_of, calling
-from .rules import needed_role
+from .rules import refusal_of
 
 logger = logging.getLogger(__name__)
 
@@ -72,12 +72,7 @@ def _admitted(function: Callable) -> Account | None:
     asker = None if scope is None else asker_of(scope)
     if asker is None:
         raise gr.Error("This request did not come through the door.", print_exception=False)
-    needed = needed_role(name_of(function))
-    account = asker.account
-    if account is not None and (needed is None or not account.may(needed)):
-        who = "nobody" if needed is None else f"an {needed}" if needed[0] in "ae" else f"a {needed}"
-        raise gr.Error(
-            f"{account.name} is signed in as {account.role}; only {who} may do this.",
-            print_exception=False,
-        )
-    return account
+    refusal = refusal_of(name_of(function), asker.account)
+    if refusal:
+        raise gr.Error(escape(refusal), print_exception=False)
+    return asker.account

@@ -6,6 +6,8 @@ What has no rule is not served. `tests/test_demo_door_rules.py` compares the rul
 import re
 from typing import NamedTuple
 
+from person_search.accounts.account import Account
+
 OPEN = "open"
 """Before a login."""
 CLOSED = "closed"
@@ -31,7 +33,8 @@ class Route(NamedTuple):
     """`OPEN`, `CLOSED`, or the least role. Without users everybody has all roles."""
 
 
-JOIN = r"/gradio_api/(?:queue/join|call/(?:v2/)?" + _NAME + ")/?"
+JOIN = rf"/gradio_api/(?:queue/join|call/(?:v2/)?({_NAME}))/?"
+"""How an event is asked for; the group is its name as an endpoint."""
 UPLOAD = "/gradio_api/upload"
 ROUTES = (
     Route("GET HEAD", "/health", OPEN),
@@ -119,6 +122,15 @@ def access_of(method: str, path: str) -> str | None:
     return fitting[0] if fitting else None if any(r.access != CLOSED for r in found) else CLOSED
 
 
-def needed_role(function: str) -> str | None:
-    """Return the least role for a function, None where there is no rule: then nobody may."""
-    return EVENTS.get(function)
+def refusal_of(function: str, account: Account | None) -> str:
+    """Say why an account may not use a function behind the page; "" where it may.
+
+    Args:
+        function: its qualified name. One without a rule is for nobody.
+        account: None where there are no users.
+    """
+    needed = EVENTS.get(function)
+    if account is None or (needed is not None and account.may(needed)):
+        return ""
+    who = "nobody" if needed is None else f"a {needed}" if needed == VIEWER else f"an {needed}"
+    return f"{account.name} is signed in as {account.role}; only {who} may do this."
