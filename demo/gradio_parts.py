@@ -89,7 +89,9 @@ def events_named(app: gr.Blocks, number: Any, api_name: str | None) -> list[Any]
     """
     events = GRADIO.part(app, "fns")
     if api_name is not None:
-        return [event for event in events.values() if event.api_name == api_name]
+        # Gradio hides what is private from descriptions alone.
+        public = [event for event in events.values() if event.api_visibility != "private"]
+        return [event for event in public if event.api_name == api_name]
     return [events[number]] if isinstance(number, int) and number in events else []
 
 

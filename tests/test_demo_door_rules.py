@@ -110,7 +110,8 @@ def test_each_address_is_open_to_whom_its_rule_names(name, served):
             assert status not in (401, 403, 405), (method, path)
 
 
-@pytest.mark.parametrize("name", [ROLES[0], *SLOW])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ROLES)
 def test_each_function_runs_for_whom_its_rule_names(name, served):
     """Likewise all functions behind the page, through its queue."""
     app, _, clients = served

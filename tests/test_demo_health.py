@@ -65,6 +65,7 @@ def test_a_gallery_that_vanishes_is_said_and_used_again_when_it_is_back(served, 
     assert call_api(client, "galleries")[1]["galleries"][0]["frames"] == 1
 
 
+@pytest.mark.slow
 def test_a_gallery_that_is_replaced_is_opened_anew(served, tmp_path):
     service, client, path, _ = served
     back_up(path, tmp_path / "copy.db")
@@ -77,6 +78,7 @@ def test_a_gallery_that_is_replaced_is_opened_anew(served, tmp_path):
     assert service.galleries["town"].index is not before
 
 
+@pytest.mark.slow
 def test_a_gallery_of_another_model_is_not_taken(served, tmp_path):
     _, client, path, _ = served
     for end in ("", "-wal", "-shm"):
@@ -86,6 +88,7 @@ def test_a_gallery_of_another_model_is_not_taken(served, tmp_path):
     assert answer.status_code == 503 and "of another model" in answer.text
 
 
+@pytest.mark.slow
 def test_a_queue_that_stopped_is_started_again(served):
     _, client, _, app = served
     app._queue.stopped = True

@@ -5,6 +5,7 @@ import stat
 
 import pytest
 
+from person_search.accounts import users as users_module
 from person_search.accounts.account import Account
 from person_search.accounts.passwords import (
     Cost,
@@ -26,6 +27,12 @@ from person_search.cli import main
 from person_search.commands import user as user_command
 
 CHEAP = Cost(n=16, p=1)
+
+
+@pytest.fixture(autouse=True)
+def cheap_strangers(monkeypatch):
+    """What a name that is not there is compared with."""
+    monkeypatch.setattr(users_module, "hash_password", lambda text: hash_password(text, CHEAP))
 
 
 def add(path, name, role="viewer", password="secret", cameras=None):

@@ -24,6 +24,8 @@ from .traffic import BUSY, Traffic, kept_bytes
 
 logger = logging.getLogger(__name__)
 
+MOST_HEADERS = 16_384
+"""Bytes."""
 _STATIC = ("/assets/", "/static/", "/svelte/")
 Scope = dict[str, Any]
 
@@ -203,7 +205,10 @@ class Door:
         """Refuse an event before Gradio works for it; the guard looks again when it runs."""
         called = re.fullmatch(JOIN, path)
         name = called[1] if called else None
-        for function in self._house.functions(said.get("fn_index"), name):
+        functions = self._house.functions(said.get("fn_index"), name)
+        if not functions:
+            raise Refused(404, "there is no such function")
+        for function in functions:
             refusal = refusal_of(function, account)
             if refusal:
                 raise Refused(403, refusal)
@@ -255,8 +260,11 @@ def _read_headers(scope: Scope) -> dict[str, str]:
     """Return the headers by name in lower case.
 
     Raises:
-        Refused: 400, one is there twice that says who asks, or how much comes.
+        Refused: 431, they are too large; 400, one is there twice that says who asks, or how much
+            comes.
     """
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADERS:
+        raise Refused(431, f"the headers are too large; expected at most {MOST_HEADERS:,} bytes")
     found: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
