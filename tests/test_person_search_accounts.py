@@ -32,7 +32,9 @@ CHEAP = Cost(n=16, p=1)
 @pytest.fixture(autouse=True)
 def cheap_strangers(monkeypatch):
     """What a name that is not there is compared with."""
-    monkeypatch.setattr(users_module, "hash_password", lambda text: hash_password(text, CHEAP))
+    monkeypatch.setattr(
+        users_module, "hash_password", lambda text, cost=CHEAP: hash_password(text, CHEAP)
+    )
 
 
 def add(path, name, role="viewer", password="secret", cameras=None):
@@ -155,7 +157,9 @@ def test_one_user_without_a_file_may_do_everything():
 
 @pytest.fixture
 def cheap(monkeypatch):
-    monkeypatch.setattr(user_command, "hash_password", lambda text: hash_password(text, CHEAP))
+    monkeypatch.setattr(
+        user_command, "hash_password", lambda text, cost=CHEAP: hash_password(text, CHEAP)
+    )
 
 
 def test_the_command_adds_changes_lists_and_removes(tmp_path, monkeypatch, capsys, cheap):
