@@ -3,7 +3,11 @@
 from setuptools import find_packages, setup
 
 # Outside the checkout `demo` and `configs` are names of anybody's: they go into our packages.
-FOLDERS = {"person_search.demo": "demo", "reid_heads.configs": "configs"}
+FOLDERS = {
+    "person_search.demo": "demo",
+    "person_search.demo.door": "demo/door",
+    "reid_heads.configs": "configs",
+}
 
 setup(
     packages=[*find_packages(include=["person_search*", "reid_heads*"]), *FOLDERS],

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from person_search.cases.blur import Blur
 from person_search.drawing.blurring import blur_around
 from person_search.footage.images import (
     ImageError,
@@ -28,65 +27,19 @@ from person_search.inference.queries import (
 )
 from person_search.people import Box, Match, People
 
+from .service import NO_CALIBRATION, Gallery, Service
+
 if TYPE_CHECKING:
-    from person_search.gallery.index import GalleryIndex
     from person_search.inference.finder import PersonFinder
 
 MAX_SIDE = 4096
 """Longest side of a picture that the page keeps for a visitor, pixels: far above what the model
 sees, and 50 MB at most. Larger ones are reduced."""
+MAX_PIXELS = 50_000_000
+"""Most pixels of a picture that a visitor sends: 3.6 s of a core and 0.8 GB with the builtin model,
+where twice as many take 1.3 GB."""
 MAX_TOP = 100
 """Most matches that one search returns: each becomes two pictures."""
-NO_CALIBRATION = 0.5
-"""Where the threshold starts for a model that was not calibrated."""
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """A gallery that the page offers."""
-
-    label: str
-    index: "GalleryIndex"
-    footage: Path
-    """Folder that keeps what visitors add: matches point to the frames' files."""
-
-
-@dataclass(frozen=True)
-class Service:
-    """The model and the galleries, shared by all visitors."""
-
-    finder: "PersonFinder"
-    galleries: dict[str, Gallery]
-    """By label, in the order shown; at least one."""
-    examples: Sequence[Path] = ()
-    blur: bool = False
-    """Whether pictures show nobody but the person asked for, whatever a visitor wishes."""
-
-    def gallery(self, label: str | None) -> Gallery:
-        """Return a gallery by its label, the first one for None.
-
-        Raises:
-            ValueError: there is no such gallery.
-        """
-        if label is None:
-            return next(iter(self.galleries.values()))
-        if label not in self.galleries:
-            raise ValueError(f"no gallery {label!r}; expected one of {list(self.galleries)}")
-        return self.galleries[label]
-
-    def is_blurred(self, is_wished: bool) -> bool:
-        """Say whether pictures show nobody but the person asked for."""
-        return bool(is_wished) or self.blur
-
-    def hiding(self, label: str | None, is_wished: bool) -> Blur | None:
-        """Return what hides others in a gallery's pictures; None where everybody is shown."""
-        return Blur(self.gallery(label).index) if self.is_blurred(is_wished) else None
-
-    @property
-    def threshold(self) -> float:
-        """The similarity above which a match is probably right: calibrated where that was done."""
-        found = self.finder.threshold
-        return NO_CALIBRATION if found is None else float(found)
 
 
 RANKED = ("appearance", "frame", "person")
@@ -210,7 +163,9 @@ def read_upload(file: str | Path) -> np.ndarray:
     """
     name = Path(file).name
     try:
-        return decode_image(read_bytes(file), name)
+        if not Path(file).is_file():
+            raise ImageError(f"{name} is gone: it was uploaded too long ago; choose it again")
+        return decode_image(read_bytes(file), name, MAX_PIXELS)
     except ImageError as error:
         raise ImageError(str(error).replace(str(file), name)) from None
     finally:

@@ -12,7 +12,8 @@ from person_search.accountability.activity_log import ActivityLog
 from person_search.accountability.retention_timer import RetentionTimer
 from person_search.accountability.uses import Use
 
-from .actions import Gallery
+from .door.callers import current_caller
+from .service import Gallery
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -25,10 +26,8 @@ PAGE = "page"
 
 def current_user() -> str | None:
     """Return who sent the request that is being answered; None where nobody logs in."""
-    from .gradio_parts import current_request  # Gradio, which nothing else here needs
-
-    request = current_request()
-    return getattr(request, "username", None)
+    caller = current_caller()
+    return None if caller is None else caller.name
 
 
 def begin(gallery: Gallery, action: str, via: str = PAGE) -> Use:
@@ -45,18 +44,13 @@ def begin_on(index: "GalleryIndex", action: str, via: str = PAGE) -> Use:
     return ActivityLog(index).use(action, user=current_user(), via=via)
 
 
-def record_login(
-    galleries: Iterable[Gallery], user: str | None, *, succeeded: bool, via: str = PAGE
-) -> None:
-    """Write into each log that somebody logged in, or tried to; see `ActivityLog.login`."""
+def record_login(galleries: Iterable[Gallery], user: str | None, succeeded: bool | None) -> None:
+    """Write into each log that somebody logged in, or tried to; None: logged out."""
     for log in _logs(galleries):
-        log.login(user, succeeded=succeeded, via=via)
-
-
-def record_logout(galleries: Iterable[Gallery], user: str | None) -> None:
-    """Write into each log that somebody logged out."""
-    for log in _logs(galleries):
-        log.logout(user)
+        if succeeded is None:
+            log.logout(user)
+        else:
+            log.login(user, succeeded=succeeded)
 
 
 def switch_on_for_users(galleries: Sequence[Gallery], has_users: bool) -> int:

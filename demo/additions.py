@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from person_search.footage.files import BrokenFile, FootageOptions, list_footage
+from person_search.footage.images import ImageError, check_pixels, read_image_size
 from person_search.gallery.add_footage import IndexReport, index_footage
 
 from . import activity
-from .actions import Gallery, Service
+from .actions import MAX_PIXELS
+from .service import Gallery, Service
 
 
 def keep_uploads(files: Sequence[str | Path], folder: Path) -> list[Path]:
@@ -30,7 +32,12 @@ def keep_uploads(files: Sequence[str | Path], folder: Path) -> list[Path]:
         ValueError: a file is neither an image nor a video by its name.
         OSError: the folder cannot be written to.
     """
+    gone = [Path(file).name for file in files if not Path(file).is_file()]
+    if gone:
+        raise ValueError(f"{gone[0]} is gone: it was uploaded too long ago; choose the files again")
     uploads = list_footage([Path(file) for file in files])
+    for upload in uploads:
+        _check_size(upload)
     kept = []
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,6 +52,19 @@ def keep_uploads(files: Sequence[str | Path], folder: Path) -> list[Path]:
         arriving.replace(target)
         kept.append(target)
     return kept
+
+
+def _check_size(upload: Path) -> None:
+    """Refuse a picture of too many pixels; what is no picture is told when it is read.
+
+    Raises:
+        ImageError: the head says more than `MAX_PIXELS`.
+    """
+    try:
+        width, height = read_image_size(upload)
+    except ImageError:
+        return
+    check_pixels(width, height, upload.name, MAX_PIXELS)
 
 
 def discard(files: Sequence[str | Path]) -> None:

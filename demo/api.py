@@ -5,7 +5,7 @@ pictures go out as base64 inside the answer, cut from the frames of a match, nev
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import gradio as gr
@@ -13,18 +13,20 @@ import gradio as gr
 from person_search.cases.blur import Blur
 from person_search.commands.output import appearance_to_dict
 from person_search.footage.files import FootageOptions
+from person_search.footage.frames import split_frame_name
 from person_search.footage.time_text import format_time
 from person_search.gallery.add_footage import IndexReport
 from person_search.inference.queries import find_people
 from person_search.people import Match
 
 from . import actions, activity, additions
-from .actions import Gallery, SearchSettings, Service
+from .actions import SearchSettings
 from .api_panel import api_panel
 from .gradio_parts import typed
 from .inputs import parse_filter, parse_optional_time
 from .mistakes import told
 from .pictures import show_match
+from .service import Gallery, Service
 from .uploads import MODEL, uploaded_file
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ class _Endpoints:
         """List the galleries: name, frames, people, cameras, first and last time."""
         listed = [
             gallery_to_json(gallery, gallery.index.info())
-            for gallery in self.service.galleries.values()
+            for gallery in map(self.service.gallery, self.service.galleries)
         ]
         return {"galleries": listed, "threshold": self.service.finder.threshold}
 
@@ -190,6 +192,17 @@ def gallery_to_json(gallery: Gallery, info: "GalleryInfo") -> dict[str, Any]:
     }
 
 
+def frame_label(name: str) -> str:
+    """Return what a frame is called outside of the server: its file and the folder of that.
+
+    Args:
+        name: path of a picture, or ``FILE#frame=N`` of a video.
+    """
+    file, number = split_frame_name(name)
+    label = "/".join(PurePath(file).parts[-2:])
+    return label if number is None else f"{label}#frame={number}"
+
+
 def match_to_json(
     match: Match, rank: int, with_pictures: bool = False, blur: Blur | None = None
 ) -> dict[str, Any]:
@@ -204,7 +217,7 @@ def match_to_json(
     written = {
         "rank": rank,
         # Not "path": Gradio takes a dictionary with that key for a file of its own.
-        "image": match.image,
+        "image": frame_label(match.image),
         "box": _rounded(match.box_xyxy),
         "score": round(float(match.score), 4),
         "similarity": round(float(match.similarity), 6),

@@ -7,7 +7,6 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,38 @@ from typing import Any
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
+from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from person_search.accounts.users import Users
+
 from . import actions, markup
-from .actions import Service
+from .activity import record_login
 from .api import add_api
+from .caller_line import show_caller
 from .dialogs import Dialogs
+from .door.callers import asker_of
+from .door.door import Door, House
+from .door.guard import guard_events, name_of
+from .door.headers import Nonces
+from .door.serving import housekeeping, listen, serve
+from .door.settings import DoorSettings
+from .gradio_parts import events_named, take_turns, waiting_scopes
 from .handlers import Handlers
+from .health import Health
+from .mistakes import hide_folder
 from .people_tab import add_people_tab
 from .pictures import show_whole
-from .uploads import MODEL, RefuseAddresses, uploaded_file
+from .service import Service
+from .uploads import MODEL, uploaded_file
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 MAX_WAITING = 128
 """Requests that may wait; more are refused at once."""
 FORGET_AFTER = 3600
-"""Seconds after which a visitor's picture and left-over uploads are forgotten."""
+"""Seconds after which a visitor's picture is forgotten."""
+MOST_SESSIONS = 400
+"""Visits whose pictures are kept at a time; the oldest are forgotten."""
 QUIET = {"api_visibility": "private", "show_progress": "minimal"}
 AGAIN = {**QUIET, "trigger_mode": "always_last"}
 ON_MODEL = {**QUIET, "concurrency_id": MODEL, "concurrency_limit": 1}
@@ -55,6 +70,10 @@ def build_app(service: Service) -> gr.Blocks:
         service: the model and at least one gallery.
     """
     os.environ["GRADIO_TEMP_DIR"] = upload_folder()
+    for shown in service.galleries.values():
+        hide_folder(shown.footage.parent)
+        if "://" not in shown.index.uri:
+            hide_folder(Path(shown.index.uri).parent)
     handlers, dialogs = Handlers(service), Dialogs(service)
     with gr.Blocks(
         title="Person search", delete_cache=(FORGET_AFTER, FORGET_AFTER), analytics_enabled=False
@@ -62,6 +81,7 @@ def build_app(service: Service) -> gr.Blocks:
         query = gr.State(None, time_to_live=FORGET_AFTER)
         gallery, summary = _head(service)
         blurred = _html(elem_id="blurred")
+        caller = _html(elem_id="caller")
         with gr.Tabs():
             with gr.Tab("Search", id="search"), gr.Row(equal_height=False):
                 with gr.Column(scale=5, min_width=340):
@@ -91,12 +111,15 @@ def build_app(service: Service) -> gr.Blocks:
         results.export(handlers.export, [query, gallery], case, **QUIET, concurrency_limit=1)
         describe = {"fn": handlers.describe, "inputs": gallery, "outputs": [summary, settings[2]]}
         app.load(**describe, api_visibility="private", show_progress="hidden")
+        app.load(show_caller, None, caller, api_visibility="private", show_progress="hidden")
         added.then(**describe, **QUIET)
         # Not where a link opens another one: that sets all fields itself.
         gallery.input(handlers.change_gallery, gallery, [summary, *settings[2:5]], **QUIET).then(
             handlers.ask_again, asked, [query, results], **QUIET
         )
         add_api(service)
+    guard_events(app)
+    app.service = service
     return app.queue(max_size=MAX_WAITING, default_concurrency_limit=4)
 
 
@@ -268,28 +291,34 @@ def _add_tab(handlers: Handlers, gallery: gr.Dropdown):
 def launch_app(
     app: gr.Blocks,
     *,
-    host: str = "127.0.0.1",
     port: int | None = 7860,
-    auth: Callable[[str, str], Awaitable[bool]] | None = None,
-    max_upload: str | int = "20mb",
+    users: Users | None = None,
+    settings: DoorSettings | None = None,
 ) -> str:
     """Serve the page from another thread; return its address.
 
     Args:
         app: from `build_app`.
-        host: address to listen on; 127.0.0.1 is reached from this computer only.
         port: None takes a free one.
-        auth: says whether user and password are right; None lets everybody in.
-        max_upload: largest file, such as "20mb".
+        users: who may come in; None lets everybody in.
+        settings: of the door; by default it is reached from this computer only.
 
     Raises:
         OSError: the port is taken.
     """
-    _, url, _ = app.launch(
-        server_name=host, server_port=port, auth=auth, max_file_size=max_upload,
-        share=False, inbrowser=False, quiet=True, show_error=True, run_history=False,
-        enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False, allowed_paths=[],
-        footer_links=[], prevent_thread_lock=True,
+    settings = settings or DoorSettings()
+    limits, uploads = settings.limits, Path(upload_folder())
+    health = Health(app, app.service, users)
+    watch = housekeeping(uploads, limits.kept_seconds, health.keep_going)
+    # A visitor's picture stays in memory for an hour; so many at most.
+    app.state_session_capacity = MOST_SESSIONS
+    listener = listen(settings.host, port)
+    port = listener.getsockname()[1]
+    page = gr.mount_gradio_app(
+        FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=watch), app, path="",
+        server_name=settings.host, server_port=port, max_file_size=limits.file_bytes,
+        show_error=False, run_history=False, enable_monitoring=False, ssr_mode=False, pwa=False,
+        mcp_server=False, allowed_paths=[], footer_links=["api"],
         theme=gr.themes.Default(
             primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"],
             font_mono=["ui-monospace", "monospace"],
@@ -297,7 +326,25 @@ def launch_app(
         head=f"<style>{_script('style.css')}</style>",
         app_kwargs={
             "docs_url": None, "redoc_url": None, "openapi_url": None,
-            "middleware": [Middleware(RefuseAddresses)],
+            "middleware": [Middleware(Nonces)],
         },
     )  # fmt: skip
-    return url
+    house = House(
+        page,
+        uploads,
+        health.report,
+        lambda number, name: [name_of(e.fn) for e in events_named(app, number, name) if e.fn],
+        lambda client: sum(client == _client(scope) for scope in waiting_scopes(app)),
+        lambda: take_turns(app, _client),
+        lambda user, done: record_login(app.service.galleries.values(), user, done),
+    )
+    # Gradio's `close` ends it.
+    app.server = serve(Door(house, settings, port, users), settings, listener)
+    app.is_running = True
+    name = "localhost" if settings.host in ("0.0.0.0", "::") else settings.host
+    return f"http://{name}:{port}/"
+
+
+def _client(scope: dict[str, Any]) -> str:
+    asker = asker_of(scope)
+    return "" if asker is None else asker.client

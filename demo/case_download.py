@@ -8,8 +8,9 @@ from person_search.cases.contents import CaseQuery, CaseRequest
 from person_search.cases.export import zip_case
 from person_search.inference.queries import find_beside
 
-from .actions import Gallery, Query
+from .actions import Query
 from .markup import count
+from .service import Gallery
 
 MOST_BYTES = 64_000_000
 """Of a case that the page hands out: it goes through the browser's memory as a whole."""

@@ -10,10 +10,11 @@ from person_search.drawing.clips import cut_clip
 from person_search.people import Match
 
 from . import activity
-from .actions import Query, Service
+from .actions import Query
 from .markup import escape
 from .mistakes import told
 from .pictures import show_person
+from .service import Service
 from .stays import Place, Stay, look_up, stay_dialog
 
 serials = itertools.count()

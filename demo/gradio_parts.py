@@ -72,3 +72,90 @@ def guard_field(field: gr.File, guard: Callable[[Take], Take]) -> None:
 
     field.async_move_resource_to_block_cache = guard(take)
     field.preprocess = take_paths
+
+
+def current_scope() -> dict[str, Any] | None:
+    """Return the request (ASGI scope) that the running event came with, None outside of events."""
+    context = GRADIO.part("gradio.context", "LocalContext")
+    request = context.request.get(None)
+    inner = getattr(request, "request", None)
+    return None if inner is None else inner.scope
+
+
+def events_of(app: gr.Blocks) -> list[Any]:
+    """Return the events of a page: each with ``fn``, the function behind it."""
+    return list(GRADIO.part(app, "fns").values())
+
+
+def events_named(app: gr.Blocks, number: Any, api_name: str | None) -> list[Any]:
+    """Return the events that a request asks for, as `events_of` does.
+
+    Args:
+        app: the page.
+        number: Gradio's ``fn_index``, where the request has one.
+        api_name: else its name among the endpoints.
+    """
+    events = GRADIO.part(app, "fns")
+    if api_name is not None:
+        # Gradio hides what is private from descriptions alone.
+        public = [event for event in events.values() if event.api_visibility != "private"]
+        return [event for event in public if event.api_name == api_name]
+    return [events[number]] if isinstance(number, int) and number in events else []
+
+
+def waiting_scopes(app: gr.Blocks) -> list[dict[str, Any]]:
+    """Return the requests (ASGI scopes) whose events wait for their turn."""
+    return [event.request.scope for line in _lines(app) for event in line.queue]
+
+
+def take_turns(app: gr.Blocks, client: Callable[[dict[str, Any]], str]) -> None:
+    """Let clients take turns: the first waiting event of each, then the second of each.
+
+    Args:
+        app: the page; to be called in the thread of its server.
+        client: of a request (ASGI scope).
+    """
+    for line in _lines(app):
+        seen: dict[str, int] = {}
+        ranked = []
+        for event in line.queue:
+            name = client(event.request.scope)
+            seen[name] = seen.get(name, 0) + 1
+            ranked.append((seen[name], event))
+        ranked.sort(key=lambda pair: pair[0])
+        line.queue[:] = [event for _, event in ranked]
+
+
+def has_stopped(app: gr.Blocks) -> bool:
+    """Say whether the queue takes no events any more: an error in its own task ends it for good."""
+    return bool(GRADIO.part(_queue(app), "stopped"))
+
+
+def restart_queue(app: gr.Blocks) -> None:
+    """Let a queue that has stopped go on; to be called in the thread of its server."""
+    queue = _queue(app)
+    queue.stopped = False
+    for line in _lines(app):
+        line.current_concurrency = 0
+    queue.start()
+
+
+def longest_running(app: gr.Blocks, line: str, now: float) -> float:
+    """Return for how many seconds the oldest running event of a line has run; 0 if none runs.
+
+    Args:
+        app: the page.
+        line: its ``concurrency_id``.
+        now: seconds since 1970 (UTC).
+    """
+    found = GRADIO.part(_queue(app), "event_queue_per_concurrency_id").get(line)
+    starts = [s for some in found.start_times_per_fn.values() for s in some] if found else []
+    return now - min(starts) if starts else 0.0
+
+
+def _queue(app: gr.Blocks) -> Any:
+    return GRADIO.part(app, "_queue")
+
+
+def _lines(app: gr.Blocks) -> list[Any]:
+    return list(GRADIO.part(_queue(app), "event_queue_per_concurrency_id").values())

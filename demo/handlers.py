@@ -10,11 +10,12 @@ from person_search.footage.files import FootageOptions
 from person_search.gallery.summary import GalleryInfo
 
 from . import actions, activity, additions, case_download, gallery_markup, markup
-from .actions import Query, SearchSettings, Service, Source
+from .actions import Query, SearchSettings, Source
 from .dialogs import match_at, needed, serials, warn
 from .inputs import Fields, parse_box, parse_filter, parse_optional_time
 from .links import open_person, open_query, parse_link
-from .mistakes import told
+from .mistakes import plain_message, told
+from .service import Service
 
 
 def _not_exported(error: Exception) -> str:
@@ -61,7 +62,7 @@ class Handlers:
         try:
             image = actions.open_picture(actions.read_upload(file))
         except (ValueError, OSError) as error:
-            return None, markup.note(str(error), "error"), markup.NO_SEARCH, None
+            return None, markup.note(plain_message(error), "error"), markup.NO_SEARCH, None
         return (*self._look_at(image, label, settings), None)
 
     def _look_at(
@@ -74,7 +75,7 @@ class Handlers:
             try:
                 query, results = self._ask(query, label, settings)
             except ValueError as error:  # in the settings; the picture stays
-                results = markup.note(str(error), "error")
+                results = markup.note(plain_message(error), "error")
         return query, markup.stage(query), results
 
     # Step 2.
@@ -263,7 +264,10 @@ class Handlers:
 
     def describe(self, label: str) -> tuple:
         """Return a gallery's summary and its cameras as choices."""
-        info = self.service.gallery(label).index.info()
+        try:
+            info = self.service.gallery(label).index.info()
+        except (ValueError, OSError) as error:  # gone while it is served
+            return markup.note(plain_message(error), "error"), gr.skip()
         return self._summary(info, label), gr.update(choices=list(info.cameras))
 
     def change_gallery(self, label: str) -> tuple:
@@ -302,7 +306,7 @@ class Handlers:
                 lambda done, total: progress((done, total), desc="frames", unit="frames"),
             )  # fmt: skip
         except (ValueError, OSError) as error:
-            return markup.note(str(error), "error"), None
+            return markup.note(plain_message(error), "error"), None
         finally:
             additions.discard(files or [])
         return gallery_markup.index_report(report, label), None

@@ -17,8 +17,9 @@ from person_search.gallery.rows import frame_id
 from person_search.people import Box, People
 
 from . import actions
-from .actions import Gallery, Query, Service, Source
+from .actions import Query, Source
 from .inputs import Fields, as_picked, parse_box
+from .service import Gallery, Service
 
 if TYPE_CHECKING:
     from person_search.inference.finder import PersonFinder

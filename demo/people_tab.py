@@ -10,10 +10,10 @@ import gradio as gr
 from person_search.people import Match
 
 from . import activity
-from .actions import Service
 from .groups import MOST_STAYS, NOBODY, group_dialog, group_rows, nobody_dialog
 from .markup import escape, note
-from .mistakes import told
+from .mistakes import plain_message, told
+from .service import Service
 
 if TYPE_CHECKING:
     from person_search.gallery.groups import GalleryGroups
@@ -51,7 +51,7 @@ class PeopleHandlers:
                 return NOBODY, gr.skip(), gr.skip()
             return self._rows(index, shown), round(options.threshold, 2), options.across_days
         except (ValueError, OSError) as error:
-            return note(str(error), "error"), gr.skip(), gr.skip()
+            return note(plain_message(error), "error"), gr.skip(), gr.skip()
 
     @told(_warn)
     def group(self, label: str, shown: int, threshold: float, across_days: bool) -> str:

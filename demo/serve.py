@@ -4,12 +4,11 @@ Without --gallery a small drawn world is made and indexed at the first start.
 """
 
 import argparse
-import ipaddress
 import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,14 +23,14 @@ from person_search.commands.registry import install_line
 from person_search.inference.models import BUILTIN
 from person_search.progress import Progress
 
-from .login import make_check, read_password
+from .access import check_access, is_local, read_settings
 
 if TYPE_CHECKING:
     import gradio
 
     from person_search.inference.finder import PersonFinder
 
-    from .actions import Gallery
+    from .service import Gallery
 
 DRAWN = Path("output/app")
 DRAWN_FILE = "drawn-city.db"
@@ -61,7 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     server.add_argument(
         "--port", type=int, default=7860, help="0 takes a free one (default: %(default)s)"
     )
-    server.add_argument("--user", default=None, help="ask for this user and a password")
+    server.add_argument(
+        "--users", type=Path, metavar="FILE",
+        help="let in the users of this file, made by person-search user add",
+    )  # fmt: skip
+    server.add_argument("--user", default=None, help="let in this one user, who has a password")
     server.add_argument("--password-env", metavar="NAME", help="environment variable with it")
     server.add_argument("--password-file", type=Path, metavar="FILE", help="file with it")
     server.add_argument(
@@ -71,8 +74,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the page has a switch",
     )
     server.add_argument(
-        "--max-upload", default="20mb", help="largest file that may be uploaded (default: 20mb)"
-    )
+        "--allow-host", action="append", default=[], metavar="NAME",
+        help="a name, with its port if that is not the usual one, under which browsers reach the "
+        "page, besides this computer's own; may be repeated",
+    )  # fmt: skip
+    server.add_argument(
+        "--behind-proxy", nargs="?", const="127.0.0.1", default=None, metavar="ADDRESS",
+        help="believe the X-Forwarded headers of the proxy with this address "
+        "(default: %(const)s)",
+    )  # fmt: skip
+    server.add_argument(
+        "--max-upload", default="20mb",
+        help="largest file that may be uploaded, up to 64 of them with eight times as much at once "
+        "(default: %(default)s)",
+    )  # fmt: skip
     server.add_argument(
         "--public-without-password",
         action="store_true",
@@ -85,18 +100,19 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         ValueError: an argument is wrong, a gallery was made with another model, or others can
-            reach the host and there is no password.
+            reach the host and nobody has to log in.
         OSError: a file is missing, a folder cannot be written to, or the port is taken.
         KeyboardInterrupt: Ctrl-C.
     """
-    auth = _check_access(args)
+    settings = read_settings(args)
+    users = check_access(args)
     check_model_arguments(args)
     port = claim_port(args.host, args.port)
     check_places(args.gallery, args.footage, may_create=args.create)
     _require_gradio()
-    from .actions import Service
     from .activity import retaining, switch_on_for_users
     from .app import build_app, launch_app
+    from .service import Service
 
     print("loading the model", file=sys.stderr)
     if args.gallery is None and not is_model_chosen(args):
@@ -107,15 +123,15 @@ def run(args: argparse.Namespace) -> int:
         uris, examples = [str(DRAWN / DRAWN_FILE)], prepare_drawn_gallery(DRAWN, finder)
     galleries = open_galleries(uris, finder, args.footage)
     try:
-        if switch_on_for_users(galleries, has_users=auth is not None):
+        if switch_on_for_users(galleries, has_users=users is not None):
             print(
                 "uses are logged from now on, as people log in: person-search log", file=sys.stderr
             )
         service = Service(finder, {g.label: g for g in galleries}, examples, args.blur)
         app = build_app(service)
-        url = launch_app(app, host=args.host, port=port, auth=auth, max_upload=args.max_upload)
+        url = launch_app(app, port=port, users=users, settings=settings)
         print(f"person search is ready: {url}  (Ctrl-C ends it)", flush=True)
-        if not _is_local(args.host):
+        if not is_local(args.host) and args.behind_proxy is None:
             print(
                 "the connection is not encrypted: put a proxy with TLS before it", file=sys.stderr
             )
@@ -131,13 +147,15 @@ def _wait(app: "gradio.Blocks") -> None:
     """Wait until a signal ends the page; gradio's own waiting hides a Ctrl-C.
 
     Raises:
+        OSError: the server has ended.
         SystemExit: SIGTERM, with status 0. The uploads' folder goes and the galleries are closed.
         KeyboardInterrupt: Ctrl-C.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        while app.is_running:
+        while app.server.is_alive():
             time.sleep(0.1)
+        raise OSError("the page's server has ended by itself; its log says why: start it again")
     finally:
         app.close(verbose=False)
 
@@ -187,35 +205,6 @@ def _check_writable(folder: Path, advice: str) -> None:
         raise NotADirectoryError(f"{there} is a file, where {folder} would be a folder; {advice}")
     if not os.access(there, os.W_OK):
         raise PermissionError(f"{there} is read-only, and {folder} is written to; {advice}")
-
-
-def _check_access(
-    args: argparse.Namespace,
-) -> Callable[[str, str], Awaitable[bool]] | None:
-    """Return the check of logins, None where everybody may come in."""
-    password = read_password(args.password_env, args.password_file)
-    if (args.user is None) != (password is None):
-        raise ValueError(
-            "a login needs --user and one of --password-env and --password-file; got "
-            + ("only a password" if args.user is None else "only --user")
-        )
-    if args.user is not None and password is not None:
-        return make_check(args.user, password)
-    if not _is_local(args.host) and not args.public_without_password:
-        raise ValueError(
-            f"with --host {args.host} others can reach the page: give --user and --password-env "
-            "or --password-file, or say --public-without-password"
-        )
-    return None
-
-
-def _is_local(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _require_gradio() -> None:
@@ -289,7 +278,7 @@ def open_galleries(
     """
     from person_search.gallery.index import GalleryIndex, list_galleries
 
-    from .actions import Gallery
+    from .service import Gallery
 
     opened: list[Gallery] = []
     try:

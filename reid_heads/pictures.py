@@ -137,12 +137,13 @@ def read_bytes(file: str | Path) -> bytes:
     return path.read_bytes()
 
 
-def decode_image(data: bytes, name: str) -> np.ndarray:
+def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode the bytes of a picture file; see `read_image`.
 
     Args:
         data: the file's content.
         name: what the error messages call it.
+        max_pixels: of the picture. One whose head says more is not decoded.
 
     Raises:
         ImageError: as `read_image`.
@@ -151,17 +152,17 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         raise ImageError(f"{name} is empty (zero bytes)")
     try:
         with open_image(data) as image:
-            return _to_rgb(image, name)
+            return _to_rgb(image, name, max_pixels)
     except ImageError:
         raise
     except UnidentifiedImageError:
-        deep = _decode_deep(data, name)
+        deep = _decode_deep(data, name, max_pixels)
         if deep is None:
             raise _not_a_picture(name, Path(name).suffix) from None
         return deep
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(
-            f"{name} has far too many pixels; expected at most {MAX_PIXELS:,}: scale it down"
+            f"{name} has far too many pixels; expected at most {max_pixels:,}: scale it down"
         ) from None
     # Pillow's decoders raise a dozen types on damaged data: struct.error, SyntaxError, EOFError, …
     except Exception as error:
@@ -188,7 +189,7 @@ def _not_a_picture(name: str, suffix: str) -> ImageError:
     )
 
 
-def _decode_deep(data: bytes, name: str) -> np.ndarray | None:
+def _decode_deep(data: bytes, name: str, max_pixels: int) -> np.ndarray | None:
     """Decode a TIFF in colour of more than 8 bits a channel to (H, W, 3) uint8; None of others.
 
     Raises:
@@ -198,7 +199,7 @@ def _decode_deep(data: bytes, name: str) -> np.ndarray | None:
     if head is None:
         return None
     width, height, turn = head
-    _check_size(width, height, name)
+    check_pixels(width, height, name, max_pixels)
     deep = decode_deep_tiff(data)
     if deep is None:
         return None
@@ -236,8 +237,8 @@ def _check_array(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
-    _check_size(*image.size, name)
+def _to_rgb(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    check_pixels(*image.size, name, max_pixels)
     try:
         image.load()
         rgb = _to_rgb_image(image, name)
@@ -253,13 +254,18 @@ def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
     return np.array(rgb)
 
 
-def _check_size(width: int, height: int, name: str) -> None:
+def check_pixels(width: int, height: int, name: str, max_pixels: int = MAX_PIXELS) -> None:
+    """Refuse a picture of no pixels or too many, as its head says.
+
+    Raises:
+        ImageError: naming it so.
+    """
     if width * height == 0:
         raise ImageError(f"{name} is empty ({width} x {height} pixels)")
-    if width * height > MAX_PIXELS:
+    if width * height > max_pixels:
         raise ImageError(
             f"{name} has {width} x {height} = {width * height:,} pixels; expected at most "
-            f"{MAX_PIXELS:,}: scale it down or cut it"
+            f"{max_pixels:,}: scale it down or cut it"
         )
 
 

@@ -9,7 +9,8 @@ from helpers_demo import FINGERPRINT, ColorFinder, draw_colors
 from PIL import Image
 
 from demo import actions, additions, gallery_markup, markup, pictures
-from demo.actions import Answer, Gallery, SearchSettings, Service
+from demo.actions import Answer, SearchSettings
+from demo.service import NO_CALIBRATION, Gallery, Service
 from demo.stays import Place, stay_dialog
 from person_search.footage.files import FootageOptions
 from person_search.footage.images import ImageError
@@ -166,7 +167,7 @@ def test_searches_that_make_no_sense(service, settings, message):
 def test_a_model_without_calibration_starts_at_a_half(service):
     assert service.threshold == 0.95
     service.finder.threshold = None
-    assert service.threshold == actions.NO_CALIBRATION
+    assert service.threshold == NO_CALIBRATION
 
 
 def save_upload(folder, name, names, **options):

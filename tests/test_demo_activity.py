@@ -11,9 +11,10 @@ from PIL import Image
 pytest.importorskip("gradio", reason="needs the extra demo")
 
 from demo import activity, api
-from demo.actions import Gallery, Service
+from demo.dialogs import Dialogs
 from demo.handlers import Handlers
 from demo.people_tab import PeopleHandlers
+from demo.service import Gallery, Service
 from person_search.accountability.activity_log import ActivityLog
 from person_search.accountability.uses import hash_picture
 from person_search.footage.files import FootageOptions
@@ -52,7 +53,7 @@ def search(service, tmp_path):
     Image.fromarray(draw_colors(["red", "blue"])).save(tmp_path / "up.png")
     page = Handlers(service)
     query, *_ = page.take_upload(str(tmp_path / "up.png"), "toy", *SETTINGS)
-    query, _ = page.pick(event(number=1), query, "toy", *SETTINGS)
+    query, *_ = page.pick(event(number=1), query, "toy", *SETTINGS)
     return page, query
 
 
@@ -62,10 +63,10 @@ def test_what_a_visitor_does(service, tmp_path):
     assert (searched["user"], searched["via"]) == ("anna", "page")
     assert searched["queries"][0]["sha256"] == hash_picture(query.image)
     assert len(searched["results"]) == len(query.answer.matches) > 0
-    stay = query.answer.matches[0].appearance.id
-    page.show(event(place=0), query, "toy")
-    page.show_stay(event(stay=stay), query, "toy")
-    page.play(event(stay=stay, place=0), query, "toy")
+    stay, dialogs = query.answer.matches[0].appearance.id, Dialogs(service)
+    dialogs.show(event(place=0), query, "toy")
+    dialogs.show_stay(event(stay=stay), query, "toy")
+    dialogs.play(event(stay=stay, place=0), query, "toy")
     page.judge(event(place=0, verdict="right"), query, "toy", *SETTINGS)
     page.undo(event(count="all"), query, "toy", *SETTINGS)
     page.export(query, "toy")
@@ -89,7 +90,7 @@ def test_a_judge_is_named_in_the_gallery(service, tmp_path):
 def test_people_and_groups(service):
     page = PeopleHandlers(service)
     page.open("toy", 24)
-    page.show(event(group=1), "toy")
+    dialogs.show(event(group=1), "toy")
     page.name(event(group=1, name="Zoe Berg"), "toy", 24)
     page.undo("toy", 24)
     told = [(e["action"], e.get("words"), len(e.get("results", ()))) for e in entries(service)[1:]]
@@ -135,8 +136,8 @@ def test_without_users_nothing_is_switched_on(service):
     ActivityLog(gallery.index).switch_off()
     assert activity.switch_on_for_users([gallery], has_users=False) == 0
     assert not ActivityLog(gallery.index).is_on
-    activity.record_login([gallery], "anna", succeeded=True)
+    activity.record_login([gallery], "anna", True)
     assert activity.switch_on_for_users([gallery], has_users=True) == 1
-    activity.record_login([gallery, gallery], "anna", succeeded=False)
-    activity.record_logout([gallery], "anna")
+    activity.record_login([gallery, gallery], "anna", False)
+    activity.record_login([gallery], "anna", None)
     assert [e["action"] for e in entries(service)[-3:]] == ["log on", "login", "logout"]

@@ -13,10 +13,10 @@ pytest.importorskip("gradio", reason="needs the extra demo")
 import gradio as gr
 
 from demo import pictures
-from demo.actions import Gallery, Service
 from demo.api import match_to_json
 from demo.dialogs import Dialogs
 from demo.handlers import Handlers
+from demo.service import Gallery, Service
 from person_search.cases.blur import Blur
 from person_search.commands.output import SearchAnswer
 from person_search.commands.pictures import draw_answer

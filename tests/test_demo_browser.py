@@ -13,10 +13,10 @@ pytest.importorskip("gradio", reason="needs the extra demo")
 
 from playwright.sync_api import expect, sync_playwright
 
-from demo.actions import Gallery, Service
 from demo.app import build_app, launch_app
-from demo.login import make_check
+from demo.service import Gallery, Service
 from demo.start_gallery import draw_footage
+from person_search.accounts.users import Users
 from person_search.footage.files import FootageOptions
 from person_search.gallery.add_footage import index_footage
 from person_search.gallery.index import GalleryIndex
@@ -268,18 +268,18 @@ def test_a_phone_sized_window_has_no_sideways_scrolling(page, served):
 
 def test_log_in_with_a_password(page, served):
     app = build_app(served[3])
-    url = launch_app(app, port=None, auth=make_check("ann", "secret"))
+    url = launch_app(app, port=None, users=Users.single("ann", "secret"))
     try:
         page.goto(url)
-        user, password = page.locator("input").first, page.locator("input[type=password]")
-        user.fill("ann")
+        name, password = page.get_by_label("Name"), page.get_by_label("Password")
+        name.fill("ann")
         password.fill("guess")
-        page.get_by_role("button", name="Login").click()
-        expect(page.get_by_text("Incorrect Credentials")).to_be_visible()
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_have_text("Name or password is wrong.")
         assert page.locator("#examples").count() == 0
-        user.fill("ann")
+        name.fill("ann")
         password.fill("secret")
-        page.get_by_role("button", name="Login").click()
+        page.get_by_role("button", name="Sign in").click()
         expect(page.locator("#examples button").first).to_be_visible()
     finally:
         app.close()

@@ -16,8 +16,9 @@ from PIL import Image
 pytest.importorskip("gradio", reason="needs the extra demo")
 
 from demo import case_download, markup
-from demo.actions import Answer, Gallery, Query, Service
+from demo.actions import Answer, Query
 from demo.handlers import Handlers
+from demo.service import Gallery, Service
 from person_search.gallery.index import GalleryIndex
 from person_search.people import People
 

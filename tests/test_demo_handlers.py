@@ -7,8 +7,8 @@ from PIL import Image
 
 pytest.importorskip("gradio", reason="needs the extra demo")
 
-from demo.actions import Gallery, Service
 from demo.handlers import Handlers
+from demo.service import Gallery, Service
 
 
 class NothingIndex:
@@ -26,6 +26,9 @@ class NothingIndex:
     def search(self, embeddings, **options):
         self.asked.append(options)
         return []
+
+    def known_frames(self, names):
+        return {}
 
     def info(self):
         return type("Info", (), {"people": 1})

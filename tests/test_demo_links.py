@@ -10,9 +10,10 @@ pytest.importorskip("gradio", reason="needs the extra demo")
 import gradio as gr
 
 from demo import links
-from demo.actions import Gallery, Service, Source
+from demo.actions import Source
 from demo.handlers import Handlers
 from demo.inputs import Fields, as_picked
+from demo.service import Gallery, Service
 from person_search.footage.files import FootageOptions
 from person_search.gallery.add_footage import index_footage
 from person_search.gallery.index import GalleryIndex

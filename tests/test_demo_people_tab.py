@@ -11,9 +11,10 @@ pytest.importorskip("gradio", reason="needs the extra demo")
 
 import gradio as gr
 
-from demo.actions import Gallery, Query, Service
+from demo.actions import Query
 from demo.handlers import Handlers
 from demo.people_tab import PAGE, PeopleHandlers
+from demo.service import Gallery, Service
 from person_search.gallery.index import GalleryIndex
 from person_search.people import People
 

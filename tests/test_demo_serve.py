@@ -1,7 +1,6 @@
 """Starting the page: logins, arguments, the drawn gallery."""
 
 import argparse
-import asyncio
 import importlib
 import os
 import signal
@@ -9,7 +8,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -18,51 +16,31 @@ from helpers_demo import ColorFinder
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
-from demo import login, serve
-from demo.actions import Gallery
+from demo import serve
+from demo.service import Gallery
 from demo.start_gallery import choose_examples, draw_footage
 from person_search.cli import main
 from person_search.commands.registry import find_commands
+from person_search.commands.user import read_password
 from person_search.gallery.index import GalleryIndex
 from person_search.synthetic.world import DrawnPerson
-
-
-def try_login(check, user, password):
-    return asyncio.run(check(user, password))
-
-
-def test_a_login_needs_both_and_repeated_failures_are_slow(monkeypatch):
-    monkeypatch.setattr(login, "LONGEST_DELAY", 0.05)
-    check = login.make_check("ann", "sécret")
-    assert try_login(check, "ann", "sécret")
-    assert not try_login(check, "bob", "sécret")
-    assert not any(try_login(check, "ann", f"guess{i}") for i in range(login.FREE_TRIES))
-
-    async def many():
-        return await asyncio.gather(*(check("ann", f"x{i}") for i in range(8)))
-
-    started = time.perf_counter()
-    assert not any(asyncio.run(many()))
-    # One after the other, however many come at once.
-    assert time.perf_counter() - started > 8 * 0.05 * 0.9
-    assert try_login(check, "ann", "sécret")
 
 
 def test_passwords_come_from_the_environment_or_a_file(tmp_path, monkeypatch):
     monkeypatch.setenv("PAGE_PASSWORD", "one")
     (tmp_path / "password").write_text("two\n")
     (tmp_path / "empty").write_text("\n")
-    assert login.read_password("PAGE_PASSWORD", None) == "one"
-    assert login.read_password(None, tmp_path / "password") == "two"
-    assert login.read_password(None, None) is None
+    assert read_password("PAGE_PASSWORD", None) == "one"
+    assert read_password(None, tmp_path / "password") == "two"
+    assert read_password(None, None) is None
     with pytest.raises(ValueError, match=r"the password is empty.*NOT_SET"):
-        login.read_password("NOT_SET", None)
+        read_password("NOT_SET", None)
     with pytest.raises(ValueError, match="empty"):
-        login.read_password(None, tmp_path / "empty")
+        read_password(None, tmp_path / "empty")
     with pytest.raises(ValueError, match="expected one of them"):
-        login.read_password("PAGE_PASSWORD", tmp_path / "password")
+        read_password("PAGE_PASSWORD", tmp_path / "password")
     with pytest.raises(FileNotFoundError):
-        login.read_password(None, tmp_path / "gone")
+        read_password(None, tmp_path / "gone")
 
 
 @pytest.mark.parametrize(
@@ -71,6 +49,10 @@ def test_passwords_come_from_the_environment_or_a_file(tmp_path, monkeypatch):
         (["--host", "0.0.0.0"], "others can reach the page"),
         (["--host", "example.org"], "others can reach the page"),
         (["--user", "ann"], "got only --user"),
+        (["--users", "u.json", "--user", "ann"], "expected one way to log in"),
+        (["--allow-host", "http://x"], "expected a name"),
+        (["--behind-proxy", "nginx"], "expected the proxy's IP address"),
+        (["--max-upload", "much"], "as a size"),
         (["--password-env", "HOME"], "got only a password"),
         (["--config-file", "x.yaml"], "belong together"),
     ],

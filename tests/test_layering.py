@@ -50,7 +50,7 @@ FLOORS = {
         ("crop_export", "evaluate", "faces", "invert", "purify"),
     ),
     "person_search": (
-        ("people", "progress", "resizing"),
+        ("accounts", "people", "progress", "resizing"),
         ("data", "footage", "modeling", "synthetic"),
         ("config", "drawing", "evaluation", "tracking", "transfer"),
         ("importers",),
@@ -77,6 +77,7 @@ FORBIDDEN = {
     **{
         f"person_search.{room}": (*PYTORCH, "detectron2")
         for room in (
+            "accounts",
             "people",
             "resizing",
             "accountability",

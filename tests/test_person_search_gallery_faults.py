@@ -35,7 +35,8 @@ from helpers_gallery import (
 )
 from PIL import Image
 
-from demo.actions import Gallery, SearchSettings, Service, search_gallery
+from demo.actions import SearchSettings, search_gallery
+from demo.service import Gallery, Service
 from person_search.gallery.checking import check_gallery_file
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.index import GalleryIndex

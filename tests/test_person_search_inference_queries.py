@@ -103,7 +103,7 @@ def ask_shell(finder, path, box, number, monkeypatch, capsys):
 
 
 def make_service(finder, folder):
-    from demo.actions import Gallery, Service
+    from demo.service import Gallery, Service
 
     index = FakeIndex()
     return Service(finder, {"toy": Gallery("toy", index, folder)}), index

@@ -18,6 +18,7 @@ FILES = list_sources(*PACKAGES, "benchmarks")
 # The one file for each library: plain functions, and a check that says what to install.
 ADAPTERS = {
     "demo/gradio_parts.py",
+    "demo/uvicorn_parts.py",
     "reid_heads/detectron2_parts.py",
     "reid_heads/torch_parts.py",
 }
@@ -44,6 +45,7 @@ UNDOCUMENTED = (
     "gradio.data_classes",
     "gradio.route_utils",
     "gradio_client",
+    "uvicorn.protocols",
 )
 # Public, for all their underscores: of named tuples.
 PUBLIC = {"_replace", "_asdict", "_fields", "_make"}
@@ -62,7 +64,7 @@ def is_set_on_itself(node):
 def definitions(tree):
     """Yield the private names that a source defines."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id

@@ -159,6 +159,11 @@ BUILTIN = (
         "person_search.commands.draw",
     ),
     Command(
+        "user",
+        "say who may use the page, and what each may do and see",
+        "person_search.commands.user",
+    ),
+    Command(
         "doctor",
         "say what is installed, what is missing and what to type",
         "person_search.commands.doctor",

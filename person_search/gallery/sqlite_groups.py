@@ -6,7 +6,7 @@ Letters: N appearances, D embedding size.
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -104,13 +104,19 @@ class SqliteGroups:
                 rows.set_options(options)
             return len(found)
 
-    def listed(self) -> list[Group]:
-        """Return all groups, also those that are nobody, by their number."""
+    def listed(self, cameras: Collection[str] | None = None) -> list[Group]:
+        """Return all groups, also those that are nobody, by their number.
+
+        Args:
+            cameras: Only with appearances before these; "" stands for an unknown one.
+        """
         with self._database.reading() as connection:
             rows = self._rows(connection)
             placed, names, nobodies = rows.placements(), rows.names(), rows.nobodies()
             stays, quality = self._stays(connection, placed)
             options = rows.options()
+        if cameras is not None:
+            stays = [stay for stay in stays if (stay.appearance.camera or "") in cameras]
         members: dict[int, list[Appearance]] = {}
         for stay in stays:
             members.setdefault(stay.group, []).append(stay.appearance)

@@ -1,7 +1,8 @@
 """What every store of galleries can do: an SQLite file, or a Milvus server by its address."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +13,7 @@ from person_search.gallery.errors import GalleryError
 from person_search.gallery.rows import (
     Counts,
     Entry,
+    Group,
     Judgement,
     Linked,
     Stored,
@@ -26,16 +28,38 @@ from person_search.tracking.linker import LinkOptions
 
 if TYPE_CHECKING:
     from person_search.gallery.forgetting import Forgotten
+    from person_search.gallery.group_rows import GroupRows, Options, SaidGroup
     from person_search.gallery.sqlite_accountability import SqliteAccountability
     from person_search.gallery.sqlite_alerts import SqliteAlerts
-    from person_search.gallery.sqlite_groups import SqliteGroups
+
+
+class Groups(Protocol):
+    """The groups of one gallery; threads may share it. All methods may raise GalleryError."""
+
+    def options(self) -> "Options | None":
+        """Return how the gallery was grouped; None if it was not."""
+
+    def refresh(self, options: "Options", anew: bool) -> int:
+        """Group what is in no group, or all; return how many appearances were put into groups."""
+
+    def listed(self, cameras: Collection[str] | None = None) -> list[Group]:
+        """Return all groups, by their number, or what is of some cameras in them."""
+
+    def acting(self) -> "AbstractContextManager[GroupRows]":
+        """Give the rows inside a transaction that is committed at the end, or undone."""
+
+    def undo(self) -> str | None:
+        """Undo what was done last, and read back that it is gone; return what it was."""
+
+    def said(self) -> "list[SaidGroup]":
+        """Return the groups that somebody named or changed."""
 
 
 class Appearances(Protocol):
     """The appearances of one gallery; threads may share it. All methods may raise GalleryError."""
 
     @property
-    def groups(self) -> "SqliteGroups":
+    def groups(self) -> Groups:
         """Which of them may be the same person."""
 
     @property
