@@ -91,7 +91,7 @@ def link_ours(streams: Sequence[Stream], options: LinkOptions) -> list[tuple[np.
         for frame, moment in enumerate(stream.times.tolist()):
             people = stream.of_frame(frame)
             started = time.thread_time()
-            numbers.append(linker.step(moment, people))
+            numbers.append(linker.step(moment, people, stream.size))
             seconds += time.thread_time() - started
         results.append((np.concatenate(numbers), seconds))
     return results

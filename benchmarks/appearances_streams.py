@@ -40,6 +40,8 @@ class Stream:
     """Its frames are numbers of ``times``; an id is one stay of one person."""
     identities: dict[int, int]
     """Who a stay's person is."""
+    size: tuple[int, int]
+    """Width and height of its frames, pixels."""
 
     @property
     def frames(self) -> np.ndarray:
@@ -67,7 +69,7 @@ class Stream:
         tracks = Tracks(true.frames[counted] // step, true.ids[counted], true.boxes[counted])
         truth = MotTruth(tracks, self.truth.counts[counted], self.truth.is_distractor[counted])
         people = self.people.select(is_kept)
-        return Stream(self.name, self.times[kept], rows, people, truth, self.identities)
+        return Stream(self.name, self.times[kept], rows, people, truth, self.identities, self.size)
 
 
 def load_town(town: Path, finder: PersonFinder, cache: Path, frames: int) -> list[Stream]:
@@ -134,7 +136,8 @@ def _join(
     found: list[tuple[np.ndarray, People]],
     stays: list[dict[str, str]],
 ) -> Stream:
-    rate = json.loads((town / "drawn.json").read_text())["spec"]["rate"]
+    spec = json.loads((town / "drawn.json").read_text())["spec"]
+    rate, size = spec["rate"], (spec["width"], spec["height"])
     times, counts, true, first = [], [], [], 0
     identities = {}
     for clip, (numbers, _) in zip(clips, found, strict=True):
@@ -169,7 +172,7 @@ def _join(
     everything = np.ones(len(joined), bool)
     rows = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
     truth = MotTruth(joined, everything, ~everything)
-    return Stream(camera, np.concatenate(times), rows, people, truth, identities)
+    return Stream(camera, np.concatenate(times), rows, people, truth, identities, size)
 
 
 def _visible(path: Path) -> Tracks:
@@ -196,11 +199,9 @@ def load_street(folder: Path, finder: PersonFinder, cache: Path) -> list[Stream]
         with np.load(path) as content:
             people = People(content["boxes"], content["scores"], content["embeddings"])
             rows = np.concatenate([[0], np.cumsum(content["counts"])]).astype(np.int64)
-        (rate,) = (
-            float(line.split("=")[1])
-            for line in (sequence / "seqinfo.ini").read_text().splitlines()
-            if line.startswith("frameRate")
-        )
+        lines = (sequence / "seqinfo.ini").read_text().splitlines()
+        said = dict(line.split("=") for line in lines if "=" in line)
+        rate, size = float(said["frameRate"]), (int(said["imWidth"]), int(said["imHeight"]))
         truth = read_mot(sequence / "gt" / "gt.txt")
         tracks = truth.annotated
         truth = MotTruth(
@@ -209,5 +210,5 @@ def load_street(folder: Path, finder: PersonFinder, cache: Path) -> list[Stream]
             truth.is_distractor,
         )
         times = np.arange(len(pictures)) / rate
-        streams.append(Stream(sequence.name, times, rows, people, truth, {}))
+        streams.append(Stream(sequence.name, times, rows, people, truth, {}, size))
     return streams

@@ -24,9 +24,9 @@ from training_runs import compare, describe_conditions, mean_minutes, parse_rows
 
 from person_search.synthetic.face_writer import PAIRS_FILE, write_faces
 from person_search.synthetic.faces.spec import FACE_PRESETS
-from reid_heads.data.builtin import get_datasets_root
 from reid_heads.data.crop_lists import write_crop_list
 from reid_heads.data.datasets.face_folders import load_face_folder
+from reid_heads.listed_files import get_datasets_root
 
 # Half of the people have fewer than ten images: the survey's long tail.
 SPEC = dataclasses.replace(

@@ -62,7 +62,7 @@ def train_row(row: str, seed: int, overrides: list[str]) -> dict:
 def read_weights(config: str, checkpoint: Path) -> dict[str, float]:
     """Return what each member's balanced loss counts at the end of a training."""
     members = load_config(config).MODEL.REID_HEAD.ENSEMBLE.MEMBERS
-    model = torch.load(checkpoint, map_location="cpu")["model"]
+    model = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
     coefficients = model["losses.losses.ENSEMBLE.sum.coefficients"]
     # The least weight of BalancedSum.
     weights = coefficients.square() + 1 / (4 * len(members))

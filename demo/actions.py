@@ -4,11 +4,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from person_search.cases.blur import Blur
+from person_search.drawing.blurring import blur_around
 from person_search.footage.images import (
     ImageError,
     ImageSource,
@@ -16,8 +18,14 @@ from person_search.footage.images import (
     read_bytes,
     read_image,
 )
+from person_search.gallery.rows import frame_id
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
-from person_search.inference.queries import NobodyFoundError, choose_person, find_people
+from person_search.inference.queries import (
+    NobodyFoundError,
+    choose_person,
+    find_beside,
+    find_people,
+)
 from person_search.people import Box, Match, People
 
 if TYPE_CHECKING:
@@ -51,6 +59,8 @@ class Service:
     galleries: dict[str, Gallery]
     """By label, in the order shown; at least one."""
     examples: Sequence[Path] = ()
+    blur: bool = False
+    """Whether pictures show nobody but the person asked for, whatever a visitor wishes."""
 
     def gallery(self, label: str | None) -> Gallery:
         """Return a gallery by its label, the first one for None.
@@ -63,6 +73,14 @@ class Service:
         if label not in self.galleries:
             raise ValueError(f"no gallery {label!r}; expected one of {list(self.galleries)}")
         return self.galleries[label]
+
+    def is_blurred(self, is_wished: bool) -> bool:
+        """Say whether pictures show nobody but the person asked for."""
+        return bool(is_wished) or self.blur
+
+    def hiding(self, label: str | None, is_wished: bool) -> Blur | None:
+        """Return what hides others in a gallery's pictures; None where everybody is shown."""
+        return Blur(self.gallery(label).index) if self.is_blurred(is_wished) else None
 
     @property
     def threshold(self) -> float:
@@ -93,6 +111,8 @@ class Answer:
     matches: Sequence[Match]
     """Best first, also those below the threshold."""
     threshold: float
+    not_people: int = 0
+    """How many would be among the matches, but were called nobody."""
 
     @property
     def num_above(self) -> int:
@@ -111,6 +131,16 @@ class Answer:
         return self.num_above == 0
 
 
+class Source(NamedTuple):
+    """Where a picture comes from that can be had again; an upload has none."""
+
+    kind: str
+    """``example``, or ``frame`` of the gallery."""
+
+    name: str
+    """File name of the example, or the frame's `frame_id`."""
+
+
 @dataclass(frozen=True)
 class Query:
     """A visitor's picture, who is in it, and who of them is asked for."""
@@ -124,6 +154,9 @@ class Query:
     embeddings: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     """(K, D): of the person asked for; more than one where matches were confirmed."""
     answer: Answer | None = None
+    source: Source | None = None
+    also: tuple[str, ...] = ()
+    """Confirmed matches: `frame_id` and place among its people, with a dot between."""
 
     @property
     def number(self) -> int | None:
@@ -138,7 +171,14 @@ class Query:
 
     def asking_for(self, person: People) -> "Query":
         """Ask for one person of this picture."""
-        return Query(self.image, self.people, person.box(0), person.embeddings)
+        return Query(self.image, self.people, person.box(0), person.embeddings, source=self.source)
+
+    def picture(self, is_blurred: bool) -> np.ndarray:
+        """Return the picture to show: of a gallery's frame, others may have to be blurred."""
+        if not is_blurred or self.source is None or self.source.kind != "frame":
+            return self.image
+        beside = self.people if self.box is None else find_beside(self.people, self.box)
+        return blur_around(self.image, self.box, beside.boxes)
 
 
 def open_picture(source: ImageSource) -> np.ndarray:
@@ -235,6 +275,7 @@ def search_gallery(
         "top": settings.top,
         "frames": settings.frames,
         "fingerprint": service.finder.fingerprint,
+        "with_nobody": True,
     }
     is_judged = bool(subject) and settings.by != "person" and gallery.index.has_appearances
     if is_judged and subject in gallery.index.judgements.subjects():
@@ -244,7 +285,21 @@ def search_gallery(
     else:
         one = settings.by != "person"
         matches = gallery.index.search(embeddings, one_per_frame=one, **asked)
-    return Answer(matches, settings.threshold)
+    people = [match for match in matches if not match.is_nobody]
+    return Answer(people, settings.threshold, len(matches) - len(people))
+
+
+def row_of(gallery: Gallery, match: Match) -> int:
+    """Return a match's place among the people of its frame, from 0.
+
+    Raises:
+        ValueError: the gallery does not hold this match any more.
+    """
+    boxes = gallery.index.people_of(match.image).boxes
+    distances = np.abs(boxes - np.array(match.box_xyxy, np.float32)).max(axis=1, initial=0)
+    if len(distances) == 0 or distances.min() > 1:
+        raise ValueError("the gallery does not hold this match any more: search again")
+    return int(distances.argmin())
 
 
 def with_match(gallery: Gallery, query: Query, match: Match) -> Query:
@@ -253,9 +308,10 @@ def with_match(gallery: Gallery, query: Query, match: Match) -> Query:
     Raises:
         ValueError: the gallery does not hold this match any more.
     """
-    people = gallery.index.people_of(match.image)
-    distances = np.abs(people.boxes - np.array(match.box_xyxy, np.float32)).max(axis=1, initial=0)
-    if len(distances) == 0 or distances.min() > 1:
-        raise ValueError("the gallery does not hold this match any more: search again")
-    embedding = people.embeddings[int(distances.argmin())]
-    return replace(query, embeddings=np.vstack([query.embeddings, embedding]))
+    row = row_of(gallery, match)
+    embedding = gallery.index.people_of(match.image).embeddings[row]
+    return replace(
+        query,
+        embeddings=np.vstack([query.embeddings, embedding]),
+        also=(*query.also, f"{frame_id(match.image)}.{row}"),
+    )

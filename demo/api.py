@@ -5,10 +5,12 @@ pictures go out as base64 inside the answer, cut from the frames of a match, nev
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import gradio as gr
 
+from person_search.cases.blur import Blur
 from person_search.commands.output import appearance_to_dict
 from person_search.footage.files import FootageOptions
 from person_search.footage.time_text import format_time
@@ -18,6 +20,7 @@ from person_search.people import Match
 
 from . import actions, activity, additions
 from .actions import Gallery, SearchSettings, Service
+from .api_panel import api_panel
 from .gradio_parts import typed
 from .inputs import parse_filter, parse_optional_time
 from .mistakes import told
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def add_api(service: Service) -> None:
-    """Add the endpoints to the page that is being built.
+    """Add the endpoints, and the panel that describes them, to the page that is being built.
 
     Args:
         service: the model and the galleries.
@@ -57,6 +60,9 @@ def add_api(service: Service) -> None:
         ],
         on_model=False,
     )  # fmt: skip
+    described = (endpoints.galleries, endpoints.find_people, endpoints.search, endpoints.index)
+    script = (Path(__file__).parent / "assets" / "page.js").read_text(encoding="utf-8")
+    gr.HTML(api_panel(described), apply_default_css=False, js_on_load=script, elem_id="api")
 
 
 def _fail(error: Exception) -> NoReturn:
@@ -126,14 +132,16 @@ class _Endpoints:
                 service, service.gallery(gallery), found.embeddings, settings
             )
             use.asked(pixels, found.box(0)).showed(answer.matches).said(frames_sent=pictures)
+        blur = service.hiding(gallery, False)
         # Without a calibration and a wish nobody knows from which similarity on a match is right.
         is_known = threshold is not None or service.finder.threshold is not None
         return {
             "box": _rounded(found.box(0)),
             "threshold": answer.threshold if is_known else None,
             "is_probably_absent": answer.is_probably_absent if is_known else None,
+            "not_people": answer.not_people,
             "matches": [
-                match_to_json(match, rank, pictures)
+                match_to_json(match, rank, pictures, blur and blur.only(answer.is_above(match)))
                 for rank, match in enumerate(answer.matches, start=1)
             ],
         }
@@ -182,13 +190,16 @@ def gallery_to_json(gallery: Gallery, info: "GalleryInfo") -> dict[str, Any]:
     }
 
 
-def match_to_json(match: Match, rank: int, with_pictures: bool = False) -> dict[str, Any]:
+def match_to_json(
+    match: Match, rank: int, with_pictures: bool = False, blur: Blur | None = None
+) -> dict[str, Any]:
     """Write a match as plain values.
 
     Args:
         match: from a search.
         rank: from 1.
         with_pictures: add ``person`` and ``frame``, JPEG pictures as data addresses.
+        blur: What hides others in the pictures.
     """
     written = {
         "rank": rank,
@@ -203,7 +214,7 @@ def match_to_json(match: Match, rank: int, with_pictures: bool = False) -> dict[
         "appearance": appearance_to_dict(match.appearance),
     }
     if with_pictures:
-        written["person"], written["frame"] = show_match(match)
+        written["person"], written["frame"] = show_match(match, blur)
     return written
 
 

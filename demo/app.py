@@ -21,6 +21,7 @@ from starlette.middleware import Middleware
 from . import actions, markup
 from .actions import Service
 from .api import add_api
+from .dialogs import Dialogs
 from .handlers import Handlers
 from .people_tab import add_people_tab
 from .pictures import show_whole
@@ -32,6 +33,7 @@ MAX_WAITING = 128
 FORGET_AFTER = 3600
 """Seconds after which a visitor's picture and left-over uploads are forgotten."""
 QUIET = {"api_visibility": "private", "show_progress": "minimal"}
+AGAIN = {**QUIET, "trigger_mode": "always_last"}
 ON_MODEL = {**QUIET, "concurrency_id": MODEL, "concurrency_limit": 1}
 
 
@@ -53,30 +55,46 @@ def build_app(service: Service) -> gr.Blocks:
         service: the model and at least one gallery.
     """
     os.environ["GRADIO_TEMP_DIR"] = upload_folder()
-    handlers = Handlers(service)
+    handlers, dialogs = Handlers(service), Dialogs(service)
     with gr.Blocks(
         title="Person search", delete_cache=(FORGET_AFTER, FORGET_AFTER), analytics_enabled=False
     ) as app:
         query = gr.State(None, time_to_live=FORGET_AFTER)
         gallery, summary = _head(service)
+        blurred = _html(elem_id="blurred")
         with gr.Tabs():
             with gr.Tab("Search", id="search"), gr.Row(equal_height=False):
                 with gr.Column(scale=5, min_width=340):
                     stage, picked = _picture_steps(service)
                 with gr.Column(scale=6, min_width=340):
-                    settings, results, dialog, case = _match_step(service)
-            with gr.Tab("People", id="people") as people:
-                add_people_tab(service, people, gallery, query, handlers, QUIET)
+                    settings, clear, results, dialog, case = _match_step(service)
+            if not service.blur:  # the tab shows everybody
+                with gr.Tab("People", id="people") as people:
+                    add_people_tab(service, people, gallery, query, dialogs, QUIET)
             with gr.Tab("Add footage", id="add"):
                 added = _add_tab(handlers, gallery)
         _connect_picture(handlers, query, stage, picked, results, gallery, settings)
-        _connect_matches(handlers, query, results, dialog, gallery, settings)
+        _connect_matches(handlers, query, results, gallery, settings)
+        _connect_dialogs(handlers, dialogs, query, results, dialog, gallery, settings)
+        asked = [query, gallery, *settings]
+        gr.on(
+            [clear.click, results.clear], handlers.clear, asked,
+            [query, results, *settings[2:5]], **QUIET,
+        )  # fmt: skip
+        settings[-1].input(handlers.blur, asked, [query, results, stage, dialog, blurred], **QUIET)
+        results.open(
+            handlers.open_link, settings,
+            [query, stage, results, gallery, *settings, summary, blurred], **ON_MODEL,
+        )  # fmt: skip
+        results.seek(handlers.seek, [gallery, *settings], [query, stage, results], **QUIET)
+        summary.ask(handlers.ask_again, asked, [query, results], **AGAIN)
         results.export(handlers.export, [query, gallery], case, **QUIET, concurrency_limit=1)
         describe = {"fn": handlers.describe, "inputs": gallery, "outputs": [summary, settings[2]]}
         app.load(**describe, api_visibility="private", show_progress="hidden")
         added.then(**describe, **QUIET)
-        gallery.change(**describe, **QUIET).then(
-            handlers.ask_again, [query, gallery, *settings], [query, results], **QUIET
+        # Not where a link opens another one: that sets all fields itself.
+        gallery.input(handlers.change_gallery, gallery, [summary, *settings[2:5]], **QUIET).then(
+            handlers.ask_again, asked, [query, results], **QUIET
         )
         add_api(service)
     return app.queue(max_size=MAX_WAITING, default_concurrency_limit=4)
@@ -95,7 +113,7 @@ def _head(service: Service) -> tuple:
                 labels, value=labels[0], label="Gallery", visible=len(labels) > 1,
                 elem_id="gallery",
             )  # fmt: skip
-            summary = _html(elem_id="summary")
+            summary = _html(js_on_load=_script("times.js"), elem_id="summary")
     card = service.finder.card
     if card is not None and card.is_drawn:
         _html(markup.DRAWN_PEOPLE_ONLY, elem_id="model-note")
@@ -139,39 +157,41 @@ def _match_step(service: Service) -> tuple:
     _html(markup.step(3, "Matches", "click one to see the whole frame"))
     calibrated = service.finder.threshold is not None
     origin = "from the model's calibration" if calibrated else "not calibrated for this model"
-    with gr.Row():
-        threshold = gr.Slider(
-            0, 1, round(service.threshold, 2), step=0.01, label="Threshold", min_width=200,
-            info=f"Above it a match is probably right; {origin}.", elem_id="threshold",
-        )  # fmt: skip
-        top = gr.Slider(
-            1, actions.MAX_TOP, 12, step=1, label="Matches shown", min_width=200,
-            info="At most this many, best first.", elem_id="top",
-        )  # fmt: skip
-    with gr.Accordion("Camera and time", open=False, elem_id="filters"):
+    with gr.Accordion("Filters and settings", open=False, elem_id="filters"):
         cameras = gr.Dropdown(
             [], multiselect=True, label="Cameras", info="None chosen: all.", elem_id="cameras"
         )
         with gr.Row():
             since, until = (
-                gr.Textbox(
-                    label=label, placeholder="2025-06-01 09:30", min_width=140,
-                    elem_id=label.lower(),
-                    info="Date and time, or H:MM:SS of a video without date.",
-                )
+                gr.Textbox(label=label, min_width=190, max_lines=1, elem_id=label.lower())
                 for label in ("From", "Until")
-            )  # fmt: skip
+            )
+        clear = gr.Button("Clear filters", size="sm", elem_id="clear-filters")
         ranked = gr.Radio(
             [("Stays", "appearance"), ("Frames", "frame"), ("Everybody", "person")],
             value="appearance", label="Rank", elem_id="ranked",
             info="A stay is one person before one camera, without a longer break.",
+        )  # fmt: skip
+        with gr.Row():
+            threshold = gr.Slider(
+                0, 1, round(service.threshold, 2), step=0.01, label="Threshold", min_width=200,
+                info=f"Above it a match is probably right; {origin}.", elem_id="threshold",
+            )  # fmt: skip
+            top = gr.Slider(
+                1, actions.MAX_TOP, 12, step=1, label="Matches shown", min_width=200,
+                info="At most this many, best first.", elem_id="top",
+            )  # fmt: skip
+        blur = gr.Checkbox(
+            service.blur, label="Blur everybody else", interactive=not service.blur,
+            info="Set by whoever runs this page." if service.blur else
+            "Pictures and clips show only the person asked for.", elem_id="blur",
         )  # fmt: skip
     results = _html(
         markup.NO_SEARCH, js_on_load=_script("results.js"), elem_id="results", min_height=160
     )
     case = _html("", js_on_load=_script("download.js"), elem_id="case")
     dialog = _html("", js_on_load=_script("dialog.js"), elem_id="dialog")
-    return [threshold, top, cameras, since, until, ranked], results, dialog, case
+    return [threshold, top, cameras, since, until, ranked, blur], clear, results, dialog, case
 
 
 def _connect_picture(handlers, query, stage, picked, results, gallery, settings) -> None:
@@ -181,33 +201,37 @@ def _connect_picture(handlers, query, stage, picked, results, gallery, settings)
     examples.choose(handlers.choose_example, where, shown, **ON_MODEL)
     upload.upload(handlers.take_upload, [upload, *where], [*shown, upload], **ON_MODEL)
     asked = [query, *where]
-    stage.pick(handlers.pick, asked, [query, results], **QUIET)
-    stage.draw(handlers.draw, asked, [query, results], **ON_MODEL)
+    stage.pick(handlers.pick, asked, [query, results, stage], **QUIET)
+    stage.draw(handlers.draw, asked, [query, results, stage], **ON_MODEL)
     gr.on(
         [button.click, text.submit], handlers.type_box, [query, text, *where],
         [query, results, stage], **ON_MODEL,
     )  # fmt: skip
 
 
-def _connect_matches(handlers, query, results, dialog, gallery, settings) -> None:
+def _connect_matches(handlers, query, results, gallery, settings) -> None:
     asked = [query, gallery, *settings]
-    threshold, top, cameras, since, until, ranked = settings
+    threshold, top, cameras, _, _, ranked, _ = settings
+    # Not when a link or a button sets them: that asks by itself. Times: see assets/times.js.
     gr.on(
-        [threshold.change, top.change, cameras.change, ranked.change, since.submit,
-         since.blur, until.submit, until.blur],
-        handlers.ask_again, asked, [query, results], trigger_mode="always_last", **QUIET,
+        [threshold.input, top.input, cameras.input, ranked.input],
+        handlers.ask_again, asked, [query, results], **AGAIN,
     )  # fmt: skip
-    for event, act in (
-        (results.show, handlers.show),
-        (dialog.show, handlers.show),
-        (dialog.stay, handlers.show_stay),
-        (dialog.play, handlers.play),
-    ):
-        event(act, [query, gallery], dialog, **QUIET)
     results.forget(handlers.forget_added, asked, [query, results], **QUIET)
+    results.undo(handlers.undo, asked, [query, results], **QUIET)
+
+
+def _connect_dialogs(handlers, dialogs, query, results, dialog, gallery, settings) -> None:
+    for event, act in (
+        (results.show, dialogs.show),
+        (dialog.show, dialogs.show),
+        (dialog.stay, dialogs.show_stay),
+        (dialog.play, dialogs.play),
+    ):
+        event(act, [query, gallery, settings[-1]], dialog, **QUIET)
+    asked = [query, gallery, *settings]
     dialog.same(handlers.add_same, asked, [query, results], **QUIET)
     dialog.judge(handlers.judge, asked, [query, results], **QUIET)
-    results.undo(handlers.undo, asked, [query, results], **QUIET)
 
 
 def _add_tab(handlers: Handlers, gallery: gr.Dropdown):
@@ -225,7 +249,7 @@ def _add_tab(handlers: Handlers, gallery: gr.Dropdown):
             elem_id="camera",
         )  # fmt: skip
         begins = gr.Textbox(
-            label="A video begins at", placeholder="2025-06-01 09:30", min_width=180,
+            label="A video begins at", min_width=190, max_lines=1,
             info="Optional; date and time.", elem_id="begins",
         )  # fmt: skip
         every = gr.Number(
@@ -265,7 +289,7 @@ def launch_app(
         server_name=host, server_port=port, auth=auth, max_file_size=max_upload,
         share=False, inbrowser=False, quiet=True, show_error=True, run_history=False,
         enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False, allowed_paths=[],
-        footer_links=["api"], prevent_thread_lock=True,
+        footer_links=[], prevent_thread_lock=True,
         theme=gr.themes.Default(
             primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"],
             font_mono=["ui-monospace", "monospace"],

@@ -29,23 +29,39 @@ NOBODY = (
 
 
 def group_rows(
-    groups: "Sequence[Group]", pictures: dict[int, Match], shown: int, is_calibrated: bool
+    groups: "Sequence[Group]",
+    pictures: dict[int, Match],
+    shown: int,
+    is_calibrated: bool,
+    hidden: int = 0,
 ) -> str:
     """Return groups as rows.
 
     Args:
-        groups: Who came most often first.
+        groups: Who came most often first, the doubtful last.
         pictures: The sight to show of each that is shown, by its number.
-        shown: How many to show; those seen in one frame only come last.
+        shown: How many of these, and of the doubtful, to show.
         is_calibrated: Whether the model's calibration says what is similar enough.
+        hidden: How many groups were called nobody.
     """
-    if not groups:
+    if not groups and not hidden:
         return NOBODY
-    names = {group.number: title(group) for group in groups if group.number in pictures}
-    rows = "".join(
-        _row(group, pictures[group.number], names) for group in groups if group.number in pictures
+    # What is probably not a person is nobody's company.
+    names = {
+        group.number: title(group)
+        for group in groups
+        if group.number in pictures and not group.is_doubtful
+    }
+    rows, doubtful = (
+        "".join(
+            _row(group, pictures[group.number], names)
+            for group in groups
+            if group.number in pictures and group.is_doubtful is is_doubtful
+        )
+        for is_doubtful in (False, True)
     )
-    left = len(groups) - shown
+    num_doubtful = sum(group.is_doubtful for group in groups)
+    left = max(0, len(groups) - num_doubtful - shown) + max(0, num_doubtful - shown)
     more = (
         f'<button type="button" class="ps-secondary" data-more>{count(left, "more group")}</button>'
         if left > 0
@@ -58,9 +74,67 @@ def group_rows(
     return (
         f'{warning}<div class="ps-group-tools" role="group" aria-label="Groups">'
         '<button type="button" class="ps-secondary" data-merge disabled>Merge chosen</button>'
+        '<button type="button" class="ps-secondary" data-nobody disabled>Chosen are not people'
+        "</button>"
         '<button type="button" class="ps-secondary" data-undo>Undo</button>'
         f'<span class="ps-hint">{count(len(groups), "group")}</span></div>'
-        f'<ul class="ps-groups">{rows}</ul>{more}{A_LOOK}'
+        f'<ul class="ps-groups">{rows}</ul>{more}{_doubtful(doubtful, num_doubtful)}'
+        f"{_hidden(hidden)}{A_LOOK}"
+    )
+
+
+def _doubtful(rows: str, count_of: int) -> str:
+    if not rows:
+        return ""
+    return (
+        f"<details data-doubtful><summary>Probably not people: {count(count_of, 'group')}</summary>"
+        '<p class="ps-hint">They never move, or look like what you called so at the same place. '
+        "Who sits still may be among them. "
+        '<button type="button" class="ps-link" data-tick>Choose all of these</button></p>'
+        f'<ul class="ps-groups">{rows}</ul></details>'
+    )
+
+
+def _hidden(count_of: int) -> str:
+    if not count_of:
+        return ""
+    called = "is not a person, and hidden" if count_of == 1 else "are not people, and hidden"
+    return (
+        f'<p class="ps-hint">{count(count_of, "group")} {called}. '
+        '<button type="button" class="ps-link" data-hidden>Show</button></p>'
+    )
+
+
+def doubt(group: "Group") -> str:
+    """Say why a group is probably not a person; "" where nothing says so."""
+    if group.like_nobody is not None:
+        return f"same place and look as group {group.like_nobody}, which is not a person"
+    return f"motionless: {group.motionless}" if group.motionless else ""
+
+
+def nobody_dialog(groups: "Sequence[Group]", pictures: dict[int, Match], serial: int) -> str:
+    """Return the groups that were called nobody as a dialog.
+
+    Args:
+        groups: They.
+        pictures: The sight to show of some of them, by number; the others are counted.
+        serial: Another number each time, so that the same opens twice.
+    """
+    rows = "".join(
+        f'<li><img class="ps-thing" src="{show_match(pictures[group.number])[0]}" alt="">'
+        f"<span>{escape(title(group))}<br>{count(len(group.appearances), 'stay')}, "
+        f"{escape(', '.join(name or 'camera unknown' for name in group.cameras))}</span>"
+        f'<button type="button" class="ps-secondary" data-somebody="{group.number}" '
+        f'aria-label="A person after all: {escape(title(group))}">A person after all</button></li>'
+        for group in groups
+        if group.number in pictures
+    )
+    left = len(groups) - len(pictures)
+    more = f'<p class="ps-hint">{count(left, "more group")} not shown.</p>' if left > 0 else ""
+    return (
+        f'<dialog class="ps-dialog" data-serial="{serial}" aria-label="Not people">'
+        '<header><h2>Not people</h2><button type="button" data-close aria-label="Close">✕</button>'
+        f'</header><ul class="ps-group-stays">{rows}</ul>{more}</dialog>'
     )
 
 
@@ -82,9 +156,14 @@ def _row(group: "Group", best: Match, names: dict[int, str]) -> str:
         f'aria-label="{escape(label)}"><img src="{show_match(best)[0]}" alt="">'
         f'<span class="ps-group-text"><b>{escape(name)}</b><span>{escape(stays)}</span>'
         f"<span>{escape(when)}</span>"
-        f"<span>{escape(cameras)}</span></span></button>"
+        f"<span>{escape(cameras)}</span>{_reason(group)}</span></button>"
         f"{_company(group, names)}</li>"
     )
+
+
+def _reason(group: "Group") -> str:
+    said = doubt(group)
+    return f'<span class="ps-doubt">{escape(said)}</span>' if said else ""
 
 
 def _span(group: "Group") -> str:
@@ -137,8 +216,10 @@ def group_dialog(
         f'<footer><button type="button" class="ps-secondary" data-split="{group.number}" disabled>'
         "Split chosen into a new group</button>"
         f'<select class="ps-field" aria-label="Another group" data-target disabled>{options}'
-        f'</select><button type="button" class="ps-secondary" data-move="{group.number}" disabled>'
-        f"Move chosen there</button></footer>{A_LOOK}</dialog>"
+        f'</select><button type="button" class="ps-secondary" data-move="{group.number}" disabled'
+        '>Move chosen there</button><button type="button" class="ps-secondary" '
+        f'data-nobody-stays="{group.number}" disabled>Chosen are not people</button></footer>'
+        f"{A_LOOK}</dialog>"
     )
 
 

@@ -1,34 +1,32 @@
 """What happens on the page: thin functions between Gradio's events and `demo.actions`."""
 
-import itertools
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
-from person_search.drawing.clips import cut_clip
 from person_search.footage.files import FootageOptions
+from person_search.gallery.summary import GalleryInfo
 
-from . import actions, activity, additions, case_download, markup
-from .actions import Query, SearchSettings, Service
-from .inputs import parse_box, parse_filter, parse_optional_time
+from . import actions, activity, additions, case_download, gallery_markup, markup
+from .actions import Query, SearchSettings, Service, Source
+from .dialogs import match_at, needed, serials, warn
+from .inputs import Fields, parse_box, parse_filter, parse_optional_time
+from .links import open_person, open_query, parse_link
 from .mistakes import told
-from .stays import Place, Stay, look_up, stay_dialog
-
-_serials = itertools.count()
-
-
-def _warn(error: Exception) -> Any:
-    """Show a visitor's mistake as a warning; the page otherwise stays as it is."""
-    gr.Warning(markup.escape(str(error)), title="Not done")
-    return gr.skip()
 
 
 def _not_exported(error: Exception) -> str:
     """Show a mistake as a warning, and make the button ready again."""
     gr.Warning(markup.escape(str(error)), title="Not exported")
-    return case_download.nothing_to_download(next(_serials))
+    return case_download.nothing_to_download(next(serials))
+
+
+def _no_link(error: Exception) -> tuple:
+    """Say in place of the results why a link cannot be opened."""
+    said = markup.note(f"This link cannot be opened: {error}.", "error")
+    return None, markup.NO_PICTURE, said, *[gr.skip()] * 10
 
 
 class Handlers:
@@ -42,14 +40,15 @@ class Handlers:
 
     # Step 1.
 
-    @told(_warn)
+    @told(warn)
     def choose_example(self, event: gr.EventData, label: str, *settings: Any) -> tuple:
         """Take one of the example pictures."""
         number = int(event.number)
         if not 0 <= number < len(self.service.examples):
             raise ValueError(f"no example {number}")
-        image = actions.open_picture(self.service.examples[number])
-        return self._look_at(image, label, settings)
+        path = self.service.examples[number]
+        source = Source("example", path.name)
+        return self._look_at(actions.open_picture(path), label, settings, source)
 
     def take_upload(self, file: str | None, label: str, *settings: Any) -> tuple:
         """Take an uploaded picture; its file is gone afterwards.
@@ -65,9 +64,12 @@ class Handlers:
             return None, markup.note(str(error), "error"), markup.NO_SEARCH, None
         return (*self._look_at(image, label, settings), None)
 
-    def _look_at(self, image: np.ndarray, label: str, settings: tuple) -> tuple:
+    def _look_at(
+        self, image: np.ndarray, label: str, settings: tuple, source: Source | None = None
+    ) -> tuple:
         """Show who is in a picture, and search for them where only one person can be meant."""
         query, results = actions.look_at(self.service.finder, image), markup.NO_SEARCH
+        query = replace(query, source=source)
         if query.box is not None:
             try:
                 query, results = self._ask(query, label, settings)
@@ -77,125 +79,173 @@ class Handlers:
 
     # Step 2.
 
-    @told(_warn)
+    @told(warn)
     def pick(self, event: gr.EventData, query: Query | None, label: str, *settings: Any) -> tuple:
-        """Search for one of the people found."""
-        query = _needed(query)
-        person = query.people.numbered(int(event.number))
-        return self._ask(query.asking_for(person), label, settings)
+        """Search for one of the people found.
 
-    @told(_warn)
+        Returns:
+            The query, the results, and the stage, where that shows others blurred.
+        """
+        query = needed(query)
+        query = query.asking_for(query.people.numbered(int(event.number)))
+        query, results = self._ask(query, label, settings)
+        return query, results, self._stage(query, settings)
+
+    @told(warn)
     def draw(self, event: gr.EventData, query: Query | None, label: str, *settings: Any) -> tuple:
-        """Search for whoever is in a box drawn on the picture."""
-        query = _needed(query)
+        """Search for whoever is in a box drawn on the picture; returns as `pick` does."""
+        query = needed(query)
         person = actions.choose_one(self.service.finder, query.image, box=event.box)
-        return self._ask(query.asking_for(person), label, settings)
+        query, results = self._ask(query.asking_for(person), label, settings)
+        return query, results, self._stage(query, settings)
 
-    @told(_warn)
+    def _stage(self, query: Query, settings: tuple) -> Any:
+        """Show the picture anew where others on it are blurred, as they are others now."""
+        is_blurred = self.service.is_blurred(Fields(*settings).blur)
+        is_own = query.source is None or query.source.kind != "frame"
+        return gr.skip() if is_own or not is_blurred else markup.stage(query, True)
+
+    @told(warn)
     def type_box(self, query: Query | None, text: str, label: str, *settings: Any) -> tuple:
         """Search for whoever is in a box typed as numbers.
 
         Returns:
             The query, the results, and the stage, which shows the box.
         """
-        query = _needed(query)
+        query = needed(query)
         person = actions.choose_one(self.service.finder, query.image, box=parse_box(text))
         chosen = query.asking_for(person)
-        return (*self._ask(chosen, label, settings), markup.stage(chosen))
+        is_blurred = self.service.is_blurred(Fields(*settings).blur)
+        return (*self._ask(chosen, label, settings), markup.stage(chosen, is_blurred))
 
     # Step 3.
 
-    @told(_warn)
+    @told(warn)
     def ask_again(self, query: Query | None, label: str, *settings: Any) -> tuple:
         """Search again with other settings or in another gallery."""
         if query is None or query.box is None:
             return gr.skip(), gr.skip()
         return self._ask(query, label, settings)
 
-    @told(_warn)
-    def show(self, event: gr.EventData, query: Query | None, label: str) -> str:
-        """Show the whole frame of a match, and its stay."""
-        number = int(event.place)
-        match = _match(query, number)
-        stay = None if match.appearance is None else self._stay(label, match.appearance.id)
-        activity.begin(self.service.gallery(label), "view frame").showed([match]).end()
-        return stay_dialog(match, _place(query, number), stay, next(_serials))
+    @told(warn)
+    def clear(self, query: Query | None, label: str, *settings: Any) -> tuple:
+        """Look at all cameras and times again.
 
-    @told(_warn)
-    def show_stay(self, event: gr.EventData, query: Query | None, label: str) -> str:
-        """Show a stay of somebody else."""
-        stay = self._stay(label, int(event.stay))
-        best = self.service.gallery(label).index.appearances.get(stay.appearance.id).best
-        activity.begin(self.service.gallery(label), "view stay").showed([best]).end()
-        return stay_dialog(best, None, stay, next(_serials))
+        Returns:
+            The query, the results, and no cameras, no beginning and no end.
+        """
+        cleared = replace(Fields(*settings), cameras=[], since="", until="")
+        settings = tuple(getattr(cleared, field.name) for field in fields(cleared))
+        return (*self.ask_again(query, label, *settings), [], "", "")
 
-    @told(_warn)
-    def play(self, event: gr.EventData, query: Query | None, label: str) -> str:
-        """Cut a stay out of the footage, and show it as a clip."""
-        index = self.service.gallery(label).index
-        stay = self._stay(label, int(event.stay))
-        clip = cut_clip(index.appearances.sights(stay.appearance.id))
-        if event.place is None:
-            match, place = index.appearances.get(stay.appearance.id).best, None
-        else:
-            match, place = _match(query, int(event.place)), _place(query, int(event.place))
-        activity.begin(self.service.gallery(label), "clip").showed([match]).end()
-        return stay_dialog(match, place, stay, next(_serials), clip)
+    @told(warn)
+    def blur(self, query: Query | None, label: str, *settings: Any) -> tuple:
+        """Show all pictures anew, with others blurred or not.
 
-    @told(_warn)
+        Returns:
+            The query, the results, the stage, no dialog, and the mark that hides the tab of people
+            nobody asked about.
+        """
+        query, results = self.ask_again(query, label, *settings)
+        is_blurred = self.service.is_blurred(Fields(*settings).blur)
+        shown = query if isinstance(query, Query) else None
+        stage = gr.skip() if shown is None else markup.stage(shown, is_blurred)
+        return query, results, stage, "", markup.BLURRED if is_blurred else ""
+
+    @told(warn)
+    def seek(self, event: gr.EventData, label: str, *settings: Any) -> tuple:
+        """Search for the person of a stay.
+
+        Returns:
+            The query, the stage and the results.
+        """
+        gallery = self.service.gallery(label)
+        best = gallery.index.appearances.get(int(event.stay)).best
+        blur = self.service.hiding(label, Fields(*settings).blur)
+        query = open_person(gallery, best.image, actions.row_of(gallery, best), blur)
+        query, results = self._ask(query, label, settings)
+        return query, markup.stage(query, blur is not None), results
+
+    @told(_no_link)
+    def open_link(self, event: gr.EventData, *settings: Any) -> tuple:
+        """Open a search by its link.
+
+        Returns:
+            The query, the stage, the results, the gallery, the settings, the gallery's summary,
+            and the mark that others are blurred.
+        """
+        link = parse_link(str(event.link), Fields(self.service.threshold, blur=self.service.blur))
+        info = self.service.gallery(link.gallery).index.info()
+        for camera in link.fields.cameras:
+            if camera not in info.cameras:
+                raise ValueError(f"the gallery has no camera {camera} any more")
+        query, told = open_query(self.service, link), markup.LINK_WITHOUT_PICTURE
+        asked = tuple(getattr(link.fields, field.name) for field in fields(link.fields))
+        stage = markup.NO_PICTURE
+        if query is not None:
+            query, told = self._ask(query, link.gallery, asked)
+            stage = markup.stage(query, self.service.is_blurred(link.fields.blur))
+        threshold, top, cameras, *others = asked
+        chosen = gr.update(choices=list(info.cameras), value=cameras)
+        ends = (self._summary(info, link.gallery), markup.BLURRED if link.fields.blur else "")
+        return query, stage, told, link.gallery, threshold, top, chosen, *others, *ends
+
+    @told(warn)
     def judge(self, event: gr.EventData, query: Query | None, label: str, *settings: Any) -> tuple:
-        """Keep that a match is right or wrong, and search again."""
-        query, match = _needed(query), _match(query, int(event.place))
-        gallery, is_right = self.service.gallery(label), event.verdict == "right"
+        """Keep that a match is right, wrong, or no person at all, and search again."""
+        query, match = needed(query), match_at(query, int(event.place))
+        gallery = self.service.gallery(label)
+        if event.verdict == "nobody" and match.appearance is not None:
+            with activity.begin(gallery, "people nobody").showed([match]):
+                gallery.index.appearances.groups.call_stays_nobody([match.appearance.id])
+            return self._ask(query, label, settings)
+        is_right = event.verdict == "right"
         judged = replace(match, judgement=is_right)
         with activity.begin(gallery, "judge").showed([judged]).said(subject=query.subject):
             maker = activity.current_user() or ""
             gallery.index.judgements.judge(query.subject, [match], is_right=is_right, maker=maker)
         return self._ask(query, label, settings)
 
-    @told(_warn)
+    @told(warn)
     def undo(self, event: gr.EventData, query: Query | None, label: str, *settings: Any) -> tuple:
         """Take the last judgement back, or all of them, and search again."""
-        query = _needed(query)
+        query = needed(query)
         count = None if event.count == "all" else 1
         with activity.begin(self.service.gallery(label), "undo judgements") as use:
             undone = self.service.gallery(label).index.judgements.undo(query.subject, count)
             use.said(subject=query.subject, judgements=undone)
         return self._ask(query, label, settings)
 
-    def _stay(self, label: str, appearance: int) -> Stay:
-        return look_up(self.service.gallery(label).index, appearance)
-
-    @told(_warn)
+    @told(warn)
     def add_same(
         self, event: gr.EventData, query: Query | None, label: str, *settings: Any
     ) -> tuple:
         """Search with a confirmed match, too."""
-        match = _match(query, int(event.place))
-        more = actions.with_match(self.service.gallery(label), _needed(query), match)
+        match = match_at(query, int(event.place))
+        more = actions.with_match(self.service.gallery(label), needed(query), match)
         return self._ask(more, label, settings)
 
-    @told(_warn)
+    @told(warn)
     def forget_added(self, query: Query | None, label: str, *settings: Any) -> tuple:
         """Search with the first picture alone again."""
-        query = _needed(query)
-        return self._ask(replace(query, embeddings=query.embeddings[:1]), label, settings)
+        query = needed(query)
+        return self._ask(replace(query, embeddings=query.embeddings[:1], also=()), label, settings)
 
     @told(_not_exported)
     def export(self, query: Query | None, label: str) -> str:
         """Make a case of the matches above the threshold, to be downloaded."""
-        asked = case_download.ask_for_case(_needed(query), self.service.finder.threshold)
+        asked = case_download.ask_for_case(needed(query), self.service.finder.threshold)
         use = activity.begin(self.service.gallery(label), "export case").showed(asked.matches)
-        use.asked(_needed(query).image, asked.queries[0].box).said(others="blurred").end()
-        return case_download.download(self.service.gallery(label), asked, next(_serials))
+        use.asked(needed(query).image, asked.queries[0].box).said(others="blurred").end()
+        return case_download.download(self.service.gallery(label), asked, next(serials))
 
     def _ask(self, query: Query, label: str, settings: tuple) -> tuple:
-        threshold, top, cameras, since, until, ranked = settings
+        chosen = Fields(*settings)
         asked = SearchSettings(
-            top=int(top),
-            frames=parse_filter(cameras, since, until),
-            threshold=float(threshold),
-            by=str(ranked),
+            top=int(chosen.top),
+            frames=parse_filter(chosen.cameras, chosen.since, chosen.until),
+            threshold=float(chosen.threshold),
+            by=str(chosen.ranked),
         )
         gallery = self.service.gallery(label)
         with activity.begin(gallery, "search") as use:
@@ -206,16 +256,24 @@ class Handlers:
                 use.asked(query.image, query.box, len(query.embeddings)).showed(answer.matches)
         query = replace(query, answer=answer)
         is_empty = not answer.matches and gallery.index.info().people == 0
-        return query, markup.results(query, label, is_empty)
+        blur = self.service.hiding(label, chosen.blur)
+        return query, markup.results(query, label, is_empty, fields=chosen, blur=blur)
 
     # Galleries.
 
     def describe(self, label: str) -> tuple:
         """Return a gallery's summary and its cameras as choices."""
         info = self.service.gallery(label).index.info()
-        summary = markup.gallery_summary(info, label, len(self.service.galleries) == 1)
-        summary += activity.notice(self.service.gallery(label))
-        return summary, gr.update(choices=list(info.cameras), value=[])
+        return self._summary(info, label), gr.update(choices=list(info.cameras))
+
+    def change_gallery(self, label: str) -> tuple:
+        """Return as `describe` does, and the fields of filters, emptied: they were another's."""
+        summary, cameras = self.describe(label)
+        return summary, {**cameras, "value": []}, "", ""
+
+    def _summary(self, info: GalleryInfo, label: str) -> str:
+        summary = gallery_markup.gallery_summary(info, label, len(self.service.galleries) == 1)
+        return summary + activity.notice(self.service.gallery(label))
 
     def add_footage(
         self,
@@ -247,22 +305,4 @@ class Handlers:
             return markup.note(str(error), "error"), None
         finally:
             additions.discard(files or [])
-        return markup.index_report(report, label), None
-
-
-def _needed(query: Query | None) -> Query:
-    if query is None:
-        raise ValueError("choose a picture first")
-    return query
-
-
-def _place(query: Query | None, number: int) -> Place:
-    answer = _needed(query).answer
-    return Place(number, len(answer.matches) if answer is not None else 0)
-
-
-def _match(query: Query | None, place: int):
-    matches = query.answer.matches if query is not None and query.answer is not None else ()
-    if not 0 <= place < len(matches):
-        raise ValueError("this match is gone: search again")
-    return matches[place]
+        return gallery_markup.index_report(report, label), None

@@ -2,9 +2,44 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from person_search.footage.time_text import parse_time
+from person_search.footage.time_text import YEAR, format_time, parse_time
 from person_search.gallery.search_options import FrameFilter
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What the fields beside the matches hold, in their order on the page."""
+
+    threshold: float
+    top: int = 12
+    cameras: Sequence[str] = ()
+    since: str = ""
+    until: str = ""
+    ranked: str = "appearance"
+    blur: bool = False
+
+    def filters(self) -> list[str]:
+        """Return the filters in force, in words."""
+        words = [f"camera {camera}" for camera in self.cameras or ()]
+        times = (("from", self.since), ("until", self.until))
+        return words + [f"{word} {text.replace('T', ' ')}" for word, text in times if text]
+
+
+def as_picked(text: str, *, end: bool = False) -> str:
+    """Write a time as the field for it does: a local date and time, or H:MM:SS of a video.
+
+    Raises:
+        ValueError: it is no time.
+    """
+    seconds = parse_optional_time(text, end=end)
+    if seconds is None:
+        return ""
+    if seconds < YEAR:
+        return format_time(seconds)
+    return datetime.fromtimestamp(seconds).isoformat(timespec="seconds")
 
 
 def parse_box(text: str) -> list[float]:

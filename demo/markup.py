@@ -5,19 +5,19 @@ Every piece of text from outside goes through `html.escape`: a file or camera ma
 
 from collections.abc import Sequence
 from html import escape
-from pathlib import PurePath
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from person_search.cases.blur import Blur
+from person_search.commands.output import count_not_people
 from person_search.footage.time_text import format_time
-from person_search.gallery.add_footage import IndexReport
 from person_search.people import Match
 
 from .actions import Answer, Query
+from .inputs import Fields
+from .links import link_to
 from .pictures import show_match, show_person, show_whole
 from .timeline import timeline
-
-if TYPE_CHECKING:
-    from person_search.gallery.index import GalleryInfo
 
 NO_PICTURE = (
     '<div class="ps-empty">Choose an example or upload a picture. '
@@ -29,6 +29,13 @@ NO_SEARCH = (
 )
 
 
+BLURRED = "<span data-blurred></span>"
+"""While it is on the page, the style hides the tab of people nobody asked about."""
+LINK_WITHOUT_PICTURE = (
+    '<p class="ps-note ps-warning" role="alert">The picture of this search was uploaded, and '
+    "uploads are not kept: choose it again. Gallery and settings are as in the link.</p>"
+)
+"""Where a search was opened whose picture nobody has."""
 EXPORT = (
     '<p class="ps-export"><button type="button" class="ps-secondary" data-export>Export these '
     'matches</button> <span class="ps-hint">A zip to hand on: report, pictures, clips and times. '
@@ -68,23 +75,6 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
-def gallery_summary(info: "GalleryInfo", label: str, has_label: bool = True) -> str:
-    """Return what a gallery holds in one line, with its label where nothing else shows it."""
-    if not info.frames:
-        return note(f"“{label}” is empty. Add images or a video in the tab “Add footage”.")
-    parts = [label] if has_label else []
-    parts += [count(info.frames, "frame"), count(info.people, "person")]
-    if info.cameras:
-        parts.append(count(len(info.cameras), "camera"))
-    if info.first_timestamp is not None:
-        first, last = format_time(info.first_timestamp), format_time(info.last_timestamp)
-        parts.append(f"{first} to {last}" if first != last else first)
-    if info.card is not None:
-        parts.append(f"model: {info.card.name}, knows {info.card.domain}")
-    cells = "".join(f"<span>{escape(part)}</span>" for part in parts)
-    return f'<p class="ps-summary">{cells}</p>'
-
-
 def examples(thumbnails: Sequence[str]) -> str:
     """Return the example pictures as buttons; ``thumbnails`` are addresses of pictures."""
     buttons = "".join(
@@ -95,8 +85,9 @@ def examples(thumbnails: Sequence[str]) -> str:
     return f'<div class="ps-examples" role="group" aria-label="Example pictures">{buttons}</div>'
 
 
-def stage(query: Query) -> str:
+def stage(query: Query, is_blurred: bool = False) -> str:
     """Return the visitor's picture with everybody outlined, and a button for each person."""
+    picture = query.picture(is_blurred)
     height, width = query.image.shape[:2]
     chosen = query.number
     outlines = [
@@ -109,10 +100,11 @@ def stage(query: Query) -> str:
         f'<div class="ps-stage" data-width="{width}" data-height="{height}" '
         # An upright picture, such as a crop, must not fill several screens.
         f'style="max-width:max(10rem,{65 * width / height:.1f}vh)">'
-        f'<img src="{show_whole(query.image)}" alt="Your picture, {width} by {height} pixels" '
+        f'<img src="{show_whole(picture)}" alt="Your picture, {width} by {height} pixels" '
         f'draggable="false">{"".join(outlines)}<div class="ps-band" hidden></div></div>'
         f"{_stage_note(query)}"
-        f'<div class="ps-chips" role="group" aria-label="People found">{_chips(query, chosen)}'
+        '<div class="ps-chips" role="group" aria-label="People found">'
+        f"{_chips(query, picture, chosen)}"
         '<button type="button" class="ps-draw" data-draw aria-pressed="false">Draw a box</button>'
         "</div>"
     )
@@ -155,40 +147,61 @@ def _outline(
     )
 
 
-def _chips(query: Query, chosen: int | None) -> str:
+def _chips(query: Query, picture: np.ndarray, chosen: int | None) -> str:
     return "".join(
         f'<button type="button" class="ps-chip" data-number="{number}" '
         f'aria-pressed="{"true" if number == chosen else "false"}" '
         f'aria-label="Search for person {number}">'
-        f'<img src="{show_person(query.image, tuple(box))}" alt=""><span>{number}</span></button>'
+        f'<img src="{show_person(picture, tuple(box))}" alt=""><span>{number}</span></button>'
         for number, box in enumerate(query.people.boxes.tolist(), start=1)
     )
 
 
-def results(query: Query, gallery_label: str, is_empty: bool = False) -> str:
-    """Return the ranked matches as cards, under a line that says what to make of them."""
+def results(
+    query: Query,
+    gallery_label: str,
+    is_empty: bool = False,
+    *,
+    fields: Fields | None = None,
+    blur: Blur | None = None,
+) -> str:
+    """Return the ranked matches as cards, under a line that says what to make of them.
+
+    Args:
+        query: With its answer.
+        gallery_label: Where was searched.
+        is_empty: Whether nobody is in the gallery.
+        fields: What was set: names the filters in force, and makes the search a link.
+        blur: Hides everybody but those who are probably the person asked for.
+    """
     answer = query.answer
     if answer is None or query.box is None:
         return NO_SEARCH
+    asked = show_person(query.picture(blur is not None), query.box)
     head = (
-        f'<div class="ps-asked"><img src="{show_person(query.image, query.box)}" '
-        f'alt="The person asked for"><div>{verdict(answer, gallery_label, is_empty)}'
-        f"{_fused(query)}{_judged(answer)}</div></div>"
+        f'<div class="ps-asked"><img src="{asked}" alt="The person asked for">'
+        f"<div>{verdict(answer, gallery_label, is_empty)}"
+        f"{_filters(fields)}{_fused(query)}{_judged(answer)}{_not_people(answer)}</div></div>"
     )
     above, below, wrong = (
-        "".join(_card(i, m) for i, m in enumerate(answer.matches) if is_there(m))
+        "".join(
+            _card(i, m, blur and blur.only(answer.is_above(m)))
+            for i, m in enumerate(answer.matches)
+            if is_there(m)
+        )
         for is_there in (
             answer.is_above,
             lambda m: m.judgement is None and not answer.is_above(m),
             lambda m: m.judgement is False,
         )
     )
-    parts = [head, timeline(answer.matches, answer.threshold)]
+    parts = [head, _link(query, gallery_label, fields), timeline(answer.matches, answer.threshold)]
     if above:
         parts.append(f'<ol class="ps-cards">{above}</ol>{EXPORT}')
     if below:
+        hidden = "" if blur is None else ", blurred"
         parts.append(
-            '<h3 class="ps-divider">Below the threshold: probably other people</h3>'
+            f'<h3 class="ps-divider">Below the threshold: probably other people{hidden}</h3>'
             f'<ol class="ps-cards ps-below" start="{answer.num_above + 1}">{below}</ol>'
         )
     if wrong:
@@ -196,6 +209,32 @@ def results(query: Query, gallery_label: str, is_empty: bool = False) -> str:
             f'<h3 class="ps-divider">Called wrong</h3><ul class="ps-cards ps-below">{wrong}</ul>'
         )
     return "".join(parts)
+
+
+def _filters(fields: Fields | None) -> str:
+    """Name the filters in force, with a button that clears them."""
+    filters = fields.filters() if fields is not None else []
+    if not filters:
+        return ""
+    return (
+        f'<p class="ps-hint">Only {escape(", ".join(filters))}. '
+        '<button type="button" class="ps-link" data-clear>Clear filters</button></p>'
+    )
+
+
+def _link(query: Query, gallery_label: str, fields: Fields | None) -> str:
+    """Return the button that copies the search's link, and what the link cannot carry."""
+    if fields is None:
+        return ""
+    link, hint = link_to(query, gallery_label, fields), ""
+    if query.source is None:
+        what = "only the confirmed matches" if link.also else "gallery and settings, not the person"
+        hint = f"Your picture is not kept: the link holds {what}."
+    return (
+        f'<p class="ps-export" data-link="{escape(link.to_text())}"><button type="button" '
+        'class="ps-link" data-copy>Copy a link to this search</button> '
+        f'<span class="ps-hint" role="status" data-hint="{hint}">{hint}</span></p>'
+    )
 
 
 def _judged(answer: Answer) -> str:
@@ -209,12 +248,22 @@ def _judged(answer: Answer) -> str:
     )
 
 
+def _not_people(answer: Answer) -> str:
+    if not answer.not_people:
+        return ""
+    said = count_not_people(answer.not_people)
+    return f'<p class="ps-hint">{said}, hidden; the tab People shows them.</p>'
+
+
 def verdict(answer: Answer, gallery_label: str, is_empty: bool) -> str:
     """Return what the search says about the person, as a note."""
     if is_empty:
         return note(f"The gallery “{gallery_label}” is empty: add footage first.", "warning")
     if not answer.matches:
-        return note("Nobody in this gallery passes the filters: widen camera or time.", "warning")
+        return note(
+            "Nobody in this gallery passes the filters: clear them, or widen camera or time.",
+            "warning",
+        )
     best = answer.matches[0].similarity
     if answer.is_probably_absent:
         return note(
@@ -254,38 +303,23 @@ _SAID = {
 }
 
 
-def _card(place: int, match: Match) -> str:
-    person, frame = show_match(match)
+def _card(place: int, match: Match, blur: Blur | None) -> str:
+    person, frame = show_match(match, blur)
     rank = place + 1
     where = match.camera or "camera unknown"
     when = stay_text(match)
-    label = f"Match {rank}, similarity {match.similarity:.2f}, {where}, {when}. Show the frame"
     said = _SAID[match.judgement]
     bar = f"width:{100 * min(max(match.similarity, 0.0), 1.0):.0f}%"
     return (
-        f'<li class="ps-card"><button type="button" data-place="{place}" '
-        f'aria-label="{escape(label)}"><span class="ps-pictures">'
+        # Read out with these words between; to the eye the places say as much.
+        f'<li class="ps-card"><button type="button" data-place="{place}">'
+        '<span class="ps-pictures"><span class="ps-unseen">Match </span>'
         f'<img class="ps-person" src="{person}" alt=""><span class="ps-rank">{rank}</span>'
         f"{said}</span>"
         f'<img class="ps-frame" src="{frame}" alt="">'
-        f'<span class="ps-similarity"><b>{match.similarity:.2f}</b>'
+        '<span class="ps-similarity"><span class="ps-unseen">similarity</span> '
+        f"<b>{match.similarity:.2f}</b>"
         f'<i class="ps-bar"><i style="{bar}"></i></i></span>'
         f'<span class="ps-camera">{escape(where)}</span>'
         f'<span class="ps-time">{escape(when)}</span></button></li>'
     )
-
-
-def index_report(report: IndexReport, gallery_label: str) -> str:
-    """Return what indexing added, and each file that could not be read with the reason."""
-    text = (
-        f"Added {count(report.frames_added, 'frame')} with "
-        f"{count(report.people_added, 'person')} to “{gallery_label}” in {report.seconds:.1f} s."
-    )
-    if report.frames_unchanged:
-        text += f" {count(report.frames_unchanged, 'frame')} were there already."
-    broken = "".join(
-        f"<li><b>{escape(PurePath(b.name).name)}</b>: {escape(b.reason)}</li>"
-        for b in report.broken
-    )
-    skipped = note(f"Skipped {count(len(report.broken), 'file')}:", "warning") if broken else ""
-    return note(text, "good") + (f'{skipped}<ul class="ps-broken">{broken}</ul>' if broken else "")

@@ -1,21 +1,24 @@
 """The tab of people whom nobody asked about: its parts, and what happens on it."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from person_search.people import Match
+
 from . import activity
 from .actions import Service
-from .groups import MOST_STAYS, NOBODY, group_dialog, group_rows
+from .groups import MOST_STAYS, NOBODY, group_dialog, group_rows, nobody_dialog
 from .markup import escape, note
 from .mistakes import told
 
 if TYPE_CHECKING:
     from person_search.gallery.groups import GalleryGroups
     from person_search.gallery.index import GalleryIndex
+    from person_search.gallery.rows import Group
 
 PAGE = 24
 """Groups that are shown at first, and more at a time: each is a picture cut from its frame."""
@@ -97,6 +100,37 @@ class PeopleHandlers:
         return self._rows(index, shown)
 
     @told(_warn)
+    def call_nobody(self, event: gr.EventData, label: str, shown: int) -> str:
+        """Say that groups are not people."""
+        self._record(label, "nobody", *map(int, event.groups))
+        index = self.service.gallery(label).index
+        index.appearances.groups.call_nobody([int(number) for number in event.groups])
+        return self._rows(index, shown)
+
+    @told(lambda error: (_warn(error), gr.skip()))
+    def call_stays_nobody(self, event: gr.EventData, label: str, shown: int) -> tuple:
+        """Say that stays of a group are not people; show what is left of it."""
+        index, number = self.service.gallery(label).index, int(event.group)
+        self._record(label, "nobody", number)
+        index.appearances.groups.call_stays_nobody([int(i) for i in event.stays])
+        is_left = any(group.number == number for group in index.appearances.groups.all())
+        return self._rows(index, shown), self._dialog(index, number) if is_left else ""
+
+    @told(_warn)
+    def show_nobody(self, label: str) -> str:
+        """Show what was called nobody."""
+        activity.begin(self.service.gallery(label), "view people").end()
+        return self._nobody_dialog(self.service.gallery(label).index)
+
+    @told(lambda error: (_warn(error), gr.skip()))
+    def call_somebody(self, event: gr.EventData, label: str, shown: int) -> tuple:
+        """Say that a group is a person after all."""
+        self._record(label, "somebody", int(event.group))
+        index = self.service.gallery(label).index
+        index.appearances.groups.call_nobody([int(event.group)], False)
+        return self._rows(index, shown), self._nobody_dialog(index)
+
+    @told(_warn)
     def undo(self, label: str, shown: int) -> str:
         """Undo what was done last by hand."""
         index = self.service.gallery(label).index
@@ -116,14 +150,24 @@ class PeopleHandlers:
         return self._rows(index, shown), self._dialog(index, number)
 
     def _rows(self, index: "GalleryIndex", shown: int) -> str:
-        # Whoever was seen in one frame only comes after all others.
+        # Whoever was seen in one frame only comes after all others but the doubtful.
         groups = sorted(
-            index.appearances.groups.all(), key=lambda g: g.frames < 2 and not g.is_said
+            index.appearances.groups.all(),
+            key=lambda g: (g.is_doubtful, g.frames < 2 and not g.is_said),
         )
-        pictures = {g.number: index.appearances.get(g.best).best for g in groups[:shown]}
+        sure = [group for group in groups if not group.is_doubtful]
+        pictures = _pictures(index, [*sure[:shown], *groups[len(sure) :][:shown]])
         use = activity.begin_on(index, "view people").showed(pictures.values())
         use.said(groups=list(pictures)).end()
-        return group_rows(groups, pictures, shown, self.service.finder.threshold is not None)
+        is_calibrated = self.service.finder.threshold is not None
+        hidden = len(index.appearances.groups.all(nobody=True))
+        return group_rows(groups, pictures, shown, is_calibrated, hidden)
+
+    def _nobody_dialog(self, index: "GalleryIndex") -> str:
+        groups = index.appearances.groups.all(nobody=True)
+        if not groups:
+            return ""
+        return nobody_dialog(groups, _pictures(index, groups[:MOST_STAYS]), next(_serials))
 
     def _dialog(self, index: "GalleryIndex", number: int) -> str:
         group = index.appearances.groups.get(number)
@@ -131,6 +175,10 @@ class PeopleHandlers:
         stays = [index.appearances.get(one.id) for one in group.appearances[:MOST_STAYS]]
         activity.begin_on(index, "people show").showed_stays(stays).said(words=[str(number)]).end()
         return group_dialog(group, stays, others, next(_serials))
+
+
+def _pictures(index: "GalleryIndex", groups: "Sequence[Group]") -> dict[int, Match]:
+    return {group.number: index.appearances.get(group.best).best for group in groups}
 
 
 def add_people_tab(
@@ -176,11 +224,15 @@ def add_people_tab(
     rows.more(handlers.more, [gallery, shown], [rows, shown], **quiet)
     rows.group(handlers.show, gallery, dialog, **quiet)
     rows.merge(handlers.merge, [gallery, shown], rows, **quiet)
+    rows.nobody(handlers.call_nobody, [gallery, shown], rows, **quiet)
+    rows.hidden(handlers.show_nobody, gallery, dialog, **quiet)
     rows.undo(handlers.undo, [gallery, shown], rows, **quiet)
     for event, act in (
         (dialog.name, handlers.name),
         (dialog.split, handlers.split),
         (dialog.move, handlers.move),
+        (dialog.nobody, handlers.call_stays_nobody),
+        (dialog.somebody, handlers.call_somebody),
     ):
         event(act, [gallery, shown], [rows, dialog], **quiet)
     dialog.stay(stays.show_stay, [query, gallery], dialog, **quiet)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from person_search.cases.blur import Blur, Hidden
 from person_search.drawing.rankings import MATCH_COLOR, crop_around
 from person_search.footage.frames import read_frame, split_frame_name
 from person_search.people import Box, Match
@@ -56,26 +57,39 @@ def show_person(image: np.ndarray, box: Box) -> str:
     return to_data_uri(crop_around(Image.fromarray(image), box, PERSON_SIZE))
 
 
-def show_match(match: Match) -> tuple[str, str]:
+def show_match(match: Match, blur: Blur | None = None) -> tuple[str, str]:
     """Return a match's person and its small frame with the box, as addresses.
 
-    A frame that is gone or damaged since it was indexed gives `MISSING` twice.
+    A frame that is gone or damaged since it was indexed, or that cannot be blurred, gives `MISSING`
+    twice.
+
+    Args:
+        match: Of the gallery.
+        blur: Hides others; None shows everybody.
     """
     try:
-        return _cut_match(match.image, match.box_xyxy, _version(match.image))
+        hidden = None if blur is None else blur.hidden(match)
+        return _cut_match(match.image, match.box_xyxy, _version(match.image), hidden)
     except (OSError, ValueError) as error:
         logger.warning("cannot show a match: %s", error)
         return MISSING, MISSING
 
 
-def show_frame(match: Match) -> str:
+def show_frame(match: Match, blur: Blur | None = None) -> str:
     """Return a match's whole frame, large, with the person's box, as an address.
 
     Raises:
+        GalleryError: It cannot be blurred.
         ImageError: the frame is damaged.
         OSError: the frame is gone.
     """
-    return to_data_uri(_with_box(Image.fromarray(read_frame(match.image)), match, LARGE_SIDE, 5))
+    frame = _read(match.image, match.box_xyxy, None if blur is None else blur.hidden(match))
+    return to_data_uri(_with_box(frame, match, LARGE_SIDE, 5))
+
+
+def _read(name: str, box: Box, hidden: Hidden | None) -> Image.Image:
+    pixels = read_frame(name)
+    return Image.fromarray(pixels if hidden is None else hidden.blur(pixels, box))
 
 
 def _version(name: str) -> int:
@@ -85,8 +99,8 @@ def _version(name: str) -> int:
 
 # 2,000 pictures are about 60 MB; a search that repeats with another filter is then immediate.
 @lru_cache(maxsize=2000)
-def _cut_match(name: str, box: Box, version: int) -> tuple[str, str]:
-    frame = Image.fromarray(read_frame(name))
+def _cut_match(name: str, box: Box, version: int, hidden: Hidden | None) -> tuple[str, str]:
+    frame = _read(name, box, hidden)
     match = Match(name, box, 0.0, 0.0)
     small = _with_box(frame, match, CARD_FRAME_WIDTH, 3)
     return to_data_uri(crop_around(frame, box, PERSON_SIZE)), to_data_uri(small)
@@ -99,6 +113,9 @@ def forget_pictures() -> None:
 
 def _with_box(frame: Image.Image, match: Match, side: int, width: int) -> Image.Image:
     small = _reduce(frame, side).copy()
+    width = min(
+        width, max(2, small.width // 300)
+    )  # on a small picture the line would be the person
     scale = small.width / frame.width
     x1, y1, x2, y2 = (v * scale for v in match.box_xyxy)
     draw = ImageDraw.Draw(small)

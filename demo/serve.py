@@ -65,6 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     server.add_argument("--password-env", metavar="NAME", help="environment variable with it")
     server.add_argument("--password-file", type=Path, metavar="FILE", help="file with it")
     server.add_argument(
+        "--blur",
+        action="store_true",
+        help="pictures and clips show nobody but the person asked for, whoever looks; without it "
+        "the page has a switch",
+    )
+    server.add_argument(
         "--max-upload", default="20mb", help="largest file that may be uploaded (default: 20mb)"
     )
     server.add_argument(
@@ -105,7 +111,8 @@ def run(args: argparse.Namespace) -> int:
             print(
                 "uses are logged from now on, as people log in: person-search log", file=sys.stderr
             )
-        app = build_app(Service(finder, {g.label: g for g in galleries}, examples))
+        service = Service(finder, {g.label: g for g in galleries}, examples, args.blur)
+        app = build_app(service)
         url = launch_app(app, host=args.host, port=port, auth=auth, max_upload=args.max_upload)
         print(f"person search is ready: {url}  (Ctrl-C ends it)", flush=True)
         if not _is_local(args.host):

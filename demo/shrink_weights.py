@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from reid_heads.torch_file import load_torch_file
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
@@ -33,7 +35,7 @@ def shrink(checkpoint: Path, output: Path) -> str:
     Raises:
         ValueError: if the file is no checkpoint, or a value is too large for half precision.
     """
-    loaded = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    loaded = load_torch_file(checkpoint)
     if not isinstance(loaded, dict) or "model" not in loaded:
         raise ValueError(f"{checkpoint} has no 'model'; expected a checkpoint of train_net")
     model = {k: v.half() if v.is_floating_point() else v for k, v in loaded["model"].items()}

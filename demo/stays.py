@@ -7,6 +7,7 @@ from html import escape
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from person_search.cases.blur import Blur
 from person_search.drawing.clips import Clip
 from person_search.footage.frames import split_frame_name
 from person_search.footage.time_text import format_time
@@ -63,7 +64,14 @@ def look_up(index: "GalleryIndex", appearance: int) -> Stay:
 
 
 def stay_dialog(
-    match: Match, place: Place | None, stay: Stay | None, serial: int, clip: Clip | None = None
+    match: Match,
+    place: Place | None,
+    stay: Stay | None,
+    serial: int,
+    clip: Clip | None = None,
+    *,
+    asked: str = "",
+    blur: Blur | None = None,
 ) -> str:
     """Return one match, or a sight of somebody else, as a dialog.
 
@@ -73,22 +81,33 @@ def stay_dialog(
         stay: That it belongs to.
         serial: Another number each time, so that the same opens twice.
         clip: To be shown in place of the frame.
+        asked: Address of the picture of the person asked for, to compare.
+        blur: What hides others than the person of the match.
 
     Raises:
+        GalleryError: The frame cannot be blurred.
         ImageError: The frame is damaged.
         OSError: The frame is gone.
     """
     title = f"Match {place.number + 1} of {place.count}" if place else "Another stay"
     shown = _video(clip) if clip else (
-        f'<img src="{show_frame(match)}" alt="The whole frame, with a box around the person">'
+        f'<img class="ps-large" src="{show_frame(match, blur)}" '
+        'alt="The whole frame, with a box around the person">'
     )  # fmt: skip
     return (
         f'<dialog class="ps-dialog" data-serial="{serial}" aria-label="{title}">'
-        f"<header><h2>{title}</h2>{_steps(place)}"
+        f"<header>{_asked(asked)}<h2>{title}</h2>{_steps(place)}"
         '<button type="button" data-close aria-label="Close">✕</button></header>'
-        f"{shown}{_sights(stay)}<dl>{_facts(match, place, stay)}</dl>{_around(stay)}"
+        f"{shown}{_sights(stay, blur)}<dl>{_facts(match, place, stay)}</dl>"
+        f"{_around(stay, blur and blur.nobody())}"
         f"<footer>{_actions(place, stay, clip)}</footer></dialog>"
     )
+
+
+def _asked(picture: str) -> str:
+    if not picture:
+        return ""
+    return f'<img class="ps-asked-for" src="{picture}" alt="The person asked for">'
 
 
 def _video(clip: Clip) -> str:
@@ -136,41 +155,41 @@ def _facts(match: Match, place: Place | None, stay: Stay | None) -> str:
     return "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
 
 
-def _sights(stay: Stay | None) -> str:
+def _sights(stay: Stay | None, blur: Blur | None) -> str:
     if stay is None or len(stay.sights) < 2:
         return ""
     pictures = "".join(
-        f'<img src="{show_match(sight)[0]}" alt="{escape(format_time(sight.timestamp))}">'
+        f'<img src="{show_match(sight, blur)[0]}" alt="{escape(format_time(sight.timestamp))}">'
         for sight in stay.sights
     )
     return f'<div class="ps-sights" tabindex="0" role="group" aria-label="Sights">{pictures}</div>'
 
 
-def _around(stay: Stay | None) -> str:
+def _around(stay: Stay | None, blur: Blur | None) -> str:
     if stay is None:
         return ""
     parts = []
     if stay.beside:
         more = len(stay.beside) - MOST_OTHERS
         said = f" ({more} more)" if more > 0 else ""
-        parts.append(f"<h3>Who else was there{said}</h3>{_others(stay.beside[:MOST_OTHERS])}")
+        parts.append(f"<h3>Who else was there{said}</h3>{_others(stay.beside[:MOST_OTHERS], blur)}")
     near = [one for one in (stay.before, stay.after) if one is not None]
     if near:
-        parts.append(f"<h3>Before and after at this camera</h3>{_others(near)}")
+        parts.append(f"<h3>Before and after at this camera</h3>{_others(near, blur)}")
     return f'<div class="ps-around">{"".join(parts)}</div>' if parts else ""
 
 
-def _others(some: "Sequence[StoredAppearance]") -> str:
-    return '<div class="ps-chips">' + "".join(map(_other, some)) + "</div>"
+def _others(some: "Sequence[StoredAppearance]", blur: Blur | None) -> str:
+    return f'<div class="ps-chips">{"".join(_other(one, blur) for one in some)}</div>'
 
 
-def _other(one: "StoredAppearance") -> str:
+def _other(one: "StoredAppearance", blur: Blur | None) -> str:
     when = format_time(one.appearance.start)
     label = f"The stay of {when}, {one.appearance.seconds:.0f} s"
     return (
         f'<button type="button" class="ps-chip" data-stay="{one.appearance.id}" '
         f'aria-label="{escape(label)}" title="{escape(label)}">'
-        f'<img src="{show_match(one.best)[0]}" alt=""></button>'
+        f'<img src="{show_match(one.best, blur)[0]}" alt=""></button>'
     )
 
 
@@ -182,7 +201,11 @@ def _actions(place: Place | None, stay: Stay | None, clip: Clip | None) -> str:
             "search with this picture too</button>"
         )
         if stay is not None:
-            for verdict, text in (("right", "✓ Right"), ("wrong", "✗ Wrong")):
+            for verdict, text in (
+                ("right", "✓ Right"),
+                ("wrong", "✗ Wrong"),
+                ("nobody", "Not a person"),
+            ):
                 buttons.append(
                     f'<button type="button" class="ps-secondary" data-judge="{verdict}" '
                     f'data-at="{place.number}">{text}</button>'
@@ -192,5 +215,10 @@ def _actions(place: Place | None, stay: Stay | None, clip: Clip | None) -> str:
         buttons.append(
             f'<button type="button" class="ps-secondary" data-play="{stay.appearance.id}"{at}>'
             "▶ Play the stay</button>"
+        )
+    if stay is not None and place is None:
+        buttons.append(
+            f'<button type="button" class="ps-primary" data-seek="{stay.appearance.id}">'
+            "Search for this person</button>"
         )
     return "".join(buttons)

@@ -4,6 +4,7 @@ Places on it are shares of the whole time; `assets/results.js` zooms by moving t
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from html import escape
 from pathlib import PurePath
 
@@ -40,12 +41,19 @@ def timeline(matches: Sequence[Match], threshold: float) -> str:
     lines = "".join(_row(name, bars) for name, bars in sorted(rows.items()))
     return (
         f'<section class="ps-timeline" aria-label="When and where" data-first="{first!r}" '
-        f'data-last="{last!r}" data-dated="{int(bool(dated))}">'
+        f'data-last="{last!r}" data-dated="{int(bool(dated))}" '
+        f'data-shift="{_shift(first) if dated else 0:.0f}">'
         '<header><h3>When and where</h3><div role="group" aria-label="Zoom">'
         f'{_zoom_buttons()}</div></header>{lines}<div class="ps-row">'
         '<span class="ps-row-name"></span><div class="ps-axis" aria-hidden="true"></div></div>'
         f"{_left_out(len(matches) - len(shown), bool(dated))}</section>"
     )
+
+
+def _shift(time: float) -> float:
+    """Return by how many seconds local time is before UTC, as of a time."""
+    offset = datetime.fromtimestamp(time).astimezone().utcoffset()
+    return offset.total_seconds() if offset is not None else 0.0
 
 
 def _row(name: str, bars: Sequence[str]) -> str:
@@ -101,7 +109,7 @@ def _zoom_buttons() -> str:
             ("later", "Later", "→"),
             ("in", "Zoom in", "+"),
             ("out", "Zoom out", "-"),
-            ("all", "Whole time", "All"),
+            ("all", "All of the time", "All"),
         )
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 from person_search.commands.registry import BASE, Command, find_commands, name_extra
 from person_search.commands.version import describe_version
 from reid_heads.library_parts import MissingPartError
+from reid_heads.trust import trusted_files
 
 FAILURE = 2
 STOPPED = 130
@@ -92,7 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         args = build_parser(commands, chosen).parse_args(arguments)
-        status = args.run(args) or 0
+        with trusted_files(getattr(args, "trust_this_file", False)):
+            status = args.run(args) or 0
         sys.stdout.flush()
         return status
     except BrokenPipeError:

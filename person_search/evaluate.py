@@ -27,6 +27,7 @@ from person_search.evaluation.rules import (
     list_searches,
 )
 from person_search.evaluation.scoring import score_predictions
+from reid_heads.trust import add_trust_argument, trusted_files
 
 OFFICIAL_GALLERY_SIZES = (50, 100, 500, 1000, 2000, 4000)
 
@@ -102,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="least detection score that counts, 0..1 (default 0.5, as in the official code); "
         "another one is told by every name: search_score0.8",
     )
+    add_trust_argument(parser)
     add("--json", type=Path, metavar="OUT", help="write the results to this file")
     return parser
 
@@ -123,7 +125,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         load_protocol, root = _find_protocol(args, layout)
         searches = _read_searches(parser, args, layout, root)
         predictions = load_predictions(args.predictions)
-        results = score_predictions(load_protocol, searches, predictions)
+        with trusted_files(args.trust_this_file):
+            results = score_predictions(load_protocol, searches, predictions)
         if args.json is not None:
             model = read_predictions_model(args.predictions)
             record = {"model": model, "dataset": args.dataset, "command": command_line()}

@@ -229,3 +229,6 @@ class Match:
 
     judgement: bool | None = None
     """Whether somebody said that it is right, or wrong; None if nobody did, or it was not asked."""
+
+    is_nobody: bool = False
+    """Whether somebody said that it is not a person; only where such matches were asked for."""

@@ -13,6 +13,7 @@ from detectron2.utils.env import seed_all_rng
 
 from person_search.transfer import check_same_input
 from reid_heads.config import load_config
+from reid_heads.config_yaml import check_plain
 from reid_heads.data.loaders import iterations_per_epoch, load_train_crops
 from reid_heads.data.own_data import register_own_data
 from reid_heads.training.crop_trainer import CropReIDTrainer
@@ -105,6 +106,7 @@ def _read_network(config_file: str) -> CfgNode:
 
     Nothing else is read: keys that were renamed since then must not make a checkpoint unusable.
     """
+    check_plain(config_file)
     written = CfgNode.load_yaml_with_base(config_file)
     network = load_config("")
     for name in ("BACKBONE", "RESNETS", "CROP_REID"):

@@ -79,11 +79,15 @@ class PersonSearchTrainer(ResumableTrainer):
 
 
 def build_evaluator(cfg: CfgNode, dataset_name: str) -> PersonSearchEvaluator:
-    """Build the scorer of a registered test set with the settings of ``cfg.TEST.SEARCH``."""
+    """Build the scorer of a registered test set with the settings of ``cfg.TEST.SEARCH``.
+
+    Of several sets each writes into a folder of its own.
+    """
+    folder = "inference" if len(cfg.DATASETS.TEST) <= 1 else f"inference/{dataset_name}"
     metadata = MetadataCatalog.get(dataset_name)
     return PersonSearchEvaluator(
         metadata.load_protocol,
-        f"{cfg.OUTPUT_DIR}/inference",
+        f"{cfg.OUTPUT_DIR}/{folder}",
         searches=read_searches(cfg.TEST.SEARCH, metadata.layout),
     )
 

@@ -11,9 +11,10 @@ import os
 import pickle
 from dataclasses import dataclass
 
-import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
+
+from reid_heads.torch_file import load_torch_file
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ def _read_crop_net(path: str) -> dict[str, Tensor]:
             f"there is no stage 1 checkpoint {path}; check MODEL.PERSON_SEARCH.STL.WEIGHTS"
         )
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = load_torch_file(path)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path} is not a checkpoint, or a damaged one: {error}") from error
     source = checkpoint.get("model") if isinstance(checkpoint, dict) else None

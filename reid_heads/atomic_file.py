@@ -1,6 +1,7 @@
 """Files and folders that are written whole or not at all."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -11,13 +12,40 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The last one is a limit of the file system, or of the process, on a file's size."""
+
 
 @contextlib.contextmanager
-def atomic_file(path: str | os.PathLike[str], mode: int = 0o644) -> Iterator[BinaryIO]:
+def naming_full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say where there was no room, and what to do; the system's own error says neither.
+
+    Args:
+        path: Of the file or folder that is written whole or not at all inside the context.
+
+    Raises:
+        OSError: On a full disk, a used up quota, or a file that is too large.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise OSError(
+            f"{path} cannot be written: {error.strerror}; nothing of it stays. Make room, or name "
+            "another place"
+        ) from error
+
+
+@contextlib.contextmanager
+def atomic_file(
+    path: str | os.PathLike[str], mode: int = 0o644, *, is_durable: bool = False
+) -> Iterator[BinaryIO]:
     """Open a file to write that takes the place of ``path`` when the context ends well.
 
     After an error, a full disk for one, whatever stood at ``path`` is still there. The folder is
-    made if missing. ``mode`` says who may read the file.
+    made if missing. ``mode`` says who may read the file. A durable file is on the disk before it
+    takes the place, so that after a power cut, too, the one or the other is there whole.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,12 +53,27 @@ def atomic_file(path: str | os.PathLike[str], mode: int = 0o644) -> Iterator[Bin
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
+            if is_durable:
+                file.flush()
+                os.fsync(file.fileno())
         # mkstemp's files are for their owner alone.
         os.chmod(temporary, mode)
         os.replace(temporary, path)
+        if is_durable:
+            _sync_folder(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the names of a folder's files on the disk; a system without that goes without."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,9 @@ import yaml
 from detectron2.config import CfgNode, get_cfg
 
 from reid_heads.config_readers import Reader, add_own_keys, check_keys_are_read
+from reid_heads.config_yaml import check_plain
 from reid_heads.former_keys import add_former_keys, check_no_former_keys, take_former_keys_out
+from reid_heads.trust import files_are_trusted
 
 
 def find_config(config_file: str) -> str:
@@ -57,7 +59,8 @@ def read_config(
         FileNotFoundError: if there is no such file.
         KeyError: for an unknown key; the message suggests the nearest known ones, or tells what a
             key of an earlier version is called now.
-        ValueError: if the file is not YAML, a value is of a wrong type, ``overrides`` set a whole
+        ValueError: if the file is not YAML or wants to run code (see `check_plain`), a value is of
+            a wrong type, ``overrides`` set a whole
             group of keys, or a key is set to something else than its default although nothing that
             the config chooses reads it.
     """
@@ -68,7 +71,10 @@ def read_config(
     try:
         if config_file:
             add_former_keys(cfg)
-            cfg.merge_from_file(config_file)
+            if not files_are_trusted():
+                check_plain(config_file)
+            # detectron2's own default runs what YAML tags name.
+            cfg.merge_from_file(config_file, allow_unsafe=files_are_trusted())
             take_former_keys_out(cfg)
         check_no_former_keys((overrides or [])[::2])
         _check_no_groups(cfg, (overrides or [])[::2])

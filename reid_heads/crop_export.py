@@ -23,6 +23,7 @@ from reid_heads.crop_description import KEY, VERSION
 from reid_heads.crop_model import CropModel, load_crop_model
 from reid_heads.crop_reid import CropReID
 from reid_heads.detectron2_parts import traced_len
+from reid_heads.trust import add_trust_argument, trusted_files
 
 OPSET = 17
 """The ONNX operators' version, that of person search's exports."""
@@ -202,6 +203,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--weights", required=True, metavar="PTH", help="checkpoint")
     add("--config-file", default="", metavar="YAML", help="of weights trained here")
     add("--output", required=True, metavar="ONNX", help="file to write")
+    add_trust_argument(parser)
     add("opts", nargs="*", metavar="KEY VALUE", help="on top of the config")
     return parser
 
@@ -217,7 +219,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     try:
-        model = load_crop_model(args.weights, args.config_file, args.opts, device="cpu")
+        with trusted_files(args.trust_this_file):
+            model = load_crop_model(args.weights, args.config_file, args.opts, device="cpu")
         written = export_crop_model(model, args.output)
     except (ValueError, OSError, KeyError, ModuleNotFoundError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error

@@ -1,9 +1,15 @@
-"""Lists of pairs of face images to be verified, in LFW's format.
+"""Lists of pairs of face images to be verified, in LFW's format or as two paths and 0 or 1.
 
 The first line says how many folds there are and how many pairs of each kind a fold has, as
 ``10 300``; a single number is that of one fold. Then come, fold by fold, the pairs of one person,
 ``name i j``, and those of two, ``name1 i name2 j``: image ``i`` of ``name`` is
-``name/name_000i`` and a suffix. Fields are apart by tabs, or by spaces where a line has no tab.
+``name/name_000i`` and a suffix; in place of a number the name of the file may stand, as ``i.jpg``.
+Fields are apart by tabs, or by spaces where a line has no tab.
+
+A list of the other form has no first line of numbers, but two paths and 1 for one person or 0 for
+two a line, apart by commas, tabs or spaces, perhaps below a header. Of a path its last folder and
+the file's name count. Its pairs are put into ten folds of consecutive pairs, as is usual for such
+lists (scikit-learn's ``KFold``).
 
 Letters: N pairs.
 """
@@ -13,6 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+
+from reid_heads.text_files import read_text
+
+NUM_FOLDS = 10
+"""Into which the pairs of a list without folds are put."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +66,11 @@ def read_pairs(path: str | os.PathLike[str]) -> FacePairs:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such pair list; expected a file as LFW's pairs.txt")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8 ({error}); save it as such") from error
+    lines = read_text(path).splitlines()
+    listed = [(n, line) for n, line in enumerate(lines, start=1) if line.strip()]
+    # The first line may be a header.
+    if any(_read_paths(line) is not None for _, line in listed[:2]):
+        return _read_path_pairs(listed, path)
     folds, size = _read_header(lines[0] if lines else "", path)
     rows = [(number, line) for number, line in enumerate(lines[1:], start=2) if line.strip()]
     if len(rows) != 2 * folds * size:
@@ -87,6 +99,43 @@ def read_pairs(path: str | os.PathLike[str]) -> FacePairs:
     )
 
 
+def _read_path_pairs(lines: list[tuple[int, str]], path: Path) -> FacePairs:
+    """Read numbered lines of two paths and 0 or 1, with or without a header."""
+    rows = []
+    for number, line in lines:
+        row = _read_paths(line)
+        if row is not None:
+            rows.append(row)
+        elif number != lines[0][0]:
+            raise ValueError(
+                f"{path}, line {number}: expected two paths of images and 0 or 1, as "
+                f"'ann/1.jpg bo/2.jpg 0', got {line.strip()!r}"
+            )
+    return FacePairs(
+        first=tuple(image_stem(one) for one, _, _ in rows),
+        second=tuple(image_stem(other) for _, other, _ in rows),
+        is_genuine=np.array([is_genuine for _, _, is_genuine in rows]),
+        folds=np.arange(len(rows)) * min(NUM_FOLDS, len(rows)) // len(rows),
+        source=str(path),
+    )
+
+
+def _read_paths(line: str) -> tuple[str, str, bool] | None:
+    """Read two paths and 0 or 1, which may stand at either end; None of a line of another form."""
+    separator = next((sign for sign in ("\t", ",", ";") if sign in line), None)
+    fields = [field.strip().replace("\\", "/") for field in line.split(separator)]
+    paths = [field for field in fields if _is_image(field)]
+    labels = [field for field in fields if field in ("0", "1")]
+    if len(fields) != 3 or len(paths) != 2 or len(labels) != 1 or fields[1] in labels:
+        return None
+    return paths[0], paths[1], labels[0] == "1"
+
+
+def _is_image(name: str) -> bool:
+    # By the suffix alone: which ones are images, whoever reads them knows.
+    return PurePosixPath(name).suffix[1:2].isalpha()
+
+
 def _read_header(line: str, path: Path) -> tuple[int, int]:
     """Return the folds and the pairs of each kind in each."""
     fields = line.split()
@@ -97,7 +146,8 @@ def _read_header(line: str, path: Path) -> tuple[int, int]:
     if len(numbers) not in (1, 2) or min(numbers) < 1:
         raise ValueError(
             f"{path}, line 1: expected the number of folds and of pairs of each kind, as "
-            f"'10 300', got {line.strip()!r}"
+            f"'10 300', or two paths of images and 0 or 1, as 'ann/1.jpg bo/2.jpg 0', got "
+            f"{line.strip()!r}"
         )
     return (1, numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])
 
@@ -114,7 +164,7 @@ def _read_pair(line: str, place: str) -> tuple[str, str, bool]:
             raise ValueError
     except ValueError:
         raise ValueError(
-            f"{place}: expected 'name i j' or 'name1 i name2 j' with image numbers, got "
+            f"{place}: expected 'name i j' or 'name1 i name2 j' with numbers or file names, got "
             f"{line.strip()!r}"
         ) from None
     if len(fields) == 4 and fields[0] == fields[2]:
@@ -123,6 +173,8 @@ def _read_pair(line: str, place: str) -> tuple[str, str, bool]:
 
 
 def _image(person: str, number: str) -> str:
+    if person and _is_image(number):
+        return image_stem(f"{person}/{PurePosixPath(number).name}")
     if not person or int(number) < 0:
         raise ValueError
     return f"{person}/{person}_{int(number):04d}"

@@ -23,6 +23,7 @@ from reid_heads.data.own_data import register_own_data
 from reid_heads.inversion.images import InversionSettings, Objective, classify_as, invert, resemble
 from reid_heads.inversion.report import Pixels, draw_grid, format_report, measure_similarity
 from reid_heads.inversion.targets import Network, Targets, embedding_targets, identity_targets
+from reid_heads.trust import add_trust_argument, trusted_files
 
 GRID_CROPS = 3
 WITH_PRIOR, WITHOUT_PRIOR = "inverted", "inverted without BatchNorm statistics"
@@ -131,6 +132,7 @@ def build_parser() -> argparse.ArgumentParser:
         "means and standard deviations that its BatchNorms remember. Writes grid.png, report.json, "
         "report.md and every image into a folder.",
     )
+    add_trust_argument(parser)
     add = parser.add_argument
     add("--config-file", required=True, metavar="C", help="that the network was trained with")
     add("--weights", required=True, metavar="W", help="its checkpoint")
@@ -200,7 +202,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if (args.second_config is None) != (args.second_weights is None):
         parser.error("--second-config and --second-weights belong together")
     try:
-        report = run(args)
+        with trusted_files(args.trust_this_file):
+            report = run(args)
     except (ValueError, OSError, KeyError, FloatingPointError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
         print(f"error: {message}", file=sys.stderr)

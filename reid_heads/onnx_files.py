@@ -130,6 +130,12 @@ def read_onnx(
         return OnnxFile(path, name, content)
     if path is not None and _add_weights_beside(model, path):
         content = bytes(model.SerializeToString())
+    # Else onnxruntime would look for them in the working folder.
+    if left := _find_outside(model):
+        raise ValueError(
+            f"{name} keeps {left[0].name or 'a constant'} in another file, which belongs to no "
+            "file that was given; write the model as one file"
+        )
     _check_weights(model, name, np.isfinite if is_finite else lambda x: ~np.isnan(x))
     return OnnxFile(path, name, content)
 
@@ -137,7 +143,7 @@ def read_onnx(
 def _add_weights_beside(model: Any, path: Path) -> bool:
     """Read the weights that a model keeps in files beside it; say whether there are any."""
     onnx = import_package("onnx")
-    outside = [x for x in model.graph.initializer if x.data_location == onnx.TensorProto.EXTERNAL]
+    outside = _find_outside(model)
     names = {y.value for x in outside for y in x.external_data if y.key == "location"}
     for name in sorted(names):
         if not (path.parent / name).is_file():
@@ -152,6 +158,26 @@ def _add_weights_beside(model: Any, path: Path) -> bool:
                 f"{error}. Copy both again, as regular files in one folder"
             ) from error
     return bool(outside)
+
+
+def _find_outside(model: Any) -> list[Any]:
+    """List the tensors of a model that are in other files: weights, and constants in its nodes."""
+    onnx = import_package("onnx")
+    graphs, tensors = [model.graph], []
+    nodes = [node for function in model.functions for node in function.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            nodes += graph.node
+            tensors += graph.initializer
+            tensors += [part for x in graph.sparse_initializer for part in (x.values, x.indices)]
+            continue
+        for attribute in nodes.pop().attribute:
+            graphs += [attribute.g, *attribute.graphs]
+            sparse = [attribute.sparse_tensor, *attribute.sparse_tensors]
+            tensors += [attribute.t, *attribute.tensors]
+            tensors += [part for x in sparse for part in (x.values, x.indices)]
+    return [x for x in tensors if x.data_location == onnx.TensorProto.EXTERNAL]
 
 
 def _check_weights(model: Any, name: str, is_good: Callable[[np.ndarray], np.ndarray]) -> None:

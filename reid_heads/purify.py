@@ -26,6 +26,7 @@ from reid_heads.training.purification import (
     measure_cosines,
     purify,
 )
+from reid_heads.trust import add_trust_argument, trusted_files
 
 _LISTED_IDENTITIES = 20
 """Of the identities that lose most, in the report for reading; the JSON file has all."""
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--truth", metavar="CSV", help="which labels are wrong, of reid_heads.data.label_noise")
     add("--output", required=True, type=Path, metavar="CSV", help="the list of the crops kept")
+    add_trust_argument(parser)
     add("opts", nargs="*", metavar="KEY VALUE", help="overrides of the config")
     return parser
 
@@ -66,6 +68,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 2 after an error, which is printed to the standard error."""
     args = build_parser().parse_args(arguments)
+    with trusted_files(args.trust_this_file):
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         cfg = _read_config(args)
         crops = load_train_crops(cfg)

@@ -66,6 +66,10 @@ def _load_variable(path: Path) -> Any:
     try:
         # Not squeezed: a person with one image would look like one trial.
         content = loadmat(str(path), appendmat=False, variable_names=[_VARIABLE])
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{path} is a MATLAB file of version 7.3; expected 4 to 7.2: save it in MATLAB with -v7"
+        ) from error
     except Exception as error:  # scipy raises whatever the broken bytes happen to lead to
         raise ValueError(
             f"{path} cannot be read as a MATLAB file of version 4 to 7.2 "

@@ -1,7 +1,11 @@
 """The pages of the documentation, and the commands and examples in them."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,3 +75,26 @@ def _put_in(words: list[str], variables: dict[str, str]) -> list[str]:
                 word = word.replace(f"${name}", value)
             result.append(word)
     return result
+
+
+def shell_in(folder: Path) -> Callable[[str], str]:
+    """Return what runs a line of a guide in a folder, and gives what it prints.
+
+    ``person-search`` and ``python`` are those of this environment, with the code of this checkout.
+    """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+
+    def run(line: str) -> str:
+        done = subprocess.run(
+            ["bash", "-ec", line],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    return run

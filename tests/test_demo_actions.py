@@ -8,7 +8,7 @@ import pytest
 from helpers_demo import FINGERPRINT, ColorFinder, draw_colors
 from PIL import Image
 
-from demo import actions, additions, markup, pictures
+from demo import actions, additions, gallery_markup, markup, pictures
 from demo.actions import Answer, Gallery, SearchSettings, Service
 from demo.stays import Place, stay_dialog
 from person_search.footage.files import FootageOptions
@@ -200,7 +200,7 @@ def test_broken_uploads_are_listed_by_their_senders_name_and_not_kept(service, t
     assert broken.name == "bad.jpg" and broken.reason.startswith("bad.jpg")
     assert report.frames_added == 1
     assert [p.name.partition("-")[2] for p in (tmp_path / "kept").iterdir()] == ["good.png"]
-    shown = markup.index_report(report, "toy")
+    shown = gallery_markup.index_report(report, "toy")
     assert "Added 1 frame with 1 person" in shown and "Skipped 1 file" in shown
 
 
@@ -316,7 +316,7 @@ def test_the_stage_says_who_is_searched_for_without_a_click():
 def test_reports_and_counts():
     report = IndexReport(frames_added=1, people_added=2, frames_unchanged=3, seconds=0.25)
     assert "Added 1 frame with 2 people to “toy” in 0.2 s. 3 frames were there already." in (
-        markup.index_report(report, "toy")
+        gallery_markup.index_report(report, "toy")
     )
     assert markup.count(1204, "match") == "1,204 matches"
 
@@ -328,6 +328,6 @@ def test_the_page_says_whose_people_a_gallery_s_model_knows():
         fingerprint=FINGERPRINT, embedding_dim=2, version=1, uri="g.db", name="gallery",
         approximate=None, num_bytes=1, appearances=0,
     )  # fmt: skip
-    summary = markup.gallery_summary(info, "town")
+    summary = gallery_markup.gallery_summary(info, "town")
     assert "model: street, knows people on streets &amp; squares" in summary
-    assert "model" not in markup.gallery_summary(replace(info, card=None), "town")
+    assert "model" not in gallery_markup.gallery_summary(replace(info, card=None), "town")

@@ -160,7 +160,7 @@ def test_click_a_person_and_filter(page, served):
     assert cards.count() == 12
     # Filters: another camera than the best match's.
     cameras = sorted(p.name for p in served[1].iterdir() if p.name != facts["Camera"])
-    page.get_by_role("button", name="Camera and time").click()
+    page.get_by_role("button", name="Filters and settings").click()
     page.locator("#cameras input").fill(cameras[0])
     page.keyboard.press("Enter")
     expect(page.locator(".ps-camera", has_text=facts["Camera"])).to_have_count(0)

@@ -23,7 +23,20 @@ from reid_heads.data.catalog import CROP_DATASETS
 
 LANGUAGES = {"bash", "json", "python", "text"}
 # What the shell or other projects bring.
-FOREIGN = {"cd", "cp", "git", "pip", "pre-commit", "sha256sum", "source", "test"}
+FOREIGN = {
+    "cd",
+    "chmod",
+    "cp",
+    "git",
+    "mkdir",
+    "pip",
+    "pip-audit",
+    "pre-commit",
+    "sha256sum",
+    "source",
+    "test",
+    "umask",
+}
 TRAINERS = {
     "person_search.train_net": person_search.config.load_config,
     "person_search.train_stage1": person_search.config.load_config,

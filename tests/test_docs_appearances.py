@@ -1,11 +1,7 @@
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from helpers_docs import PAGES, ROOT, blocks, shell_lines
+from helpers_docs import PAGES, blocks, shell_in, shell_lines
 
 GUIDE = PAGES["docs/appearances.md"]
 CASES = PAGES["docs/cases.md"]
@@ -15,21 +11,7 @@ LOG = PAGES["docs/log_and_retention.md"]
 @pytest.mark.slow
 def test_every_command_of_the_guides_runs(tmp_path):
     """In the order of the guide, in one folder; then those of the guide that goes on with it."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
-
-    def run(line):
-        done = subprocess.run(
-            ["bash", "-ec", line],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
+    run = shell_in(tmp_path)
     for line in shell_lines(GUIDE):
         run(line)
     assert (tmp_path / "stay.webm").read_bytes()[:4] == b"\x1aE\xdf\xa3"

@@ -1,11 +1,7 @@
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from helpers_docs import PAGES, ROOT, blocks, shell_lines
+from helpers_docs import PAGES, blocks, shell_in, shell_lines
 
 from person_search.gallery.index import GalleryIndex
 
@@ -15,21 +11,7 @@ GUIDE = PAGES["docs/formats.md"]
 @pytest.mark.slow
 def test_every_command_of_the_guide_runs(tmp_path):
     """In the order of the guide, in one folder."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
-
-    def run(line):
-        done = subprocess.run(
-            ["bash", "-ec", line],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
+    run = shell_in(tmp_path)
     printed = "".join(run(line) for line in shell_lines(GUIDE))
     # How many people a model finds differs a little from one machine to the next.
     for line in "".join(blocks(GUIDE, "text")).splitlines():

@@ -13,21 +13,33 @@ FILES = list_sources(*PACKAGES)
 # its own and from the floors below; rooms of one floor do not see each other.
 FLOORS = {
     "reid_heads": (
-        ("config_readers", "file_kinds", "former_keys", "library_parts"),
+        (
+            "config_readers",
+            "deep_tiff",
+            "file_kinds",
+            "former_keys",
+            "library_parts",
+            "plain_pickle",
+            "text_files",
+            "trust",
+        ),
         (
             "atomic_file",
-            "config_file",
+            "config_yaml",
             "crop_description",
             "detectron2_parts",
             "distributed",
             "face_pairs",
             "labels",
+            "listed_files",
             "onnx_files",
+            "pictures",
             "sysu_protocol",
+            "torch_file",
             "torch_parts",
             "unit_norm",
         ),
-        ("augmentation", "backbones", "data", "evaluation", "safetensors_file"),
+        ("augmentation", "backbones", "config_file", "data", "evaluation", "safetensors_file"),
         ("heads",),
         ("losses",),
         ("crop_reid",),
@@ -114,10 +126,12 @@ MAY_PRINT = {
     "info.py",
     "invert.py",
     "label_noise.py",
+    "launch.py",
     "purify.py",
     "search_drawn_gallery.py",
     "serve.py",
     "shrink_weights.py",
+    "told_errors.py",
 }
 MAX_LINES = 350
 # Where statements, imports among them, have statements inside.

@@ -73,10 +73,12 @@ def footage(world, tmp_path):
 def test_index_search_and_remove(run, footage, world, tmp_path):
     gallery = tmp_path / "g.db"
     index = ("index", footage, "--gallery", gallery, "--camera-from", "folder")
-    status, text, _ = run(*index)
+    (footage / "south/notes.txt").touch()
+    status, text, messages = run(*index)
     assert status == 0
     assert "added 7 frames" in text and "0 unchanged, 1 broken" in text
-    assert f"broken: {footage}/north/broken.jpg: " in text
+    assert text.endswith("; passed over 1 file (.txt 1)\n") and text.count("\n") == 1
+    assert f"broken: {footage}/north/broken.jpg: is not a picture" in messages
     status, text, _ = run(*index)
     assert status == 0 and "added 0 frames with 0 people, 7 unchanged, 1 broken" in text
 

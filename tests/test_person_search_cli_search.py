@@ -2,7 +2,9 @@
 
 import json
 import os
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,7 +12,12 @@ from PIL import Image
 
 from person_search.cli import main
 from person_search.commands import search as command
-from person_search.commands.output import SearchAnswer, answer_to_json, format_answer
+from person_search.commands.output import (
+    SORTED_BY,
+    SearchAnswer,
+    answer_to_json,
+    format_answer,
+)
 from person_search.commands.query_text import ChosenQuery, absolute_name
 from person_search.footage.time_text import parse_time
 from person_search.gallery.search_options import ByNeighbors, FrameFilter
@@ -64,6 +71,7 @@ def test_the_json_object():
         "threshold": 0.5,
         "in_gallery": True,
         "by": "frame",
+        "not_people": 0,
         "matches": [
             {
                 "rank": 1,
@@ -80,16 +88,73 @@ def test_the_json_object():
     }
 
 
+def test_a_part_of_a_gallery_says_nothing_of_the_rest():
+    """The person was in the gallery all the time, before another camera."""
+    answer = replace(_answer(threshold=0.8059), is_part=True)
+    assert (answer.is_in_frames_searched, answer.is_in_gallery) == (False, None)
+    said = format_answer(answer)
+    assert "not in the frames searched: no similarity reaches 0.8059, the model's" in said
+    assert "not in this gallery" not in said
+    assert json.loads(answer_to_json(answer))["in_gallery"] is None
+    found = replace(_answer(), is_part=True)
+    assert found.is_in_gallery is True and "probably" not in format_answer(found)
+
+
+def test_an_order_that_is_not_that_of_the_similarities_is_explained():
+    """With --context 0.938 was followed by 0.248, and 0.93 came after it."""
+    low = replace(MATCH, similarity=0.248)
+    matches = [replace(MATCH, similarity=0.938), low, replace(MATCH, similarity=0.93)]
+    said = format_answer(replace(_answer(matches), order=SORTED_BY["context"]))
+    assert "Sorted by the most similar of all the people in the frame to those" in said
+    assert "may stand before a more similar one" in said
+    falling = replace(_answer([matches[0], low]), order=SORTED_BY["context"])
+    assert "Sorted by" not in format_answer(falling)
+    assert "Sorted by" not in format_answer(_answer(matches))
+
+
+def test_the_threshold_is_not_rounded_past_a_similarity():
+    """0.8059 was written as 0.81, which a match of 0.808 does not reach."""
+    match = replace(MATCH, similarity=0.8052)
+    assert "no similarity reaches 0.8059, the" in format_answer(_answer([match], 0.8059))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Nroth", "no frame of the gallery is of a camera 'Nroth'; did you mean 'north'?"),
+        ("SOUTH", "did you mean 'south'?"),
+        ("sotuh", "did you mean 'south'?"),
+        ("kitchen", "it has 'north', 'south'"),
+    ],
+)
+def test_an_unknown_camera_is_named_and_the_nearest_offered(index, capsys, name, message):
+    """It was searched in vain, with status 0 and the sentence that nobody is there."""
+    assert _search("--query", "street.png#1", "--camera", "north", "--camera", name) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_cameras_of_a_gallery_without_any(index, capsys):
+    index.cameras = {}
+    assert _search("--query", "street.png#1", "--camera", "north") == 2
+    assert "its frames have no cameras: leave out --camera" in capsys.readouterr().err
+
+
 class FakeIndex:
     """Records what it is asked."""
+
+    cameras: ClassVar = {"north": 3, "south": 2}
 
     uri = "/g.db"
     has_appearances = False
     accountability = None
+    found = (MATCH,)
 
     def search(self, embeddings, **options):
         self.embeddings, self.options = embeddings, options
-        return [MATCH]
+        return self.found
+
+    def info(self):
+        return SimpleNamespace(cameras=self.cameras)
 
     def __enter__(self):
         return self
@@ -127,6 +192,19 @@ def _search(*arguments):
     return main(["search", "--gallery", "g.db", *arguments])
 
 
+def test_what_was_called_nobody_is_counted_and_left_out(index, capsys):
+    index.found = [replace(MATCH, is_nobody=True, image="/bench.jpg"), MATCH]
+    assert _search("--query", "street.png#1") == 0
+    out = capsys.readouterr().out
+    assert "bench" not in out and out.splitlines()[-1] == "1 not a person, hidden"
+    index.found = [replace(MATCH, is_nobody=True)] * 3
+    assert _search("--query", "street.png#1") == 1
+    assert "3 not people, hidden" in capsys.readouterr().out
+    _search("--query", "street.png#1", "--json")
+    content = json.loads(capsys.readouterr().out)
+    assert (content["not_people"], content["matches"]) == (3, [])
+
+
 def test_every_option_reaches_the_gallery(index):
     options = ["--camera", "north", "--camera", "south", "--top", "3", "--min-similarity", "0.2"]
     times = ["--since", "0:01:00", "--until", "2024-05-31", "--all", "--rerank"]
@@ -143,6 +221,7 @@ def test_every_option_reaches_the_gallery(index):
         "one_per_frame": False,
         "refine": ByNeighbors(),
         "fingerprint": "f" * 64,
+        "with_nobody": True,
     }
 
 
@@ -181,6 +260,18 @@ def test_choices_are_drawn_with_their_numbers(index, tmp_path):
         assert (np.asarray(drawn)[..., 2] > 150).any(), "nothing is outlined on black"
 
 
+def test_nobody_is_drawn_while_nobody_is_chosen_and_others_are_to_be_blurred(
+    index, tmp_path, capsys
+):
+    asked = ["--query", "street.png", "--save", "choose.png", "--blur"]
+    assert _search(*asked) == command.MUST_CHOOSE
+    assert not (tmp_path / "choose.png").exists()
+    assert "no picture written" in capsys.readouterr().err
+    # Who stands beside is to be blurred, not to be preferred.
+    assert _search(*asked[:1], "street.png#1", *asked[2:]) == 0
+    assert index.options.get("refine") is None
+
+
 def test_context_is_who_stands_beside(index):
     assert _search("--query", "street.png#1", "--context") == 0
     assert index.options["refine"].embeddings.tolist() == [[0, 1]]
@@ -202,6 +293,7 @@ def test_one_of_several_pictures_without_a_choice_stops_the_search(index, capsys
         (["--query", "street.png#1", "--since", "90", "--until", "60"], "swap them"),
         (["--query", "street.png#1", "--save", "out.doc"], "expected a picture file"),
         (["--query", "street.png#1", "--save", "nowhere/o.png"], "there is no folder nowhere"),
+        (["--query", "street.png#1", "--blur"], "--blur is for the picture of --save"),
         (["--query", "street.png#1", "--weights", "w.pth"], "belong together"),
         (["--query", "street.png#1", "--model", "a", "--config-file", "c", "--weights", "w"],
          "expected one of them"),

@@ -77,7 +77,7 @@ def test_two_processes_index_each_frame_once(tmp_path):
         assert done.returncode == 0, done.stderr
         assert f"added {added} frames" in done.stdout and f"{unchanged} unchanged" in done.stdout
         assert "by 2 processes" in done.stdout
-        assert done.stdout.count("broken: ") == 1, "only the first process speaks"
+        assert done.stderr.count("broken: ") == 1, "only the first process speaks"
         with GalleryIndex.open(gallery) as index:
             counts = Counter(frame.name for frame in index.frames())
             assert sorted(counts) == names and set(counts.values()) == {1}

@@ -5,6 +5,7 @@ import shutil
 import av
 import numpy as np
 import pytest
+from helpers_cases import hash_of
 from helpers_gallery import FINGERPRINT, unit
 from helpers_videos import write_video
 
@@ -29,7 +30,9 @@ def town(tmp_path_factory):
             boxes = np.float32([[10 + 50 * w, 10, 40 + 50 * w, 80] for w in who])
             people = People(boxes, np.full(len(who), 0.9, np.float32), LOOKS[who])
             name = f"{video}#frame={number}"
-            entries.append((Frame(name, name[-3:], "hall", 1.7e9 + number / 10), people))
+            entries.append(
+                (Frame(name, hash_of(video, number), "hall", 1.7e9 + number / 10), people)
+            )
         index.put(entries)
         index.appearances.link()
     return root
@@ -105,6 +108,20 @@ def test_a_source_that_is_gone_leaves_no_clip(gallery, town, tmp_path, capsys):
     finally:
         (town / "away.mp4").rename(video)
     assert status == 2 and "hall.mp4" in err and not out.exists()
+
+
+def test_a_source_that_has_changed_leaves_no_clip(gallery, town, tmp_path, capsys):
+    """The box was drawn where the person had been in the former file."""
+    video = town / "hall.mp4"
+    former = video.read_bytes()
+    video.write_bytes(former + b"\0")
+    try:
+        out = tmp_path / "stay.webm"
+        status, _, err = _run(capsys, "--gallery", gallery, "--id", "1", "--clip", str(out))
+    finally:
+        video.write_bytes(former)
+    assert status == 2 and f"{video} has changed since it was indexed" in err
+    assert not out.exists()
 
 
 def test_a_gallery_without_appearances_says_why(tmp_path, capsys):

@@ -52,7 +52,8 @@ def shows(picture, color):
 def test_a_query_hands_on_what_reaches_the_threshold(colors, capsys):
     out = colors / "case.zip"
     asked = ("--gallery", colors / "g.db", "--query", f"{colors / '0.png'}#1", "--out", out)
-    status, said, _ = run(capsys, *asked)
+    status, said, err = run(capsys, *asked)
+    assert "these are" not in err, "there are no more that are similar enough"
     assert status == 0 and said.startswith(f"wrote {out}: 2 matches, 2 pictures, 0 clips, ")
     assert said.endswith("others are blurred\n")
     with zipfile.ZipFile(out) as packed:
@@ -65,6 +66,9 @@ def test_a_query_hands_on_what_reaches_the_threshold(colors, capsys):
     assert all(match["similarity"] > 0.95 for match in case["matches"])
     status, said, _ = run(capsys, *asked[:-1], colors / "all", "--min-similarity", "-1")
     assert status == 0 and "wrote" in said and ": 3 matches, 3 pictures" in said
+    status, said, err = run(capsys, *asked[:-1], colors / "one", "--top", "1")
+    assert status == 0 and ": 1 match, " in said
+    assert "these are the 1 most similar; --top takes more" in err
 
 
 def test_nobody_similar_and_somebody_to_choose(colors, capsys):
@@ -99,7 +103,10 @@ def test_what_a_search_printed(colors, capsys, monkeypatch):
         ("[]", "no JSON object"),
         ("{", "expected what search --json"),
         ('{"choose": []}', "nobody was searched for"),
-        (printed.replace("0.png", "9.png", 1), "9.png"),
+        (printed.replace("0.png", "9.png", 1), "9.png, cannot be read: "),
+        (printed.replace('"similarity": ', '"similarity": 1e400, "s": ', 1), "inf is no number"),
+        (printed.replace('"box": [', '"box": ["a", ', 1), "the standard input: expected what"),
+        ("[" * 100_000, "the standard input: expected what"),
     ):
         monkeypatch.setattr(sys, "stdin", io.StringIO(text))
         status, said, err = run(capsys, *asked[:-1], colors / "b", "--from", "-")
@@ -123,6 +130,26 @@ def test_appearances_by_number_and_as_printed(hall, tmp_path, capsys):
         capsys, *("--gallery", hall, "--from", tmp_path / "one.json", "--out", tmp_path / "b.zip")
     )
     assert status == 0 and ": 1 match, 4 pictures, 1 clip, " in said
+
+
+def test_what_a_search_printed_is_taken_as_the_gallery_has_it(hall, tmp_path, capsys):
+    """Camera and time were those of the file, which anybody may have changed."""
+    assert main(["appearances", "--gallery", str(hall), "--id", "1", "--json"]) == 0
+    one = json.loads(capsys.readouterr().out)
+    best = {**one["best"], "camera": "moon", "timestamp": 5.0}
+    matches = [
+        {**best, "appearance": stay, "similarity": 0.5, "judgement": said}
+        for stay, said in ((one, "right"), (None, None), (one, "wrong"))
+    ]
+    search_said = {"matches": matches, "queries": [], "threshold": None}
+    (tmp_path / "found.json").write_text(json.dumps(search_said))
+    asked = ("--gallery", hall, "--no-clips", "--from", tmp_path / "found.json")
+    status, said, _ = run(capsys, *asked, "--out", tmp_path / "case")
+    assert status == 0 and ": 2 matches" in said, "what is wrong is left out"
+    case = json.loads((tmp_path / "case" / "case.json").read_text())
+    assert {match["camera"] for match in case["matches"]} == {"hall"}
+    assert {match["best"]["seconds"] for match in case["matches"]} == {one["best"]["timestamp"]}
+    assert case["matches"][1]["from_seconds"] == one["best"]["timestamp"]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 import json
+import shutil
 import sys
 
 import pytest
 from helpers_formats import make_gallery
 
 from person_search.cli import main
+from person_search.gallery.index import GalleryIndex
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,27 @@ def test_what_a_format_has_no_place_for_is_counted_and_named(root, tmp_path, cap
     assert status == 2 and "is there already; expected a new folder's name" in err
 
 
+def test_what_was_called_nobody_is_left_out_and_counted(root, tmp_path, capsys):
+    shutil.copy(root / "g.db", tmp_path / "g.db")
+    with GalleryIndex.open(tmp_path / "g.db") as index:
+        stay = next(iter(index.appearances.within())).appearance
+        index.appearances.groups.call_stays_nobody([stay.id])
+    out = tmp_path / "all.json"
+    status, said, _ = _run(capsys, tmp_path, "--format", "coco", "--output", out)
+    assert (status, said.splitlines()[1]) == (
+        0,
+        f"sights of what was called nobody, left out: {stay.frames}",
+    )
+    people = json.loads(out.read_text())["annotations"]
+    assert len(people) == 11 - stay.frames and stay.id not in {
+        p.get("appearance_id") for p in people
+    }
+    # Who names it has it.
+    one = ["--format", "coco", "--output", tmp_path / "one.json", "--appearance", stay.id]
+    assert "left out" not in _run(capsys, tmp_path, *one)[1]
+    assert len(json.loads((tmp_path / "one.json").read_text())["annotations"]) == stay.frames
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -67,3 +90,12 @@ def test_a_missing_package_is_named_with_its_extra(
     status, _, err = _run(capsys, root, "--format", name, "--output", tmp_path / "out")
     assert status == 2 and f"{package} is not installed; run: pip install" in err
     assert f"[{extra}]" in err and not list(tmp_path.iterdir())
+
+
+def test_a_gallery_is_not_replaced_by_its_export(tmp_path, capsys):
+    """``--output`` named the gallery itself, and JSON took its place."""
+    root = make_gallery(tmp_path)
+    before = (root / "g.db").read_bytes()
+    status, out, err = _run(capsys, root, "--format", "coco", "--output", root / "g.db")
+    assert (status, out) == (2, "") and "g.db is a gallery" in err
+    assert (root / "g.db").read_bytes() == before

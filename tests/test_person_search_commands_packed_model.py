@@ -216,6 +216,15 @@ def test_files_with_two_numbers_of_one_name_are_refused(made, tmp_path):
     assert numbers["mine_test: search_g50 mAP"] == 70.0 and len(numbers) == 6
 
 
+def test_the_scores_of_several_test_sets_are_found(made, tmp_path):
+    for name in ("prw_test", "mine_test"):
+        record = {"model": made[1].fingerprint, "dataset": name, "command": COMMAND}
+        save_results(tmp_path / f"inference/{name}/results.json", {"search": {"mAP": 1.0}}, record)
+    numbers = collect_numbers(find_results(None, tmp_path, made[1]))
+    assert set(numbers) == {"mine_test: search mAP", "prw_test: search mAP"}
+    assert find_results(None, tmp_path / "empty", made[1]) == []
+
+
 def test_a_card_beside_the_checkpoint_says_what_options_do_not(made, tmp_path):
     checkpoint = tmp_path / "model_best.pth"
     (tmp_path / "model_best.json").write_text('{"iteration": 299}')

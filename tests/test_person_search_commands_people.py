@@ -69,6 +69,47 @@ def test_the_list_says_who_was_here_how_often_and_with_whom(run):
     assert "similarity" not in content["groups"][0]["best"]
 
 
+def test_groups_are_called_nobody_listed_by_a_switch_and_people_again(run):
+    run()
+    assert run("--nobody")[:2] == (1, "no group was called nobody\n")
+    assert run("nobody", "1", "3")[1].splitlines() == [
+        "group 1 is not a person, and hidden",
+        "group 3 is not a person, and hidden",
+    ]
+    lines = run()[1].splitlines()
+    assert (
+        lines[1].split()[0] == "2"
+        and lines[2] == "2 groups were called nobody; --nobody lists them"
+    )
+    status, out, _ = run("--nobody")
+    assert status == 0 and [line.split()[0] for line in out.splitlines()[1:3]] == ["1", "3"]
+    content = json.loads(run("--nobody", "--json")[1])["groups"]
+    assert [(g["number"], g["is_nobody"], g["company"]) for g in content] == [
+        (1, True, []), (3, True, []),
+    ]  # fmt: skip
+    said = json.loads(run("somebody", "3", "--json")[1])["groups"]
+    assert [(g["number"], g["is_nobody"]) for g in said] == [(3, False)]
+    run("nobody", "2", "3")
+    assert run()[1].startswith(" group") and "3 groups were called nobody" in run()[1]
+    assert run("undo")[1] == "undone: call groups 2, 3 nobody\n"
+
+
+def test_the_table_says_what_is_probably_no_person(run, tmp_path):
+    run()
+    with GalleryIndex.open(tmp_path / "g.db") as index:
+        boxes = np.float32([[100, 0, 140, 90]])
+        for second in range(100, 140):
+            people = People(boxes, np.float32([0.9]), LOOKS[[2]])
+            index.put([(make_frame(f"/yard/{second}.jpg", "yard", 1.7e9 + second), people)])
+        index.appearances.link()
+    lines = run()[1].splitlines()
+    assert lines[3].endswith("yard; motionless: keeps its place for 39 s, 40 frames")
+    assert lines[4].startswith("The last ones are probably not people")
+    group = json.loads(run("show", "3", "--json")[1])
+    assert group["motionless"] == "keeps its place for 39 s, 40 frames"
+    assert (group["is_nobody"], group["like_nobody"]) == (False, None)
+
+
 def test_what_is_said_of_groups(run):
     _, out, _ = run("name", "1", "Anna", "Berg")
     assert out.startswith("group 1, Anna Berg\n")

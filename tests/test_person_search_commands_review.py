@@ -51,9 +51,21 @@ def test_judgements_are_kept_listed_and_taken_back(review):
         *("image", "box", "score", "camera", "timestamp"),
     }
     assert review("--subject", "coat")[1].count(".jpg") == 3
-    assert review("--subject", "coat", "--undo")[1] == "took back 1 judgements\n"
+    assert review("--subject", "coat", "--undo")[1] == "took back 1 judgement\n"
     assert review("--subject", "coat", "--undo", "all")[1] == "took back 2 judgements\n"
     assert json.loads(review("--json")[1]) == {"subjects": []}
+
+
+def test_what_is_no_person_is_hidden(review, tmp_path):
+    assert review("--nobody", 1, 3)[:2] == (
+        0,
+        "called nobody, and hidden: group 1 of person-search people --nobody\n",
+    )
+    with GalleryIndex.open(tmp_path / "g.db") as index:
+        found = index.appearances.search(LOOKS[0])
+        assert [m.appearance.id for m in found] == [2]
+        assert index.appearances.groups.undo() == "call appearances 1, 3 nobody"
+        assert len(index.appearances.search(LOOKS[0])) == 3
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_a_match_whose_frame_is_gone_or_broken_does_not_cost_the_sheet(
         Match(frame, BOX, 0.9, 0.6),
     ]
     texts = _texts(monkeypatch, [Ranking(frame, BOX, matches)])
-    assert texts.count("cannot be read") == 2
+    assert texts.count("cannot be shown") == 2
     assert "gone.jpg" in caplog.text and "broken.jpg" in caplog.text
     with pytest.raises(ImageError, match=r"broken\.jpg"):
         draw_rankings([Ranking(str(tmp_path / "broken.jpg"), BOX, [])])

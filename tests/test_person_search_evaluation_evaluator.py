@@ -165,6 +165,28 @@ def test_the_config_asks_for_results_by_frequency(by_frequency, tiny_cfg, tmp_pa
     assert {name: results[name] for name in results if "search_" in name} == groups
 
 
+def test_several_test_sets_do_not_write_over_each_other(tiny_cfg, tmp_path):
+    """The scores of the last one were all that was left."""
+    names = ("toy_first", "toy_second")
+    cfg = tiny_cfg(DATASETS__TEST=str(names), OUTPUT_DIR=str(tmp_path))
+    for name in names:
+        MetadataCatalog.get(name).set(layout="prw", load_protocol=make_protocol)
+    try:
+        evaluators = [PersonSearchTrainer.build_evaluator(cfg, name) for name in names]
+    finally:
+        for name in names:
+            MetadataCatalog.remove(name)
+    for evaluator, name in zip(evaluators, names, strict=True):
+        evaluator.record = {"dataset": name}
+        feed(evaluator, range(8))
+        evaluator.evaluate()
+    for name in names:
+        folder = tmp_path / "inference" / name
+        assert sorted(os.listdir(folder)) == ["predictions.npz", "results.json"]
+        assert json.loads((folder / "results.json").read_text())["record"]["dataset"] == name
+    assert sorted(os.listdir(tmp_path / "inference")) == sorted(names)
+
+
 def test_what_it_writes(tmp_path):
     evaluator = PersonSearchEvaluator(make_protocol, tmp_path)
     feed(evaluator, [6, 5, 4, 3, 2, 1, 0])  # frame 7 was not run

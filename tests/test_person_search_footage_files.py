@@ -2,7 +2,9 @@ import hashlib
 import os
 import struct
 from datetime import UTC, datetime
+from fractions import Fraction
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -14,11 +16,14 @@ from person_search.footage.files import (
     BrokenFile,
     FootageOptions,
     Frame,
+    check_start,
     iterate_files,
     list_footage,
 )
-from person_search.footage.frames import read_frame
+from person_search.footage.frames import read_frame, read_frame_size
 from person_search.footage.images import ImageError
+from person_search.footage.listing import describe_kinds, list_files
+from person_search.footage.time_text import read_name_pattern
 from person_search.footage.video import VideoClock, read_clock
 
 NUM_BITS = 10
@@ -105,13 +110,35 @@ def test_paths_that_hold_nothing_are_errors(tmp_path):
         list_footage([])
     with pytest.raises(FileNotFoundError, match="gone does not exist"):
         list_footage([tmp_path / "gone"])
-    with pytest.raises(ValueError, match=r"neither image nor video \(0 other files\)"):
+    with pytest.raises(ValueError, match="neither image nor video, nor any other file"):
         list_footage([tmp_path])
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(ValueError, match=r"neither image nor video \(1 other files\)"):
+    with pytest.raises(ValueError, match=r"neither image nor video but 1 file \(\.txt 1\)"):
         list_footage([tmp_path])
     with pytest.raises(ValueError, match=r"notes\.txt is neither .*'\.txt'"):
         list_footage([tmp_path / "notes.txt"])
+
+
+def test_what_is_no_footage_is_listed_as_passed_over(tmp_path):
+    """Of a .jpg and five .txt beside it nothing said that there was more than one picture."""
+    save_image(tmp_path / "a/1.jpg")
+    for name in ("a/b.txt", "a/c/d.TXT", "e", ".hidden"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    listed = list_files([tmp_path, tmp_path / "a"])
+    assert listed.files == [tmp_path / "a/1.jpg"]
+    assert listed.passed_over == [tmp_path / name for name in ("a/b.txt", "a/c/d.TXT", "e")]
+    assert describe_kinds(listed.passed_over) == "3 files (.txt 2, without a suffix 1)"
+
+
+def test_a_heic_picture_is_footage_and_named_where_it_cannot_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("reid_heads.pictures._readable_formats", lambda: ("JPEG",))
+    save_image(tmp_path / "1.jpg")
+    (tmp_path / "2.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    first, second = collect([tmp_path])
+    assert first.load().shape == (12, 16, 3)
+    with pytest.raises(ImageError, match=r"2\.HEIC is a HEIF picture, which needs the package"):
+        second.load()
 
 
 def test_a_folder_that_may_not_be_read_is_left_out_with_a_warning(tmp_path, caplog, monkeypatch):
@@ -179,6 +206,17 @@ def test_a_file_that_goes_after_listing_is_broken(tmp_path):
     assert broken.name == str(path) and "No such file" in broken.reason
 
 
+def test_a_camera_that_no_gallery_keeps_is_listed(tmp_path):
+    """One such folder ended the indexing of all others, and a watch."""
+    options = FootageOptions(camera_from="folder")
+    for name in ("ga\nte", "gate"):
+        (tmp_path / name).mkdir()
+        save_image(tmp_path / name / "a.png")
+    broken, frame = iterate_files(list_footage([tmp_path]), options, lambda frame: False)
+    assert "'ga\\nte', has control characters; rename the folder" in broken.reason
+    assert frame.camera == "gate"
+
+
 def test_a_name_that_is_no_utf8_is_listed(tmp_path):
     path = os.fsencode(tmp_path) + b"/caf\xe9.png"
     save_image(tmp_path / "a.png").rename(os.fsdecode(path))
@@ -233,6 +271,13 @@ def test_the_camera_of_an_option_a_folder_or_a_pattern(tmp_path):
         ({"camera_from": r"(a)(b)"}, "with 2 groups"),
         ({"camera": "a", "camera_from": "folder"}, "expected one"),
         ({"time_from": "size"}, "time_from is 'size'"),
+        ({"time_from": "exif:%Y"}, "time_from is 'exif:%Y'"),
+        ({"time_from": "name:"}, "pattern of times '' has no date"),
+        ({"time_from": "name:%H%M"}, "pattern of times '%H%M' has no date"),
+        ({"time_from": "name:%Y%m%d%Q"}, "'%Y%m%d%Q' has %Q; expected signs such as %Y"),
+        ({"time_from": "name:%Y%m%d%m"}, "'%Y%m%d%m' has one twice"),
+        ({"time_from": "name:%Y%m%d", "start": 1.6e9}, "two starts of a video"),
+        ({"camera": "a\nb"}, r"camera is 'a\\nb'; expected printable text"),
         ({"time_from": "name", "start": 1.6e9}, "two starts of a video"),
     ],
 )
@@ -349,6 +394,120 @@ def test_a_video_starts_at_the_time_in_its_name(tmp_path):
     assert [f.timestamp for f in found] == [start, start + 1, start + 2, 0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "name", "expected"),
+    [
+        ("%Y%m%d_%H%M%S", "cam1_20250602_100000", (2025, 6, 2, 10, 0, 0)),
+        ("%d%m%y-%H%M", "x 020625-1005 y", (2025, 6, 2, 10, 5, 0)),
+        ("%Y-%j", "2025-153", (2025, 6, 2, 0, 0, 0)),
+        ("%d%b%Y", "02jun2025", (2025, 6, 2, 0, 0, 0)),
+        ("%I.%M.%S %p %Y%m%d", "10.00.01 PM 20250602", (2025, 6, 2, 22, 0, 1)),
+        ("%Y-%m-%d/%H/*/%M.%S", "2025-06-02/14/gate/05.30", (2025, 6, 2, 14, 5, 30)),
+        # The first place that is a time; digits beside it are of something else.
+        ("%Y%m%d", "20251399 20250602", (2025, 6, 2, 0, 0, 0)),
+        ("%Y%m%d", "9920250602", None),
+        ("%Y%m%d", "2025060299", None),
+        ("%Y%m%d_%H%M%S", "clip", None),
+        ("%Y%m%d", "20250602/clip", None),
+    ],
+)
+def test_the_time_in_a_name_by_a_pattern(pattern, name, expected):
+    expected = expected and datetime(*expected).timestamp()
+    assert read_name_pattern(pattern)(f"/footage/{name}") == expected
+
+
+def test_times_with_an_offset_and_seconds_since_1970():
+    assert read_name_pattern("%Y%m%dT%H%M%S%z")("/a-20250602T120000Z") == 1748865600
+    assert read_name_pattern("%Y%m%dT%H%M%S%z")("/a-20250602T140000+0200") == 1748865600
+    assert read_name_pattern("cam_%s")("/cam_1748865600.25-x") == 1748865600.25
+
+
+def test_a_pattern_gives_the_times_of_pictures_and_videos(tmp_path):
+    write_video(tmp_path / "cam1-020624-100000.avi", range(11))
+    save_image(tmp_path / "cam1-020624-110000.jpg")
+    save_image(tmp_path / "other.jpg")
+    found = collect([tmp_path], FootageOptions(time_from="name:%d%m%y-%H%M%S"))
+    start = datetime(2024, 6, 2, 10).timestamp()
+    assert [frame.timestamp for frame in found] == [start, start + 1, start + 3600, None]
+
+
+def test_one_start_for_several_videos_is_refused(tmp_path):
+    """All clips of a day began at the same moment."""
+    videos = [tmp_path / "a.mp4", tmp_path / "b.avi"]
+    check_start([*videos[:1], tmp_path / "c.jpg"], FootageOptions(start=1.6e9))
+    check_start(videos, FootageOptions(time_from="name"))
+    with pytest.raises(ValueError, match=r"2 videos, such as a\.mp4 and b\.avi; .* --time-from"):
+        check_start(videos, FootageOptions(start=1.6e9))
+
+
+def test_a_camera_with_a_line_break_is_listed_and_the_rest_goes_on(tmp_path):
+    """The run ended there."""
+    save_image(tmp_path / "a\nb/1.jpg")
+    write_video(tmp_path / "a\nb/2.avi", range(2))
+    save_image(tmp_path / "c/3.jpg")
+    *broken, good = collect([tmp_path], FootageOptions(camera_from="folder"))
+    assert all(r"would be 'a\nb', which holds a line break" in text for text in reasons(broken))
+    assert (len(broken), good.camera) == (2, "c")
+
+
+def write_coded(path, codec, kind, size=(96, 160), aspect=None, number=12):
+    """Write numbered frames, 10 a second, by a named encoder into a named container."""
+    with av.open(str(path), "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=10, options={"g": "5"})
+        stream.height, stream.width = size
+        stream.pix_fmt = "yuv420p"
+        if aspect is not None:
+            stream.sample_aspect_ratio = aspect
+        for n in range(number):
+            frame = av.VideoFrame.from_ndarray(numbered(n, size), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("aspect", "size"), [((24, 11), (96, 349)), ((8, 9), (108, 160)), ((1, 1), (96, 160))]
+)
+def test_pixels_that_are_not_square_are_stretched(tmp_path, aspect, size):
+    """People of a recorder's 352 x 576 were half as wide as in life."""
+    path = write_coded(tmp_path / "a.mp4", "libx264", None, aspect=Fraction(*aspect))
+    frames = collect([tmp_path], FootageOptions(every=0.5))
+    assert [frame.load().shape for frame in frames] == [(*size, 3)] * 3
+    again = read_frame(frames[1].name)
+    np.testing.assert_array_equal(again, frames[1].load())
+    assert read_frame_size(frames[1].name) == size[::-1]
+    column = round(10 * size[1] / 160)
+    row = round(40 * size[0] / 96)
+    assert again[row, column].mean() > 127 and read_clock(path).times[-1] == pytest.approx(1.1)
+    square = hashlib.sha256(f"{hashlib.sha256(path.read_bytes()).hexdigest()}#0".encode())
+    # So that frames indexed with other pixels are replaced.
+    assert (frames[0].content_hash == square.hexdigest()) == (aspect == (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "kind"),
+    [
+        ("a.h264", "libx264", "h264"),
+        ("a.264", "libx264", "h264"),
+        ("a.M2V", "mpeg2video", "mpeg2video"),
+        ("a.vob", "mpeg2video", "vob"),
+        ("a.asf", "wmv2", "asf"),
+        ("a.f4v", "libx264", "f4v"),
+        ("a.3g2", "libx264", "3g2"),
+        ("a.nut", "libx264", "nut"),
+        ("a.ivf", "libvpx", "ivf"),
+        ("a.y4m", "rawvideo", "yuv4mpegpipe"),
+    ],
+)
+def test_videos_of_recorders_and_discs_are_read(tmp_path, name, codec, kind):
+    """Raw H.264 and MPEG-2 have no timestamps: the rate is that of the coded frames, not 25."""
+    write_coded(tmp_path / name, codec, kind)
+    frames = collect([tmp_path], FootageOptions(every=0.5))
+    assert [frame.timestamp for frame in frames] == pytest.approx([0, 0.5, 1.0])
+    assert [number_of(frame.load()) for frame in frames] == [0, 5, 10]
+    assert number_of(read_frame(frames[1].name)) == 5
+
+
 def test_a_variable_frame_rate_is_sampled_by_the_timestamps(tmp_path):
     """Twelve frames in the first 1.2 s, then one each second: mkv's times rewritten in the file."""
     path = write_video(tmp_path / "clip.mkv", range(16), rate=10)
@@ -460,7 +619,9 @@ def test_frames_that_cannot_be_decoded_are_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(
         video,
         "_retrieve",
-        lambda capture: None if capture.get(cv2.CAP_PROP_POS_MSEC) > 1500 else retrieve(capture),
+        lambda capture, clock: (
+            None if capture.get(cv2.CAP_PROP_POS_MSEC) > 1500 else retrieve(capture, clock)
+        ),
     )
     *found, broken = collect([path])
     assert [number_of(frame.load()) for frame in found] == [0, 10]

@@ -2,7 +2,7 @@ from datetime import datetime
 
 import pytest
 
-from person_search.footage.time_text import find_time, format_time, parse_time
+from person_search.footage.time_text import find_time, format_span, format_time, parse_time
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,12 @@ def test_a_time_in_a_name_may_be_utc_and_have_fractions():
 )
 def test_a_name_without_a_time_has_none(name):
     assert find_time(name) is None
+
+
+def test_spans_of_frames_with_and_without_a_date():
+    """Both kinds mixed read as "0:00:00.0 to 2025-06-03"."""
+    date = datetime(2025, 6, 3, 10).timestamp()
+    assert format_span(None, None) == "unknown"
+    assert format_span(0.0, 90.0) == "0:00:00.0 to 0:01:30.0 from the start of a video"
+    assert format_span(date, date + 60) == "2025-06-03 10:00:00 to 2025-06-03 10:01:00"
+    assert format_span(5.0, date).startswith("up to 2025-06-03 10:00:00; some frames have no date")

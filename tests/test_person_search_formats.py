@@ -1,7 +1,10 @@
 """A gallery is written in other people's formats, and their own programs read it."""
 
 import csv
+import errno
+import importlib.util
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -267,10 +270,19 @@ def test_an_error_leaves_what_was_there(index, tmp_path, monkeypatch):
     out.write_text("old")
 
     def fail(names):
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(index, "stored_people", fail)
-    for export in (export_coco, export_mot):
-        with pytest.raises(OSError, match="No space"):
-            export(index, out if export is export_coco else tmp_path / "mot", EVERYTHING)
+    exports = [(export_coco, out), (export_mot, tmp_path / "mot")]
+    if importlib.util.find_spec("pyarrow"):
+        exports.append((export_parquet, out))
+    for export, target in exports:
+        said = f"^{target} cannot be written: No space left on device; nothing of it stays"
+        with pytest.raises(OSError, match=said):
+            export(index, target, EVERYTHING)
+    monkeypatch.setattr("PIL.Image.Image.save", lambda *_, **__: fail(()))
+    said = r"frames/hall-\w+/000000\.jpg cannot be written"
+    with pytest.raises(OSError, match=said):
+        export_coco(index, out, EVERYTHING, frames_folder=tmp_path / "frames")
+    shutil.rmtree(tmp_path / "frames")
     assert out.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["people.json"]

@@ -1,5 +1,7 @@
 """Boxes of other people's files take the place of a detector; the model only embeds."""
 
+import json
+
 import numpy as np
 import pytest
 from helpers_demo import COLORS, EMBEDDING_DIM, FINGERPRINT, ColorFinder, draw_colors
@@ -118,6 +120,26 @@ def test_the_name_that_says_most_is_meant_and_one_name_is_one_file(tmp_path, foo
         open_boxes(path, files)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_coco_of_other_editors_and_of_pandas(tmp_path, footage, encoding):
+    """A byte order mark, and ids that are floats."""
+    path = write_coco(tmp_path / "a.json", [("000001.png", 240, 120)], [(1, _boxes()[0], {})])
+    content = json.loads(path.read_text())
+    content["annotations"][0]["image_id"] = 1.0
+    path.write_bytes(json.dumps(content, indent=1).replace("\n", "\r\n").encode(encoding))
+    boxes = open_boxes(path, list_footage([footage]))
+    assert len(boxes.of(str(footage / "000001.png"), 240, 120).boxes) == 1
+
+
+def test_mot_text_with_a_byte_order_mark(tmp_path, footage):
+    red = _boxes()[0]
+    folder = _write_mot(footage.parent, "det", [[1, -1, *red, 1, 1, 1]], info=None)
+    file = folder / "det" / "det.txt"
+    file.write_bytes(file.read_text().replace("\n", "\r\n").encode("utf-8-sig"))
+    boxes = open_boxes(file, list_footage([footage]))
+    assert len(boxes.of(str(footage / "000001.png"), 240, 120).boxes) == 1
+
+
 def test_pictures_of_another_size_are_named(tmp_path, footage):
     images = [("000001.png", 480, 240), ("000002.png", 120, 240), ("000003.png", None, None)]
     path = write_coco(tmp_path / "boxes.json", images, [(n, _boxes()[0], {}) for n in (1, 2, 3)])
@@ -140,8 +162,13 @@ def test_pictures_of_another_size_are_named(tmp_path, footage):
             r"annotations\[0\] has the bbox \[1, 2, 3\]",
         ),
         ([("000001.png", 1, 1)], [(1, [1, 2, 3, 4], {"score": 80})], "score 80; expected 0 to 1"),
-        ([("000001.png", 1, 1), ("./000001.png", 1, 1)], [], "repeats the id 2 or the file_name"),
+        ([("000001.png", 1, 1), ("./000001.png", 1, 1)], [], "repeats the file_name"),
         ([("000001.png", "1", 1)], [], "has the width '1'"),
+        ([("000001.png", 10**400, 1)], [], "has the width 1000"),
+        ([("000001.png", 1, 1)], [(1, [10**400, 2, 3, 4], {})], "bbox .*expected .x, y, w, h."),
+        ([("000001.png", 1, 1)], [(1, [float("nan"), 2, 3, 4], {})], r"has the bbox \[nan"),
+        ([("000001.png", 1, 1)], [([1], [1, 2, 3, 4], {})], r"image_id \[1\], which no image"),
+        ([(".", 1, 1)], [], "file_name '.'; expected that of a file"),
     ],
 )
 def test_a_coco_file_that_cannot_be_used_is_refused(
@@ -157,6 +184,12 @@ def test_a_coco_file_that_cannot_be_used_is_refused(
     [
         ("a.json", "{", "is not a JSON file"),
         ("a.json", "[]", "has no list 'images'"),
+        ("a.json", "[" * 100_000, "is not a JSON file: maximum recursion"),
+        (
+            "a.json",
+            '{"images": [], "annotations": [], "categories": [{"id": [], "name": "dog"}]}',
+            "'person'",
+        ),
         (
             "a.json",
             '{"images": [], "annotations": [], "categories": [{"name": "dog"}]}',
@@ -216,6 +249,24 @@ def test_scores_of_another_range_are_none(tmp_path, footage):
     (tmp_path / "det" / "det.txt").rename(path)
     _, people = _index(tmp_path, footage, path, min_score=0.5)
     assert people["000002.png"].scores.tolist() == [1, 1, 1]
+
+
+def test_a_picture_numbered_0_is_in_no_sequence(tmp_path, footage):
+    """It was taken to show nobody, and all the others to be one later than they are."""
+    (footage / "000003.png").rename(footage / "000000.png")
+    folder = _write_mot(footage.parent, "gt", [(1, 4, *_boxes()[0], 1, 1, 1)])
+    report, people = _index(tmp_path, footage, folder)
+    assert sorted(people) == ["000001.png", "000002.png"]
+    assert _texts(report.left_out) == [f"000000.png: sampled frames that are not in {folder}: 1"]
+
+
+@pytest.mark.parametrize("text", ["x,/a.png,,,", ",/a.png", "\xff"])
+def test_a_list_of_frames_that_is_damaged_is_named(tmp_path, footage, text):
+    folder = _write_mot(footage.parent, "gt", [(1, 4, *_boxes()[0], 1, 1, 1)], {"imWidth": 240})
+    head = "number,file,frame,seconds,camera\n"
+    (folder / "frames.csv").write_text(head + text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"frames\.csv is not as export-gallery writes it"):
+        open_boxes(folder, list_footage([footage]))
 
 
 def test_frames_of_a_video_count_from_1(tmp_path):
@@ -285,8 +336,8 @@ def test_the_command_says_what_it_left_out(tmp_path, footage, monkeypatch, capsy
     path = write_coco(tmp_path / "b.json", [("000001.png", None, None)], [(1, _boxes()[0], {})])
     arguments = ["index", str(footage), "--gallery", str(tmp_path / "g.db"), "--boxes", str(path)]
     assert main(arguments) == 0
-    said = capsys.readouterr().out
-    assert f"left out: {path}: files that it does not name: 2 ({footage / '000002.png'}, " in said
+    said, talk = capsys.readouterr()
+    assert f"left out: {path}: files that it does not name: 2 ({footage / '000002.png'}, " in talk
     assert "added 1 frames with 1 people" in said
     assert main([*arguments[:-1], str(tmp_path / "no.json")]) == 2
     assert "does not exist; expected COCO JSON or MOT text" in capsys.readouterr().err

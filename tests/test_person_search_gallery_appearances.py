@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 import sqlite3
 
@@ -250,10 +251,30 @@ def test_who_is_before_after_and_beside(walked):
     assert [one.appearance.start - DATE for one in some] == [0, 0, 20, 20]
 
 
+@pytest.mark.parametrize("camera", [None, "hall"])
+def test_another_video_without_date_is_not_beside(tmp_path, camera):
+    """Its times count from its own start; they overlapped all the same."""
+    rng = np.random.default_rng(1)
+    with GalleryIndex.create(tmp_path / "g.db", **MODEL) as index:
+        for video, who in (("a", [0, 1]), ("b", [2])):
+            names = {n: f"/{video}.mp4#frame={n}" for n in range(3)}
+            index.put([(make_frame(names[n], camera, n), _people(rng, who, n)) for n in names])
+        index.appearances.link()
+        stays = [one.appearance.id for one in index.appearances.within()]
+        beside = {i: [o.appearance.id for o in index.appearances.beside(i)] for i in stays}
+        alone = index.appearances.search(LOOKS[2], top=1)[0].appearance.id
+    others = [i for i in stays if i != alone]
+    assert len(stays) == 3 and beside == {
+        alone: [], others[0]: others[1:], others[1]: others[:1],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [12345, 10**30])
 @pytest.mark.parametrize("method", ["get", "sights", "neighbors", "beside"])
-def test_an_appearance_that_is_not_there(walked, method):
-    with pytest.raises(GalleryError, match=r"there is no appearance 12345 .*search again"):
-        getattr(walked.appearances, method)(12345)
+def test_an_appearance_that_is_not_there(walked, method, number):
+    """A number too large for a column ended in a traceback."""
+    with pytest.raises(GalleryError, match=rf"there is no appearance {number} .*search again"):
+        getattr(walked.appearances, method)(number)
 
 
 @pytest.mark.parametrize(
@@ -294,3 +315,48 @@ def test_damage_is_found_and_repaired_by_linking_anew(walked, harm):
     assert report.repaired[-1] == "linked the people of gallery 'gallery' into 16 appearances"
     with GalleryIndex.open(walked.uri) as index:
         assert _said(index) == expected
+
+
+def _crossing(size):
+    """Somebody walks out of the right edge of 200 pixels, and comes back from there 4 s later."""
+    rng = np.random.default_rng(8)
+    entries = []
+    for number, left in enumerate([100, 130, 155, 160, 130, 100]):
+        time = number if number < 3 else number + 4
+        box = np.float32([[left, 10, left + 40, 110]])
+        people = People(box, np.float32([0.9]), unit(LOOKS[:1] + 0.03 * rng.normal(size=(1, DIM))))
+        frame = make_frame(f"/hall/{number}.jpg", "hall", DATE + time)
+        entries.append((dataclasses.replace(frame, size=size), people))
+    return entries
+
+
+TWICE, ONCE = [(0, 2, 3), (7, 9, 3)], [(0, 9, 6)]
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((200, 120), TWICE), (None, ONCE), ((640, 360), ONCE)]
+)
+def test_who_walks_out_of_a_picture_of_known_size_begins_a_new_stay(tmp_path, size, expected):
+    with GalleryIndex.create(tmp_path / "g.db", **MODEL) as index:
+        index.put(_crossing(size))
+        assert {frame.size for frame in index.frames()} == {size}
+        index.appearances.link()
+        stays = [one.appearance for one in index.appearances.within()]
+    assert [(s.start - DATE, s.end - DATE, s.frames) for s in stays] == expected
+    assert not check_gallery_file(tmp_path / "g.db").problems
+
+
+def test_sizes_go_into_a_merged_and_a_repaired_gallery(tmp_path):
+    with GalleryIndex.create(tmp_path / "g.db", **MODEL) as index:
+        index.put(_crossing((200, 120)))
+        with GalleryIndex.create(tmp_path / "other.db", **MODEL) as other:
+            other.merge(index)
+            assert {frame.size for frame in other.frames()} == {(200, 120)}
+    connection = sqlite3.connect(tmp_path / "g.db", isolation_level=None)
+    connection.execute("UPDATE frames SET width = 100 WHERE id = 2")
+    connection.close()
+    problems = check_gallery_file(tmp_path / "g.db").problems
+    assert any("/hall/1.jpg: its row is not as stored" in problem for problem in problems)
+    check_gallery_file(tmp_path / "g.db", repair=True)
+    with GalleryIndex.open(tmp_path / "g.db") as index:
+        assert [frame.size for frame in index.frames()] == [(200, 120)] * 5

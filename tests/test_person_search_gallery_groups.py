@@ -177,6 +177,13 @@ def test_undoing_goes_back_step_by_step(index):
     assert groups.split(1, [groups.get(1).appearances[2].id]) == 6, "no number is given twice"
 
 
+def test_what_is_undone_is_read_back(index, monkeypatch):
+    _say(index)
+    monkeypatch.setattr(group_rows.GroupRows, "undo", lambda rows: group_rows.Undone(1, "it"))
+    with pytest.raises(GalleryError, match="'it' was undone and committed, but is there"):
+        index.appearances.groups.undo()
+
+
 def test_a_part_is_split_off_and_stays_so(index):
     groups = index.appearances.groups
     groups.refresh(0.9)
@@ -272,6 +279,42 @@ def test_another_process_that_groups_meanwhile(index, monkeypatch):
     assert said(index) == FOUND
 
 
+def test_another_process_that_groups_anew_meanwhile(index, monkeypatch):
+    """As many were in groups then as before; what was looked at last was taken for today's."""
+    groups = index.appearances.groups
+    groups.refresh(0.99)
+    read, calls = group_rows.GroupRows.placements, []
+
+    def placements(self):
+        found = read(self)
+        calls.append(1)
+        if len(calls) == 1:
+            GalleryIndex.open(index.uri).appearances.groups.refresh(-1, across_days=True)
+        return found
+
+    monkeypatch.setattr(group_rows.GroupRows, "placements", placements)
+    groups.refresh(0.9, across_days=False)
+    assert len(calls) > 2, "it has looked again"
+    assert sorted(some for _, some in said(index).values()) == sorted(
+        some for _, some in FOUND.values()
+    )
+
+
+@pytest.mark.parametrize("do", [lambda g: g.merge([5, 1]), lambda g: g.name(5, "")])
+def test_a_group_that_is_gone_meanwhile_is_told(index, monkeypatch, do):
+    """SQLite said that a constraint failed, and the gallery could not be used."""
+    groups = index.appearances.groups
+    groups.refresh(0.9)
+    assert groups.split(1, [groups.get(1).appearances[0].id]) == 5
+    there = groups.all()
+    monkeypatch.setattr(type(groups._groups), "listed", lambda _: there)
+    with GalleryIndex.open(index.uri) as other:
+        other.appearances.groups.undo()
+    with pytest.raises(GalleryError, match="there is no group 5 any more"):
+        do(groups)
+    assert groups.undo() is None, "nothing of it stays"
+
+
 @pytest.mark.parametrize(
     ("do", "words"),
     [
@@ -281,6 +324,8 @@ def test_another_process_that_groups_meanwhile(index, monkeypatch):
         (lambda g, ids: g.split(1, ids), "3 of its 3 appearances"),
         (lambda g, _: g.move([99], 1), "there is no appearance 99"),
         (lambda g, _: g.name(1, "x" * 101), "at most 100 letters"),
+        (lambda g, _: g.name(1, "a\x1b[31mb"), "cannot be printed"),
+        (lambda g, _: g.name(1, "a\udc80"), "cannot be printed"),
         (lambda g, _: (g.name(1, "A"), g.name(2, "A")), "group 1 is named 'A' already"),
         (lambda g, _: g.refresh(2), "expected -1 to 1"),
     ],

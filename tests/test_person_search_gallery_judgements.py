@@ -1,5 +1,6 @@
 import shutil
 import sqlite3
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,35 @@ def test_right_ones_come_first_and_wrong_ones_last(index):
     assert index.judgements.search("hat", QUERY) == index.appearances.search(QUERY)
     of_frames = _search(index, by="frame", top=20)
     assert [m.judgement for m in of_frames].count(True) == 1, "of a frame nobody else is judged"
+
+
+@pytest.mark.parametrize("by", ["appearance", "frame"])
+def test_right_ones_keep_their_order_whatever_is_judged_next(index, by):
+    matches = {int(m.camera[3:]): m for m in _search(index)}
+    index.judgements.judge("coat", [matches[1], matches[2]], is_right=True)
+    assert _cameras(_search(index, by=by))[:2] == [1, 2]
+    index.judgements.judge("coat", [matches[4]], is_right=False)
+    first, second = _search(index, by=by)[:2]
+    assert _cameras([first, second]) == [1, 2]
+    assert first.similarity < second.similarity, "to the query that was moved away from the wrong"
+
+
+def test_taken_back_is_what_is_gone_when_read_back(index, monkeypatch):
+    index.judgements.judge("coat", _search(index)[:3], is_right=True)
+    database = index._store.judgements._database
+    honest = type(database).writing
+
+    @contextmanager
+    def forgetting(self, doing):
+        with honest(self, doing) as connection:
+            connection.execute("SAVEPOINT lost")
+            yield connection
+            connection.execute("ROLLBACK TO lost")
+
+    monkeypatch.setattr(type(database), "writing", forgetting)
+    assert index.judgements.undo("coat", 2) == 0
+    monkeypatch.undo()
+    assert index.judgements.undo("coat", 2) == 2
 
 
 def test_the_last_word_counts_and_can_be_taken_back(index):

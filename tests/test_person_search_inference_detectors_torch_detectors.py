@@ -147,7 +147,7 @@ def test_a_config_of_the_model_zoo_is_loaded_by_its_name(tmp_path, monkeypatch):
             loaded.append(path)
 
     monkeypatch.setattr("detectron2.model_zoo.get_config", get_config)
-    monkeypatch.setattr(torch_detectors, "DetectionCheckpointer", Checkpointer)
+    monkeypatch.setattr(torch_detectors, "FileCheckpointer", Checkpointer)
     torch.manual_seed(0)
     detector = load_detector("detectron2:COCO/x.yaml", min_score=0.3, device="cpu")
     torch.manual_seed(0)

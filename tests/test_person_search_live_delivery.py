@@ -1,7 +1,11 @@
+import contextlib
 import json
+import os
+import socket
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from helpers_gallery import wait_until
@@ -39,6 +43,27 @@ def test_what_a_webhook_answers(status, is_final, words):
         with pytest.raises(DeliveryError, match=words) as error:
             Webhook(server.address("/hook"), timeout=0.1).send(MESSAGE)
         assert error.value.is_final is is_final and len(server.posted) == 1
+
+
+@pytest.mark.parametrize("piece", [b"a", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_an_answer_that_never_ends_is_none(piece):
+    """Each byte came in time, and the next alert waited for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def dribble():
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(1000)
+                for _ in range(1000):  # until it is ended
+                    connection.send(piece)
+                    time.sleep(0.02)
+
+        threading.Thread(target=dribble, daemon=True).start()
+        hook = Webhook(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=0.2)
+        started = time.monotonic()
+        with pytest.raises(DeliveryError, match=r"no answer within 0\.2 s") as error:
+            hook.send(MESSAGE)
+    assert time.monotonic() - started < 5 and not error.value.is_final
 
 
 @pytest.mark.parametrize("address", ["ftp://h/x", "file:///etc/passwd", "http://", "http://h:x/"])
@@ -107,6 +132,25 @@ def test_a_program_that_fails(arguments, words):
     with pytest.raises(DeliveryError, match=words) as error:
         Program(arguments, timeout=0.2).send(MESSAGE)
     assert error.value.is_final
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="Windows has no sessions")
+def test_what_a_program_has_started_ends_with_it(tmp_path):
+    """A script's own programs went on, one more with each alert."""
+    number = tmp_path / "pid"
+    with pytest.raises(DeliveryError, match="was ended"):
+        line = f"sleep 60 & echo $! > {number}; wait"
+        Program(["sh", "-c", line], timeout=0.5).send(MESSAGE)
+
+    def is_over():
+        state = Path(f"/proc/{number.read_text().strip()}/stat")
+        try:
+            return state.read_text().rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            return True
+
+    if Path("/proc/self/stat").exists():
+        wait_until(is_over)
 
 
 def test_no_program_is_refused():

@@ -68,12 +68,19 @@ def test_a_folder_is_a_source(tmp_path):
         ("camera:front", "expected camera:0"),
         ("nowhere/at/all", "there is no folder"),
         (__file__, "is no folder"),
+        ("a" * 300 + "=rtsp://host/live", "expected 1 to 200 bytes"),
+        ("a\x1b[31m=rtsp://host/live", "that can be printed"),
+        (" =rtsp://host/live", "expected 1 to 200 bytes"),
     ],
 )
 def test_wrong_sources(text, words):
     with pytest.raises((ValueError, OSError), match=words) as error:
         parse_source(text)
     assert "pw" not in str(error.value)
+
+
+def test_a_camera_without_a_name_has_one_that_a_folder_can_have():
+    assert len(parse_source("rtsp://host/" + "a/" * 300).folder_name) == 200
 
 
 def test_sources_that_cannot_be_watched_together(tmp_path):

@@ -212,6 +212,7 @@ def test_another_models_embeddings_are_refused():
     [
         ({"max_gap": 0}, "max_gap is 0"),
         ({"max_gap": float("nan")}, "max_gap is nan"),
+        ({"exit_gap": 0}, "exit_gap is 0; expected above 0"),
         ({"min_similarity": 1.5}, "min_similarity is 1.5"),
         ({"reach": -1}, "reach is -1"),
     ],
@@ -232,3 +233,25 @@ def test_a_step_is_short():
         best = min(best, time.process_time() - started)
     # Below a millisecond on an idle machine; the best of 40 steps is little troubled by others.
     assert best < 2e-3
+
+
+@pytest.mark.parametrize(("last", "expected"), [(600, 1), (400, 0)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_who_walks_out_of_the_picture_has_left(last, expected, axis):
+    # Out by the right or the lower edge of 640 pixels, and back 4 s later; or lost before it.
+    linker, size = Linker(), (640, 360) if axis == 0 else (360, 640)
+
+    def at(place):
+        return one(place, LOOKS[0]) if axis == 0 else one(90, LOOKS[0], y=place + 60)
+
+    for k in range(12):
+        linker.step(0.1 * k, at(last - 110 + 10 * k), size)
+    assert linker.step(5.0, at(last), size).tolist() == [expected]
+
+
+def test_without_a_size_nobody_has_left_and_soon_back_is_the_same_stay():
+    for size, gap, expected in ((None, 4.0, 0), ((640, 360), 4.0, 1), ((640, 360), 1.4, 0)):
+        linker = Linker()
+        for k in range(12):
+            linker.step(0.1 * k, one(490 + 10 * k, LOOKS[0]), size)
+        assert linker.step(1.1 + gap, one(605, LOOKS[0]), size).tolist() == [expected]

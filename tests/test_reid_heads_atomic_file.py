@@ -1,9 +1,17 @@
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
 
-from reid_heads.atomic_file import atomic_file, new_folder, save_arrays, save_json
+from reid_heads.atomic_file import (
+    atomic_file,
+    naming_full_disk,
+    new_folder,
+    save_arrays,
+    save_json,
+)
 
 
 def test_a_file_is_written_with_its_folder(tmp_path):
@@ -46,3 +54,15 @@ def test_a_folder_is_new_and_whole(tmp_path):
     with new_folder(tmp_path / "empty") as folder:
         (folder / "whole").write_text("whole")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["deep", "empty"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EACCES])
+def test_a_full_disk_is_named_with_the_file(tmp_path, number):
+    path = tmp_path / "a.json"
+    expected = os.strerror(number)
+    if number != errno.EACCES:
+        expected = f"^{path} cannot be written: {expected}; nothing of it stays"
+    with pytest.raises(OSError, match=expected), naming_full_disk(path), atomic_file(path) as file:
+        file.write(b"some")
+        raise OSError(number, os.strerror(number))
+    assert list(tmp_path.iterdir()) == []

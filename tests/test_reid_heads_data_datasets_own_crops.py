@@ -3,6 +3,7 @@ from helpers_crop_layouts import write_crops
 
 from reid_heads.data.datasets.own_crops import list_own_splits, load_own_crops
 from reid_heads.labels import THERMAL, VISIBLE
+from reid_heads.trust import trusted_files
 
 ROWS = ["a/one.jpg,5,1", "a/two.jpg,5,2", "b/three.png,12,1"]
 
@@ -103,10 +104,11 @@ def test_a_csv_file_with_splits_and_columns_in_another_order(write_csv):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("c.jpg,anna,1", "expected a path and whole numbers .* 'anna', '1'"),
-        ("c.jpg,1,", "expected a path and whole numbers .* '1', ''"),
-        ("c.jpg,1", "expected a path and whole numbers .* '1', None"),
-        ("c.jpg,-2,1", "person .-1 or more"),
+        ("c.jpg,,1", "the person is ''; expected a name or a number"),
+        ("c.jpg,nan,1", "the person is 'nan'; expected a name or a number"),
+        ("c.jpg,1.5,1", "the person is '1.5'; expected a whole number or a name"),
+        ("c.jpg,1,2.5", "the camera is '2.5'; expected a whole number or a name"),
+        ("c.jpg,-2,1", "the person is '-2'; .* or -1 for a crop that shows nobody"),
     ],
 )
 def test_a_row_that_does_not_parse(write_csv, row, message):
@@ -121,14 +123,14 @@ def test_an_unknown_split_in_a_row(write_csv):
 
 
 def test_wrong_headers_and_bytes(write_csv):
-    with pytest.raises(ValueError, match=r"the header is \['file', 'id', 'cam'\], expected path"):
+    with pytest.raises(ValueError, match="the header 'file,id,cam' lacks path, person"):
         load_own_crops(write_csv(ROWS, header="file,id,cam"), "train")
     path = write_csv(ROWS)
     path.write_bytes(b"path,person,camera\ncaf\xe9.jpg,1,1\n")
     with pytest.raises(ValueError, match=r"crops\.csv is no text in UTF-8"):
         load_own_crops(path, "train")
     path.write_text("")
-    with pytest.raises(ValueError, match="the header is None"):
+    with pytest.raises(ValueError, match="the header '' lacks path, person"):
         load_own_crops(path, "train")
 
 
@@ -139,6 +141,21 @@ def test_missing_and_repeated_crops(write_csv):
     (path.parent / "b" / "three.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"line 4 lists .*three\.png: it is missing"):
         load_own_crops(path, "train")
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "{}/secret.jpg"])
+def test_crops_outside_the_lists_folder_are_refused(write_csv, tmp_path, monkeypatch, name):
+    write_crops(tmp_path, ["secret.jpg", "lists/a.jpg"])
+    path = tmp_path / "lists/crops.csv"
+    path.write_text(f"path,person,camera\na.jpg,1,1\n{name.format(tmp_path)},2,1\n")
+    with pytest.raises(ValueError, match=r"line 3 names .*secret\.jpg.*--trust-this-file"):
+        load_own_crops(path, "train")
+    with pytest.raises(ValueError, match="line 3 names"):
+        list_own_splits(path)
+    with trusted_files():
+        assert len(load_own_crops(path, "train")) == 2
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    assert len(load_own_crops(path, "train")) == 2
 
 
 def test_a_single_identity(write_csv):
@@ -157,3 +174,83 @@ def test_a_column_for_the_modality(write_csv):
 
 def test_without_the_column_there_is_no_modality(write_csv):
     assert all("modality" not in d for d in load_own_crops(write_csv(ROWS), "train"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path;person;camera\na/one.jpg;5;1\na/two.jpg;5;2\nb/three.png;12;1\n",
+        "Path , Person , Camera\r\na/one.jpg, 5.0, 1\r\na/two.jpg, 5, 2\r\nb/three.png,12,1\r\n",
+        "PATH\tPERSON\tCAMERA\na\\one.jpg\t5\t1.0\na\\two.jpg\t5\t2\nb\\three.png\t12\t1\n",
+    ],
+)
+def test_a_csv_file_as_spreadsheets_write_it(write_csv, text):
+    path = write_csv(ROWS)
+    expected = load_own_crops(path, "train")
+    path.write_bytes(text.encode())
+    assert load_own_crops(path, "train") == expected
+
+
+def test_people_and_cameras_with_names(write_csv):
+    """Names follow the numbers; a person has one number in queries and gallery."""
+    rows = ["a.jpg,Bo,hall,query", "b.jpg,Anna,door,gallery", "c.jpg,Bo,3,gallery"]
+    path = write_csv(rows, header="path,person,camera,split")
+    assert _rows(load_own_crops(path, "query")) == [("a.jpg", 1, 5)]
+    assert _rows(load_own_crops(path, "gallery")) == [("b.jpg", 0, 4), ("c.jpg", 1, 3)]
+
+
+@pytest.mark.parametrize("header", ["path,person", "path,person,camera"])
+def test_crops_without_cameras_are_for_training(write_csv, header):
+    path = write_csv([row[:-2] for row in ROWS], header=header)
+    assert _rows(load_own_crops(path, "train")) == [
+        ("a/one.jpg", 0, None),
+        ("a/two.jpg", 0, None),
+        ("b/three.png", 1, None),
+    ]
+
+
+def test_a_test_without_cameras_says_how_to_score_without_their_rule(write_csv):
+    path = write_csv(["a.jpg,1,query", "b.jpg,1,gallery"], header="path,person,split")
+    with pytest.raises(
+        ValueError, match=r"1 crops of the test have no camera, first a\.jpg; .* give"
+    ):
+        load_own_crops(path, "query")
+
+
+@pytest.mark.parametrize("train", ["", "train"])
+def test_a_folder_for_each_person(tmp_path, train, caplog):
+    """It ended in the question whether the data set was unpacked completely."""
+    write_crops(tmp_path / train, ["anna/0.jpg", "anna/1.png", "bo/0.pgm", "7/x.jpg"])
+    (tmp_path / train / "bo" / "notes.txt").touch()
+    write_crops(tmp_path / "query", ["zoe/0_c1.jpg", "anna/1_c2.jpg"])
+    write_crops(tmp_path / "gallery", ["anna/1_c3.jpg", "bo/2_c1.jpg"])
+    prefix = f"{train}/" if train else ""
+    assert list_own_splits(tmp_path) == ["train", "query", "gallery"]
+    # The number 7 is the first of three people to train on.
+    assert _rows(load_own_crops(tmp_path, "train")) == [
+        (f"{prefix}7/x.jpg", 0, None),
+        (f"{prefix}anna/0.jpg", 1, None),
+        (f"{prefix}anna/1.png", 1, None),
+        (f"{prefix}bo/0.pgm", 2, None),
+    ]
+    assert "passed over 1 other file (.txt 1)" in caplog.text
+    assert _rows(load_own_crops(tmp_path, "query")) == [
+        ("query/anna/1_c2.jpg", 0, 2),
+        ("query/zoe/0_c1.jpg", 2, 1),
+    ]
+    assert [row[1] for row in _rows(load_own_crops(tmp_path, "gallery"))] == [0, 1]
+
+
+def test_a_folder_that_is_neither_says_what_is_expected(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ValueError, match="holds no image; expected images named by person"):
+        load_own_crops(tmp_path, "train")
+
+
+def test_what_is_passed_over_is_named(tmp_path, caplog):
+    write_crops(tmp_path, ["1_c1.jpg", "2_c1.jpg", "old/3_c1.jpg"])
+    for name in ("a.txt", "b.txt", "c.xyz"):
+        (tmp_path / name).touch()
+    assert len(load_own_crops(tmp_path, "train")) == 2
+    assert "passed over 3 other files (.txt 2, .xyz 1)" in caplog.text
+    assert "passed over 1 folders of images, such as old/" in caplog.text

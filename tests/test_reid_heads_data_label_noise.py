@@ -86,7 +86,9 @@ def test_look_alikes_have_the_nearest_colours(folder):
     assert find_look_alikes(crops).shape == (4, 3)
 
 
-def test_the_command_writes_two_lists(folder, tmp_path, capsys):
+def test_the_command_writes_two_lists(folder, tmp_path, capsys, monkeypatch):
+    # A list elsewhere may name crops below the data sets' folder.
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(folder))
     noisy, truth = tmp_path / "noisy.csv", tmp_path / "elsewhere/truth.csv"
     arguments = ["--dataset", str(folder), "--share", "0.5", "--seed", "3"]
     assert main([*arguments, "--output", str(noisy), "--truth", str(truth)]) == 0
@@ -131,7 +133,6 @@ def test_lists_keep_modalities(folder, tmp_path):
     ("change", "message"),
     [
         ({"bbox": (0, 0, 1, 1)}, "box of the frame"),
-        ({"cam_id": None}, "no camera"),
         ({"modality": VISIBLE}, "1 of 12 crops have a modality"),
     ],
 )

@@ -9,7 +9,12 @@ from PIL import Image
 
 from reid_heads.config import add_crop_reid_config
 from reid_heads.data import loaders
-from reid_heads.data.loaders import build_test_loader, build_train_loader, iterations_per_epoch
+from reid_heads.data.loaders import (
+    build_test_loader,
+    build_train_loader,
+    check_num_identities,
+    iterations_per_epoch,
+)
 
 # Crops of each person; P x K is 2 x 2 below.
 COUNTS = (3, 5, 2, 6, 4)
@@ -156,7 +161,7 @@ def test_a_broken_image_stops_training_with_its_name(register, tmp_path):
     for path in (tmp_path / name).glob("*"):
         path.write_bytes(b"")
     loader, _ = build_train_loader(make_cfg(name))
-    with pytest.raises(OSError, match=r"toy_crops/.*missing or broken"):
+    with pytest.raises(OSError, match=r"toy_crops/.*is empty"):
         next(iter(loader))
 
 
@@ -180,6 +185,13 @@ def test_ids_that_are_no_training_ids_are_refused(register):
     name = register("toy_ids", first_pid=3)
     with pytest.raises(ValueError, match=r"toy_ids has person ids from 3 to 7, 5 of them.*0\.\.4"):
         build_train_loader(make_cfg(name))
+
+
+def test_a_set_without_identities_is_not_told_to_expect_none():
+    """The advice "set it to 0" ended in the heads' error that 0 is too few."""
+    cfg = make_cfg(MODEL__REID_HEAD__NUM_IDENTITIES=5)
+    with pytest.raises(ValueError, match=r"nobody with an identity, .* give its people"):
+        check_num_identities(cfg, 0)
 
 
 @pytest.mark.parametrize("configured", [4, 6, 0])

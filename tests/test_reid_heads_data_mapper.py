@@ -170,7 +170,7 @@ def test_missing_or_broken_image_names_the_file(damage, is_train, name, write_cr
     noise = np.random.default_rng(0).integers(0, 255, (64, 32, 3), dtype=np.uint8)
     crop = write_crop(noise, name=name)
     damage(tmp_path / name)
-    with pytest.raises(OSError, match=rf"{name}.*missing or broken"):
+    with pytest.raises(OSError, match=rf"{name}.*(missing or broken|not a picture|damaged|empty)"):
         make_mapper(is_train)(crop)
 
 
@@ -180,10 +180,32 @@ def test_a_header_of_an_absurd_size_names_the_file(write_crop, tmp_path):
     content = bytearray((tmp_path / "broken.bmp").read_bytes())
     content[18:26] = (60_000).to_bytes(4, "little") * 2
     (tmp_path / "broken.bmp").write_bytes(content)
-    with pytest.raises(OSError, match=r"broken\.bmp.*missing or broken"):
+    with pytest.raises(OSError, match=r"broken\.bmp.*pixels; expected at most 100,000,000"):
         make_mapper()(crop)
 
 
 def test_unknown_format_is_refused():
     with pytest.raises(ValueError, match=r"INPUT\.FORMAT is 'L'"):
         make_mapper(INPUT__FORMAT="L")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P"])
+def test_a_colour_under_full_transparency_is_white(mode, tmp_path):
+    """Training saw the hidden red, a gallery white."""
+    image = Image.new(mode, (8, 4), (200, 0, 0, 0) if mode == "RGBA" else 0)
+    if mode == "P":
+        image.putpalette([200, 0, 0])
+    image.save(tmp_path / "a.png", **({"transparency": 0} if mode == "P" else {}))
+    mapped = make_mapper(False)({"file_name": str(tmp_path / "a.png"), "person_id": 0})
+    assert (mapped["image"] == 255).all()
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
+def test_a_thermal_crop_of_16_bits_is_scaled_as_in_a_gallery(suffix, tmp_path):
+    """Training saw 255 everywhere."""
+    values = np.repeat(np.array([[20000], [40000]], np.uint16), 8, axis=1)
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(values.repeat(4, axis=0)).save(path)
+    for entry in ({}, {"bbox": (0, 0, 8, 8)}):
+        mapped = make_mapper(False)({"file_name": str(path), "person_id": 0, **entry})
+        assert (mapped["image"].amin(), mapped["image"].amax()) == (78, 156)

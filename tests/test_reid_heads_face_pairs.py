@@ -1,6 +1,8 @@
 """Pair lists in LFW's format."""
 
+import numpy as np
 import pytest
+from sklearn.model_selection import KFold
 
 from reid_heads.face_pairs import image_stem, read_pairs
 
@@ -67,6 +69,43 @@ def test_bad_lists(write, lines, message):
 def test_missing_and_unreadable(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such pair list"):
         read_pairs(tmp_path / "pairs.txt")
-    (tmp_path / "pairs.txt").write_bytes(b"\xff\xfe\xfa1 1")
+    (tmp_path / "pairs.txt").write_bytes(b"\xfa1 1")
     with pytest.raises(ValueError, match="no text in UTF-8"):
         read_pairs(tmp_path / "pairs.txt")
+
+
+def test_real_file_names_in_place_of_numbers(write):
+    lines = ["2\t1", "Ann\ta.jpg\tAnn/b.PNG", "Ann\t1\tBo\tx.y.pgm", *LINES[3:]]
+    pairs = read_pairs(write(lines))
+    assert pairs.first == ("Ann/a", "Ann/Ann_0001", *["Bo/Bo_0001"] * 2)
+    assert pairs.second[:2] == ("Ann/b", "Bo/x.y")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["ann/1.jpg bo/2.jpg 0", "faces/ann/1.jpg ann/3.png 1"],
+        ["ann/1.jpg,bo/2.jpg,0", "", "ann/1.jpg, ann/3.png, 1"],
+        ["first\tsecond\tsame", "ann/1.jpg\tbo/2.jpg\t0", "ann\\1.jpg\tann\\3.png\t1"],
+        ["0 ann/1.jpg bo/2.jpg", "1 ann/1.jpg ann/3.png"],
+    ],
+)
+def test_lists_of_two_paths_and_whether_they_show_one_person(write, lines):
+    pairs = read_pairs(write(lines))
+    assert pairs.first == ("ann/1", "ann/1") and pairs.second == ("bo/2", "ann/3")
+    assert pairs.is_genuine.tolist() == [False, True]
+    assert pairs.folds.tolist() == [0, 1]
+
+
+def test_pairs_of_paths_are_put_into_ten_folds_as_scikit_learn_does(write):
+    pairs = read_pairs(write([f"a/{n}.jpg b/{n}.jpg 0" for n in range(40)]))
+    expected = np.empty(40)
+    for fold, (_, rows) in enumerate(KFold(10).split(np.zeros(40))):
+        expected[rows] = fold
+    np.testing.assert_array_equal(pairs.folds, expected)
+
+
+@pytest.mark.parametrize("line", ["a/1.jpg b/2.jpg 2", "a/1.jpg 1", "a/1.jpg 0 b/2.jpg", "a 1 2"])
+def test_a_line_that_is_no_pair_of_paths(write, line):
+    with pytest.raises(ValueError, match=rf"line 3: expected two paths .* got '{line}'"):
+        read_pairs(write(["a/1.jpg b/2.jpg 0", "", line]))

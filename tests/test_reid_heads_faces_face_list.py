@@ -53,9 +53,10 @@ def test_points_columns_in_any_order_and_further_ones(write, tmp_path):
     ("lines", "message"),
     [
         ([], "line 1: the header '' lacks path, x1"),
-        (["path;x1;y1;x2;y2", "a.png;1;2;3;4"], "lacks path, .* separated by commas"),
+        (["path|x1|y1|x2|y2", "a.png|1|2|3|4"], "lacks path, .* separated by commas"),
+        (["path;x1;y1;x2;y2", "a.png;3;2;3;4"], r"line 2: the box \[3.0, 2.0, 3.0, 4.0\] has no"),
         ([HEADER + ",lx1"], "lacks ly1, lx2, .*, ly5; expected"),
-        ([HEADER + ",x1"], "has a column twice"),
+        ([HEADER + ",x1"], "has x1 twice"),
         ([HEADER], "lists no face"),
         ([HEADER, "a.png,1,2,3"], "line 2: y2 is ''; expected a number"),
         ([HEADER, "a.png,1,2,3,4", "a.png,1,two,3,4"], "line 3: y1 is 'two'; expected a number"),
@@ -64,7 +65,9 @@ def test_points_columns_in_any_order_and_further_ones(write, tmp_path):
         ([LONG, "a.png,1,2,3,4"], "line 2: lx1 is ''"),
         ([LONG, "a.png,1,2,3,4" + ",5" * 10], "line 2: points: .* lie on one spot"),
         ([LONG, "a.png,1,2,3,4," + MIRRORED], "line 2: points: .* left and right exchanged"),
-        ([HEADER, '"a.png,1,2,3,4'], "after line 1: unexpected end of data; is it a CSV"),
+        ([HEADER, "../a.png,1,2,3,4"], "line 2 names '../a.png', which is outside of"),
+        ([HEADER, "/etc/passwd,1,2,3,4"], "line 2 names '/etc/passwd', which is outside of"),
+        ([HEADER, '"a.png,1,2,3,4'], "line 2: unexpected end of data; is it a CSV"),
     ],
 )
 def test_what_is_no_list_is_refused_by_its_line(write, lines, message):

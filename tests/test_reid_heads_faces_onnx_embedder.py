@@ -18,6 +18,7 @@ from reid_heads.crop_model import load_crop_model
 from reid_heads.faces.command import main
 from reid_heads.faces.models import load_face_model
 from reid_heads.faces.onnx_embedder import OnnxEmbedder
+from reid_heads.onnx_files import read_onnx
 
 
 def draw_faces(count, seed=0):
@@ -127,6 +128,26 @@ def test_weights_beside_a_net_that_cannot_be_read_are_named(tmp_path, location, 
     path.write_bytes(model.SerializeToString())
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
         OnnxEmbedder(path, "cpu")
+
+
+def test_a_constant_in_another_file_is_read_from_beside_the_net_alone(tmp_path, monkeypatch):
+    """onnxruntime would look for it in the working folder."""
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / "folder" / "net.onnx"
+    write_arcface(path)
+    model = onnx.load(path)
+    constant = onnx.TensorProto(name="secret", data_type=onnx.TensorProto.FLOAT, dims=[4])
+    constant.data_location = onnx.TensorProto.EXTERNAL
+    entry = constant.external_data.add()
+    entry.key, entry.value = "location", "../secret"
+    (tmp_path / "secret").write_bytes(bytes(16))
+    model.graph.node.append(helper.make_node("Constant", [], ["unused"], value=constant))
+    path.write_bytes(model.SerializeToString())
+    monkeypatch.chdir(path.parent)
+    with pytest.raises(ValueError, match=r"weights in \.\./secret, and they cannot be read"):
+        OnnxEmbedder(path, "cpu")
+    with pytest.raises(ValueError, match="keeps secret in another file"):
+        read_onnx(path.read_bytes(), "net")
 
 
 def test_a_net_that_takes_one_face_only_says_so(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.io
 from helpers_cross_modality import write_permutations
+from helpers_mat_hdf5 import save_as_hdf5
 
 from reid_heads.sysu_protocol import check_permutations, read_permutations
 
@@ -52,6 +53,9 @@ def test_files_that_are_no_permutations(tmp_path):
         read_permutations(path)
     scipy.io.savemat(path, {"id": 1})
     with pytest.raises(ValueError, match="no variable 'rand_perm_cam'"):
+        read_permutations(path)
+    save_as_hdf5(path)
+    with pytest.raises(ValueError, match=r"of version 7\.3; .*save it in MATLAB with -v7"):
         read_permutations(path)
     path.write_bytes(b"nonsense" * 40)
     with pytest.raises(ValueError, match="cannot be read as a MATLAB file"):

@@ -1,7 +1,9 @@
 import functools
 import itertools
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ from reid_heads.config import load_config
 from reid_heads.data.builtin import register_all_crops
 from reid_heads.data.own_data import register_own_data
 from reid_heads.train_net import CropReIDTrainer, main
+from reid_heads.training.stopping import SIGNALS, STOPPING, TrainingStoppedError
 from reid_heads.training.trial_runs import check_trials, fill_in
 
 YAMLS = [p for p in sorted(CONFIGS.rglob("*.yaml")) if root_config(p) == "Base-CropReID"]
@@ -270,6 +273,8 @@ def test_interrupted_weight_average_ends_as_the_straight_ones(trained, launch, t
     straight, _ = trained
     shutil.copytree(straight, tmp_path / "straight")
     halted = interrupted(tmp_path / "straight", "model_0000002.pth")
+    with pytest.raises(ValueError, match=r"has seen 24; SOLVER\.IMS_PER_BATCH is now 12"):
+        launch("halted", *AVERAGED, "SOLVER.IMS_PER_BATCH", "12", flags=["--resume"])
     launch("halted", *AVERAGED, flags=["--resume"])
     half, _ = assert_ends_alike(straight, halted)
     # Six identities of five crops.
@@ -346,6 +351,27 @@ def test_reranking_and_expansion_are_scored_on_request(trained, launch):
     settings += ["MODEL.WEIGHTS", str(trained[0] / "model_final.pth"), *ADJUSTED]
     _, results = launch("out", *settings, "TEST.REID.RERANKING.K1", "3", flags=["--eval-only"])
     assert {"reid", "reid_reranked", "reid_expanded"} <= set(results)
+
+
+def test_a_training_that_was_told_to_stop_resumes_exactly(launch, trained, monkeypatch):
+    run_step = CropReIDTrainer.run_step
+
+    def step(trainer):
+        run_step(trainer)
+        if trainer.iter == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    with monkeypatch.context() as patch, pytest.raises(TrainingStoppedError), SIGNALS:
+        patch.setattr(CropReIDTrainer, "run_step", step)
+        launch("stopped", *AVERAGED)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    SIGNALS.received = 0
+    assert "after iteration 2 of 6: " in SIGNALS.outcome
+    output, _ = launch("stopped", *AVERAGED, flags=["--resume"])
+    straight, resumed = (torch.load(x / "model_final.pth") for x in (trained[0], output))
+    assert_same(straight, resumed)
 
 
 def test_visible_thermal_sets_are_scored_by_their_protocols(launch, tmp_path):

@@ -239,11 +239,15 @@ def weights(overrides, tmp_path_factory):
     return str(path)
 
 
-def test_the_command_cleans_a_list_that_trains(noisy_set, overrides, weights, tmp_path, capsys):
+def test_the_command_cleans_a_list_that_trains(
+    noisy_set, overrides, weights, tmp_path, capsys, caplog, monkeypatch
+):
     noisy, truth = noisy_set
     output = tmp_path / "clean/cleaned.csv"
     arguments = ["--config-file", CONFIG, "--weights", weights, "--output", str(output)]
     assert main([*arguments, "--truth", str(truth), "--angle", "60", *overrides]) == 0
+    assert "outside of its folder and that of the data sets; who reads it adds" in caplog.text
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(noisy.parent))
     report = json.loads(output.with_suffix(".json").read_text())
     assert report["crops"] == 48 and report["truth"]["wrong"] == 12
     assert report["truth"]["recall"] > 90

@@ -17,9 +17,11 @@ element.addEventListener('click', (event) => {
     button.textContent = 'Cutting the clip …';
     trigger('play', { stay: Number(asked.play), place: asked.at === undefined ? null : Number(asked.at) });
   }
+  // The search may be on another tab than this dialog.
+  if (asked.seek !== undefined) window.dispatchEvent(new CustomEvent('person-search-seek', { detail: Number(asked.seek) }));
   // A click on the dialog itself is one on the dark area around its content.
   if (asked.judge !== undefined) trigger('judge', { verdict: asked.judge, place: Number(asked.at) });
-  if (asked.same !== undefined || asked.judge !== undefined || event.target === dialog || asked.close !== undefined) dialog.close();
+  if (asked.same !== undefined || asked.judge !== undefined || asked.seek !== undefined || event.target === dialog || asked.close !== undefined) dialog.close();
 });
 
 element.addEventListener('keydown', (event) => {

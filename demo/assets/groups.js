@@ -8,6 +8,8 @@
     const count = element.querySelectorAll('[data-part]').length;
     const set = (name, off) => element.querySelectorAll(`[data-${name}]`).forEach((part) => { part.disabled = off; });
     set('merge', groups.length < 2);
+    set('nobody', !groups.length);
+    set('nobody-stays', !stays.length);
     set('split', !stays.length || stays.length === count);
     set('move', !stays.length || !element.querySelector('[data-target]')?.value);
     set('target', !stays.length);
@@ -29,6 +31,16 @@
     if (asked.more !== undefined) trigger('more', {});
     if (asked.merge !== undefined) trigger('merge', { groups: chosen('choose') });
     if (asked.undo !== undefined) trigger('undo', {});
+    if (asked.nobody !== undefined) trigger('nobody', { groups: chosen('choose') });
+    if (asked.hidden !== undefined) trigger('hidden', {});
+    if (asked.somebody !== undefined) trigger('somebody', { group: Number(asked.somebody) });
+    if (asked.nobodyStays !== undefined) {
+      trigger('nobody', { group: Number(asked.nobodyStays), stays: chosen('part') });
+    }
+    if (asked.tick !== undefined) {
+      element.querySelectorAll('[data-doubtful] [data-choose]').forEach((box) => { box.checked = true; });
+      update();
+    }
     if (asked.save !== undefined) save(button);
     if (asked.split !== undefined) trigger('split', { group: Number(asked.split), stays: chosen('part') });
     if (asked.move !== undefined) {

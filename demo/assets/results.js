@@ -5,11 +5,43 @@ element.addEventListener('click', (event) => {
   if (button.dataset.place !== undefined) trigger('show', { place: Number(button.dataset.place) });
   if (button.dataset.forget !== undefined) trigger('forget', {});
   if (button.dataset.undo !== undefined) trigger('undo', { count: button.dataset.undo });
+  if (button.dataset.clear !== undefined) trigger('clear', {});
+  if (button.dataset.copy !== undefined) copyLink(button);
   if (button.dataset.export !== undefined) {
     button.disabled = true;
     button.textContent = 'Making the case …';
     trigger('export', {});
   }
+});
+
+// A search has a link: the address holds it, behind the #, which is sent to nobody.
+const SEARCH = '#search?';
+
+watch('value', () => {
+  const link = element.querySelector('[data-link]')?.dataset.link;
+  if (link && location.hash !== SEARCH + link) history.replaceState(null, '', SEARCH + link);
+});
+
+function openLink() {
+  if (location.hash.startsWith(SEARCH)) trigger('open', { link: location.hash.slice(SEARCH.length) });
+}
+window.addEventListener('hashchange', openLink);
+setTimeout(openLink);
+
+async function copyLink(button) {
+  const said = button.parentElement.querySelector('[role=status]');
+  try {
+    await navigator.clipboard.writeText(location.href);
+    said.textContent = `Copied. ${said.dataset.hint ?? ''}`;
+  } catch {
+    said.textContent = 'The browser does not let the page copy: take the link from the address bar.';
+  }
+}
+
+window.addEventListener('person-search-seek', (event) => {
+  document.querySelector('[role=tab][data-tab-id=search]')?.click();
+  window.personSearchAsked = true;
+  trigger('seek', { stay: event.detail });
 });
 
 // The timeline: which part of the whole time is in view, as two numbers of seconds.
@@ -43,13 +75,16 @@ function place(line) {
   const axis = line.querySelector('.ps-axis');
   axis.replaceChildren();
   const room = Math.max(2, Math.floor(axis.clientWidth / 90));
+  // The server's time of day, in which the page writes all others, too.
+  const shift = Number(line.dataset.shift);
   const step = STEPS.find((seconds) => length / seconds <= room) ?? Math.ceil(length / room / 86400) * 86400;
-  // Steps of a day begin at midnight where the reader is.
-  const shift = Number(line.dataset.dated) ? new Date(from * 1000).getTimezoneOffset() * 60 : 0;
-  for (let time = Math.ceil((from - shift) / step) * step + shift; time <= from + length; time += step) {
+  for (let time = Math.ceil((from + shift) / step) * step - shift; time <= from + length; time += step) {
+    const share = (time - from) / length;
+    // Half a label must have room on both sides.
+    if (Math.min(share, 1 - share) * axis.clientWidth < 28) continue;
     const tick = document.createElement('span');
-    tick.style.left = `${(100 * (time - from)) / length}%`;
-    tick.textContent = written(time, step, Number(line.dataset.dated));
+    tick.style.left = `${100 * share}%`;
+    tick.textContent = written(time + shift, step, Number(line.dataset.dated));
     axis.append(tick);
   }
 }
@@ -60,10 +95,20 @@ function written(time, step, dated) {
   const two = (number) => String(Math.floor(number)).padStart(2, '0');
   if (!dated) return `${Math.floor(time / 3600)}:${two((time / 60) % 60)}:${two(time % 60)}`;
   const date = new Date(time * 1000);
-  if (step >= 86400) return `${two(date.getMonth() + 1)}-${two(date.getDate())}`;
-  const clock = `${two(date.getHours())}:${two(date.getMinutes())}`;
-  return step < 60 ? `${clock}:${two(date.getSeconds())}` : clock;
+  if (step >= 86400) return `${two(date.getUTCMonth() + 1)}-${two(date.getUTCDate())}`;
+  const clock = `${two(date.getUTCHours())}:${two(date.getUTCMinutes())}`;
+  return step < 60 ? `${clock}:${two(date.getUTCSeconds())}` : clock;
 }
+
+element.addEventListener('keydown', (event) => {
+  const cards = [...element.querySelectorAll('.ps-card button')];
+  const card = cards.indexOf(event.target.closest('.ps-card button'));
+  const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (card >= 0 && move) {
+    cards[Math.min(Math.max(card + move, 0), cards.length - 1)].focus();
+    event.preventDefault();
+  }
+});
 
 element.addEventListener('keydown', (event) => {
   const line = event.target.closest('.ps-timeline');

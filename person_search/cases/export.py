@@ -6,7 +6,6 @@ Example:
         export_case(index, CaseRequest(matches, [CaseQuery(picture, box)]), "case.zip")
 """
 
-import errno
 import hashlib
 import io
 import os
@@ -25,7 +24,7 @@ from person_search.cases.html_report import html_report
 from person_search.cases.pdf_report import pdf_report
 from person_search.cases.tables import case_json, matches_csv, sights_csv
 from person_search.cases.wording import SUMS
-from reid_heads.atomic_file import atomic_file, new_folder
+from reid_heads.atomic_file import atomic_file, naming_full_disk, new_folder
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -90,15 +89,8 @@ def export_case(
         ValueError: There are no matches.
     """
     path = check_target(target)
-    try:
+    with naming_full_disk(path):
         return _write(index, request, path)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise OSError(
-            f"{path} cannot be written: {error.strerror}; nothing of it stays. Make room, or name "
-            "another place"
-        ) from error
 
 
 def zip_case(index: "GalleryIndex", request: CaseRequest) -> tuple[bytes, CaseReport]:
@@ -118,7 +110,7 @@ def _write(index: "GalleryIndex", request: CaseRequest, path: Path) -> CaseRepor
     if not _is_zip(path):
         with new_folder(path) as folder:
             return _fill(index, request, folder)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as name:
+    with tempfile.TemporaryDirectory(".part", f".{path.name}.", path.parent) as name:
         report = _fill(index, request, Path(name))
         with atomic_file(path) as file:
             _pack(Path(name), file)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from person_search.drawing.blurring import blur_others
+from person_search.drawing.blurring import blur_around, blur_others
 from person_search.footage.frames import split_frame_name
 from person_search.gallery.errors import GalleryError
 from person_search.people import Box, Match
@@ -35,7 +35,10 @@ def boxes_beside(index: "GalleryIndex", sight: Match) -> np.ndarray:
         GalleryError: If the gallery does not know the frame, or this person in it: then it cannot
             tell who is to be blurred.
     """
-    return np.delete(boxes := index.people_of(sight.image).boxes, row_of(boxes, sight), axis=0)
+    others = np.delete(boxes := index.people_of(sight.image).boxes, row_of(boxes, sight), axis=0)
+    if not index.has_appearances:
+        return others
+    return np.concatenate([others, index.appearances.boxes_not_kept(sight.image)])
 
 
 def row_of(boxes: np.ndarray, sight: Match) -> int:
@@ -66,12 +69,16 @@ def hidden_share(person: Box, others: np.ndarray) -> float:
 class ClipHider:
     """Hides everybody but the person in the frames of one clip, as `cut_clip` wants it."""
 
-    def __init__(self, index: "GalleryIndex", sights: Sequence[Match]) -> None:
+    def __init__(
+        self, index: "GalleryIndex", sights: Sequence[Match], *, keeps_scene: bool = True
+    ) -> None:
         """Look up who else is in the frames.
 
         Args:
             index: The gallery.
             sights: The clip's, by time.
+            keeps_scene: Leave what is around people as it is, where the gallery has looked at every
+                frame. Whom it has not found then stays visible.
 
         Raises:
             GalleryError: If it does not know one of them any more.
@@ -85,7 +92,7 @@ class ClipHider:
         for numbers in self._numbers.values():
             numbers.sort()
         # Frames in which the person was not seen do not count: whose box is whose is not known.
-        self._is_looked_at = all(
+        self._is_looked_at = keeps_scene and all(
             len(numbers) == numbers[-1] - numbers[0] + 1 for numbers in self._numbers.values()
         )
         self._unseen = {
@@ -102,9 +109,8 @@ class ClipHider:
             return blur_others(picture, person, others), person
         if others is None and not self._is_followed(name):
             return blur_others(picture, None, None), None
-        shown = blur_others(picture, person, None)
         near = self._near(name) if others is None else others
-        return blur_others(shown, person, near, margin=0.0), person
+        return blur_around(picture, person, near), person
 
     def _is_followed(self, name: str) -> bool:
         """Say whether the person was seen in the frames looked at before and after this one."""

@@ -17,6 +17,8 @@ NAME_WIDTH = 130.0
 """Of the names of facts, in points."""
 MOST_PIXELS = 1400
 """Longest side of a picture in the file."""
+_A_ROW = 3
+"""Pictures of the person asked for, side by side."""
 
 
 def pdf_report(case: Case, folder: Path) -> bytes:
@@ -28,8 +30,9 @@ def pdf_report(case: Case, folder: Path) -> bytes:
     """
     page = _Page(folder)
     page.heading("Person search: a case", 18)
-    for query in case.queries[:1]:
-        page.pictures([(query.picture, "Asked for")], 150)
+    asked = [(q.picture, f"Asked for: box {wording.box_text(q.box)}") for q in case.queries]
+    for place in range(0, len(asked), _A_ROW):
+        page.pictures(asked[place : place + _A_ROW], 150)
     page.facts(wording.case_facts(case))
     page.paragraph(wording.SHOWN if case.has_others else wording.BLURRED)
     if case.queries:

@@ -43,7 +43,7 @@ class Sources:
         }
         self._by_file: dict[str, Source] = {}
         for number, (file, name) in enumerate(names.items(), 1):
-            digest = _hash(file)
+            digest = file_digest(file)
             known = index.known_frames(groups[file]) if file in groups else None
             state = _compare(digest, known, groups.get(file, ()))
             self._by_file[file] = Source(number, name, digest, state)
@@ -62,6 +62,25 @@ class Sources:
         return self._by_file[file]
 
 
+def refuse_changed(index: "GalleryIndex", frames: Iterable[str]) -> None:
+    """Refuse to show frames whose files are not those that were indexed; hashes them.
+
+    Args:
+        index: Knows what was indexed.
+        frames: Names of frames of the gallery. What is gone is no matter here: reading it fails.
+
+    Raises:
+        GalleryError: If a frame is not in the gallery.
+        ValueError: If a file has changed: a box would be drawn around somebody else.
+    """
+    changed = [s.name for s in Sources(index, frames, [], True).all if s.state == CHANGED]
+    if changed:
+        raise ValueError(
+            f"{changed[0]} has changed since it was indexed: where people are in it is not known; "
+            "index it again"
+        )
+
+
 def _short_names(files: Sequence[str], full_paths: bool) -> dict[str, str]:
     """Return names that tell files apart, below the folder that they share."""
     if full_paths or not files:
@@ -70,7 +89,7 @@ def _short_names(files: Sequence[str], full_paths: bool) -> dict[str, str]:
     return {file: Path(os.path.relpath(file, shared)).as_posix() for file in files}
 
 
-def _hash(file: str) -> str | None:
+def file_digest(file: str) -> str | None:
     """Return a file's SHA-256 in hex; None where it cannot be read."""
     try:
         # A pipe or a device could deliver for ever.
@@ -93,11 +112,11 @@ def _compare(digest: str | None, known: dict[str, str] | None, frames: Sequence[
         return GONE
     if known is None:
         return NOT_INDEXED
-    same = all(known[frame] == _content_hash(digest, frame) for frame in frames)
+    same = all(known[frame] == content_hash(digest, frame) for frame in frames)
     return AS_INDEXED if same else CHANGED
 
 
-def _content_hash(digest: str, frame: str) -> str:
+def content_hash(digest: str, frame: str) -> str:
     """Return what `Frame.content_hash` would be of a file with this SHA-256."""
     number = split_frame_name(frame)[1]
     return digest if number is None else hashlib.sha256(f"{digest}#{number}".encode()).hexdigest()

@@ -129,7 +129,9 @@ def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _cell(value: object) -> object:
-    """Return a cell that no spreadsheet takes for a formula."""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value
+    """Return a cell that no spreadsheet takes for a formula, and no reader for two lines."""
+    if not isinstance(value, str):
+        return value
+    # `csv` leaves it bare where lines end otherwise.
+    text = value.replace("\r", " ")
+    return f"'{text}" if value.startswith(_FORMULA) else text

@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the appearances; return the exit status.
 
     Raises:
-        ValueError: The gallery cannot be opened or is on a server, there is no such appearance, or
-            arguments contradict each other.
+        ValueError: The gallery cannot be opened or is on a server, there is no such appearance,
+            arguments contradict each other, or the footage of a clip has changed.
         OSError: The footage of a clip is gone, or the clip cannot be written.
     """
     from person_search.gallery.index import GalleryIndex
@@ -118,18 +118,22 @@ def _show_one(index: "GalleryIndex", args: argparse.Namespace) -> int:
         for title, some in (("before it", [before]), ("after it", [after]), ("beside it", beside)):
             there = [other for other in some if other is not None]
             print(f"\n{title}:" + (f"\n{_format_list(there)}" if there else " nobody"))
-        print("\nsights:\n" + "\n".join(map(_format_sight, sights)))
+        gone = one.appearance.frames - len(sights)
+        note = f" ({gone} more are counted and not kept)" if gone else ""
+        print(f"\nsights{note}:\n" + "\n".join(map(_format_sight, sights)))
     if args.clip is not None:
-        _write_clip(sights, args.clip)
+        _write_clip(index, sights, args.clip)
     return 0
 
 
-def _write_clip(sights: "list[Match]", file: Path) -> None:
+def _write_clip(index: "GalleryIndex", sights: "list[Match]", file: Path) -> None:
+    from person_search.cases.sources import refuse_changed
     from person_search.drawing.clips import MOST_SECONDS, cut_clip
-    from reid_heads.atomic_file import atomic_file
+    from reid_heads.atomic_file import atomic_file, naming_full_disk
 
+    refuse_changed(index, [sight.image for sight in sights])
     clip = cut_clip(sights)
-    with atomic_file(file) as opened:
+    with naming_full_disk(file), atomic_file(file) as opened:
         opened.write(clip.content)
     cut = "" if clip.is_whole else f", the first {MOST_SECONDS:.0f} s of the stay"
     print(f"wrote {file}: {clip.frames} frames, {clip.seconds:.1f} s{cut}", file=sys.stderr)

@@ -10,6 +10,7 @@ from pathlib import Path
 from person_search.commands.model_arguments import add_device_argument, check_model_arguments
 from person_search.inference.finder import PersonFinder
 from person_search.inference.models import find_model
+from reid_heads.trust import add_trust_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, metavar="FILE", help="default: the model's file with .threshold.json"
     )
     add_device_argument(parser)
+    add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,7 +5,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +13,17 @@ from person_search.cases.contents import CaseQuery, CaseRequest, Judgement
 from person_search.cases.hiding import row_of
 from person_search.commands.query_text import absolute_name
 from person_search.footage.frames import read_frame, split_frame_name
+from person_search.footage.images import ImageError
+from person_search.gallery.rows import to_match
 from person_search.people import Box, Match
+from reid_heads.text_files import read_text
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
     from person_search.gallery.rows import Judgement as StoredJudgement
 
+_LARGE = 1e12
+"""Of what a search prints, the largest number is a time, in seconds since 1970."""
 EXPECTED = "expected what search --json or appearances --json prints"
 
 
@@ -80,15 +84,19 @@ def read_chosen(index: "GalleryIndex", args: argparse.Namespace) -> CaseRequest:
     if args.id:
         return make_request(args, [_appearance(index, one) for one in args.id])
     name = "the standard input" if args.file == "-" else args.file
-    text = sys.stdin.read() if args.file == "-" else Path(args.file).read_text(encoding="utf-8")
     try:
-        content = json.loads(text)
+        text = sys.stdin.read() if args.file == "-" else read_text(args.file)
+        # A pipe of Windows puts a byte order mark before it.
+        content = json.loads(text.removeprefix("\ufeff"))
         if not isinstance(content, dict):
             raise TypeError("it is no JSON object")
         if "choose" in content:
             raise ValueError("nobody was searched for: the people listed there are to choose from")
         return _from_content(index, args, content)
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (
+        *(KeyError, TypeError, AttributeError, RecursionError),
+        *(json.JSONDecodeError, UnicodeDecodeError),
+    ) as error:
         raise ValueError(f"{name}: {EXPECTED}; {type(error).__name__}: {error}") from error
 
 
@@ -101,10 +109,21 @@ def _from_content(
     threshold = content["threshold"]
     return make_request(
         args,
-        [_match(index, one) for one in content["matches"]],
-        [case_query(q["image"], _box(q["box"]), None) for q in content["queries"]],
-        threshold=None if threshold is None else float(threshold),
+        # As with --subject: what somebody has called wrong is nobody to hand on.
+        [_match(index, one) for one in content["matches"] if one.get("judgement") != "wrong"],
+        [_query(str(q["image"]), _box(q["box"])) for q in content["queries"]],
+        threshold=None if threshold is None else _number(threshold),
     )
+
+
+def _query(image: str, box: Box) -> CaseQuery:
+    try:
+        return case_query(image, box, None)
+    except (OSError, ImageError) as error:
+        raise ValueError(
+            f"the picture that was asked with, {image}, cannot be read: {error}; bring it back, "
+            'or take it out of "queries": the case then shows no similarities'
+        ) from error
 
 
 def _appearance(index: "GalleryIndex", appearance: int) -> Match:
@@ -113,34 +132,45 @@ def _appearance(index: "GalleryIndex", appearance: int) -> Match:
 
 def _same_appearance(index: "GalleryIndex", said: dict[str, Any]) -> Match:
     """Return the best sight that was printed, of the appearance that it was printed with."""
-    stay = index.appearances.get(int(said["id"])).appearance
+    stay = index.appearances.get(_whole(said["id"])).appearance
     return replace(_sight(index, said["best"]), appearance=stay)
 
 
 def _match(index: "GalleryIndex", said: dict[str, Any]) -> Match:
-    match = replace(_sight(index, said), similarity=float(said["similarity"]))
+    match = replace(_sight(index, said), similarity=_number(said["similarity"]))
     if said["appearance"] is None:
         return match
-    stay = index.appearances.get(int(said["appearance"]["id"])).appearance
+    stay = index.appearances.get(_whole(said["appearance"]["id"])).appearance
     return replace(match, appearance=stay)
 
 
 def _sight(index: "GalleryIndex", said: dict[str, Any]) -> Match:
-    """Return the person of a frame as the gallery has them; numbers in files were rounded."""
+    """Return the person of a frame as the gallery has them, camera and time included.
+
+    Numbers in files were rounded, and whoever has a file can write another time into it.
+    """
     image, box = str(said["image"]), _box(said["box"])
-    people = index.people_of(image)
-    row = row_of(people.boxes, Match(image, box, 0.0, 0.0))
-    time = said["timestamp"]
-    return Match(
-        image,
-        people.box(row),
-        float(people.scores[row]),
-        0.0,
-        camera=None if said["camera"] is None else str(said["camera"]),
-        timestamp=None if time is None else float(time),
-    )
+    people = index.stored_people([image])
+    boxes = np.array([one.box_xyxy for one in people], np.float32).reshape(-1, 4)
+    found = people[row_of(boxes, Match(image, box, 0.0, 0.0))]
+    return replace(to_match(found), appearance=None)
 
 
 def _box(said: Any) -> Box:
-    x1, y1, x2, y2 = (float(side) for side in said)
+    try:
+        x1, y1, x2, y2 = (_number(side) for side in said)
+    except ValueError as error:  # fewer, or more
+        raise TypeError(f"{said!r} is no box x1, y1, x2, y2") from error
     return x1, y1, x2, y2
+
+
+def _number(said: Any) -> float:
+    if isinstance(said, bool) or not isinstance(said, int | float) or not abs(said) < _LARGE:
+        raise TypeError(f"{said!r} is no number, or none that a search prints")
+    return float(said)
+
+
+def _whole(said: Any) -> int:
+    if isinstance(said, bool) or not isinstance(said, int):
+        raise TypeError(f"{said!r} is not the number of an appearance")
+    return said

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from reid_heads.torch_parts import hush_remarks
+from reid_heads.trust import add_trust_argument
 
 SUFFIXES = {"onnx": (".onnx",), "torchscript": (".ts", ".pt")}
 """Names that tell what is in a file; weights end in .pth."""
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a picture with people, on which the file is compared with the model beside drawn "
         "ones; may be repeated",
     )
+    add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

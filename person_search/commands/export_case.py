@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from person_search.commands import recorded, search
+from person_search.commands import recorded, search, search_arguments
 from person_search.commands.chosen_matches import case_query, make_request, read_chosen
 from person_search.commands.model_arguments import (
     add_gallery_arguments,
@@ -97,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("with --query", "as in person-search search")
-    search.add_filters(
+    search_arguments.add_filters(
         group,
         least="only matches at least so similar, -1..1; default: the model's threshold, where it "
         "has one",
@@ -128,6 +128,7 @@ def run(args: argparse.Namespace) -> int:
     check_target(args.out)
     _check_arguments(args)
     with GalleryIndex.open(args.gallery, args.name) as index:
+        search.check_cameras(index, args.camera)
         request = _search(index, args) if args.query else read_chosen(index, args)
         if request is None:
             return search.MUST_CHOOSE
@@ -145,6 +146,8 @@ def run(args: argparse.Namespace) -> int:
             report = export_case(index, request, args.out)
     for note in report.notes:
         print(note, file=sys.stderr)
+    if args.query and len(request.matches) == args.top:
+        print(f"these are the {args.top} most similar; --top takes more", file=sys.stderr)
     others = "shown" if args.show_others else "blurred"
     counts = (("match", report.matches), ("picture", report.pictures), ("clip", report.clips))
     held = ", ".join(_count(number, noun) for noun, number in counts)
@@ -166,9 +169,13 @@ def _count(number: int, noun: str) -> str:
 
 def _check_arguments(args: argparse.Namespace) -> None:
     if args.query:
-        search.check_arguments(args, [parse_query(text) for text in args.query])
+        search_arguments.check_arguments(args, [parse_query(text) for text in args.query])
         return
-    given = [name for name in _OF_SEARCH if getattr(args, name) not in (None, False, search.TOP)]
+    given = [
+        name
+        for name in _OF_SEARCH
+        if getattr(args, name) not in (None, False, search_arguments.TOP)
+    ]
     if given:
         option = f"--{given[0].replace('_', '-')}"
         raise ValueError(f"{option} chooses among the matches of a --query; leave it out")

@@ -80,7 +80,13 @@ def run(args: argparse.Namespace) -> int:
         with recorded.use(index, "export gallery") as use:
             report = _export(index, args, selection)
             use.said(format=args.format, frames=report.frames, people=report.people)
+        not_kept = index.info().not_kept
     _print_report(report, args)
+    if not_kept:
+        print(
+            f"{not_kept} people of stays in this gallery were not kept (index --keep-best), "
+            "and are not in it"
+        )
     return 0 if report.people else NOTHING_WRITTEN
 
 
@@ -137,6 +143,8 @@ def _print_report(report: "ExportReport", args: argparse.Namespace) -> None:
 
     alone = f", {report.without_id} of them of no appearance" if report.without_id else ""
     print(f"{args.output}: {report.people} people in {report.frames} frames{alone}")
+    if report.not_people:
+        print(f"sights of what was called nobody, left out: {report.not_people}")
     for names, what in (
         (report.missing, "frames whose picture or video is gone or cannot be read"),
         (report.left_out, "frames that have no place in this format, left out"),

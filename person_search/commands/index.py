@@ -6,8 +6,10 @@ stopped. Broken files are listed and skipped.
 
 import argparse
 import contextlib
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from person_search.commands import recorded
 from person_search.commands.model_arguments import (
@@ -18,7 +20,12 @@ from person_search.commands.model_arguments import (
     load_finder,
 )
 from person_search.commands.workers import Workers
-from person_search.footage.time_text import parse_time
+from person_search.footage.time_text import YEAR, parse_time
+
+if TYPE_CHECKING:
+    from person_search.footage.files import FootageOptions, Frame
+    from person_search.gallery.add_footage import IndexReport
+    from person_search.people import People
 
 IF_STOPPED = "what was indexed stays; the same command again goes on from here"
 
@@ -48,16 +55,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start",
         metavar="DATE",
-        help="when the first frame of the videos was taken, such as 2024-05-31T14:00:00; local "
+        help="when the first frame of the video was taken, such as 2024-05-31T14:00:00; local "
         "time unless it ends with an offset. Default: times count from the start of each video",
     )
     parser.add_argument(
         "--time-from",
-        choices=("none", "exif", "modified", "name"),
+        metavar="none|exif|modified|name[:PATTERN]",
         default="none",
         help="when pictures were taken: unknown, by their EXIF data, when the file was last "
         "changed, or by a time in the file's name such as 2024-05-31_14-00-00, which holds for "
-        "the start of videos too (default: %(default)s)",
+        "the start of videos too; name:PATTERN says how it is written, as in "
+        "'name:%%d%%m%%y-%%H%%M%%S' or 'name:%%s', seconds since 1970 (default: %(default)s)",
     )
     parser.add_argument(
         "--batch-size",
@@ -73,6 +81,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take the boxes of people from COCO JSON, or from MOT text (gt.txt, det.txt, or a "
         "folder of sequences), and only embed them; frames of which it says nothing are left out",
     )
+    parser.add_argument(
+        "--keep-best",
+        type=int,
+        metavar="N",
+        help="at the end, of each stay that has ended in this gallery, keep its first and its last "
+        "person and N of the others that show the person best; the stay's times and number of "
+        "frames stay true. Default: everybody",
+    )
     add_min_score_argument(parser, "; files that are in the gallery already stay as they are")
     parser.add_argument(
         "--approximate",
@@ -87,13 +103,14 @@ def run(args: argparse.Namespace) -> int:
     """Index the footage and say what was done.
 
     Returns:
-        The exit status: 1 if something was broken and nothing could be read, else 0.
+        The exit status: 1 if more was broken than could be read, else 0.
 
     Raises:
         ValueError: An argument is wrong, or the gallery belongs to another model.
         OSError: A path does not exist, or the gallery cannot be written.
     """
-    from person_search.footage.files import FootageOptions, list_footage
+    from person_search.footage.files import FootageOptions, check_start
+    from person_search.footage.listing import list_files
     from person_search.formats.boxes import open_boxes
     from person_search.gallery.add_footage import IndexReport, index_footage, link_people
     from person_search.gallery.index import GalleryIndex
@@ -109,7 +126,10 @@ def run(args: argparse.Namespace) -> int:
     )
     check_model_arguments(args)
     _check_gallery(args.gallery)
-    footage = list_footage(args.footage)
+    _check_keep_best(args.keep_best, args.gallery)
+    listed = list_files(args.footage)
+    footage = listed.files
+    check_start(footage, options)
     boxes = None
     if args.boxes is not None:
         boxes = open_boxes(args.boxes, footage, min_score=args.min_score)
@@ -133,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
         use = stack.enter_context(recorded.use(index, "import")) if workers.is_first else None
         if workers.is_first:
             workers.wait()
-        report = IndexReport()
+        report, without_time = IndexReport(), WithoutTime(options)
         if files:
             report = index_footage(
                 index,
@@ -144,18 +164,23 @@ def run(args: argparse.Namespace) -> int:
                 progress=workers.is_first,
                 link=workers.count == 1,
                 boxes=boxes,
+                on_stored=without_time.add if options.wants_time else None,
             )
+            report.frames_without_time = without_time.count
         report = workers.sum_reports(report)
         if workers.is_first and workers.count > 1:
             # What all of them have stored, once.
             report.appearances_added = link_people(index)
         if use is not None:
             use.said(frames=report.frames_added, people=report.people_added)
+        if workers.is_first and args.keep_best is not None:
+            report.thinned = index.appearances.keep_best(args.keep_best)
+            index.prepare()
     if boxes is not None:
         report.left_out += boxes.left_out()
     if workers.is_first:
-        print_report(report, args.gallery, workers.count)
-    return 1 if report.broken and not report.frames_added + report.frames_unchanged else 0
+        print_report(report, args.gallery, workers.count, listed.passed_over)
+    return 1 if len(report.broken) > report.frames_added + report.frames_unchanged else 0
 
 
 def _check_gallery(gallery: str) -> None:
@@ -169,6 +194,18 @@ def _check_gallery(gallery: str) -> None:
 
     if not is_address(gallery):
         check_file(Path(gallery).expanduser().absolute(), must_exist=False)
+
+
+def _check_keep_best(count: int | None, gallery: str) -> None:
+    from person_search.gallery.store import is_address
+
+    if count is not None and count < 1:
+        raise ValueError(f"--keep-best {count}: expected at least 1")
+    if count is not None and is_address(gallery):
+        raise ValueError(
+            f"--keep-best keeps people of stays, which the server {gallery} does not know; leave "
+            "it out, or keep the gallery in a file"
+        )
 
 
 def parse_approximate(text: str | None) -> dict[str, str | int] | None:
@@ -189,25 +226,50 @@ def parse_approximate(text: str | None) -> dict[str, str | int] | None:
     return options
 
 
-def print_report(report: Any, gallery: str, num_processes: int) -> None:
-    """Say what was indexed, and list what was broken.
+class WithoutTime:
+    """Counts the frames whose time was asked for and not found."""
+
+    def __init__(self, options: "FootageOptions") -> None:
+        """Start at none."""
+        self._is_date = options.time_from.partition(":")[0] == "name"
+        self.count = 0
+
+    def add(self, stored: "Sequence[tuple[Frame, People]]") -> None:
+        """Count those of a batch; a video without a time in its name counts from its start."""
+        times = [frame.timestamp for frame, _ in stored]
+        self.count += sum(time is None or (self._is_date and time < YEAR) for time in times)
+
+
+def print_report(
+    report: "IndexReport", gallery: str, num_processes: int, passed_over: Sequence[Path]
+) -> None:
+    """Say what was indexed; what was broken and left out is talk and listed before.
 
     Args:
-        report: an `IndexReport`.
+        report: what was done.
         gallery: where to.
         num_processes: that worked together.
+        passed_over: files in folders that are no footage.
     """
+    from person_search.footage.listing import describe_kinds
+
     for broken in report.broken:
-        print(f"broken: {broken.name}: {broken.reason}")
+        print(f"broken: {broken}", file=sys.stderr)
     for left_out in report.left_out:
-        print(f"left out: {left_out.name}: {left_out.reason}")
+        print(f"left out: {left_out}", file=sys.stderr)
     rate = ""
     if report.frames_added:
         rate = f" ({report.frames_added / max(report.seconds, 1e-9):.1f} frames/s)"
     began = f", {report.appearances_added} appearances" if report.appearances_added else ""
+    if report.thinned.people:
+        kept_of = f"of {report.thinned.appearances} stays that have ended"
+        print(f"not kept: {report.thinned.people} people {kept_of}, counted in them (--keep-best)")
     by = f" by {num_processes} processes" if num_processes > 1 else ""
+    undated = report.frames_without_time
+    less = f", {undated} without a time" if undated else ""
+    others = f"; passed over {describe_kinds(passed_over)}" if passed_over else ""
     print(
         f"{gallery}: added {report.frames_added} frames with {report.people_added} people"
-        f"{began}, {report.frames_unchanged} unchanged, {len(report.broken)} broken, in "
-        f"{report.seconds:.1f} s{rate}{by}"
+        f"{began}{less}, {report.frames_unchanged} unchanged, {len(report.broken)} broken, in "
+        f"{report.seconds:.1f} s{rate}{by}{others}"
     )

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from person_search.commands.model_arguments import GALLERY_HELP
-from person_search.footage.time_text import format_time
+from person_search.footage.time_text import format_span
+from reid_heads.trust import add_trust_argument
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryInfo
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the data set's own folder; default: below $DETECTRON2_DATASETS or ./datasets. "
         "For a JSON file: the folder of its images; default: the file's own folder",
     )
+    add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -63,9 +65,7 @@ def run(args: argparse.Namespace) -> int:
 def format_info(info: "GalleryInfo") -> str:
     """Write what a gallery holds, a fact a line."""
     cameras = ", ".join(f"{name}: {count:,} frames" for name, count in info.cameras.items())
-    times = "unknown"
-    if info.first_timestamp is not None:
-        times = f"{format_time(info.first_timestamp)} to {format_time(info.last_timestamp)}"
+    times = format_span(info.first_timestamp, info.last_timestamp)
     kind = "exact"
     if info.approximate is not None:
         kind = "approximate, " + ", ".join(f"{k} {v}" for k, v in info.approximate.items())
@@ -81,6 +81,8 @@ def format_info(info: "GalleryInfo") -> str:
         "model": f"{model}{info.fingerprint[:12]}, {info.embedding_dim} numbers a person",
         "version": str(info.version),
     }
+    if info.not_kept:
+        lines["not kept"] = f"{info.not_kept:,} people of stays (index --keep-best)"
     if info.num_bytes is not None:
         lines["size"] = f"{info.num_bytes / 1e6:,.1f} MB on disk"
     return "\n".join(f"{key:11s}  {value}" for key, value in lines.items())

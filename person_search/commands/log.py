@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from person_search.commands import recorded
 from person_search.commands.model_arguments import add_gallery_arguments
-from person_search.commands.recorded import SHELL, open_log, system_user
+from person_search.commands.recorded import SHELL, open_log
 from person_search.commands.written_files import check_can_write
 from person_search.footage.time_text import FORMS, format_time, parse_time
 
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         if args.action == "on":
             _switch_on(log, args)
         elif args.action == "off":
-            is_changed = log.switch_off(user=system_user(), via=SHELL)
+            is_changed = log.switch_off(user=recorded.system_user(), via=SHELL)
             print("logging is off" if is_changed else "logging was off already")
         elif args.action == "verify":
             return _verify(log, args)
@@ -127,7 +128,7 @@ def _check_arguments(args: argparse.Namespace) -> None:
 
 
 def _switch_on(log: "ActivityLog", args: argparse.Namespace) -> None:
-    is_changed = log.switch_on(user=system_user(), via=SHELL, pictures=args.pictures)
+    is_changed = log.switch_on(user=recorded.system_user(), via=SHELL, pictures=args.pictures)
     kept = "what is in the box" if log.settings()["pictures"] else "the hash alone"
     done = "is on" if is_changed else "was on already"
     print(
@@ -179,7 +180,7 @@ def _show(index: "GalleryIndex", log: "ActivityLog", args: argparse.Namespace) -
         print("no entry fits" if log.path.exists() else "there is no log: it was never on")
         return NOT_AS_WRITTEN
     # Who looks at what others did is to be told of, too.
-    log.record(f"log {args.action}", user=system_user(), via=SHELL, entries=len(found))
+    log.record(f"log {args.action}", user=recorded.system_user(), via=SHELL, entries=len(found))
     if args.action == "export":
         _export(found, args.output)
     elif args.json:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from reid_heads.torch_parts import hush_remarks
+from reid_heads.trust import add_trust_argument
 
 if TYPE_CHECKING:
     from person_search.inference.finder import PersonFinder
@@ -62,6 +63,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "picture; default: %(default)s, where people in them would be too small for the model",
     )
     add_device_argument(model)
+    add_trust_argument(model)
 
 
 def add_min_score_argument(parser: argparse.ArgumentParser, more: str = "") -> None:

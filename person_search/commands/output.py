@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from person_search.people import Appearance, Match
 
 
+SORTED_BY = {
+    "context": "the most similar of all the people in the frame to those beside the query",
+    "rerank": "the neighbours shared with the query",
+}
+"""What ``--context`` and ``--rerank`` sort by, in words."""
+
 _VERDICTS = {None: "", True: "  (right)", False: "  (wrong)"}
 
 
@@ -37,8 +43,26 @@ class SearchAnswer:
     by: str = "frame"
     """What was ranked: ``appearance`` or ``frame``."""
 
+    not_people: int = 0
+    """How many would be among the matches, but were called nobody."""
+
+    order: str | None = None
+    """What the matches were sorted by in place of their similarity, one of `SORTED_BY`."""
+
+    is_part: bool = False
+    """Whether cameras or times were chosen, so that a part of the gallery was searched."""
+
     @property
     def is_in_gallery(self) -> bool | None:
+        """Whether the best similarity reaches the threshold; None if that cannot be known.
+
+        It cannot without a threshold, nor where nobody reaches it in a part of the gallery.
+        """
+        reaches = self.is_in_frames_searched
+        return None if self.is_part and not reaches else reaches
+
+    @property
+    def is_in_frames_searched(self) -> bool | None:
         """Whether the best similarity reaches the threshold; None if that cannot be known."""
         if self.threshold is None:
             return None
@@ -57,12 +81,30 @@ def format_answer(answer: SearchAnswer) -> str:
         lines = [f"no match{limit} in the frames searched"]
     else:
         lines = _format_matches(answer.matches)
+        similarities = [match.similarity for match in answer.matches]
+        if answer.order is not None and similarities != sorted(similarities, reverse=True):
+            lines.append(
+                f"Sorted by {answer.order}, so that a match may stand before a more similar one."
+            )
+    if answer.not_people:
+        lines.append(f"{count_not_people(answer.not_people)}, hidden")
+    # As many digits as JSON has: rounded to fewer, a similarity may seem to reach it.
+    threshold = f"{answer.threshold or 0:.6g}, the model's threshold"
     if answer.is_in_gallery is False:
         lines.append(
-            f"This person is probably not in this gallery: no similarity reaches "
-            f"{answer.threshold:.2f}, the model's threshold."
+            f"This person is probably not in this gallery: no similarity reaches {threshold}."
+        )
+    elif answer.is_in_frames_searched is False:
+        lines.append(
+            f"This person is probably not in the frames searched: no similarity reaches "
+            f"{threshold}. Other cameras and times of the gallery were not looked at."
         )
     return "\n".join(lines)
+
+
+def count_not_people(count: int) -> str:
+    """Say how many are not people, as somebody said."""
+    return "1 not a person" if count == 1 else f"{count} not people"
 
 
 def _format_matches(matches: Sequence["Match"]) -> list[str]:
@@ -104,6 +146,7 @@ def answer_to_json(answer: SearchAnswer) -> str:
         "threshold": answer.threshold,
         "in_gallery": answer.is_in_gallery,
         "by": answer.by,
+        "not_people": answer.not_people,
         "matches": [
             {"rank": rank, **match_to_dict(match)} for rank, match in enumerate(answer.matches, 1)
         ],

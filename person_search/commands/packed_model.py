@@ -13,6 +13,7 @@ from person_search.inference.json_object import parse_object
 from person_search.inference.model_card import DRAWN_PEOPLE, ModelCard, card_path
 from person_search.inference.models import CONFIG_NAME
 from person_search.inference.threshold_file import Calibration, threshold_path
+from reid_heads.trust import add_trust_argument
 
 if TYPE_CHECKING:
     from person_search.inference.finder import PersonFinder
@@ -54,8 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="F",
         help="a results file of this model, from which the card's numbers are; repeatable; "
-        "default: RUN_DIR/inference/results.json",
+        "default: RUN_DIR/inference/results.json, or of several test sets each one's",
     )
+    add_trust_argument(parser)
     card = parser.add_argument_group(
         "card", "default: what CHECKPOINT.card.json says, where there is one"
     )
@@ -229,7 +231,7 @@ def find_results(
     """Return the results files of a model.
 
     Args:
-        named: by the user; None: the one that the training left, if it is of this model.
+        named: by the user; None: what the training left, of each test set, if it is of this model.
         run: folder of the training.
         finder: with the model.
 
@@ -237,10 +239,12 @@ def find_results(
         FileNotFoundError: if there is no such file.
         ValueError: if a file that was named is of another model, or does not say of which.
     """
-    usual = run / "inference" / "results.json"
-    if named is None and not usual.is_file():
-        return []
-    files = [ResultsFile.load(path) for path in ([usual] if named is None else named)]
+    if named is None:
+        usual = run / "inference" / "results.json"
+        named_or_left = [usual] if usual.is_file() else sorted(usual.parent.glob("*/results.json"))
+    else:
+        named_or_left = list(named)
+    files = [ResultsFile.load(path) for path in named_or_left]
     for file in files:
         if file.model == finder.fingerprint:
             continue

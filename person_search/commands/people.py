@@ -4,7 +4,8 @@ Groups the appearances of a gallery by look, and lists the groups. How similar a
 person are, says the model's calibration; the gallery keeps it. What you say of groups counts for
 ever, whatever is added: ``name 3 Anna``, ``merge 3 7``, ``split 3 12 14`` (appearances 12 and 14
 become a new group), ``move 12 3``, ``move 12 out``, ``undo``; ``show 3`` lists one group's
-appearances. A group is a look, not a proven identity.
+appearances. ``nobody 5 8`` says that groups are not people but benches or signs, which hides them
+everywhere; ``somebody 5`` takes that back. A group is a look, not a proven identity.
 """
 
 import argparse
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="ACTION",
         help="show G, name G NAME (an empty NAME takes it), merge G G …, split G APPEARANCE …, "
-        "move APPEARANCE … G|out, or undo; default: list the groups",
+        "move APPEARANCE … G|out, nobody G …, somebody G …, or undo; default: list the groups",
     )
     add_gallery_arguments(parser)
     parser.add_argument(
@@ -67,6 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help="list those, too, who were seen in one frame only"
     )
+    parser.add_argument(
+        "--nobody",
+        action="store_true",
+        help="list the groups that were called nobody, in place of the others",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object, no table")
     add_model_arguments(parser)
 
@@ -83,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
 
     check_model_arguments(args)
     act = parse_action(args.action)
+    if act is not None and args.nobody:
+        raise ValueError("--nobody lists groups; leave it out to act on one")
     with GalleryIndex.open(args.gallery, args.name) as index:
         groups = index.appearances.groups
         count = groups.refresh(
@@ -95,12 +103,14 @@ def run(args: argparse.Namespace) -> int:
         if act is not None:
             recorded.use(index, f"people {words[0]}").said(words=words[1:]).end()
             return act(groups, args.json)
-        found = groups.all()
+        found = groups.all(nobody=args.nobody)
         recorded.use(index, "view people").said(groups=len(found)).end()
         if args.json:
             print(groups_to_json(index, found))
+        elif args.nobody:
+            print(format_groups(found, True) if found else "no group was called nobody")
         else:
-            print(format_groups(found, args.all))
+            print(format_groups(found, args.all, len(groups.all(nobody=True))))
     return 0 if found else NONE_FOUND
 
 
@@ -156,11 +166,14 @@ def parse_action(words: list[str]) -> Act | None:
             moved = [_number(text) for text in (stay, *more)]
             target = None if where == "out" else _number(where)
             return _telling(lambda g: g.move(moved, target))
+        case ["nobody" | "somebody" as verdict, group, *more]:
+            called = [_number(text) for text in (group, *more)]
+            return _calling(called, verdict == "nobody")
         case ["undo"]:
             return _undo
     raise ValueError(
         f"got {' '.join(words)!r}; expected show G, name G NAME, merge G G …, split G APPEARANCE "
-        "…, move APPEARANCE … G, move APPEARANCE … out, or undo"
+        "…, move APPEARANCE … G, move APPEARANCE … out, nobody G …, somebody G …, or undo"
     )
 
 
@@ -188,6 +201,22 @@ def _showing(number: int) -> Act:
     return do
 
 
+def _calling(numbers: list[int], is_nobody: bool) -> Act:
+    """Say whether groups are people, and say how it is from then on."""
+
+    def do(groups: "GalleryGroups", as_json: bool) -> int:
+        groups.call_nobody(numbers, is_nobody)
+        called = [groups.get(number) for number in dict.fromkeys(numbers)]
+        if as_json:
+            print(json.dumps({"groups": [_to_dict(group) for group in called]}, indent=2))
+        else:
+            what = "not a person, and hidden" if is_nobody else "a person, and listed"
+            print("\n".join(f"group {group.number} is {what}" for group in called))
+        return 0
+
+    return do
+
+
 def _undo(groups: "GalleryGroups", as_json: bool) -> int:
     done = groups.undo()
     if as_json:
@@ -197,12 +226,19 @@ def _undo(groups: "GalleryGroups", as_json: bool) -> int:
     return NONE_FOUND if done is None else 0
 
 
-def format_groups(found: "list[Group]", with_all: bool) -> str:
-    """Write a table of groups, and what to make of it."""
+def format_groups(found: "list[Group]", with_all: bool, hidden: int = 0) -> str:
+    """Write a table of groups, and what to make of it.
+
+    Args:
+        found: The groups.
+        with_all: Whether to list those, too, who were seen in one frame only.
+        hidden: How many groups were called nobody.
+    """
     shown = [group for group in found if with_all or group.frames > 1 or group.is_said]
-    if not found:
+    if not found and not hidden:
         return "nobody: the gallery has no appearances; see person-search appearances --help"
-    names = {group.number: group.name or str(group.number) for group in shown}
+    # What is probably not a person is nobody's company.
+    names = {g.number: g.name or str(g.number) for g in shown if not g.is_doubtful}
     lines = [f" group  {'name':12s}  times  frames  {'first':19s}  {'last':19s}  cameras; with"]
     for group in shown:
         company = [f"{names[n]} ({count})" for n, count in group.company if n in names]
@@ -213,12 +249,25 @@ def format_groups(found: "list[Group]", with_all: bool) -> str:
             f"{group.number:6d}  {group.name or '-':12s}  {len(group.appearances):5d}  "
             f"{group.frames:6d}  {format_time(group.appearances[0].start):19s}  "
             f"{format_time(max(a.end for a in group.appearances)):19s}  {cameras}{beside}"
+            f"{_doubt(group)}"
         )
     if len(shown) < len(found):
         lines.append(
             f"{len(found) - len(shown)} more were seen in one frame only; --all lists them"
         )
+    if any(group.is_doubtful for group in shown):
+        lines.append("The last ones are probably not people; say so by: people nobody GROUP …")
+    if hidden:
+        lines.append(f"{hidden} groups were called nobody; --nobody lists them")
     return "\n".join([*lines, A_LOOK])
+
+
+def _doubt(group: "Group") -> str:
+    """Say why a group is probably not a person; "" where nothing says so."""
+    reasons = [f"motionless: {group.motionless}"] if group.motionless else []
+    if group.like_nobody is not None:
+        reasons.append(f"same place and look as group {group.like_nobody}, which is nobody")
+    return f"; {', '.join(reasons)}" if reasons else ""
 
 
 def format_group(group: "Group") -> str:
@@ -259,6 +308,9 @@ def _to_dict(group: "Group") -> dict[str, object]:
         "number": group.number,
         "name": group.name or None,
         "is_said": group.is_said,
+        "is_nobody": group.is_nobody,
+        "motionless": group.motionless or None,
+        "like_nobody": group.like_nobody,
         "appearances": [appearance_to_dict(one) for one in group.appearances],
         "company": [{"number": number, "times": count} for number, count in group.company],
     }

@@ -4,19 +4,27 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
+from person_search.cases.blur import Blur
 from person_search.commands.output import SearchAnswer
 from person_search.commands.query_text import OpenQuery
 from person_search.commands.written_files import check_can_write
+from person_search.drawing.blurring import blur_around
 from person_search.drawing.people import draw_people
-from person_search.drawing.rankings import BACKGROUND, GAP, Ranking, draw_rankings
+from person_search.drawing.rankings import BACKGROUND, GAP, Hide, Ranking, draw_rankings
 from person_search.footage.frames import read_frame
-from person_search.people import People
+from person_search.people import Match, People
 
 
-def draw_answer(answer: SearchAnswer) -> Image.Image:
+def draw_answer(answer: SearchAnswer, blur: Blur | None = None) -> Image.Image:
     """Draw the query and its ranked matches; of several pictures of the person the first.
+
+    Args:
+        answer: Of a search.
+        blur: Hides everybody but the person asked for: also the people of matches below the
+            threshold, who are probably others. None shows everybody.
 
     Raises:
         OSError: The query's picture cannot be read.
@@ -27,7 +35,22 @@ def draw_answer(answer: SearchAnswer) -> Image.Image:
     if answer.is_in_gallery is False:
         title += "; probably not in this gallery"
     ranking = Ranking(query.image, query.box, answer.matches, title="query" + more)
-    return draw_rankings([ranking], title)
+    return draw_rankings([ranking], title, hide=None if blur is None else _hide(answer, blur))
+
+
+def _hide(answer: SearchAnswer, blur: Blur) -> Hide:
+    query = answer.queries[0]
+    beside = np.zeros((0, 4)) if query.beside is None else query.beside.boxes
+    limits = (answer.min_similarity, answer.threshold)
+    least = next((limit for limit in limits if limit is not None), -1.0)
+
+    def hide(match: Match | None, picture: np.ndarray) -> np.ndarray:
+        if match is None:
+            return blur_around(picture, query.box, beside)
+        is_asked = match.similarity >= least if match.judgement is None else match.judgement
+        return blur.only(is_asked).hidden(match).blur(picture, match.box_xyxy)
+
+    return hide
 
 
 def draw_choices(queries: Sequence[OpenQuery]) -> Image.Image:

@@ -2,7 +2,8 @@
 
 What is said is kept in the gallery for the person who was asked for, the *subject*, under a name of
 your choice; ``person-search search --subject NAME`` searches with it. Without ``--right``,
-``--wrong`` or ``--undo`` it is listed.
+``--wrong``, ``--nobody`` or ``--undo`` it is listed. ``--nobody`` is for no subject: what is no
+person at all is hidden from all answers; ``person-search people undo`` takes that back.
 """
 
 import argparse
@@ -35,6 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"appearances that {says} the subject, by the numbers that search prints",
         )
     parser.add_argument(
+        "--nobody",
+        nargs="+",
+        type=int,
+        default=[],
+        metavar="ID",
+        help="appearances that are not people but benches or signs; hides them everywhere",
+    )
+    parser.add_argument(
         "--undo",
         nargs="?",
         const="1",
@@ -59,9 +68,15 @@ def run(args: argparse.Namespace) -> int:
             with _use(index, "undo judgements", args) as use:
                 undone = index.judgements.undo(args.subject, count)
                 use.said(judgements=undone)
-            print(f"took back {undone} judgements")
+            print(f"took back {_count(undone)}")
+        elif args.nobody:
+            with _use(index, "people nobody", args) as use:
+                groups = index.appearances.groups.call_stays_nobody(args.nobody)
+                use.said(stays=args.nobody)
+            listed = f"group{'s' * (len(groups) > 1)} {', '.join(map(str, groups))}"
+            print(f"called nobody, and hidden: {listed} of person-search people --nobody")
         elif args.right or args.wrong:
-            print(f"kept {_judge(index, args)} judgements about {args.subject}")
+            print(f"kept {_count(_judge(index, args))} about {args.subject}")
         elif args.subject is None:
             _use(index, "view judgements", args).end()
             _show_subjects(index.judgements.subjects(), args.json)
@@ -82,8 +97,12 @@ def _check_arguments(args: argparse.Namespace) -> int | None:
     """Refuse what contradicts itself; return how many are to be taken back, None for all."""
     if args.subject is None and (args.right or args.wrong or args.undo is not None):
         raise ValueError("say who is asked for by --subject NAME")
-    if args.undo is not None and (args.right or args.wrong):
-        raise ValueError("--undo takes back; leave out --right and --wrong, or it")
+    if args.undo is not None and (args.right or args.wrong or args.nobody):
+        raise ValueError("--undo takes back; leave out --right, --wrong and --nobody, or it")
+    if args.nobody and (args.subject is not None or args.right or args.wrong):
+        raise ValueError("--nobody is for no subject; leave out --subject, --right and --wrong")
+    if args.nobody and args.json:
+        raise ValueError("--nobody prints no JSON; leave out --json")
     both = sorted(set(args.right) & set(args.wrong))
     if both:
         raise ValueError(f"appearance {both[0]} cannot be right and wrong at once")
@@ -92,6 +111,10 @@ def _check_arguments(args: argparse.Namespace) -> int | None:
     if not args.undo.isdigit() or int(args.undo) < 1:
         raise ValueError(f"--undo {args.undo}: expected a number from 1 on, or all")
     return int(args.undo)
+
+
+def _count(judgements: int) -> str:
+    return f"{judgements} judgement{'s' * (judgements != 1)}"
 
 
 def _judge(index: "GalleryIndex", args: argparse.Namespace) -> int:

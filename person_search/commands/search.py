@@ -8,19 +8,22 @@ a picture or a video's frame, clip.mp4#frame=30.
 
 import argparse
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from person_search.cases.blur import Blur
 from person_search.commands import recorded
 from person_search.commands.model_arguments import (
     add_gallery_arguments,
     add_model_arguments,
-    check_model_arguments,
     load_finder,
 )
 from person_search.commands.output import (
+    SORTED_BY,
     SearchAnswer,
     answer_to_json,
     choices_to_json,
@@ -29,7 +32,6 @@ from person_search.commands.output import (
     format_chosen,
 )
 from person_search.commands.pictures import (
-    check_picture_file,
     draw_answer,
     draw_choices,
     save_picture,
@@ -37,15 +39,13 @@ from person_search.commands.pictures import (
 from person_search.commands.query_text import (
     ChosenQuery,
     OpenQuery,
-    QueryText,
     absolute_name,
     parse_query,
-    read_query_image,
     resolve_query,
 )
-from person_search.footage.time_text import FORMS, parse_time
+from person_search.commands.search_arguments import add_filters, check_arguments, parse_mean
+from person_search.footage.time_text import parse_time
 from person_search.gallery.search_options import ByContext, ByNeighbors, FrameFilter
-from person_search.gallery.store import is_address
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -53,8 +53,7 @@ if TYPE_CHECKING:
 
 NOTHING_FOUND = 1
 """Exit status: no frame searched shows anybody, or nobody similar enough."""
-TOP = 10
-"""How many matches are shown unless a user says otherwise."""
+_SHOWN = 20  # how many cameras an error message names
 MUST_CHOOSE = 3
 """Exit status: nobody was searched for, one of the people listed must be chosen first."""
 
@@ -112,31 +111,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save", type=Path, metavar="OUT.png", help="draw the ranked matches into this file"
     )
+    parser.add_argument(
+        "--blur",
+        action="store_true",
+        help="show nobody in the picture of --save but the person asked for; all around is blurred",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object, no table")
     add_model_arguments(parser)
-
-
-def add_filters(
-    parser: "argparse.ArgumentParser | argparse._ArgumentGroup",
-    least: str = "only matches at least so similar, -1..1",
-) -> None:
-    """Add the arguments that choose among matches.
-
-    Args:
-        parser: of a command that searches.
-        least: help of ``--min-similarity``.
-    """
-    parser.add_argument(
-        "--top", type=int, default=TOP, metavar="N", help="at most N matches (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--camera", action="append", metavar="NAME", help="only frames of this camera; repeatable"
-    )
-    parser.add_argument("--since", metavar="TIME", help=f"only frames from then on: {FORMS}")
-    parser.add_argument(
-        "--until", metavar="TIME", help="only frames up to then; a date counts to its end"
-    )
-    parser.add_argument("--min-similarity", type=float, metavar="X", help=least)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -156,8 +137,11 @@ def run(args: argparse.Namespace) -> int:
     check_arguments(args, texts)
     # The gallery first: its errors come before the seconds that a model takes to load.
     with GalleryIndex.open(args.gallery, args.name) as index:
+        check_cameras(index, args.camera)
         finder = load_finder(args)
-        queries = [resolve_query(finder, text, want_context=args.context) for text in texts]
+        # Who stands beside the person is looked for to be preferred, or to be blurred.
+        want_context = args.context or args.blur
+        queries = [resolve_query(finder, text, want_context=want_context) for text in texts]
         still_open = [query for query in queries if isinstance(query, OpenQuery)]
         if still_open:
             _show_choices(args, still_open)
@@ -170,7 +154,7 @@ def run(args: argparse.Namespace) -> int:
             answer = search(index, finder, chosen, args)
             recorded.asked(use, chosen)
             use.showed(answer.matches)
-        _show_answer(args, answer)
+        _show_answer(args, answer, Blur(index) if args.blur else None)
     return 0 if answer.matches else NOTHING_FOUND
 
 
@@ -198,7 +182,7 @@ def search(
         without=[] if args.own_frame else [absolute_name(query.image) for query in queries],
     )
     embeddings = np.concatenate([query.person.embeddings for query in queries])
-    refine = ByNeighbors() if args.rerank else _context(queries)
+    refine = ByNeighbors() if args.rerank else _context(queries) if args.context else None
     by_appearance = not (args.all or refine) and index.has_appearances and args.by != "frame"
     if args.subject is not None:
         matches = index.judgements.search(
@@ -209,6 +193,7 @@ def search(
             min_similarity=args.min_similarity,
             by="appearance" if by_appearance else "frame",
             fingerprint=finder.fingerprint,
+            with_nobody=True,
         )
     elif by_appearance:
         matches = index.appearances.search(
@@ -216,8 +201,9 @@ def search(
             top=args.top,
             frames=frames,
             min_similarity=args.min_similarity,
-            ranked_frames=_parse_mean(args.mean_of),
+            ranked_frames=parse_mean(args.mean_of),
             fingerprint=finder.fingerprint,
+            with_nobody=True,
         )
     else:
         matches = index.search(
@@ -228,11 +214,46 @@ def search(
             one_per_frame=not args.all,
             refine=refine,
             fingerprint=finder.fingerprint,
+            with_nobody=True,
         )
+    people = [match for match in matches if not match.is_nobody]
     return SearchAnswer(
-        *(index.uri, args.name, queries, matches, finder.threshold, args.min_similarity),
+        *(index.uri, args.name, queries, people, finder.threshold, args.min_similarity),
         by="appearance" if by_appearance else "frame",
+        not_people=len(matches) - len(people),
+        order=SORTED_BY["context" if args.context else "rerank"] if refine is not None else None,
+        is_part=bool(args.camera) or args.since is not None or args.until is not None,
     )
+
+
+def check_cameras(index: "GalleryIndex", names: list[str] | None) -> None:
+    """Refuse cameras that no frame of the gallery is of.
+
+    Raises:
+        ValueError: The message offers those that are spelt alike, or lists what there is.
+    """
+    known = index.info().cameras if names else {}
+    for name in names or []:
+        # "" stands for frames of an unknown camera.
+        if not name or name in known:
+            continue
+        raise ValueError(
+            f"no frame of the gallery is of a camera {name!r}; {_offer_cameras(name, known)}"
+        )
+
+
+def _offer_cameras(name: str, known: Iterable[str]) -> str:
+    small = {camera.casefold(): camera for camera in known}
+    if name.casefold() in small:
+        return f"did you mean {small[name.casefold()]!r}?"
+    near = get_close_matches(name.casefold(), small, n=3, cutoff=0.7)
+    if near:
+        return f"did you mean {' or '.join(repr(small[one]) for one in near)}?"
+    if not small:
+        return "its frames have no cameras: leave out --camera"
+    names = sorted(small.values())
+    more = ", …" if len(names) > _SHOWN else ""
+    return f"it has {', '.join(repr(one) for one in names[:_SHOWN])}{more}"
 
 
 def _context(queries: list[ChosenQuery]) -> ByContext | None:
@@ -241,58 +262,10 @@ def _context(queries: list[ChosenQuery]) -> ByContext | None:
     return ByContext(np.stack(beside)) if beside else None
 
 
-def check_arguments(args: argparse.Namespace, texts: list[QueryText]) -> None:
-    """Refuse what is wrong before anything slow starts.
-
-    Raises:
-        ValueError, OSError: The message says what.
-    """
-    check_model_arguments(args)
-    _check_ranking(args)
-    times = [parse_time(args.since or "0"), parse_time(args.until or args.since or "0", end=True)]
-    if args.until is not None and times[0] > times[1]:
-        raise ValueError(f"--since {args.since} is after --until {args.until}; swap them")
-    if args.save is not None:
-        check_picture_file(args.save)
-    for text in texts:
-        read_query_image(text)
-
-
-def _check_ranking(args: argparse.Namespace) -> None:
-    """Refuse options that contradict each other: a setting that changes nothing is a mistake.
-
-    Raises:
-        ValueError: The message names them.
-    """
-    of_frames = [f"--{name}" for name in ("all", "context", "rerank") if getattr(args, name)]
-    if args.by == "appearance" and of_frames:
-        raise ValueError(f"{of_frames[0]} ranks frames; leave out --by appearance or it")
-    is_mean = _parse_mean(args.mean_of) != 1
-    if is_mean and (args.by == "frame" or of_frames):
-        raise ValueError("--mean-of ranks appearances; leave it out to rank frames")
-    if is_mean and is_address(args.gallery):
-        raise ValueError("--mean-of ranks appearances, which a server does not keep; leave it out")
-    if args.subject is not None and (is_mean or of_frames):
-        said = "--mean-of" if is_mean else of_frames[0]
-        raise ValueError(f"--subject has a ranking of its own; leave out {said}")
-    if args.subject is not None and is_address(args.gallery):
-        raise ValueError("a server keeps no judgements; leave out --subject")
-    if args.by == "appearance" and is_address(args.gallery):
-        raise ValueError("a server keeps no appearances; leave out --by appearance")
-
-
-def _parse_mean(text: str) -> int | None:
-    if text == "all":
-        return None
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"--mean-of {text}: expected a number from 1 on, or all")
-    return int(text)
-
-
-def _show_answer(args: argparse.Namespace, answer: SearchAnswer) -> None:
+def _show_answer(args: argparse.Namespace, answer: SearchAnswer, blur: Blur | None) -> None:
     print(answer_to_json(answer) if args.json else format_answer(answer))
     if args.save is not None:
-        save_picture(draw_answer(answer), args.save)
+        save_picture(draw_answer(answer, blur), args.save)
 
 
 def _show_choices(args: argparse.Namespace, queries: list[OpenQuery]) -> None:
@@ -300,5 +273,7 @@ def _show_choices(args: argparse.Namespace, queries: list[OpenQuery]) -> None:
         print(choices_to_json(args.gallery, args.name, queries))
     else:
         print("\n\n".join(format_choice(query) for query in queries))
-    if args.save is not None:
+    if args.blur:
+        print("no picture written: nobody is chosen, whom --blur could show", file=sys.stderr)
+    elif args.save is not None:
         save_picture(draw_choices(queries), args.save)

@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     folders.add_argument(
         "--time-from",
-        choices=("none", "exif", "modified", "name"),
+        metavar="none|exif|modified|name[:PATTERN]",
         default="none",
         help="when pictures were taken, as of person-search index (default: %(default)s)",
     )

@@ -104,5 +104,6 @@ def sum_reports(reports: Sequence["IndexReport"]) -> "IndexReport":
         frames_unchanged=sum(r.frames_unchanged for r in reports),
         broken=[broken for r in reports for broken in r.broken],
         left_out=[one for r in reports for one in r.left_out],
+        frames_without_time=sum(r.frames_without_time for r in reports),
         seconds=max(r.seconds for r in reports),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def check_can_write(option: str, path: Path) -> None:
-    """Refuse a file that cannot be written; nothing of the trial stays.
+    """Refuse a file that cannot be written, or is a gallery; nothing of the trial stays.
 
     Args:
         option: that names the file, such as ``--save``.
@@ -18,6 +18,11 @@ def check_can_write(option: str, path: Path) -> None:
     try:
         if path.is_dir():
             raise IsADirectoryError(f"{option} {path} is a folder; name a file in it")
+        if path.suffix == ".db" and path.exists():
+            # What was asked for is made again; what a gallery holds may not be.
+            raise FileExistsError(
+                f"{option} {path} is a gallery, by its name, and would be lost; name another file"
+            )
         if not path.resolve().parent.is_dir():
             raise FileNotFoundError(
                 f"{option} {path}: there is no folder {path.parent}; make it, or name another one"

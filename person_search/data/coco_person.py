@@ -3,32 +3,67 @@
 Beyond standard COCO (``images``, ``annotations`` with ``bbox`` x, y, w, h, ``categories`` with
 ``person``):
 
-* annotation ``person_id``: an integer; absent, null or negative means a person without identity;
-* image ``cam_id``: an integer, optional; needed for ``multi_view`` only;
+* annotation ``person_id``: a number or a name; absent, null, NaN or negative means a person without
+  identity. It may stand in ``attributes``, as CVAT writes it;
+* image ``cam_id``: a number or a name, optional; needed for ``multi_view`` only;
 * top-level ``queries``, optional: a list of ``{"image_id", "bbox", "person_id"}``, or of annotation
   ids. Without it each identity that appears in two frames or more is searched by its first
   annotation.
+
+Boxes are cut at the border of their image, which ``width`` and ``height`` of the image give; where
+the file says nothing, the image itself does.
 """
 
-import json
 import logging
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
+from person_search.data.coco_json import (
+    find_id,
+    find_person_categories,
+    hint_at_identities,
+    local_name,
+    own_person_id,
+    read_coco,
+    refuse_shares,
+    stated_size,
+)
 from person_search.data.frames import (
     Frame,
     Query,
     build_all_frames_protocol,
     build_dataset_dicts,
     check_split,
+    clip_boxes,
+    have_area,
 )
 from person_search.data.protocol import SearchProtocol
 from reid_heads.labels import UNLABELED_PID
+from reid_heads.listed_files import check_listed
+from reid_heads.pictures import ImageError, read_image_size
+from reid_heads.text_files import number_ids, parse_id
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Image:
+    """One image."""
+
+    file_name: str
+    """Below the images' folder, as this system writes it."""
+    stated_size: tuple[int, int] | None
+    """(width, height) in pixels as in the file."""
+    size: tuple[int, int] | None
+    """As stated, else of the image itself; None where neither is known."""
+    name: str = ""
+    """Of the frame."""
+    cam_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -37,8 +72,8 @@ class _Person:
 
     image_id: int | str
     box: np.ndarray
-    """(4,) of (x1, y1, x2, y2) in original pixels."""
-    pid: int
+    """(4,) of (x1, y1, x2, y2) in original pixels, cut at the image's border."""
+    pid: int | str
     """As in the file, or ``UNLABELED_PID``."""
 
 
@@ -89,7 +124,7 @@ def load_coco_person_protocol(
     if not queries:
         raise ValueError(
             f"{json_file} has nobody to search for: it needs 'queries', or a person_id that "
-            f"appears in two images"
+            f"appears in two images{_hint(json_file, frames)}"
         )
     name = f"{json_file.stem}, {'other cameras only' if multi_view else 'all frames'}"
     protocol = build_all_frames_protocol(name, frames, queries, json_file, multi_view)
@@ -104,30 +139,41 @@ def load_coco_person_protocol(
     return protocol
 
 
+def _hint(path: Path, frames: list[Frame]) -> str:
+    """Say what may be the identities of a file where nobody has one."""
+    if any((frame.pids != UNLABELED_PID).any() for frame in frames):
+        return ""
+    return hint_at_identities(read_coco(path)["annotations"])
+
+
 def _read(path: Path, image_root: Path) -> tuple[list[Frame], list[Query]]:
     """Read the file into frames and queries with identities 0..P-1."""
-    content = _read_json(path)
-    images = _read_images(content, path)
+    content = read_coco(path)
+    images = _read_images(content, path, image_root)
     people = _read_people(content, images, path)
-    known = sorted({person.pid for person in people.values()} - {UNLABELED_PID})
-    identities = {UNLABELED_PID: UNLABELED_PID, **{pid: row for row, pid in enumerate(known)}}
+    numbers = number_ids({p.pid for p in people.values() if p.pid != UNLABELED_PID})
+    known = sorted(numbers.values())
+    rows = {number: row for row, number in enumerate(known)}
+    identities = {UNLABELED_PID: UNLABELED_PID, **{pid: rows[n] for pid, n in numbers.items()}}
+    if people and not known:
+        hint = hint_at_identities(content["annotations"])
+        logger.warning("%s: no annotation of a person has a person_id%s", path, hint)
     by_image: dict[int | str, list[_Person]] = {image_id: [] for image_id in images}
     for person in people.values():
         by_image[person.image_id].append(person)
-    names = _name_frames([image["file_name"] for image in images.values()])
     frames = [
         Frame(
-            name,
-            image_root / image["file_name"],
-            image.get("cam_id"),
+            image.name,
+            image_root / image.file_name,
+            image.cam_id,
             np.array([person.box for person in by_image[image_id]]).reshape(-1, 4),
             np.array([identities[person.pid] for person in by_image[image_id]], dtype=np.int64),
+            image.stated_size,
         )
-        for name, (image_id, image) in zip(names, images.items(), strict=True)
+        for image_id, image in images.items()
     ]
-    name_of = dict(zip(images, names, strict=True))
     if content.get("queries") is None:
-        wanted = _choose_queries(list(people.values()))
+        wanted = _choose_queries(list(people.values()), numbers)
     else:
         wanted = _read_queries(content["queries"], images, people, path)
     for row, person in enumerate(wanted):
@@ -136,140 +182,163 @@ def _read(path: Path, image_root: Path) -> tuple[list[Frame], list[Query]]:
                 f"{path}: queries[{row}] has no person_id, or one that no annotation has"
             )
     queries = [
-        Query(name_of[person.image_id], person.box, identities[person.pid]) for person in wanted
+        Query(images[person.image_id].name, person.box, identities[person.pid]) for person in wanted
     ]
     return frames, queries
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # also bytes that are no text
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
-    for key in ("images", "annotations"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise ValueError(f"{path} has no list {key!r}; expected COCO JSON")
-        if not all(isinstance(entry, dict) for entry in content[key]):
-            raise ValueError(f"{path}: {key!r} has entries that are no JSON objects")
-    return dict(content)
-
-
-def _read_images(content: dict[str, Any], path: Path) -> dict[int | str, dict[str, Any]]:
+def _read_images(content: dict[str, Any], path: Path, image_root: Path) -> dict[int | str, _Image]:
     """Map the images' ids to their entries, in the file's order."""
-    images: dict[int | str, dict[str, Any]] = {}
+    images: dict[int | str, _Image] = {}
+    cameras: dict[int | str, int | str | None] = {}
     for row, image in enumerate(content["images"]):
         where = f"{path}: images[{row}]"
-        if not isinstance(image.get("file_name"), str) or not _is_id(image.get("id")):
+        image_id = _plain_id(image.get("id"), where, "id")
+        if not isinstance(image.get("file_name"), str) or image_id is None:
             raise ValueError(f"{where} needs 'id' and 'file_name', got {image}")
-        if image["id"] in images:
-            raise ValueError(f"{where} repeats the id {image['id']!r}")
-        if image.get("cam_id") is not None and not _is_integer(image["cam_id"]):
-            raise ValueError(f"{where} has the cam_id {image['cam_id']!r}; expected an integer")
-        images[image["id"]] = image
+        if image_id in images:
+            raise ValueError(f"{where} repeats the id {image_id!r}")
+        cameras[image_id] = _plain_id(image.get("cam_id"), where, "cam_id")
+        file_name = local_name(image["file_name"], image_root)
+        check_listed(file_name, image_root, where)
+        size = stated_size(image, where)
+        images[image_id] = _Image(file_name, size, size or _find_size(image_root / file_name))
+    numbers = number_ids({camera for camera in cameras.values() if camera is not None})
+    names = _name_frames([image.file_name for image in images.values()])
+    for name, (image_id, image) in zip(names, images.items(), strict=True):
+        camera = cameras[image_id]
+        cam_id = None if camera is None else numbers[camera]
+        images[image_id] = replace(image, name=name, cam_id=cam_id)
     return images
 
 
+def _find_size(path: Path) -> tuple[int, int] | None:
+    """Return the size of an image whose entry says nothing; None where it is not at hand."""
+    try:
+        return read_image_size(path)
+    # Whoever needs the image itself says so; a protocol does not.
+    except (ImageError, OSError):
+        return None
+
+
 def _read_people(
-    content: dict[str, Any], images: dict[int | str, dict[str, Any]], path: Path
+    content: dict[str, Any], images: dict[int | str, _Image], path: Path
 ) -> dict[Any, _Person]:
     """Map the annotations' ids to people, in the file's order."""
-    person_categories = _find_person_categories(content, path)
+    categories = find_person_categories(content, path)
     people: dict[Any, _Person] = {}
-    num_left_out = 0
+    left_out: Counter[str] = Counter()
+    raw: dict[int | str, list[np.ndarray]] = {}
     for row, annotation in enumerate(content["annotations"]):
         where = f"{path}: annotations[{row}]"
-        is_person = person_categories is None or annotation.get("category_id") in person_categories
-        if not is_person or annotation.get("iscrowd"):
-            num_left_out += 1
+        if categories is not None and annotation.get("category_id") not in categories:
+            left_out["of another category"] += 1
             continue
-        person = _read_person(annotation, images, where)
-        if person.box[2] <= person.box[0] or person.box[3] <= person.box[1]:
-            num_left_out += 1
+        if annotation.get("iscrowd"):
+            left_out["crowds"] += 1
             continue
-        key = annotation.get("id", f"annotations[{row}]")
+        person, box = _read_person(annotation, images, where)
+        raw.setdefault(person.image_id, []).append(box)
+        if not have_area(person.box[None])[0]:
+            is_empty = min(box[2:]) <= 0
+            left_out["without width or height" if is_empty else "outside their image"] += 1
+            continue
+        left_out["cut at the border"] += int((person.box != _corners(box)).any())
+        own_id = _plain_id(annotation.get("id"), where, "id")
+        key = f"annotations[{row}]" if own_id is None else own_id
         if key in people:
             raise ValueError(f"{where} repeats the id {key!r}")
         people[key] = person
-    if num_left_out:
-        logger.warning(
-            "%s: %d annotations left out: another category, a crowd, or a box without width or "
-            "height",
-            path,
-            num_left_out,
-        )
+    for image_id, boxes in raw.items():
+        refuse_shares(path, np.array(boxes), f" in the image {images[image_id].file_name}")
+    _tell(path, left_out)
     return people
 
 
-def _find_person_categories(content: dict[str, Any], path: Path) -> set[Any] | None:
-    """Return the ids of the category ``person``; None when the file names no categories."""
-    categories = content.get("categories")
-    if not categories:
-        return None
-    found = {entry.get("id") for entry in categories if entry.get("name") == "person"}
-    if not found:
-        names = [entry.get("name") for entry in categories]
-        raise ValueError(f"{path} has the categories {names}, but none named 'person'")
-    return found
+def _tell(path: Path, left_out: Counter[str]) -> None:
+    cut = left_out.pop("cut at the border", 0)
+    if cut:
+        logger.warning("%s: %d boxes stick out of their image; cut at its border", path, cut)
+    if left_out:
+        why = ", ".join(f"{count} {what}" for what, count in left_out.items())
+        logger.warning("%s: %d annotations left out: %s", path, left_out.total(), why)
 
 
 def _read_person(
-    entry: dict[str, Any], images: dict[int | str, dict[str, Any]], where: str
-) -> _Person:
-    """Read an annotation, or a query of the same form."""
-    image_id = entry.get("image_id")
-    if not _is_id(image_id) or image_id not in images:
-        raise ValueError(f"{where} has the image_id {image_id!r}, which no image has")
+    entry: dict[str, Any], images: dict[int | str, _Image], where: str
+) -> tuple[_Person, np.ndarray]:
+    """Read an annotation, or a query of the same form.
+
+    Returns:
+        The person, and the box (x, y, w, h) as it stands in the file.
+
+    Raises:
+        ValueError: It is not as it should be; names ``where`` it is.
+    """
+    image_id = find_id(entry.get("image_id"), images)
+    if image_id is None:
+        raise ValueError(f"{where} has the image_id {entry.get('image_id')!r}, which no image has")
     try:
         box = np.array(entry.get("bbox"), dtype=np.float64)
     except (TypeError, ValueError):
         box = np.empty(0)
     if box.shape != (4,) or not np.isfinite(box).all():
         raise ValueError(f"{where} has the bbox {entry.get('bbox')!r}; expected [x, y, w, h]")
-    pid = entry.get("person_id")
-    if pid is not None and not _is_integer(pid):
-        raise ValueError(f"{where} has the person_id {pid!r}; expected an integer")
-    box[2:] += box[:2]
-    return _Person(image_id, box, UNLABELED_PID if pid is None or pid < 0 else int(pid))
+    pid = _plain_id(own_person_id(entry), where, "person_id")
+    is_nobody = pid is None or (isinstance(pid, int) and pid < 0)
+    corners, size = _corners(box), images[image_id].size
+    clipped = corners if size is None else clip_boxes(corners[None], size)[0]
+    return _Person(image_id, clipped, UNLABELED_PID if is_nobody or pid is None else pid), box
+
+
+def _corners(box: np.ndarray) -> np.ndarray:
+    return np.concatenate([box[:2], box[:2] + box[2:]])
+
+
+def _plain_id(value: Any, where: str, key: str) -> int | str | None:
+    try:
+        return parse_id(value)
+    except ValueError as error:
+        raise ValueError(f"{where} has the {key} {error}") from None
 
 
 def _read_queries(
-    entries: Any, images: dict[int | str, dict[str, Any]], people: dict[Any, _Person], path: Path
+    entries: Any, images: dict[int | str, _Image], people: dict[Any, _Person], path: Path
 ) -> list[_Person]:
     if not isinstance(entries, list):
         raise ValueError(f"{path}: 'queries' must be a list, got {type(entries).__name__}")
     queries = []
     for row, entry in enumerate(entries):
         where = f"{path}: queries[{row}]"
+        own_id = None if isinstance(entry, dict) else find_id(entry, people)
         if isinstance(entry, dict):
-            queries.append(_read_person(entry, images, where))
-        elif _is_id(entry) and entry in people:
-            queries.append(people[entry])
+            person, box = _read_person(entry, images, where)
+            if not have_area(person.box[None])[0]:
+                image = images[person.image_id]
+                size = "{}x{}".format(*image.size) if image.size else "unknown"
+                raise ValueError(
+                    f"{where} has the bbox {box.tolist()} (x, y, w, h), which has no area inside "
+                    f"{image.file_name} ({size} pixels)"
+                )
+            queries.append(person)
+        elif own_id is not None:
+            queries.append(people[own_id])
         else:
             raise ValueError(f"{where} is {entry!r}, which is not the id of a person's annotation")
     return queries
 
 
-def _choose_queries(people: list[_Person]) -> list[_Person]:
+def _choose_queries(people: list[_Person], numbers: Mapping[int | str, int]) -> list[_Person]:
     """Take the first annotation of each identity seen in two frames or more, by identity."""
-    first: dict[int, _Person] = {}
-    images: dict[int, set[int | str]] = {}
+    first: dict[int | str, _Person] = {}
+    images: dict[int | str, set[int | str]] = {}
     for person in people:
         first.setdefault(person.pid, person)
         images.setdefault(person.pid, set()).add(person.image_id)
-    return [first[pid] for pid in sorted(first) if pid != UNLABELED_PID and len(images[pid]) > 1]
+    return [first[pid] for pid in sorted(numbers, key=numbers.__getitem__) if len(images[pid]) > 1]
 
 
 def _name_frames(file_names: list[str]) -> list[str]:
     """Name frames without folder where that is distinct, as `predictions.npz` does."""
     short = [PurePosixPath(name).name for name in file_names]
     return short if len(set(short)) == len(short) else list(file_names)
-
-
-def _is_id(value: Any) -> TypeGuard[int | str]:
-    return isinstance(value, int | str)
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -26,6 +26,7 @@ from person_search.data.frames import (
     check_split,
 )
 from person_search.data.protocol import SearchProtocol
+from reid_heads.listed_files import check_listed
 
 FULL_GALLERY = -1
 _SUBSETS = {
@@ -65,6 +66,8 @@ def load_cuhk_sysu(root: str | Path, split: str) -> list[dict[str, Any]]:
         identities = _number_people(searches)
         pids = assign_pids(boxes, _get_test_labels(searches, identities), source)
         queries = _get_queries(searches, identities)
+    for name in names:
+        check_listed(name, root / "Image" / "SSM", str(source))
     frames = [
         Frame(name, root / "Image" / "SSM" / name, None, boxes[name], pids[name]) for name in names
     ]

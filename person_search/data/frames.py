@@ -4,6 +4,7 @@ Letters: F frames, M people in one frame, Q queries, T true (query, frame) pairs
 """
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
 
 from person_search.data.protocol import SearchProtocol
 from reid_heads.labels import UNLABELED_PID
+from reid_heads.pictures import ImageError, read_image_size
 
 logger = logging.getLogger(__name__)
 
+_DRIVE = re.compile(r"[A-Za-z]:")
 _SHOWN = 3  # how many culprits an error message names
 _HEADER_THREADS = 8  # opening files waits for the disk, not for the processor
 
@@ -35,6 +37,8 @@ class Frame:
     """(M, 4) of (x1, y1, x2, y2) in original pixels, not yet clipped to the image."""
     pids: np.ndarray
     """(M,) int64: 0..P-1, or ``UNLABELED_PID``."""
+    size: tuple[int, int] | None = None
+    """(width, height) in pixels that the boxes are of, where their file says so."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def check_query_frames(
 
 
 def read_image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
-    """Read (width, height) of images from their headers, turned as detectron2 turns them by EXIF.
+    """Read (width, height) of images from their headers, turned upright as their EXIF says.
 
     Args:
         paths: image files.
@@ -92,12 +96,13 @@ def read_image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
         ValueError: some files are no images.
     """
     with ThreadPoolExecutor(_HEADER_THREADS) as pool:
-        results = list(pool.map(_read_image_size, paths))
+        results = list(pool.map(_read_size, paths))
     missing = [path for path, size in zip(paths, results, strict=True) if size == "missing"]
     if missing:
         raise FileNotFoundError(
             f"{len(missing)} of {len(paths)} image files are missing, first: "
             + ", ".join(str(path) for path in missing[:_SHOWN])
+            + _hint_at_names(missing[0])
         )
     broken = [path for path, size in zip(paths, results, strict=True) if size == "broken"]
     if broken:
@@ -108,17 +113,24 @@ def read_image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
     return [size for size in results if not isinstance(size, str)]
 
 
-def _read_image_size(path: Path) -> tuple[int, int] | str:
+def _hint_at_names(path: Path) -> str:
+    drive = next((part for part in path.parts if _DRIVE.fullmatch(part)), None)
+    if drive is None:
+        return ""
+    return (
+        f"; the list names files of a Windows machine ({drive}): write them relative to the folder "
+        "of the images, as cam1/p1.jpg"
+    )
+
+
+def _read_size(path: Path) -> tuple[int, int] | str:
     """Return (width, height), or ``missing`` or ``broken``."""
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return read_image_size(path)
     except FileNotFoundError:
         return "missing"
-    except (OSError, SyntaxError):  # Pillow raises both for broken headers
+    except (ImageError, OSError):
         return "broken"
-    return (height, width) if turned else (width, height)
 
 
 def build_dataset_dicts(
@@ -140,11 +152,12 @@ def build_dataset_dicts(
 
     Raises:
         FileNotFoundError: images are missing.
-        ValueError: frame names repeat, a query's frame is unknown, or its box lies outside the
-            frame or has no area.
+        ValueError: frame names repeat, an image has another size than its boxes are of, a query's
+            frame is unknown, or its box lies outside the frame or has no area.
     """
     check_distinct([frame.name for frame in frames], source)
     sizes = read_image_sizes([frame.path for frame in frames])
+    _check_stated_sizes(frames, sizes, source)
     counts: Counter[str] = Counter()
     dicts = [_build_dict(frame, size, counts) for frame, size in zip(frames, sizes, strict=True)]
     if queries is not None:
@@ -160,12 +173,33 @@ def build_dataset_dicts(
     return dicts
 
 
+def _check_stated_sizes(
+    frames: Sequence[Frame], sizes: Sequence[tuple[int, int]], source: str | Path
+) -> None:
+    wrong = [
+        (frame, size)
+        for frame, size in zip(frames, sizes, strict=True)
+        if frame.size not in (None, size)
+    ]
+    if not wrong:
+        return
+    frame, size = wrong[0]
+    said = frame.size or size
+    turned = ", turned upright as its EXIF says" if said == size[::-1] else ""
+    raise ValueError(
+        f"{source}: {len(wrong)} of {len(frames)} images have another size than their width and "
+        f"height there, first {frame.path}: {said[0]}x{said[1]} there, {size[0]}x{size[1]} pixels "
+        f"in the file{turned}; give boxes, width and height in the pixels of the files as they are "
+        "shown, or save the files as they were annotated"
+    )
+
+
 def _build_dict(frame: Frame, size: tuple[int, int], counts: Counter[str]) -> dict[str, Any]:
     # Protocols, which need nothing of detectron2, are read by this module too.
     from detectron2.structures import BoxMode
 
-    boxes = _clip_boxes(frame.boxes, size)
-    has_area = _has_area(boxes)
+    boxes = clip_boxes(frame.boxes, size)
+    has_area = have_area(boxes)
     counts["clipped"] += int((boxes != frame.boxes).any(axis=1)[has_area].sum())
     counts["dropped"] += int((~has_area).sum())
     return {
@@ -200,8 +234,8 @@ def _attach_queries(
     for row, query in enumerate(queries):
         entry = by_name[query.frame]
         raw = np.asarray(query.box).reshape(1, 4)
-        box = _clip_boxes(raw, (entry["width"], entry["height"]))
-        if not _has_area(box)[0]:
+        box = clip_boxes(raw, (entry["width"], entry["height"]))
+        if not have_area(box)[0]:
             raise ValueError(
                 f"{source}: the box {raw[0].tolist()} (x1, y1, x2, y2) of query {row} has no area "
                 f"inside "
@@ -211,13 +245,22 @@ def _attach_queries(
         entry["queries"].append({"query_id": row, "bbox": box[0].tolist(), "person_id": query.pid})
 
 
-def _clip_boxes(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Clip (M, 4) boxes to an image of (width, height); returns float64."""
+def clip_boxes(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Clip boxes to an image.
+
+    Args:
+        boxes: (M, 4) of (x1, y1, x2, y2) in original pixels.
+        size: width and height.
+
+    Returns:
+        (M, 4) float64.
+    """
     width, height = size
     return np.clip(boxes.astype(np.float64), 0, [width, height, width, height])
 
 
-def _has_area(boxes: np.ndarray) -> np.ndarray:
+def have_area(boxes: np.ndarray) -> np.ndarray:
+    """Return which of the boxes (M, 4) have an area; (M,) bool."""
     return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 

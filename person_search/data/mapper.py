@@ -16,6 +16,7 @@ from person_search.resizing import DEFAULT_RULE, check_rule, resize, resized_sha
 from reid_heads.data.mapper import naming_unreadable
 from reid_heads.data.samplers import DRAW_KEY
 from reid_heads.data.seeding import seeded
+from reid_heads.pictures import read_image
 
 
 class PersonSearchMapper(DatasetMapper):
@@ -36,8 +37,13 @@ class PersonSearchMapper(DatasetMapper):
             use_gt_boxes: at test, give the annotated boxes to the model instead of letting it
                 detect.
             **kwargs: of ``DatasetMapper``.
+
+        Raises:
+            ValueError: for another image format than "RGB" and "BGR".
         """
         super().__init__(is_train, **kwargs)
+        if self.image_format not in ("RGB", "BGR"):
+            raise ValueError(f"INPUT.FORMAT is {self.image_format!r}; expected 'RGB' or 'BGR'")
         self.seed = seed
         self.use_gt_boxes = use_gt_boxes
 
@@ -80,8 +86,8 @@ class PersonSearchMapper(DatasetMapper):
         draw = dataset_dict.pop(DRAW_KEY, None)
         queries = dataset_dict.pop("queries", None)
         annotations = dataset_dict.get("annotations", [])
-        with seeded(self.seed, draw), naming_unreadable(dataset_dict["file_name"]):
-            mapped = super().__call__(dataset_dict)
+        with seeded(self.seed, draw):
+            mapped = self._map(copy.deepcopy(dataset_dict))
         if self.is_train:
             return mapped
         if queries:
@@ -92,6 +98,21 @@ class PersonSearchMapper(DatasetMapper):
             given.scores = torch.ones(len(given))
             given.pred_classes = torch.zeros(len(given), dtype=torch.int64)
             mapped["given_boxes"] = given
+        return mapped
+
+    def _map(self, mapped: dict) -> dict:
+        """Do what ``DatasetMapper.__call__`` does, which reads pictures in a way of its own."""
+        with naming_unreadable(mapped["file_name"]):
+            image = read_image(mapped["file_name"])
+        utils.check_image_size(mapped, image)
+        augmented = T.AugInput(image[:, :, ::-1] if self.image_format == "BGR" else image)
+        transforms = self.augmentations(augmented)
+        height, width = augmented.image.shape[:2]
+        mapped["image"] = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
+        if not self.is_train:
+            mapped.pop("annotations", None)
+        elif "annotations" in mapped:
+            self._transform_annotations(mapped, transforms, (height, width))
         return mapped
 
     def _transform_annotations(self, dataset_dict: dict, transforms, image_shape) -> None:

@@ -21,6 +21,8 @@ from person_search.data.frames import (
 from person_search.data.protocol import SearchProtocol
 from reid_heads.data.datasets.mat_files import read_mat, read_strings
 from reid_heads.labels import UNLABELED_PID
+from reid_heads.listed_files import check_listed
+from reid_heads.text_files import read_text
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +121,7 @@ def _read_frames(root: Path, split: str, identities: dict[int, int]) -> list[Fra
     frames = []
     for stem in names:
         name = f"{stem}.jpg"
+        check_listed(name, root / "frames", str(path))
         ids, boxes = _read_annotation(root / "annotations" / f"{name}.mat")
         # -2 is the official mark of people whose identity is unsure.
         pids = [
@@ -160,7 +163,7 @@ def _read_queries(root: Path, identities: dict[int, int]) -> list[Query]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: is the data set unpacked completely?")
     queries = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         fields = line.split()
         if not fields:
             continue

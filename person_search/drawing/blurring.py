@@ -80,6 +80,25 @@ def blur_others(
     return result
 
 
+def blur_around(picture: np.ndarray, person: Box | None, others: np.ndarray) -> np.ndarray:
+    """Blur everything but one person: also those whom no detector has seen.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB; not changed.
+        person: Who stays as they are: (x1, y1, x2, y2) in pixels of the picture. None for nobody.
+        others: (N, 4) boxes of everybody else who is known; where they share the person's box,
+            that is blurred, too.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: If a box is not finite.
+    """
+    shown = blur_others(picture, person, None)
+    return blur_others(shown, person, others, margin=0.0)
+
+
 def _blur_box(picture: np.ndarray, box: np.ndarray, kept: np.ndarray, margin: float) -> None:
     sides = np.abs(box[2:] - box[:2])
     around = _cut(np.concatenate([box[:2] - margin * sides, box[2:] + margin * sides]), picture)

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from person_search.drawing.people import draw_people
 from person_search.footage.frames import read_frame
-from person_search.footage.images import ImageError
 from person_search.footage.time_text import format_time
 from person_search.people import Box, Match
 
@@ -43,6 +42,11 @@ COLUMNS = 8
 QUERY_GAP = 22
 
 
+Hide = Callable[[Match | None, np.ndarray], np.ndarray]
+"""Takes a match, None for the query, and its frame's pixels (H, W, 3) uint8 RGB; returns what is
+shown, or raises ValueError or OSError, where nothing can be."""
+
+
 @dataclass(frozen=True)
 class Ranking:
     """A query and what was found for it."""
@@ -64,7 +68,11 @@ class Ranking:
 
 
 def draw_rankings(
-    rankings: Sequence[Ranking], title: str = "", *, columns: int = COLUMNS
+    rankings: Sequence[Ranking],
+    title: str = "",
+    *,
+    columns: int = COLUMNS,
+    hide: Hide | None = None,
 ) -> Image.Image:
     """Draw a sheet with each query on the left and its matches beside it.
 
@@ -77,6 +85,8 @@ def draw_rankings(
         rankings: at least one; they may differ in length.
         title: a line above the sheet.
         columns: matches side by side; more go into further rows.
+        hide: changes each frame before it is drawn, to blur others; a match of which it raises an
+            error is not drawn.
 
     Returns:
         An RGB picture.
@@ -89,7 +99,7 @@ def draw_rankings(
         raise ValueError("no rankings to draw; expected at least one")
     if columns < 1:
         raise ValueError(f"columns is {columns}; expected at least 1")
-    rows = [_draw_row(ranking, columns) for ranking in rankings]
+    rows = [_draw_row(ranking, columns, hide) for ranking in rankings]
     header = HEADER_HEIGHT if title else GAP
     title = shorten(title, _font(16), float("inf"))
     width = max([*(row.width for row in rows), round(_font(16).getlength(title))]) + 2 * GAP
@@ -103,9 +113,9 @@ def draw_rankings(
     return sheet
 
 
-def _draw_row(ranking: Ranking, columns: int) -> Image.Image:
-    query = _draw_query(ranking)
-    cells = [_draw_match(ranking, place) for place in range(len(ranking.matches))]
+def _draw_row(ranking: Ranking, columns: int, hide: Hide | None) -> Image.Image:
+    query = _draw_query(ranking, hide)
+    cells = [_draw_match(ranking, place, hide) for place in range(len(ranking.matches))]
     grid = _arrange(cells, columns)
     left = query.width + GAP + QUERY_GAP
     height = max(query.height, grid.height)
@@ -132,24 +142,29 @@ def _arrange(cells: Sequence[Image.Image], columns: int) -> Image.Image:
     return grid
 
 
-def _draw_query(ranking: Ranking) -> Image.Image:
+def _draw_query(ranking: Ranking, hide: Hide | None) -> Image.Image:
     try:
-        frame = Image.fromarray(read_frame(ranking.query_image))
+        frame = _read(ranking.query_image, None, hide)
     except OSError as error:
         raise OSError(f"cannot read the frame {ranking.query_image}: {error}") from error
     name = Path(ranking.query_image).name
     return _draw_cell(frame, ranking.query_box, QUERY_COLOR, ranking.title or "query", [name])
 
 
-def _draw_match(ranking: Ranking, place: int) -> Image.Image:
+def _read(image: str, match: Match | None, hide: Hide | None) -> Image.Image:
+    pixels = read_frame(image)
+    return Image.fromarray(pixels if hide is None else hide(match, pixels))
+
+
+def _draw_match(ranking: Ranking, place: int, hide: Hide | None) -> Image.Image:
     match = ranking.matches[place]
     color = MATCH_COLOR
     if ranking.is_right is not None:
         color = RIGHT_COLOR if ranking.is_right[place] else WRONG_COLOR
     frame = None
     try:
-        frame = Image.fromarray(read_frame(match.image))
-    except (OSError, ImageError) as error:
+        frame = _read(match.image, match, hide)
+    except (OSError, ValueError) as error:
         logger.warning("cannot draw match %d: %s", place + 1, error)
     caption = f"{place + 1}.  similarity {match.similarity:.2f}"
     # One line more for everybody or nobody, so that cells without a camera keep their names level.
@@ -189,7 +204,7 @@ def _draw_cell(
 def _draw_note(size: tuple[int, int]) -> Image.Image:
     note = Image.new("RGB", size, OUTSIDE)
     draw = ImageDraw.Draw(note)
-    draw.text((size[0] / 2, size[1] / 2), "cannot be read", INK, font=_font(13), anchor="mm")
+    draw.text((size[0] / 2, size[1] / 2), "cannot be shown", INK, font=_font(13), anchor="mm")
     return note
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from person_search.people import paired_iou
+from reid_heads.text_files import read_text
 
 MIN_IOU = 0.5
 """From this overlap on a found box may be a true one: the MOT Challenge's."""
@@ -122,7 +123,7 @@ def read_mot(path: str | Path) -> MotTruth:
         ValueError: The file is no such text; says what was expected.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = [line for line in read_text(path).splitlines() if line.strip()]
         # Of no line, loadtxt makes no columns, and a warning.
         rows = np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.zeros((0, 9))
     except ValueError as error:

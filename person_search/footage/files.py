@@ -1,30 +1,23 @@
 """What a gallery is made of: folders of images and videos, as frames with camera and time."""
 
 import hashlib
-import logging
 import math
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from PIL import ExifTags
 
 from person_search.footage.frames import read_frame
 from person_search.footage.images import ImageError, decode_image, open_image, read_bytes
-from person_search.footage.time_text import find_time
+from person_search.footage.listing import VIDEO_SUFFIXES, list_files
+from person_search.footage.time_text import find_time, read_name_pattern
 from person_search.footage.video import decode_frames, read_clock
-
-logger = logging.getLogger(__name__)
-
-_IMAGE_KINDS = "jpg jpeg jpe mpo png bmp gif webp tif tiff ppm pgm pbm jp2 avif"
-_VIDEO_KINDS = "mp4 m4v mov avi mkv webm mpg mpeg ts mts m2ts wmv flv 3gp ogv mjpeg"
-IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in _IMAGE_KINDS.split())
-VIDEO_SUFFIXES = frozenset(f".{kind}" for kind in _VIDEO_KINDS.split())
 
 
 @dataclass(frozen=True)
@@ -43,6 +36,9 @@ class Frame:
 
     source: bytes | np.ndarray | None = field(default=None, repr=False, compare=False)
     """The file's bytes or the decoded pixels, as long as they are at hand."""
+
+    size: tuple[int, int] | None = field(default=None, compare=False)
+    """Width and height in pixels, turned upright by its EXIF note; None until it was loaded."""
 
     def load(self) -> np.ndarray:
         """Return the pixels, (H, W, 3) uint8 RGB.
@@ -63,6 +59,10 @@ class BrokenFile:
     name: str
     reason: str
 
+    def __str__(self) -> str:
+        """Return the name and the reason, which does not begin with the name again."""
+        return f"{self.name}: {self.reason.removeprefix(self.name).strip(' :')}"
+
 
 @dataclass(frozen=True)
 class FootageOptions:
@@ -81,10 +81,11 @@ class FootageOptions:
     start: float | None = None
     """When a video's first frame was taken, seconds since 1970 (UTC)."""
 
-    time_from: Literal["none", "exif", "modified", "name"] = "none"
-    """When an image was taken: unknown, its EXIF DateTimeOriginal (local time where it has no
-    offset), when its file was last changed, or the time in the file's name (see
-    `time_text.find_time`), which is also when a video's first frame was taken."""
+    time_from: str = "none"
+    """When an image was taken: ``none``, unknown; ``exif``, its EXIF DateTimeOriginal (local time
+    where it has no offset); ``modified``, when its file was last changed; or ``name``, the time in
+    the file's name (see `time_text.find_time`), which is also when a video's first frame was taken.
+    ``name:PATTERN`` says how that time is written (see `time_text.read_name_pattern`)."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -96,11 +97,15 @@ class FootageOptions:
             raise ValueError(f"every is {self.every} s; expected more than 0")
         if self.start is not None and not math.isfinite(self.start):
             raise ValueError(f"start is {self.start}; expected seconds since 1970 (UTC)")
-        if self.time_from not in ("none", "exif", "modified", "name"):
+        kind, _, pattern = self.time_from.partition(":")
+        if self.time_from not in ("none", "exif", "modified", "name") and kind != "name":
             raise ValueError(
-                f"time_from is {self.time_from!r}; expected none, exif, modified or name"
+                f"time_from is {self.time_from!r}; expected none, exif, modified, name, or "
+                "name:PATTERN, as in name:%Y%m%d_%H%M%S"
             )
-        if self.time_from == "name" and self.start is not None:
+        if kind == "name" and self.time_from != "name":
+            read_name_pattern(pattern)
+        if kind == "name" and self.start is not None:
             raise ValueError("got start and time_from='name', two starts of a video; expected one")
         if self.camera_from in ("none", "folder"):
             num_groups = 1
@@ -116,6 +121,8 @@ class FootageOptions:
                 f"camera_from is {self.camera_from!r} with {num_groups} groups; expected none, "
                 "folder, or a regular expression with one group, as in cam(\\d+)"
             )
+        if any(map(_is_control, self.camera or "")):
+            raise ValueError(f"camera is {self.camera!r}; expected printable text, of one line")
         if self.camera is not None and self.camera_from != "none":
             raise ValueError(
                 f"got camera={self.camera!r} and camera_from={self.camera_from!r}; expected one"
@@ -130,6 +137,20 @@ class FootageOptions:
         found = re.search(self.camera_from, str(path))
         return (found[1] or None) if found else None
 
+    @property
+    def wants_time(self) -> bool:
+        """Whether a frame without a time or a date is one that was looked for in vain."""
+        return self.time_from != "none" or self.start is not None
+
+    def time_in_name(self, path: Path) -> float | None:
+        """Return the time in a file's name, seconds since 1970 (UTC); None if not asked or none."""
+        kind, _, pattern = self.time_from.partition(":")
+        if kind != "name":
+            return None
+        if not pattern:
+            return find_time(path.stem)
+        return read_name_pattern(pattern)(str(path.with_suffix("").as_posix()))
+
 
 def is_video(path: Path) -> bool:
     """Return whether a file is a video by its suffix."""
@@ -143,6 +164,11 @@ def has_valid_name(path: Path) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _is_control(letter: str) -> bool:
+    """Return whether a letter is one that a gallery keeps in no camera's name."""
+    return unicodedata.category(letter) == "Cc"
 
 
 def list_footage(paths: Sequence[str | Path]) -> list[Path]:
@@ -162,25 +188,22 @@ def list_footage(paths: Sequence[str | Path]) -> list[Path]:
         ValueError: if there are no paths, a folder holds neither image nor video, or a file is
             neither by its suffix.
     """
-    if isinstance(paths, str | Path):
-        paths = [paths]
-    if not paths:
-        raise ValueError("no files or folders given; expected at least one")
-    found: dict[Path, None] = {}
-    for given in paths:
-        path = Path(os.path.abspath(given))
-        if path.is_dir():
-            found.update(dict.fromkeys(_list_folder(path)))
-        elif not path.exists():
-            raise FileNotFoundError(f"{path} does not exist; expected an image, video or folder")
-        elif not _is_footage(path):
-            raise ValueError(
-                f"{path} is neither image nor video by its suffix {path.suffix!r}; expected one of "
-                f"{' '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}"
-            )
-        else:
-            found[path] = None
-    return list(found)
+    return list_files(paths).files
+
+
+def check_start(files: Sequence[Path], options: FootageOptions) -> None:
+    """Refuse one start for several videos: all would begin at the same moment.
+
+    Raises:
+        ValueError: there are several, and a start was given.
+    """
+    videos = [file for file in files if is_video(file)]
+    if options.start is not None and len(videos) > 1:
+        raise ValueError(
+            f"one start is given for {len(videos)} videos, such as {videos[0].name} and "
+            f"{videos[1].name}; index each with its own, or take the times out of their names by "
+            "--time-from name"
+        )
 
 
 def iterate_files(
@@ -205,6 +228,12 @@ def iterate_files(
             name = os.fsencode(path).decode(errors="backslashreplace")
             yield BrokenFile(name, "the name is not valid UTF-8; rename the file")
             continue
+        if (camera := options.camera_of(path)) and any(map(_is_control, camera)):
+            reason = (
+                f"the name of its camera, {camera!r}, has control characters; rename the folder"
+            )
+            yield BrokenFile(str(path), reason)
+            continue
         if is_video(path):
             yield from _iterate_video(path, options, is_known)
             continue
@@ -225,8 +254,8 @@ def _make_frame(path: Path, options: FootageOptions) -> Frame:
         timestamp = path.stat().st_mtime
     elif options.time_from == "exif":
         timestamp = _read_exif_time(data)
-    elif options.time_from == "name":
-        timestamp = find_time(path.stem)
+    else:
+        timestamp = options.time_in_name(path)
     digest = hashlib.sha256(data).hexdigest()
     return Frame(str(path), digest, options.camera_of(path), timestamp, data)
 
@@ -261,11 +290,14 @@ def _plan_video(path: Path, options: FootageOptions) -> tuple[dict[int, Frame], 
     with path.open("rb") as file:
         video_hash = hashlib.file_digest(file, "sha256").hexdigest()
     camera = options.camera_of(path)
-    start = find_time(path.stem) if options.time_from == "name" else options.start
+    in_name = options.time_in_name(path)
+    start = options.start if in_name is None else in_name
+    # Frames that were indexed with pixels as they lie in the file are others.
+    shape = "" if clock.stretch == (1.0, 1.0) else "#square pixels"
     frames = {
         number: Frame(
             name=f"{path}#frame={number}",
-            content_hash=hashlib.sha256(f"{video_hash}#{number}".encode()).hexdigest(),
+            content_hash=hashlib.sha256(f"{video_hash}#{number}{shape}".encode()).hexdigest(),
             camera=camera,
             timestamp=clock.times[number] + (start or 0.0),
         )
@@ -286,35 +318,3 @@ def _read_exif_time(data: bytes) -> float | None:
     # No EXIF, a damaged one or a broken picture: the time is unknown; decoding judges the picture.
     except Exception:
         return None
-
-
-def _is_footage(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
-
-
-def _list_folder(folder: Path) -> list[Path]:
-    found, num_others, visited = [], 0, set()
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=_note_unreadable):
-        real = os.path.realpath(place)
-        # A link to a folder above would lead round and round.
-        if real in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            path = Path(place, name)
-            if name.startswith(".") or not _is_footage(path):
-                num_others += 1
-            else:
-                found.append(path)
-    if not found:
-        raise ValueError(
-            f"{folder} holds neither image nor video ({num_others} other files); expected files "
-            f"ending in {' '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}"
-        )
-    return sorted(found)
-
-
-def _note_unreadable(error: OSError) -> None:
-    logger.warning("left out a folder that cannot be read: %s", error)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from types import TracebackType
 
 import numpy as np
@@ -85,9 +86,11 @@ def _load(frame: Frame | BrokenFile) -> Loaded | BrokenFile:
     if isinstance(frame, BrokenFile):
         return frame
     try:
-        return frame, frame.load()
+        pixels = frame.load()
     except (ImageError, OSError, MemoryError) as error:
         return BrokenFile(frame.name, str(error) or type(error).__name__)
+    height, width = pixels.shape[:2]
+    return replace(frame, size=(width, height)), pixels
 
 
 def batch_same_size(frames: Iterable[Loaded], batch_size: int) -> Iterator[list[Loaded]]:

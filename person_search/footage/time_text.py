@@ -2,7 +2,9 @@
 
 import math
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import cache
 
 FORMS = (
     "seconds (90 or 90.5), H:MM:SS (0:01:30), or a date such as 2024-05-31 or "
@@ -16,6 +18,13 @@ _IN_NAME = re.compile(
     r"(?<!\d)(\d{4})([-_.]?)(\d\d)\2(\d\d)[-_. T]?(\d\d)([-_.h]?)(\d\d)[-_.m]?(\d\d)"
     r"(?!\d)(?:\.(\d{1,6})(?!\d))?(Z(?![A-Za-z]))?"
 )
+_SIGNS = {
+    **{"Y": r"[0-9]{4}", "y": r"[0-9]{2}", "m": r"[0-9]{2}", "b": r"[A-Za-z]{3}"},
+    **{"B": r"[A-Za-z]+", "d": r"[0-9]{2}", "j": r"[0-9]{3}", "H": r"[0-9]{2}", "I": r"[0-9]{2}"},
+    **{"p": r"[AaPp][Mm]", "M": r"[0-9]{2}", "S": r"[0-9]{2}", "f": r"[0-9]{1,6}"},
+    **{"z": r"Z|[+-][0-9]{2}:?[0-9]{2}", "s": r"[0-9]{9,11}(?:\.[0-9]+)?"},
+}
+"""Of ``strptime`` and of ``date``, as a regular expression each."""
 YEAR = 365 * 24 * 3600.0
 """Seconds. Timestamps below it count from the start of a video, those above from 1970."""
 
@@ -83,6 +92,89 @@ def find_time(name: str) -> float | None:
         except (ValueError, OverflowError):
             continue
     return None
+
+
+@cache
+def read_name_pattern(pattern: str) -> Callable[[str], float | None]:
+    """Read how times are written in names.
+
+    Args:
+        pattern: with the signs of ``strptime`` for what is in the time: ``%Y`` or ``%y``, ``%m``,
+            ``%b`` or ``%B``, ``%d``, ``%j``, ``%H``, ``%I`` with ``%p``, ``%M``, ``%S``, ``%f``,
+            ``%z``; or ``%s``, seconds since 1970. ``*`` stands for anything within a name. Without
+            ``/`` it is looked for in the name, else in the path: ``%Y-%m-%d/%H/*/%M.%S``.
+
+    Returns:
+        Takes an absolute path without suffix, with ``/``; returns seconds since 1970 (UTC), local
+        time unless there is a ``%z``, or None where the pattern does not occur.
+
+    Raises:
+        ValueError: it has other signs, one twice, or no date.
+
+    Examples:
+        >>> read_name_pattern("%s")("/footage/cam1_1748865600")
+        1748865600.0
+    """
+    signs = re.findall(r"%(.)", pattern)
+    unknown = [f"%{sign}" for sign in signs if sign not in _SIGNS]
+    has_date = "s" in signs or (
+        bool({"Y", "y"} & set(signs))
+        and ("j" in signs or ("d" in signs and bool({"m", "b", "B"} & set(signs))))
+    )
+    if unknown or not has_date or len(set(signs)) < len(signs):
+        problem = f"has {unknown[0]}" if unknown else "has one twice" if has_date else "has no date"
+        raise ValueError(
+            f"the pattern of times {pattern!r} {problem}; expected signs such as "
+            f"{' '.join('%' + sign for sign in _SIGNS)}, each at most once, with year, month and "
+            "day, as in %Y%m%d_%H%M%S, or %s for seconds since 1970"
+        )
+    parts = re.split(r"(%.|\*)", pattern)
+    text = "".join(
+        "[^/]*" if part == "*" else f"({_SIGNS[part[1]]})" if part[:1] == "%" else re.escape(part)
+        for part in parts
+    )
+    # A number next to the pattern belongs to another one.
+    ends = (
+        "(?<![0-9])" if pattern[:1] == "%" else "",
+        "(?![0-9])" if pattern[-2:-1] == "%" else "",
+    )
+    compiled = re.compile(ends[0] + text + ends[1])
+
+    def find(path: str) -> float | None:
+        name = path if "/" in pattern else path.rpartition("/")[2]
+        for found in compiled.finditer(name):
+            try:
+                if "s" in signs:
+                    return float(found[1 + signs.index("s")])
+                written = " ".join(found.groups())
+                return datetime.strptime(written, " ".join(f"%{s}" for s in signs)).timestamp()
+            except (ValueError, OverflowError):
+                continue
+        return None
+
+    return find
+
+
+def format_span(first: float | None, last: float | None) -> str:
+    """Write from when to when frames were taken, of which some may have a date and others none.
+
+    Args:
+        first: the least timestamp, None where no frame has one.
+        last: the greatest.
+
+    Examples:
+        >>> format_span(0.0, 90.0)
+        '0:00:00.0 to 0:01:30.0 from the start of a video'
+    """
+    if first is None or last is None:
+        return "unknown"
+    if first < YEAR <= last:
+        return (
+            f"up to {format_time(last)}; some frames have no date, their times count from the "
+            "start of a video"
+        )
+    of_video = " from the start of a video" if last < YEAR else ""
+    return f"{format_time(first)} to {format_time(last)}{of_video}"
 
 
 def format_time(seconds: float | None) -> str:

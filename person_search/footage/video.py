@@ -3,6 +3,9 @@
 A frame's number N is its rank, from 0, among the timestamps of the video's packets. That needs no
 decoding, holds for a variable frame rate, and means the same frame whether the file is decoded from
 its start or from somewhere in it.
+
+Frames come as they are shown: turned as the file says, and where its pixels are not square, as on
+DVDs and from many recorders, stretched along the side that they are longer on.
 """
 
 import math
@@ -30,6 +33,10 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 SKIP_BEFORE = 16.0
 """Seconds before the first wanted frame from which a video is decoded."""
 
+RAW_SUFFIXES = frozenset([".264", ".265", ".avc", ".h264", ".h265", ".hevc", ".m1v", ".m2v"])
+"""Of files that hold the coded frames and nothing about them: what looks like timestamps there is
+made up from a frame rate that FFmpeg assumes."""
+
 _SAME_TIME = 1e-4
 """Seconds within which two readings of a frame's timestamp agree: far below any frame's length."""
 
@@ -50,6 +57,9 @@ class VideoClock:
 
     missing: float
     """Seconds at the end that the file's head promises and the file does not hold; 0 if whole."""
+
+    stretch: tuple[float, float] = (1.0, 1.0)
+    """By how much the frames are stretched in x and y, so that their pixels become square."""
 
     def number_at(self, reading: float, count: int) -> int | None:
         """Return the frame that was just decoded.
@@ -101,14 +111,18 @@ def _read_clock(file: str, size: int, modified: int) -> VideoClock:
     with _open(file, [cv2.CAP_PROP_FORMAT, -1]) as capture:
         rate = capture.get(cv2.CAP_PROP_FPS)
         promised = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        stretch = _stretch_of(capture)
         while capture.grab():
             readings.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
     if not readings:
         raise ImageError(f"{file} holds no video frames")
+    is_raw = Path(file).suffix.lower() in RAW_SUFFIXES
+    if is_raw:
+        rate = _raw_rate(file) or rate
     has_rate = math.isfinite(rate) and rate > 0
     distinct = _distinct(sorted(readings))
     # Without timestamps every reading is the same.
-    is_counted = len(distinct) == 1 and len(readings) > 1
+    is_counted = is_raw or (len(distinct) == 1 and len(readings) > 1)
     if is_counted:
         if not has_rate:
             raise ImageError(
@@ -120,10 +134,36 @@ def _read_clock(file: str, size: int, modified: int) -> VideoClock:
     missing = 0.0
     # Only the head's estimate of both time and number being far off says that something is missing:
     # with a variable rate the number alone is a guess, with a longer sound track the time is.
-    if has_rate and promised > 0 and len(times) < 0.9 * promised:
+    if has_rate and not is_raw and promised > 0 and len(times) < 0.9 * promised:
         seconds = promised / rate
         missing = seconds - times[-1] if times[-1] < 0.9 * seconds - 1 / rate else 0.0
-    return VideoClock(times, is_counted, distinct[0], missing)
+    return VideoClock(times, is_counted, distinct[0], missing, stretch)
+
+
+def _raw_rate(file: str) -> float | None:
+    """Read the frame rate that the coded frames themselves name; None where they name none."""
+    # Slow to import, which pictures and usual videos are spared.
+    import av
+
+    try:
+        with av.open(file) as container:
+            rate = container.streams.video[0].guessed_rate
+    # OpenCV has read it; FFmpeg's errors are a dozen types.
+    except Exception:
+        return None
+    return float(rate) if rate else None
+
+
+def _stretch_of(capture: cv2.VideoCapture) -> tuple[float, float]:
+    """Return by how much an opened video is stretched in x and y to have square pixels."""
+    across, down = (capture.get(side) for side in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
+    # Zero stands for unknown; beyond these a file is damaged rather than wide.
+    if not (across > 0 and down > 0 and 0.1 <= across / down <= 10):
+        return 1.0, 1.0
+    # The longer side of a pixel is stretched, so that nothing is thrown away.
+    x, y = max(across / down, 1.0), max(down / across, 1.0)
+    is_on_its_side = round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 == 90
+    return (y, x) if is_on_its_side else (x, y)
 
 
 def decode_frames(file: str | Path, numbers: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -134,8 +174,8 @@ def decode_frames(file: str | Path, numbers: Collection[int]) -> Iterator[tuple[
         numbers: those wanted, from 0.
 
     Yields:
-        Number and pixels (H, W, 3) uint8 RGB, turned as the file's rotation says. Frames that
-        cannot be decoded are left out.
+        Number and pixels (H, W, 3) uint8 RGB, as they are shown. Frames that cannot be
+        decoded are left out.
 
     Raises:
         ImageError, OSError: as `read_clock`.
@@ -153,7 +193,7 @@ def decode_frames(file: str | Path, numbers: Collection[int]) -> Iterator[tuple[
             count += 1
             if number in wanted:
                 wanted.remove(number)
-                pixels = _retrieve(capture)
+                pixels = _retrieve(capture, clock)
                 if pixels is not None:
                     yield number, pixels
             if number is not None and number >= last:
@@ -168,7 +208,7 @@ def read_video_frame(file: str | Path, number: int) -> np.ndarray:
         number: from 0.
 
     Returns:
-        (H, W, 3) uint8, RGB, turned as the file's rotation says.
+        (H, W, 3) uint8, RGB, as it is shown.
 
     Raises:
         ImageError: as `read_clock`, and if there is no such frame or it cannot be decoded.
@@ -189,16 +229,16 @@ def read_video_size(file: str | Path) -> tuple[int, int]:
     """Read how large the frames of a video are, from its head.
 
     Returns:
-        Width and height in pixels, turned as the file's rotation says.
+        Width and height in pixels, of frames as they are shown.
 
     Raises:
         ImageError: if the file is no video, or does not say.
         OSError: if it does not exist or may not be read.
     """
     with _open(str(check_file(file))) as capture:
-        width, height = (
-            int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
-        )
+        x, y = _stretch_of(capture)
+        width = round(capture.get(cv2.CAP_PROP_FRAME_WIDTH) * x)
+        height = round(capture.get(cv2.CAP_PROP_FRAME_HEIGHT) * y)
     if width < 1 or height < 1:
         raise ImageError(f"{file} does not say how large its frames are; it is damaged at its head")
     return width, height
@@ -248,16 +288,20 @@ def _seek(file: str, clock: VideoClock, number: int) -> np.ndarray | None:
             while capture.grab():
                 found = clock.number_at(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, 0)
                 if found == number:
-                    return _retrieve(capture)
+                    return _retrieve(capture, clock)
                 if found is not None and found > number:
                     break
     return None
 
 
-def _retrieve(capture: cv2.VideoCapture) -> np.ndarray | None:
+def _retrieve(capture: cv2.VideoCapture, clock: VideoClock) -> np.ndarray | None:
     is_read, bgr = capture.retrieve()
     if not is_read or bgr is None or bgr.size == 0:
         return None
+    x, y = clock.stretch
+    if (x, y) != (1.0, 1.0):
+        size = round(bgr.shape[1] * x), round(bgr.shape[0] * y)
+        bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 

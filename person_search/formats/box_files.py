@@ -127,20 +127,3 @@ class BoxFile(ABC):
             said = f"pictures or sequences that are not in the footage: {len(self._unused)}"
             found.append(BrokenFile(self.name, f"{said} ({name_some(self._unused)})"))
         return found
-
-
-def refuse_shares(path: Path, boxes: np.ndarray) -> None:
-    """Refuse boxes of 0 to 1, which are shares of the picture's sides.
-
-    Args:
-        path: of the file.
-        boxes: (N, 4), left, top, width and height, all of a file.
-
-    Raises:
-        ValueError: If all of them lie in 0 to 1.
-    """
-    if len(boxes) and (boxes >= 0).all() and (boxes <= 1).all():
-        raise ValueError(
-            f"{path} has boxes of 0 to 1, such as {boxes[0].tolist()}; expected pixels: multiply "
-            "them by the picture's width and height"
-        )

@@ -24,7 +24,7 @@ from person_search.formats.selection import (
 )
 from person_search.gallery.rows import StoredFrame, StoredPerson, person_id
 from person_search.progress import show_progress
-from reid_heads.atomic_file import atomic_file
+from reid_heads.atomic_file import atomic_file, naming_full_disk
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -66,7 +66,7 @@ def export_coco(
         show_progress(find_pictures(frames, folder, report), "reading sizes", len(frames))
     )
     root = common_folder([picture.file for picture in pictures])
-    with atomic_file(output) as file:
+    with naming_full_disk(output), atomic_file(output) as file:
         info = {
             "description": f"gallery {index.name} of person-search",
             "model": index.fingerprint,

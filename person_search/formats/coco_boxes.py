@@ -1,15 +1,23 @@
 """Boxes out of COCO JSON, by file name."""
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from person_search.data.coco_json import (
+    find_id,
+    find_person_categories,
+    is_pixels,
+    read_coco,
+    refuse_shares,
+    stated_size,
+)
 from person_search.footage.frames import split_frame_name
-from person_search.formats.box_files import NOBODY, BoxFile, FrameBoxes, Place, refuse_shares
+from person_search.formats.box_files import NOBODY, BoxFile, FrameBoxes, Place
+from reid_heads.text_files import parse_id
 
 Parts = tuple[str, ...]
 
@@ -30,34 +38,29 @@ class CocoBoxes(BoxFile):
         """
         super().__init__(path, min_score)
         self._path = path
-        content = _read(path)
+        content = read_coco(path)
         # The parts of a file's name, and the number of the frame: what is said of it.
         self._images: dict[tuple[Parts, int | None], FrameBoxes] = {}
         self._files: dict[str, set[Parts]] = {}
-        people = self._read_people(content)
-        ids: set[Any] = set()
-        for row, image in enumerate(content["images"]):
-            self._add_image(f"{path}: images[{row}]", image, people, ids)
-        if unknown := people.keys() - ids:
-            some = next(iter(unknown))
-            raise ValueError(f"{path}: annotations have the image_id {some!r}, which no image has")
+        ids = _read_ids(content["images"], path)
+        people = self._read_people(content, ids)
+        for row, (own_id, image) in enumerate(zip(ids, content["images"], strict=True)):
+            self._add_image(f"{path}: images[{row}]", image, people.get(own_id))
         all_boxes = [b for found in people.values() for b, _ in found]
         refuse_shares(path, np.array(all_boxes).reshape(-1, 4))
 
     def _add_image(
-        self, where: str, image: Mapping[str, Any], people: Mapping[Any, Any], ids: set[Any]
+        self, where: str, image: Mapping[str, Any], found: list[tuple[list[float], float]] | None
     ) -> None:
-        name, own_id = image.get("file_name"), image.get("id")
-        if not isinstance(name, str) or not name or not isinstance(own_id, int | str):
-            raise ValueError(f"{where} needs 'id' and 'file_name', got {dict(image)}")
+        name = image["file_name"]
         file, number = split_frame_name(name.replace("\\", "/"))
         parts = PurePosixPath(os.path.normpath(file)).parts
-        if own_id in ids or (parts, number) in self._images:
-            raise ValueError(f"{where} repeats the id {own_id!r} or the file_name {name!r}")
-        ids.add(own_id)
+        if not parts:
+            raise ValueError(f"{where} has the file_name {name!r}; expected that of a file")
+        if (parts, number) in self._images:
+            raise ValueError(f"{where} repeats the file_name {name!r}")
         self._files.setdefault(parts[-1], set()).add(parts)
-        size = _size(image, where)
-        found = people.get(own_id)
+        size = stated_size(image, where)
         if found is None:
             self._images[parts, number] = FrameBoxes(NOBODY.boxes, NOBODY.scores, size)
             return
@@ -66,29 +69,31 @@ class CocoBoxes(BoxFile):
         self._images[parts, number] = FrameBoxes(boxes, np.array([s for _, s in found]), size)
 
     def _read_people(
-        self, content: Mapping[str, Any]
+        self, content: Mapping[str, Any], ids: Container[int | str]
     ) -> dict[Any, list[tuple[list[float], float]]]:
         """Return (left, top, width, height) and score of the people of each image, by its id."""
-        categories = content.get("categories") or []
-        persons = {c.get("id") for c in categories if c.get("name") == "person"}
-        if categories and not persons:
-            names = [c.get("name") for c in categories]
-            raise ValueError(f"{self._path} has the categories {names}, but none named 'person'")
+        persons = find_person_categories(content, self._path)
         people: dict[Any, list[tuple[list[float], float]]] = {}
         for row, entry in enumerate(content["annotations"]):
             where = f"{self._path}: annotations[{row}]"
-            if categories and entry.get("category_id") not in persons:
+            if persons is not None and entry.get("category_id") not in persons:
                 self._dropped["boxes of other categories than person"] += 1
             elif entry.get("iscrowd"):
                 self._dropped["boxes of crowds"] += 1
             else:
                 box, score = _numbers(entry.get("bbox"), where), entry.get("score", 1.0)
-                if not _is_number(score) or not 0 <= score <= 1:
+                if not is_pixels(score) or not 0 <= score <= 1:
                     raise ValueError(f"{where} has the score {score!r}; expected 0 to 1")
                 if min(box[2:]) <= 0:
                     self._dropped["boxes without width or height"] += 1
                 else:
-                    people.setdefault(entry.get("image_id"), []).append((box, float(score)))
+                    image_id = find_id(entry.get("image_id"), ids)
+                    if image_id is None:
+                        raise ValueError(
+                            f"{where} has the image_id {entry.get('image_id')!r}, which no image "
+                            "has"
+                        )
+                    people.setdefault(image_id, []).append((box, float(score)))
         return people
 
     def _locate(self, file: Path) -> Place | None:
@@ -113,37 +118,25 @@ def _join(parts: Parts) -> str:
     return str(PurePosixPath(*parts))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # also bytes that are no text
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
-    for key in ("images", "annotations"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise ValueError(f"{path} has no list {key!r}; expected COCO JSON")
-    for key in ("images", "annotations", "categories"):
-        if not all(isinstance(entry, dict) for entry in content.get(key) or []):
-            raise ValueError(f"{path}: {key!r} has entries that are no JSON objects")
-    return dict(content)
-
-
-def _size(image: Mapping[str, Any], where: str) -> tuple[int, int] | None:
-    width, height = image.get("width"), image.get("height")
-    if width is None and height is None:
-        return None
-    if not _is_number(width) or not _is_number(height):
-        raise ValueError(f"{where} has the width {width!r} and height {height!r}; expected pixels")
-    return round(float(width or 0)), round(float(height or 0))
+def _read_ids(images: Sequence[Mapping[str, Any]], path: Path) -> dict[int | str, None]:
+    """Return the ids of the images in order; each has a name as well."""
+    ids: dict[int | str, None] = {}
+    for row, image in enumerate(images):
+        where = f"{path}: images[{row}]"
+        try:
+            own_id = parse_id(image.get("id"))
+        except ValueError as error:
+            raise ValueError(f"{where} has the id {error}") from None
+        if not isinstance(image.get("file_name"), str) or not image["file_name"] or own_id is None:
+            raise ValueError(f"{where} needs 'id' and 'file_name', got {dict(image)}")
+        if own_id in ids:
+            raise ValueError(f"{where} repeats the id {own_id!r}")
+        ids[own_id] = None
+    return ids
 
 
 def _numbers(box: Any, where: str) -> list[float]:
-    is_box = isinstance(box, list) and len(box) == 4 and all(_is_number(v) for v in box)
+    is_box = isinstance(box, list) and len(box) == 4 and all(is_pixels(v) for v in box)
     if not is_box:
-        raise ValueError(f"{where} has the bbox {box!r}; expected [x, y, w, h]")
+        raise ValueError(f"{where} has the bbox {box!r}; expected [x, y, w, h] in pixels")
     return [float(v) for v in box]
-
-
-def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
-    )

@@ -25,7 +25,7 @@ from person_search.formats.selection import (
     select_frames,
 )
 from person_search.gallery.rows import StoredFrame, StoredPerson, stream_of
-from reid_heads.atomic_file import new_folder
+from reid_heads.atomic_file import naming_full_disk, new_folder
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -66,7 +66,7 @@ def export_mot(
         else:
             streams.setdefault(stream, []).append(frame)
     report.left_out.sort()
-    with new_folder(output) as folder:
+    with naming_full_disk(output), new_folder(output) as folder:
         names = name_folders(sorted(streams))
         for stream, name in names.items():
             frames = sorted(streams[stream], key=lambda f: (f.timestamp or 0.0, *by_file(f)))

@@ -2,6 +2,7 @@
 
 import configparser
 import csv
+import io
 import re
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from person_search.data.coco_json import refuse_shares
 from person_search.evaluation.tracks import MOT_PERSON
 from person_search.footage.files import is_video
-from person_search.formats.box_files import NOBODY, BoxFile, FrameBoxes, Place, refuse_shares
+from person_search.formats.box_files import NOBODY, BoxFile, FrameBoxes, Place
 from person_search.formats.mot import FRAMES_FILE, FRAMES_HEAD
+from reid_heads.text_files import read_text
 
 PEOPLE_CLASSES = (MOT_PERSON, 2, 7)
 """Of true tracks: a person who walks, one on a vehicle, one who sits or stands still."""
@@ -116,7 +119,8 @@ class MotBoxes(BoxFile):
             own = sequence.listed.get((str(file), number))
         elif number is not None:
             own = number + 1
-        if own is None or (sequence.length is not None and own > sequence.length):
+        # The first frame is 1: of pictures that count from 0 the first one is not in it.
+        if own is None or own < 1 or (sequence.length is not None and own > sequence.length):
             return None
         return sequence.frames.get(own, FrameBoxes(NOBODY.boxes, NOBODY.scores, sequence.size))
 
@@ -125,22 +129,23 @@ class MotBoxes(BoxFile):
 
     def _search_place(self, file: Path) -> tuple[_Sequence, int | None] | None:
         """Return the sequence of a file, and the number of a picture's frame."""
+        real = file.resolve()
         for sequence in self._sequences:
             if sequence.listed:
                 if str(file) in sequence.files:
                     return sequence, sequence.files[str(file)]
             elif is_video(file):
                 by_name = sequence.target is None and file.stem == sequence.name
-                if by_name or sequence.target == file.resolve():
+                if by_name or sequence.target == real:
                     return sequence, None
-            elif (digits := re.search(r"\d+$", file.stem)) and _is_picture_of(file, sequence):
+            elif (digits := re.search(r"\d+$", file.stem)) and _is_picture_of(file, real, sequence):
                 return sequence, int(digits[0])
         return None
 
 
-def _is_picture_of(file: Path, sequence: _Sequence) -> bool:
+def _is_picture_of(file: Path, real: Path, sequence: _Sequence) -> bool:
     if sequence.target is not None:
-        return file.resolve().parent == sequence.target
+        return real.parent == sequence.target
     folder = file.parent.parent if file.parent.name == "img1" else file.parent
     return folder.name == sequence.name
 
@@ -163,7 +168,7 @@ def _find_files(path: Path) -> list[Path]:
 def _read_rows(file: Path) -> np.ndarray:
     """Return the lines of a file, (N, 6 or more) float64."""
     try:
-        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in read_text(file).splitlines() if line.strip()]
         # Of no line, loadtxt makes no columns, and a warning.
         rows = np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.zeros((0, 7))
     except ValueError as error:  # also bytes that are no text
@@ -197,7 +202,7 @@ def _read_sequence(file: Path) -> _Sequence:
         return _Sequence(file, name, target, None, None, {}, {})
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read_string(info.read_text(encoding="utf-8"))
+        parser.read_string(read_text(info))
         said = parser["Sequence"]
         length, width, height = (said.getint(key) for key in ("seqLength", "imWidth", "imHeight"))
     except (ValueError, KeyError, configparser.Error) as error:
@@ -221,11 +226,13 @@ def _read_sequence(file: Path) -> _Sequence:
 def _read_frames(file: Path) -> dict[tuple[str, int | None], int]:
     if not file.is_file():
         return {}
-    with file.open(encoding="utf-8", newline="") as opened:
-        reader = csv.DictReader(opened)
+    try:
+        reader = csv.DictReader(io.StringIO(read_text(file)))
         if tuple(reader.fieldnames or ()) != FRAMES_HEAD:
             return {}  # somebody else's file of that name
         return {
             (row["file"], int(row["frame"]) if row["frame"] else None): int(row["number"])
             for row in reader
         }
+    except (ValueError, TypeError, csv.Error) as error:  # also bytes that are no text
+        raise ValueError(f"{file} is not as export-gallery writes it: {error}") from error

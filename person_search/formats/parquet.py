@@ -20,7 +20,7 @@ from person_search.formats.selection import (
     select_frames,
 )
 from person_search.gallery.rows import StoredPerson, person_id
-from reid_heads.atomic_file import atomic_file
+from reid_heads.atomic_file import atomic_file, naming_full_disk
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -64,6 +64,7 @@ def export_parquet(
     report = ExportReport()
     schema = _schema(pa, index)
     with (
+        naming_full_disk(output),
         atomic_file(output) as file,
         parquet.ParquetWriter(file, schema, compression="zstd") as writer,
     ):

@@ -17,7 +17,7 @@ from person_search.footage.images import ImageError
 from person_search.footage.video import decode_frames
 from person_search.formats.selection import ExportReport
 from person_search.gallery.rows import StoredFrame
-from reid_heads.atomic_file import atomic_file
+from reid_heads.atomic_file import atomic_file, naming_full_disk
 
 JPEG_QUALITY = 95
 
@@ -97,5 +97,5 @@ def _write_frames(
 
 
 def _write_jpeg(file: Path, pixels: np.ndarray) -> None:
-    with atomic_file(file) as opened:
+    with naming_full_disk(file), atomic_file(file) as opened:
         Image.fromarray(pixels).save(opened, "JPEG", quality=JPEG_QUALITY)

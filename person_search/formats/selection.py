@@ -1,6 +1,5 @@
 """What of a gallery is exported: everything, what filters leave, or what a search found."""
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from person_search.footage.frames import split_frame_name
 from person_search.gallery.rows import StoredFrame, StoredPerson, person_id
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
 from person_search.progress import Progress
+from reid_heads.text_files import read_json
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -27,7 +27,11 @@ _SAME_TIME = 1e-3
 
 @dataclass(frozen=True)
 class Selection:
-    """Which people are exported: those that fit everything given, all of them by default."""
+    """Which people are exported: those that fit everything given, all of them by default.
+
+    Those that were called nobody (`GalleryGroups.call_nobody`) are left out, unless they are among
+    ``people``.
+    """
 
     frames: FrameFilter = ALL_FRAMES
     """Only people of these frames."""
@@ -51,6 +55,9 @@ class ExportReport:
     people: int = 0
     without_id: int = 0
     """Of the people, those who belong to no appearance."""
+
+    not_people: int = 0
+    """Sights of what was called nobody, left out."""
 
     missing: list[str] = field(default_factory=list)
     """Frames whose picture or video is gone or cannot be read."""
@@ -100,7 +107,7 @@ def iterate_people(
     total = len(frames) if isinstance(frames, Sequence) else None
     with Progress("exporting", total) as shown:
         while page := list(islice(waiting, PAGE_FRAMES)):
-            found = _people_of(index, selection, page)
+            found = _people_of(index, selection, page, report)
             for frame in page:
                 people = found[frame.name]
                 report.frames += 1
@@ -111,12 +118,19 @@ def iterate_people(
 
 
 def _people_of(
-    index: "GalleryIndex", selection: Selection, frames: Sequence[StoredFrame]
+    index: "GalleryIndex",
+    selection: Selection,
+    frames: Sequence[StoredFrame],
+    report: ExportReport,
 ) -> dict[str, list[StoredPerson]]:
     found: dict[str, list[StoredPerson]] = {frame.name: [] for frame in frames}
     for person in index.stored_people(list(found)):
-        own_id = person_id(person.frame_name, person.number)
-        if selection.people is None or own_id in selection.people:
+        if selection.people is None:
+            is_chosen = not person.is_nobody
+            report.not_people += person.is_nobody
+        else:
+            is_chosen = person_id(person.frame_name, person.number) in selection.people
+        if is_chosen:
             found[person.frame_name].append(person)
     return found
 
@@ -151,10 +165,7 @@ def read_matches(
         ValueError: The file holds nothing of the kind, or nobody; or its gallery has changed since.
         OSError: It cannot be read.
     """
-    try:
-        content = json.loads(Path(file).read_text(encoding="utf-8"))
-    except ValueError as error:  # also bytes that are no text
-        raise ValueError(f"{file} is not a JSON file: {error}") from error
+    content = read_json(file)
     entries = _entries(content, file)
     stays: dict[int, Mapping[str, Any]] = {}
     single: dict[str, str] = {}

@@ -20,6 +20,7 @@ from person_search.footage.frames import split_frame_name
 from person_search.footage.read_ahead import Loaded, ReadAhead, batch_same_size
 from person_search.footage.video import estimate_num_samples
 from person_search.gallery.known_boxes import Embedding, KnownBoxes
+from person_search.gallery.rows import Thinned
 from person_search.people import People
 from person_search.progress import Progress
 
@@ -52,8 +53,14 @@ class IndexReport:
     appearances_added: int = 0
     """Appearances that began in frames that were linked now."""
 
+    thinned: Thinned = field(default_factory=Thinned)
+    """People of stays who were not kept, see `GalleryAppearances.keep_best`."""
+
     left_out: list[BrokenFile] = field(default_factory=list)
     """What known boxes say nothing of, or cannot be used for, and why."""
+
+    frames_without_time: int = 0
+    """Of those added, whose time was asked for and not found; the command counts them."""
 
 
 def index_footage(

@@ -14,13 +14,18 @@ import numpy as np
 
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.file_faults import damaged
-from person_search.gallery.schema import appearance_checksum, sightings_sum
+from person_search.gallery.schema import PEOPLE_IDS, appearance_checksum, sightings_sum
 from person_search.people import Appearance
 
-_SUM = 1 << 62
+SUM_RANGE = 1 << 62
+"""Sums of `sightings_sum` are kept modulo this."""
 _COLUMNS = """a.id, a.start, a."end", a.num_people, a.best, a.best_quality, a.total, a.people_sum,
     a.checksum"""
 _LISTED = "(SELECT value FROM json_each(?))"
+_UNKEPT = """FROM unkept u JOIN appearances a ON a.id = u.appearance
+    JOIN streams s ON s.id = a.stream WHERE s.gallery = ?"""
+NOT_THINNED = "NOT EXISTS (SELECT 1 FROM unkept u WHERE u.appearance = a.id)"
+"""Says in SQL that all sights of an appearance ``a`` are kept."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,8 @@ class Sighting:
     """Seconds; of pictures of the same moment the later ones are a little after it."""
 
     quality: float
-    embedding: np.ndarray
-    """(D,) float32 of unit norm."""
+    embedding: np.ndarray | None
+    """(D,) float32 of unit norm; None of a sight that is counted and not kept."""
 
 
 @dataclass
@@ -51,22 +56,26 @@ class AppearanceRow:
 
     best_quality: float
     total: np.ndarray
-    """(D,) float64, the sum of all embeddings."""
+    """(D,) float64, the sum of all embeddings; of a thinned one that has lost frames, of those that
+    are kept."""
 
     people_sum: int
 
     @classmethod
     def of(cls, own_id: int, sightings: Sequence[Sighting]) -> "AppearanceRow":
-        """Make one of sightings in order of their times."""
-        first = sightings[0]
-        row = cls(own_id, first.time, first.time, 0, first.person, -1.0, np.zeros(0), 0)
-        row.total = np.zeros(len(first.embedding))
+        """Make one of sightings in order of their times, at least one of them kept."""
+        kept = next(one for one in sightings if one.embedding is not None)
+        assert kept.embedding is not None
+        start, total = sightings[0].time, np.zeros(len(kept.embedding))
+        row = cls(own_id, start, start, 0, kept.person, -1.0, total, 0)
         row.add(sightings)
         return row
 
     def add(self, sightings: Sequence[Sighting]) -> None:
         """Add later sightings."""
         for one in sightings:
+            if one.embedding is None:
+                continue
             self.total = self.total + one.embedding
             if one.quality > self.best_quality:
                 self.best, self.best_quality = one.person, one.quality
@@ -74,7 +83,7 @@ class AppearanceRow:
         self.end = sightings[-1].time
         columns = zip(*((s.person, s.time, s.quality) for s in sightings), strict=True)
         mixed = sightings_sum(*map(np.array, columns))
-        self.people_sum = (self.people_sum + sum(mixed.tolist())) % _SUM
+        self.people_sum = (self.people_sum + sum(mixed.tolist())) % SUM_RANGE
 
     def said(self, camera: str | None) -> Appearance:
         """Return what is said of it outside."""
@@ -115,10 +124,9 @@ class AppearanceRows:
             (self._gallery,),
         ).fetchall()
         columns = list(zip(*rows, strict=True)) or [()] * 4
-        people, appearances = (np.array(column, np.int64) for column in columns[:2])
-        times, qualities = (np.array(column, np.float64) for column in columns[2:])
-        self._check_sums(appearances, sightings_sum(people, times, qualities))
-        return Links(people, appearances)
+        links = Links(*(np.array(column, np.int64) for column in columns[:2]))
+        self._check_sums(rows + self._unkept())
+        return links
 
     def by_id(self, ids: Sequence[int]) -> dict[int, AppearanceRow]:
         """Return those of the appearances that are there."""
@@ -149,6 +157,16 @@ class AppearanceRows:
             found.append(None if row is None else self._read(row))
         return found[0], found[1]
 
+    def beside(self, appearance: int) -> list[AppearanceRow]:
+        """Return the others of the stream that overlap an appearance in time, by their start."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM appearances a JOIN appearances this ON this.id = ? "
+            'WHERE a.stream = this.stream AND a.id != this.id AND a."end" >= this.start '
+            'AND a.start <= this."end" ORDER BY a.start, a.id',
+            (appearance,),
+        )
+        return [self._read(row) for row in rows]
+
     def people_of(self, appearance: int, limit: int = -1, newest: bool = False) -> list[Any]:
         """Return (person, time, quality) by time, or at most so many from the end on."""
         order = "DESC" if newest else "ASC"
@@ -156,6 +174,32 @@ class AppearanceRows:
             f"SELECT person, time, quality FROM sightings WHERE appearance = ? "
             f"ORDER BY time {order}, person {order} LIMIT ?",
             (appearance, limit),
+        ).fetchall()
+
+    def unkept_of(self, appearance: int) -> list[Any]:
+        """Return (person, time, quality) of the sights that are counted and not kept, by time."""
+        return self._connection.execute(
+            "SELECT person, time, quality FROM unkept WHERE appearance = ? ORDER BY time, person",
+            (appearance,),
+        ).fetchall()
+
+    def boxes_not_kept(self, frame: int) -> list[Any]:
+        """Return the boxes of people of a frame who are counted and not kept."""
+        first = frame * PEOPLE_IDS
+        return self._connection.execute(
+            "SELECT x1, y1, x2, y2 FROM unkept WHERE person BETWEEN ? AND ? ORDER BY person",
+            (first, first + PEOPLE_IDS - 1),
+        ).fetchall()
+
+    def count_unkept(self) -> int:
+        """Return how many sights are counted and not kept."""
+        return int(
+            self._connection.execute(f"SELECT count(*) {_UNKEPT}", (self._gallery,)).fetchone()[0]
+        )
+
+    def _unkept(self) -> list[Any]:
+        return self._connection.execute(
+            f"SELECT u.person, u.appearance, u.time, u.quality {_UNKEPT}", (self._gallery,)
         ).fetchall()
 
     def count(self) -> int:
@@ -169,10 +213,10 @@ class AppearanceRows:
         )
 
     def alive(self, stream: int, since: float) -> list[AppearanceRow]:
-        """Return the appearances of a stream that end at this time or later."""
+        """Return the appearances of a stream that end at this time or later, and may go on."""
         rows = self._connection.execute(
             f'SELECT {_COLUMNS} FROM appearances a WHERE a.stream = ? AND a."end" >= ? '
-            "ORDER BY a.id",
+            f"AND {NOT_THINNED} ORDER BY a.id",
             (stream, since),
         )
         return [self._read(row) for row in rows]
@@ -219,7 +263,10 @@ class AppearanceRows:
             "UPDATE galleries SET links = links + 1 WHERE id = ?", (self._gallery,)
         )
 
-    def _check_sums(self, appearances: np.ndarray, mixed: np.ndarray) -> None:
+    def _check_sums(self, rows: list[Any]) -> None:
+        columns = list(zip(*rows, strict=True)) or [()] * 4
+        people, appearances = (np.array(column, np.int64) for column in columns[:2])
+        mixed = sightings_sum(people, *(np.array(column, np.float64) for column in columns[2:]))
         expected = self._connection.execute(
             "SELECT a.id, a.people_sum FROM appearances a JOIN streams s ON s.id = a.stream "
             "WHERE s.gallery = ? ORDER BY a.id",
@@ -229,7 +276,7 @@ class AppearanceRows:
         sums = np.zeros(len(ids), np.int64)
         # Whole numbers of 64 bits wrap around, and 2**62 divides 2**64.
         np.add.at(sums, places, mixed)
-        if [(int(i), int(s)) for i, s in zip(ids, sums % _SUM, strict=True)] != expected:
+        if [(int(i), int(s)) for i, s in zip(ids, sums % SUM_RANGE, strict=True)] != expected:
             raise damaged(
                 self._path, "the people of its appearances are not those that were linked"
             )

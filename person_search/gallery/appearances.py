@@ -12,12 +12,12 @@ import numpy as np
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.forgetting import Forgotten
 from person_search.gallery.groups import GalleryGroups
-from person_search.gallery.ranking import check_embeddings, fuse_embeddings
-from person_search.gallery.rows import Linked, StoredAppearance, StoredPerson, to_match
+from person_search.gallery.ranking import check_embeddings, cut_besides, fuse_embeddings
+from person_search.gallery.rows import Linked, StoredAppearance, StoredPerson, Thinned, to_match
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
-from person_search.gallery.searching import check_model, check_range
+from person_search.gallery.searching import check_model, check_range, to_matches
 from person_search.gallery.store import Store
-from person_search.people import Match
+from person_search.people import Appearance, Match
 from person_search.tracking.linker import LinkOptions
 
 MAX_RANKED_FRAMES = 1_000
@@ -43,6 +43,23 @@ class GalleryAppearances:
     def groups(self) -> GalleryGroups:
         """Which of them look like one person, whom nobody asked about."""
         return GalleryGroups(self._rows)
+
+    def told(self, query: str) -> list[Appearance]:
+        """Return those that an alert was told of (`keep_told`), as far as they are still there.
+
+        Args:
+            query: Text that stands for who was waited for.
+        """
+        ids = self._rows.alerts.told(query)
+        return [one.appearance for one in self._rows.by_id(ids).values()]
+
+    def keep_told(self, told: Sequence[tuple[str, Match]]) -> None:
+        """Keep that alerts were told of people, until their frames are removed.
+
+        Args:
+            told: Each query, see `told`, with a match of this gallery.
+        """
+        self._rows.alerts.keep([(query, match.person) for query, match in told])
 
     def link(
         self,
@@ -73,6 +90,40 @@ class GalleryAppearances:
                 on_progress(done)
         return done
 
+    def keep_best(
+        self, count: int, options: LinkOptions | None = None, *, purge: bool = True
+    ) -> Thinned:
+        """Keep a few best people of each appearance that has ended, and delete the others.
+
+        Of each the first and the last are kept, ``count`` of the others that show the person best
+        (see `person_search.tracking.view_quality`), and whoever was judged, or is what a group is
+        known by. Start, end and number of frames stay as they are, and so does the mean embedding.
+        What was deleted cannot be brought back but by indexing the footage anew: such an appearance
+        is never linked anew, whatever footage comes late, and the gallery cannot be merged into
+        another one. May be stopped at any moment; the same again goes on.
+
+        Args:
+            count: At least 1.
+            options: How the people were linked, which says when an appearance has ended: a camera's
+                that may still go on is left as it is.
+            purge: Leave no byte of them in the gallery's file, which is written anew for that.
+
+        Returns:
+            How many people were deleted, and of how many appearances.
+
+        Raises:
+            GalleryError: On a count below 1, a full disk, or a file that was moved or damaged.
+        """
+        if count < 1:
+            raise GalleryError(f"the number of people to keep is {count}; expected at least 1")
+        max_gap, done, last = (options or LinkOptions()).max_gap, Thinned(), 0
+        while found := self._rows.thin_some(count, max_gap, last):
+            some, last = found
+            done = done.plus(some)
+        if purge and done.people:
+            self._store.purge()
+        return done
+
     def search(
         self,
         embeddings: np.ndarray,
@@ -82,6 +133,7 @@ class GalleryAppearances:
         min_similarity: float | None = None,
         ranked_frames: int | None = 1,
         fingerprint: str | None = None,
+        with_nobody: bool = False,
     ) -> list[Match]:
         """Find the appearances most similar to one person.
 
@@ -93,6 +145,8 @@ class GalleryAppearances:
             ranked_frames: An appearance is as similar as the mean of so many of its most similar
                 people, or of all that it has; 1 to 1,000, None for all.
             fingerprint: Of the model that made the embeddings, to be checked.
+            with_nobody: Also return, marked and besides ``top``, those that somebody called nobody
+                (`GalleryGroups.call_nobody`).
 
         Returns:
             The most similar person of each, best appearance first, with that appearance and its
@@ -116,8 +170,7 @@ class GalleryAppearances:
             people = self._rows.nearest(query, frames, top)
         else:
             people = self._nearest_by_mean(query, frames, top, ranked_frames)
-        least = -math.inf if min_similarity is None else min_similarity
-        return [to_match(p) for p in people if p.similarity >= least]
+        return to_matches(people, top, min_similarity, with_nobody)
 
     def within(
         self,
@@ -167,12 +220,16 @@ class GalleryAppearances:
     def beside(self, appearance: int) -> list[StoredAppearance]:
         """Return the appearances of others before the same camera that overlap in time.
 
+        Of a video without camera or date those in the same video: what happened in another one at
+        the same second since its start, did not happen then. Those that were called nobody
+        (`GalleryGroups.call_nobody`) are left out.
+
         Raises:
             GalleryError: If there is no such appearance.
         """
-        this = self.get(appearance).appearance
-        others = self.within(this.start, this.end, [this.camera or ""])
-        return [one for one in others if one.appearance.id != appearance]
+        self.get(appearance)
+        left_out = self._rows.nobodies()
+        return [one for one in self._rows.beside(appearance) if one.appearance.id not in left_out]
 
     def sights(self, appearance: int) -> list[Match]:
         """Return the people of an appearance, one a frame, by time.
@@ -206,6 +263,17 @@ class GalleryAppearances:
         self._store.purge()
         return forgotten
 
+    def boxes_not_kept(self, frame_name: str) -> np.ndarray:
+        """Return where in a frame people were whom `keep_best` has deleted.
+
+        Args:
+            frame_name: Of the gallery; of another one nobody is known.
+
+        Returns:
+            (N, 4) float32, (x1, y1, x2, y2) in original pixels.
+        """
+        return self._rows.boxes_not_kept(frame_name)
+
     def _nearest_by_mean(
         self, query: np.ndarray, frames: FrameFilter, top: int, ranked_frames: int | None
     ) -> list[StoredPerson]:
@@ -222,8 +290,9 @@ class GalleryAppearances:
                     values = np.sort(similar[person.appearance.id])[::-1]
                 ranked.append((float(values[:ranked_frames].mean()), person))
             ranked.sort(key=lambda pair: (-pair[0], pair[1].frame_name, pair[1].number))
+            found = cut_besides([replace(p, similarity=value) for value, p in ranked], top)
             # Whoever was not looked at is at most as similar as the last best.
-            is_done = len(best) < count or ranked[top - 1][0] >= best[-1].similarity
-            if is_done:
-                return [replace(person, similarity=value) for value, person in ranked[:top]]
+            is_all = sum(not p.is_nobody for p in best) < count
+            if is_all or found[-1].similarity >= best[-1].similarity:
+                return found
             count *= 4

@@ -55,6 +55,10 @@ def _check_frame(frame: FrameLike) -> None:
     time = frame.timestamp
     if time is not None and not (math.isfinite(time) and time > LEAST_TIME):
         raise GalleryError(f"timestamp of {frame.name} is {time}; expected seconds, or None")
+    if frame.size is not None and not all(0 < pixels < 2**31 for pixels in frame.size):
+        raise GalleryError(
+            f"size of {frame.name} is {frame.size}; expected width and height in pixels, or None"
+        )
 
 
 def _check_people(name: str, people: People, embedding_dim: int) -> None:

@@ -16,6 +16,10 @@ _NAMES = (
     "SELECT n.person_group, n.action, n.name, n.checksum FROM group_names n "
     "JOIN person_groups g ON g.id = n.person_group WHERE g.gallery = ?"
 )
+_VERDICTS = (
+    "SELECT v.person_group, v.action, v.is_nobody, v.checksum FROM group_verdicts v "
+    "JOIN person_groups g ON g.id = v.person_group WHERE g.gallery = ?"
+)
 _COPIED = {
     "group_actions": "SELECT id, gallery, said FROM group_actions WHERE gallery = ?",
     "group_options": "SELECT gallery, threshold, across_days FROM group_options WHERE gallery = ?",
@@ -25,7 +29,7 @@ _COPIED = {
 def check_groups(connection: sqlite3.Connection, gallery: GalleryRow) -> list[str]:
     """Return what is wrong with what is said of a gallery's groups."""
     found = []
-    for what, question in (("members", _MEMBERS), ("names", _NAMES)):
+    for what, question in (("members", _MEMBERS), ("names", _NAMES), ("verdicts", _VERDICTS)):
         try:
             _, lost = _intact(connection, question, gallery.id)
         except UNREADABLE as error:
@@ -46,7 +50,9 @@ def copy_groups(
         target: The other one, within a transaction that writes; it has the frames already.
         gallery: In both.
     """
-    members, names = (_saved(source, question, gallery.id) for question in (_MEMBERS, _NAMES))
+    members, names, verdicts = (
+        _saved(source, question, gallery.id) for question in (_MEMBERS, _NAMES, _VERDICTS)
+    )
     groups = {row[4] for row in members}
     # Also the last number that was given, so that none is given twice.
     last = _rows(source, "SELECT seq FROM sqlite_sequence WHERE name = ?", "person_groups")
@@ -57,12 +63,14 @@ def copy_groups(
     )
     target.executemany(
         "INSERT INTO group_members SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS "
-        "(SELECT 1 FROM frames WHERE gallery = ?1 AND key = ?2 AND num_people > ?3)",
+        "(SELECT 1 FROM frames f JOIN people p ON p.id = f.id * 65536 + ?3 "
+        "WHERE f.gallery = ?1 AND f.key = ?2)",
         members,
     )
-    target.executemany(
-        "INSERT INTO group_names VALUES (?, ?, ?, ?)", [row for row in names if row[0] in groups]
-    )
+    for table, rows in (("group_names", names), ("group_verdicts", verdicts)):
+        target.executemany(
+            f"INSERT INTO {table} VALUES (?, ?, ?, ?)", [row for row in rows if row[0] in groups]
+        )
     for table, question in _COPIED.items():
         for row in _rows(source, question, gallery.id):
             target.execute(

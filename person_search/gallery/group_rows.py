@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from person_search.gallery.errors import GalleryError
 from person_search.gallery.file_faults import damaged
 from person_search.gallery.group_tables import group_checksum
 from person_search.gallery.schema import PEOPLE_IDS
@@ -15,6 +16,12 @@ ANCHORS = 5
 AUTOMATIC = 0
 """The action of what nobody said."""
 
+_OF_ACTIONS = (
+    ("group_members", "action"),
+    ("group_names", "action"),
+    ("group_verdicts", "action"),
+    ("group_actions", "id"),
+)
 Anchor = tuple[bytes, int]
 """A person: key of the frame, and number in it."""
 
@@ -34,6 +41,13 @@ class Options(NamedTuple):
     across_days: bool
 
 
+class Undone(NamedTuple):
+    """What was undone."""
+
+    action: int
+    said: str
+
+
 class SaidGroup(NamedTuple):
     """What somebody said of a group, without the numbers of a gallery."""
 
@@ -43,6 +57,9 @@ class SaidGroup(NamedTuple):
     people: Sequence[Anchor]
     """Whom somebody put into it."""
 
+    is_nobody: bool = False
+    """Whether somebody said that these are not people."""
+
 
 class GroupRows:
     """The groups of one gallery as a transaction sees them."""
@@ -51,13 +68,20 @@ class GroupRows:
         """Use a connection within a transaction; the path is for messages."""
         self._connection, self._gallery, self._path = connection, gallery, path
 
-    def placements(self) -> dict[int, Placement]:
-        """Return the groups of the appearances that are in one, by their ids."""
+    def placements(self, only_said: bool = False) -> dict[int, Placement]:
+        """Return the groups of the appearances that are in one, by their ids.
+
+        Args:
+            only_said: Leave out those that nobody put there, in a time that does not grow with
+                them.
+        """
+        # The plus keeps SQLite from an index of the gallery where that of actions is shorter.
+        which = "+m.gallery = ? AND m.action > 0" if only_said else "m.gallery = ?"
         rows = self._connection.execute(
             "SELECT t.appearance, m.key, m.number, m.action, m.person_group, m.checksum "
             "FROM group_members m JOIN frames f ON f.gallery = m.gallery AND f.key = m.key "
             f"JOIN sightings t ON t.person = f.id * {PEOPLE_IDS} + m.number "
-            "WHERE m.gallery = ? ORDER BY m.action, m.person_group DESC",
+            f"WHERE {which} ORDER BY m.action, m.person_group DESC",
             (self._gallery,),
         )
         found = {}
@@ -81,6 +105,20 @@ class GroupRows:
             found[group] = name
         return {group: name for group, name in found.items() if name}
 
+    def nobodies(self) -> set[int]:
+        """Return the groups of which somebody said that they are not people."""
+        rows = self._connection.execute(
+            "SELECT v.person_group, v.action, v.is_nobody, v.checksum FROM group_verdicts v "
+            "JOIN person_groups g ON g.id = v.person_group WHERE g.gallery = ? ORDER BY v.action",
+            (self._gallery,),
+        )
+        found = {}
+        for group, action, is_nobody, checksum in rows:
+            if group_checksum(group, action, is_nobody) != checksum:
+                raise damaged(self._path, f"the verdict on group {group} is not what was stored")
+            found[group] = bool(is_nobody)
+        return {group for group, is_nobody in found.items() if is_nobody}
+
     def options(self) -> Options | None:
         """Return how the gallery was grouped; None if it was not."""
         row = self._connection.execute(
@@ -88,15 +126,33 @@ class GroupRows:
         ).fetchone()
         return None if row is None else Options(row[0], bool(row[1]))
 
+    def nobody_appearances(self) -> frozenset[int]:
+        """Return the ids of the appearances of which somebody said that they are not people."""
+        groups = self.nobodies()
+        if not groups:
+            return frozenset()
+        placed = self.placements(only_said=True)
+        return frozenset(i for i, place in placed.items() if place.group in groups)
+
+    def said_version(self) -> tuple[int, ...]:
+        """Return numbers that change when appearances do, or what somebody said of groups."""
+        return self._numbers(
+            "SELECT links FROM galleries WHERE id = ?",
+            "SELECT ifnull(max(id), 0) FROM group_actions WHERE gallery = ?",
+        )
+
     def version(self) -> tuple[int, ...]:
         """Return numbers that change when appearances or groups do."""
+        # Grouping anew leaves as many members as there were, in other groups.
+        members = self._numbers(
+            "SELECT ifnull(sum(checksum), 0) FROM group_members WHERE gallery = ?"
+        )
+        return *self.said_version(), *members
+
+    def _numbers(self, *questions: str) -> tuple[int, ...]:
         return tuple(
             int(self._connection.execute(question, (self._gallery,)).fetchone()[0])
-            for question in (
-                "SELECT links FROM galleries WHERE id = ?",
-                "SELECT ifnull(max(id), 0) FROM group_actions WHERE gallery = ?",
-                "SELECT count(*) FROM group_members WHERE gallery = ?",
-            )
+            for question in questions
         )
 
     def add_group(self) -> int:
@@ -115,9 +171,18 @@ class GroupRows:
 
     def set_name(self, action: int, group: int, name: str) -> None:
         """Name a group; "" takes its name."""
+        self._check_there(group)
         self._connection.execute(
             "INSERT OR REPLACE INTO group_names VALUES (?, ?, ?, ?)",
             (group, action, name, group_checksum(group, action, name)),
+        )
+
+    def set_nobody(self, action: int, group: int, is_nobody: bool) -> None:
+        """Say that a group is nobody, or people after all."""
+        said = (group, action, int(is_nobody))
+        self._connection.execute(
+            "INSERT OR REPLACE INTO group_verdicts VALUES (?, ?, ?, ?)",
+            (*said, group_checksum(*said)),
         )
 
     def set_options(self, options: Options) -> None:
@@ -128,7 +193,12 @@ class GroupRows:
         )
 
     def place(self, action: int, anchors: Iterable[Anchor], group: int) -> None:
-        """Put people into a group."""
+        """Put people into a group.
+
+        Raises:
+            GalleryError: If another process has removed the group since it was listed.
+        """
+        self._check_there(group)
         self._connection.executemany(
             "INSERT INTO group_members VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
             "person_group = excluded.person_group, checksum = excluded.checksum",
@@ -138,6 +208,14 @@ class GroupRows:
                 for said in [(self._gallery, key, number, action, group)]
             ],
         )
+
+    def _check_there(self, group: int) -> None:
+        question = "SELECT 1 FROM person_groups WHERE id = ? AND gallery = ?"
+        if self._connection.execute(question, (group, self._gallery)).fetchone() is None:
+            raise GalleryError(
+                f"there is no group {group} any more, as somebody else has grouped meanwhile; list "
+                "them again"
+            )
 
     def place_automatically(self, groups: dict[int, int]) -> None:
         """Put appearances into groups, and out of those that nobody put them into."""
@@ -159,7 +237,16 @@ class GroupRows:
             (self._gallery,),
         )
 
-    def undo(self) -> str | None:
+    def has_action(self, action: int) -> bool:
+        """Say whether anything is there of an action."""
+        return any(
+            self._connection.execute(
+                f"SELECT 1 FROM {table} WHERE {column} = ? LIMIT 1", (action,)
+            ).fetchone()
+            for table, column in _OF_ACTIONS
+        )
+
+    def undo(self) -> Undone | None:
         """Undo the last action; return what it was, None if there is none."""
         last = self._connection.execute(
             "SELECT id, said FROM group_actions WHERE gallery = ? ORDER BY id DESC LIMIT 1",
@@ -167,22 +254,21 @@ class GroupRows:
         ).fetchone()
         if last is None:
             return None
-        for table, column in (
-            ("group_members", "action"),
-            ("group_names", "action"),
-            ("group_actions", "id"),
-        ):
+        for table, column in _OF_ACTIONS:
             self._connection.execute(f"DELETE FROM {table} WHERE {column} = ?", last[:1])
-        return str(last[1])
+        return Undone(*last)
 
     def said(self) -> list[SaidGroup]:
         """Return the groups that somebody named or changed."""
-        names = self.names()
+        names, nobodies = self.names(), self.nobodies()
         found: dict[int, list[Anchor]] = {}
         for key, number, action, group in self._last():
             if action != AUTOMATIC:
                 found.setdefault(group, []).append((key, number))
-        return [SaidGroup(names.get(group, ""), some) for group, some in sorted(found.items())]
+        return [
+            SaidGroup(names.get(group, ""), some, group in nobodies)
+            for group, some in sorted(found.items())
+        ]
 
     def add_said(self, theirs: Sequence[SaidGroup]) -> int:
         """Take over groups of another gallery, as one action; return how many.
@@ -201,8 +287,11 @@ class GroupRows:
             if not new:
                 continue
             taken += 1
-            group = by_name.get(one.name) or (same[0] if same else self.add_group())
+            known = by_name.get(one.name) or (same[0] if same else None)
+            group = known or self.add_group()
             self.place(action, new, group)
+            if one.is_nobody and known is None:
+                self.set_nobody(action, group, True)
             if one.name and one.name not in by_name:
                 self.set_name(action, group, one.name)
         if not taken:
@@ -215,7 +304,8 @@ class GroupRows:
             (key, number)
             for key, number in anchors
             if self._connection.execute(
-                "SELECT 1 FROM frames WHERE gallery = ? AND key = ? AND num_people > ?",
+                "SELECT 1 FROM frames f JOIN people p ON p.id = f.id * 65536 + ?3 "
+                "WHERE f.gallery = ?1 AND f.key = ?2",
                 (self._gallery, key, number),
             ).fetchone()
         ]

@@ -1,5 +1,6 @@
 """Who was here, how often, when and with whom, of one gallery: people whom nobody asked about."""
 
+import unicodedata
 from collections.abc import Sequence
 
 from person_search.gallery.errors import GalleryError
@@ -64,10 +65,20 @@ class GalleryGroups:
             across_days = last is not None and last.across_days
         return self._groups.refresh(Options(float(threshold), across_days), anew)
 
-    def all(self) -> list[Group]:
-        """Return all groups: who came most often first; ties by the number."""
-        found = self._groups.listed()
-        return sorted(found, key=lambda g: (-len(g.appearances), -g.frames, g.number))
+    def all(self, *, nobody: bool = False) -> list[Group]:
+        """Return all groups: who came most often first, ties by the number, the doubtful last.
+
+        Doubtful is what never moves (`Group.motionless`), or looks like what was called nobody, at
+        the same place (`Group.like_nobody`).
+
+        Args:
+            nobody: Return those that somebody called nobody (`call_nobody`), in place of all
+                others.
+        """
+        found = [group for group in self._groups.listed() if group.is_nobody is nobody]
+        return sorted(
+            found, key=lambda g: (g.is_doubtful, -len(g.appearances), -g.frames, g.number)
+        )
 
     def get(self, number: int) -> Group:
         """Return a group by its number.
@@ -84,12 +95,16 @@ class GalleryGroups:
             Its number.
 
         Raises:
-            GalleryError: If there is no such group, or another one has the name.
+            GalleryError: If there is no such group, another one has the name, or it is none.
         """
         (group,) = self._find([number])
         name = " ".join(name.split())
         if len(name) > MOST_LETTERS:
             raise GalleryError(f"a name has at most {MOST_LETTERS} letters; got {len(name)}")
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+            raise GalleryError(
+                f"the name {name!r} has letters that cannot be printed; leave them out"
+            )
         namesake = [g for g in self._groups.listed() if name and g.name == name]
         if namesake and namesake[0].number != number:
             raise GalleryError(
@@ -165,13 +180,7 @@ class GalleryGroups:
         Raises:
             GalleryError: If there is no such appearance or group, or none is given.
         """
-        there = self._appearances.by_id(appearances)
-        missing = [i for i in appearances if i not in there]
-        if missing or not appearances:
-            which = f"there is no appearance {missing[0]}" if missing else "no appearance is given"
-            raise GalleryError(
-                f"{which}; list them again, as footage may have been linked anew, or removed"
-            )
+        self._check_there(appearances)
         if number is not None:
             self._find([number])
         with self._groups.acting() as rows:
@@ -182,14 +191,67 @@ class GalleryGroups:
             _put(rows, action, appearances, group)
         return group
 
+    def call_nobody(self, numbers: Sequence[int], is_nobody: bool = True) -> None:
+        """Say that groups are not people: benches, signs, that the detector took for some.
+
+        Searches, alerts and `all` leave them out from then on, whatever is linked or grouped anew;
+        nobody joins them, so that what looks like them later is asked about again.
+
+        Args:
+            numbers: Of the groups.
+            is_nobody: False takes it back, whenever it was said.
+
+        Raises:
+            GalleryError: If there is no such group, or none is given.
+        """
+        if not numbers:
+            raise GalleryError("no group is given; expected one at least")
+        found = self._find(list(dict.fromkeys(numbers)))
+        listed = ", ".join(str(group.number) for group in found)
+        what = f"group{'s' * (len(found) > 1)} {listed}"
+        with self._groups.acting() as rows:
+            action = rows.add_action(_verdict(what, is_nobody))
+            for group in found:
+                _call(rows, action, group, is_nobody)
+
+    def call_stays_nobody(self, appearances: Sequence[int]) -> list[int]:
+        """Say that appearances are not people, as `call_nobody` does of groups.
+
+        Groups all of whose appearances are given are called nobody; others are split.
+
+        Returns:
+            The numbers of the groups that the appearances are in.
+
+        Raises:
+            GalleryError: If there is no such appearance, or none is given.
+        """
+        self._check_there(appearances)
+        left = set(appearances)
+        whole = [g for g in self._groups.listed() if {one.id for one in g.appearances} <= left]
+        left -= {one.id for group in whole for one in group.appearances}
+        with self._groups.acting() as rows:
+            given = sorted(set(appearances))
+            what = f"appearance{'s' * (len(given) > 1)} {', '.join(map(str, given))}"
+            action = rows.add_action(_verdict(what, True))
+            for group in whole:
+                _call(rows, action, group, True)
+            numbers = [group.number for group in whole]
+            if left:
+                numbers.append(rows.add_group())
+                _put(rows, action, sorted(left), numbers[-1], with_best=True)
+                rows.set_nobody(action, numbers[-1], True)
+        return numbers
+
     def undo(self) -> str | None:
         """Undo what was done last to the groups by hand; again undoes what was done before.
 
         Returns:
             What it was; None if there is nothing.
+
+        Raises:
+            GalleryError: If it is there again when read back.
         """
-        with self._groups.acting() as rows:
-            return rows.undo()
+        return self._groups.undo()
 
     def add_said(self, other: "GalleryGroups") -> int:
         """Take over what was said about groups in another gallery whose frames are here, too.
@@ -205,6 +267,15 @@ class GalleryGroups:
         with self._groups.acting() as rows:
             return rows.add_said(theirs)
 
+    def _check_there(self, appearances: Sequence[int]) -> None:
+        there = self._appearances.by_id(appearances)
+        missing = [i for i in appearances if i not in there]
+        if missing or not appearances:
+            which = f"there is no appearance {missing[0]}" if missing else "no appearance is given"
+            raise GalleryError(
+                f"{which}; list them again, as footage may have been linked anew, or removed"
+            )
+
     def _find(self, numbers: Sequence[int]) -> list[Group]:
         there = {group.number: group for group in self._groups.listed()}
         missing = [number for number in numbers if number not in there]
@@ -216,6 +287,25 @@ class GalleryGroups:
         return [there[number] for number in numbers]
 
 
-def _put(rows: GroupRows, action: int, appearances: Sequence[int], group: int) -> None:
+def _verdict(what: str, is_nobody: bool) -> str:
+    return f"call {what} {'nobody' if is_nobody else 'somebody'}"
+
+
+def _call(rows: GroupRows, action: int, group: Group, is_nobody: bool) -> None:
+    _put(rows, action, [one.id for one in group.appearances], group.number, with_best=True)
+    rows.set_nobody(action, group.number, is_nobody)
+
+
+def _put(
+    rows: GroupRows, action: int, appearances: Sequence[int], group: int, with_best: bool = False
+) -> None:
+    """Put appearances into a group.
+
+    With the best sight, a part that is linked anew, and that only the grouping's own row still
+    ties to the group, is put there, too.
+    """
+    best = rows.best_anchors(list(appearances)) if with_best else {}
     for appearance in appearances:
-        rows.place(action, rows.anchors(appearance), group)
+        anchors = set(rows.anchors(appearance))
+        anchors |= {best[appearance]} if appearance in best else set()
+        rows.place(action, sorted(anchors), group)

@@ -3,7 +3,6 @@
 Letters: N people of a frame, K embeddings of one person, D embedding size.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -17,14 +16,16 @@ from person_search.gallery.entries import check_entries
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.judgements import GalleryJudgements
 from person_search.gallery.ranking import best_per_frame, check_embeddings, fuse_embeddings
-from person_search.gallery.rows import Entry, Stored, StoredFrame, StoredPerson, by_frame, to_match
+from person_search.gallery.rows import Entry, Stored, StoredFrame, StoredPerson, by_frame
 from person_search.gallery.search_options import ALL_FRAMES, ByContext, FrameFilter, Refinement
 from person_search.gallery.searching import (
+    check_copied,
     check_model,
     check_range,
     check_removal,
     choose_frames,
     find_refined,
+    to_matches,
 )
 from person_search.gallery.sqlite_accountability import SqliteAccountability
 from person_search.gallery.store import Store, create_store, list_names, open_store
@@ -36,14 +37,7 @@ __all__ = ["GalleryError", "GalleryIndex", "GalleryInfo", "StoredFrame", "list_g
 
 MERGE_FRAMES = 64
 
-
-def list_galleries(uri: str | Path) -> list[str]:
-    """Return the names of the galleries in a file or on a server, sorted.
-
-    Raises:
-        GalleryError: If it cannot be opened.
-    """
-    return list_names(uri)
+list_galleries = list_names
 
 
 class GalleryIndex:
@@ -111,7 +105,6 @@ class GalleryIndex:
             GalleryError: Also if it is of another model. A gallery keeps its kind of index.
         """
         options = IndexOptions.parse(approximate)
-
         store = create_store(uri, name, fingerprint, embedding_dim, options, card, is_new=False)
         try:
             check_model(store, fingerprint)
@@ -199,6 +192,7 @@ class GalleryIndex:
         one_per_frame: bool = True,
         refine: Refinement | None = None,
         fingerprint: str | None = None,
+        with_nobody: bool = False,
     ) -> list[Match]:
         """Find the people most similar to one person.
 
@@ -212,6 +206,8 @@ class GalleryIndex:
                 everybody.
             refine: How to sort the best frames anew; None leaves them by similarity.
             fingerprint: Of the model that made the embeddings, to be checked.
+            with_nobody: Also return, marked and besides ``top``, those that somebody called nobody
+                (`GalleryGroups.call_nobody`): each such appearance once; not with ``refine``.
 
         Returns:
             Best first; ties by name of the frame, then by place in it. Exact, unless the gallery
@@ -230,12 +226,11 @@ class GalleryIndex:
             people = store.nearest(query, frames, top, one_per_frame)
         else:
             if isinstance(refine, ByContext):
-                beside = check_embeddings(refine.embeddings, store.embedding_dim, "context")
-                refine = ByContext(beside)
+                size = store.embedding_dim
+                refine = ByContext(check_embeddings(refine.embeddings, size, "context"))
             people = find_refined(store, query, frames, top, refine)
             people = best_per_frame(people) if one_per_frame else people
-        least = -math.inf if min_similarity is None else min_similarity
-        return [to_match(p) for p in people if p.similarity >= least][:top]
+        return to_matches(people, top, min_similarity, with_nobody)
 
     @property
     def has_appearances(self) -> bool:
@@ -301,9 +296,9 @@ class GalleryIndex:
             How many frames were copied; 0 the second time.
 
         Raises:
-            GalleryError: If the models differ.
+            GalleryError: If the models differ, or the other one keeps not all people of its stays.
         """
-        check_model(self._open_store(), other.fingerprint)
+        check_copied(self._open_store(), other._open_store())
         copied, frames = 0, other.frames()
         while batch := list(islice(frames, MERGE_FRAMES)):
             known = self.known_frames([frame.name for frame in batch])

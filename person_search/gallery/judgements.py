@@ -3,7 +3,6 @@
 Letters: K embeddings of one person, D embedding size.
 """
 
-import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,10 +12,10 @@ import numpy as np
 from person_search.gallery.appearances import GalleryAppearances
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.feedback import refine_query
-from person_search.gallery.ranking import check_embeddings, fuse_embeddings
+from person_search.gallery.ranking import check_embeddings, cut_besides, fuse_embeddings
 from person_search.gallery.rows import Judgement, frame_id, to_match
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
-from person_search.gallery.searching import MAX_TOP, check_model, check_range
+from person_search.gallery.searching import MAX_TOP, check_model, check_range, to_matches
 from person_search.gallery.store import Store
 from person_search.people import Match
 
@@ -81,7 +80,7 @@ class GalleryJudgements:
             count: How many judgements, None for all.
 
         Returns:
-            How many there were to take back.
+            How many of them are gone when read back.
         """
         if count is not None and count < 1:
             raise GalleryError(f"count is {count}; expected at least 1, or None for all")
@@ -97,6 +96,7 @@ class GalleryJudgements:
         min_similarity: float | None = None,
         by: str = "appearance",
         fingerprint: str | None = None,
+        with_nobody: bool = False,
     ) -> list[Match]:
         """Search with what was said about a subject (`refine_query`).
 
@@ -108,10 +108,12 @@ class GalleryJudgements:
             min_similarity: Only matches at least so similar to the refined query, -1..1.
             by: Rank ``appearance`` or ``frame``.
             fingerprint: Of the model that made the embeddings, to be checked.
+            with_nobody: See `GalleryAppearances.search`.
 
         Returns:
-            Matches with their `judgement`: those called right first, those called wrong last, each
-            and all others by similarity to the refined query.
+            Matches with their `judgement`: those called right first, by similarity of what was
+            judged to the query itself, so that they keep their order whatever is judged next; those
+            called wrong last, and they and all others by similarity to the refined query.
 
         Raises:
             GalleryError: See `GalleryAppearances.search`.
@@ -122,26 +124,31 @@ class GalleryJudgements:
         check_range(top, min_similarity)
         rows = check_embeddings(embeddings, self._store.embedding_dim, "query embeddings")
         judged = self.of(subject)
+        asked = fuse_embeddings(rows)
         query = refine_query(
-            fuse_embeddings(rows), _embeddings(judged, True, rows), _embeddings(judged, False, rows)
+            asked, _embeddings(judged, True, rows), _embeddings(judged, False, rows)
         )
         # So many more, that those called wrong take nobody's place.
         wanted = min(top + len(judged), MAX_TOP)
         if by == "appearance":
             appearances = GalleryAppearances(self._store)
             found = appearances.search(
-                query, top=wanted, frames=frames, min_similarity=min_similarity
+                query,
+                top=wanted,
+                frames=frames,
+                min_similarity=min_similarity,
+                with_nobody=with_nobody,
             )
         else:
             people = self._store.nearest(query, frames, wanted, one_per_frame=True)
-            least = -math.inf if min_similarity is None else min_similarity
-            found = [to_match(p) for p in people if p.similarity >= least]
+            found = to_matches(people, wanted, min_similarity, with_nobody)
         verdicts = self._verdicts(judged, by)
         marked = [replace(m, judgement=verdicts.get(_key(m, by))) for m in found]
         wrong = [m for m in marked if m.judgement is False]
         others = [m for m in marked if m.judgement is not False]
-        others.sort(key=lambda m: m.judgement is not True)
-        return [*others[:top], *wrong]
+        right = self._similarities(judged, by, asked)
+        others.sort(key=lambda m: -right[_key(m, by)] if m.judgement else 2.0)
+        return [*cut_besides(others, top), *wrong]
 
     def about(self, subject: str, matches: Sequence[Match]) -> list[list[Judgement]]:
         """Return what was said about each of some matches, asked for as this subject."""
@@ -156,6 +163,17 @@ class GalleryJudgements:
         """Say of appearances, or frames, what was said last of one of their people."""
         keys = self._keys(judged, by)
         return {key: one.is_right for key, one in zip(keys, judged, strict=True)}
+
+    def _similarities(
+        self, judged: Sequence[Judgement], by: str, query: np.ndarray
+    ) -> dict[str | int, float]:
+        """Say of appearances, or frames, how similar the best judged person is to a query."""
+        found: dict[str | int, float] = {}
+        for key, one in zip(self._keys(judged, by), judged, strict=True):
+            embedding = one.person.embedding
+            similarity = -1.0 if embedding is None else float(embedding @ query)
+            found[key] = max(found.get(key, -1.0), similarity)
+        return found
 
     def _keys(self, judged: Sequence[Judgement], by: str) -> list[str | int]:
         people = [one.person for one in judged]

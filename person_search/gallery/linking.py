@@ -3,7 +3,8 @@
 Linked is what was stored, stream by stream and in order of time, some frames a transaction. So it
 can be stopped anywhere, goes on where it stopped, and gives the same in pieces as in one go: what
 the linker remembers is read back from the appearances that have not ended. Footage that was put
-after later footage of the same stream is linked anew from there on.
+after later footage of the same stream is linked anew from there on; thinned stays, of which not all
+people are kept, are left as they are.
 
 Letters: N people of a frame, D embedding size.
 """
@@ -15,7 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from person_search.gallery.appearance_rows import AppearanceRow, AppearanceRows, Sighting
+from person_search.gallery.appearance_rows import (
+    NOT_THINNED,
+    AppearanceRow,
+    AppearanceRows,
+    Sighting,
+)
 from person_search.gallery.rows import Linked
 from person_search.gallery.schema import PEOPLE_IDS
 from person_search.gallery.sqlite_rows import FrameRow, PersonRow, Rows
@@ -23,8 +29,8 @@ from person_search.people import Box, People
 from person_search.tracking.linker import Linker, LinkOptions, Sight
 from person_search.tracking.view_quality import view_qualities
 
-CHUNK_FRAMES = 400
-"""Of one transaction."""
+CHUNK_FRAMES = 100
+"""Of one transaction: whoever wants to write waits that long, in a crowd about a second."""
 SAME_MOMENT = 0.1
 """Seconds that pictures of one stream are taken to lie apart at least: EXIF knows whole ones."""
 
@@ -86,12 +92,13 @@ class Linking:
         linker.restore({i: self._last_sights(i, linker.MEMORY) for i in known})
         found: dict[int, list[Sighting]] = defaultdict(list)
         said = self._rows.frames_by_id([frame for frame, _ in frames])
-        time = self._last_time(place.stream)
+        time, settled = self._last_time(place.stream), self._settled([frame for frame, _ in frames])
         for frame, timestamp in frames:
             time = max(timestamp, time + SAME_MOMENT)
-            people = self._rows.people_of(FrameRow(frame, said[frame]))
+            rows = self._rows.people_of(FrameRow(frame, said[frame]))
+            people = [person for person in rows if person.id not in settled]
             found_people = _people(people, self._dim)
-            numbers = linker.step(time, found_people)
+            numbers = linker.step(time, found_people, said[frame].size)
             qualities = view_qualities(np.zeros(len(people)), found_people)
             for number, person, quality in zip(numbers, people, qualities, strict=True):
                 found[int(number)].append(_sighting(person, time, float(quality)))
@@ -120,9 +127,16 @@ class Linking:
 
     def _last_time(self, stream: int) -> float:
         found = self._connection.execute(
-            'SELECT max("end") FROM appearances WHERE stream = ?', (stream,)
+            f'SELECT max(a."end") FROM appearances a WHERE a.stream = ? AND {NOT_THINNED}',
+            (stream,),
         ).fetchone()[0]
         return -np.inf if found is None else float(found)
+
+    def _settled(self, frames: list[int]) -> set[int]:
+        """Return who of frames that are to be linked belongs to an appearance: a thinned one."""
+        if not self._connection.execute("SELECT 1 FROM unkept LIMIT 1").fetchone():
+            return set()
+        return {person for frame in frames for person, _ in _sightings_of(self._connection, frame)}
 
     def _rewind(self, place: Place) -> None:
         """Take apart what was linked of the stream from a place on."""
@@ -130,12 +144,14 @@ class Linking:
             return
         touched = self._connection.execute(
             "SELECT DISTINCT t.appearance FROM frames f JOIN people p ON p.frame = f.id "
-            f"JOIN sightings t ON t.person = p.id WHERE {_BEHIND}",
+            "JOIN sightings t ON t.person = p.id JOIN appearances a ON a.id = t.appearance "
+            f"WHERE {_BEHIND} AND {NOT_THINNED}",
             place,
         ).fetchall()
         self._connection.execute(
             "DELETE FROM sightings WHERE person IN (SELECT p.id FROM frames f "
-            f"JOIN people p ON p.frame = f.id WHERE {_BEHIND})",
+            "JOIN people p ON p.frame = f.id JOIN sightings t ON t.person = p.id "
+            f"JOIN appearances a ON a.id = t.appearance WHERE {_BEHIND} AND {NOT_THINNED})",
             place,
         )
         self._connection.execute(
@@ -158,13 +174,20 @@ def appearances_of_frames(connection: sqlite3.Connection, frames: list[int]) -> 
     """Return the ids of the appearances that people of frames belong to."""
     found: set[int] = set()
     for frame in frames:
-        first = frame * PEOPLE_IDS
-        rows = connection.execute(
-            "SELECT appearance FROM sightings WHERE person BETWEEN ? AND ?",
-            (first, first + PEOPLE_IDS - 1),
-        )
-        found.update(i for (i,) in rows)
+        for table in ("sightings", "unkept"):
+            found.update(i for _, i in _sightings_of(connection, frame, table))
     return sorted(found)
+
+
+def _sightings_of(
+    connection: sqlite3.Connection, frame: int, table: str = "sightings"
+) -> list[tuple[int, int]]:
+    """Return person and appearance of the sights of a frame."""
+    first = frame * PEOPLE_IDS
+    return connection.execute(
+        f"SELECT person, appearance FROM {table} WHERE person BETWEEN ? AND ?",
+        (first, first + PEOPLE_IDS - 1),
+    ).fetchall()
 
 
 def shorten(
@@ -192,6 +215,9 @@ def _shorten(people: Rows, appearances: AppearanceRows, ids: list[int]) -> None:
             continue
         left = people.people_by_id([person for person, *_ in members])
         sightings = [_sighting(p, *said) for p, (_, *said) in zip(left, members, strict=True)]
+        unkept = appearances.unkept_of(own_id)
+        sightings += [Sighting(person, time, quality, None) for person, time, quality in unkept]
+        sightings.sort(key=lambda one: (one.time, one.person))
         appearances.update(AppearanceRow.of(own_id, sightings))
 
 

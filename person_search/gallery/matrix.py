@@ -136,6 +136,9 @@ class Matrix:
     is_gone: np.ndarray
     """(F,) bool: frames that were removed since their rows were read."""
 
+    numbers: np.ndarray | None = None
+    """(P,) uint16: number of each row's person in the frame; None where all are there, from 0."""
+
     starts: np.ndarray = field(init=False)
     """(F + 1,) first row of each frame."""
 
@@ -146,11 +149,20 @@ class Matrix:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def grown(self, frames: FrameTable, blocks: Iterable[Block], changes: int) -> "Matrix":
-        """Return this with more frames behind."""
+    def grown(
+        self,
+        frames: FrameTable,
+        blocks: Iterable[Block],
+        changes: int,
+        numbers: np.ndarray | None = None,
+    ) -> "Matrix":
+        """Return this with more frames behind; ``numbers`` are those of their people."""
         is_gone = np.concatenate([self.is_gone, np.zeros(len(frames), bool)])
-        joined = _join([*self.blocks, *blocks])
-        return Matrix(self.frames.joined(frames), joined, changes, self.removals, is_gone)
+        joined, every = _join([*self.blocks, *blocks]), self.numbers
+        if every is not None or numbers is not None:
+            parts = ((every, self.frames), (numbers, frames))
+            every = np.concatenate([_all_numbers(f) if n is None else n for n, f in parts])
+        return Matrix(self.frames.joined(frames), joined, changes, self.removals, is_gone, every)
 
     def locate(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return place of the frame, and number in it, of rows."""
@@ -160,6 +172,8 @@ class Matrix:
     def ids_of(self, rows: np.ndarray) -> np.ndarray:
         """Return the ids of the people of rows in the database."""
         places, numbers = self.locate(rows)
+        if self.numbers is not None:
+            numbers = self.numbers[rows].astype(np.int64)
         ids: np.ndarray = self.frames.ids[places] * PEOPLE_IDS + numbers
         return ids
 
@@ -170,6 +184,18 @@ class Matrix:
         total = int(ends[-1]) if len(ends) else 0
         offsets = np.repeat(self.starts[places] - (ends - counts), counts)
         return offsets + np.arange(total)
+
+
+def known_numbers(frames: FrameTable, numbers: np.ndarray) -> np.ndarray | None:
+    """Return the numbers of people of frames as a matrix keeps them: None if all are there."""
+    return None if np.array_equal(numbers, _all_numbers(frames)) else numbers.astype(np.uint16)
+
+
+def _all_numbers(frames: FrameTable) -> np.ndarray:
+    ends = np.cumsum(frames.counts)
+    total = int(ends[-1]) if len(ends) else 0
+    numbers: np.ndarray = np.arange(total) - np.repeat(ends - frames.counts, frames.counts)
+    return numbers.astype(np.uint16)
 
 
 def empty(changes: int, removals: int) -> Matrix:

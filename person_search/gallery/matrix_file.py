@@ -50,6 +50,8 @@ def save_matrix(file: Path, matrix: Matrix, like: Path) -> bool:
     temporary = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_native_id()}")
     arrays = [*matrix.frames.arrays()]
     arrays += [np.concatenate([getattr(b, n) for b in matrix.blocks]) for n in ("scales", "losses")]
+    if matrix.numbers is not None:
+        arrays.append(matrix.numbers)
     shape = [len(matrix), matrix.blocks[0].codes.shape[1]]
     parts = [_raw(a) for a in arrays]
     parts += [_raw(b.codes) for b in matrix.blocks]
@@ -57,6 +59,8 @@ def save_matrix(file: Path, matrix: Matrix, like: Path) -> bool:
     for part in parts:
         checksum = zlib.crc32(part, checksum)
     head = {"mark": _MARK, "frames": len(matrix.frames), "shape": shape, "checksum": checksum}
+    if matrix.numbers is not None:
+        head["numbers"] = True
     try:
         with temporary.open("wb") as out:
             os.chmod(temporary, like.stat().st_mode & 0o666)
@@ -79,8 +83,13 @@ def load_matrix(file: Path, embedding_dim: int) -> Matrix | None:
             rows, dim = head["shape"]
             if head["mark"] != _MARK or dim != embedding_dim:
                 return None
-            kinds = [np.int64] * 3 + [np.float64, np.int64] + [np.float32] * 2
+            kinds: list[type[np.generic]] = (
+                [np.int64] * 3 + [np.float64, np.int64] + [np.float32] * 2
+            )
             counts = [head["frames"]] * 5 + [rows] * 2
+            if head.get("numbers"):
+                kinds.append(np.uint16)
+                counts.append(rows)
             arrays = [np.fromfile(source, k, n) for k, n in zip(kinds, counts, strict=True)]
             codes = np.memmap(source, np.int8, "r", source.tell(), (rows, dim))
     except (OSError, ValueError, KeyError, TypeError):
@@ -93,7 +102,8 @@ def load_matrix(file: Path, embedding_dim: int) -> Matrix | None:
     if checksum != head["checksum"] or int(frames.counts.sum()) != rows:
         return None
     block = Block(codes.view(np.ndarray), arrays[5], arrays[6])
-    return Matrix(frames, (block,), -1, -1, np.zeros(len(frames), bool))
+    numbers = arrays[7] if len(arrays) > 7 else None
+    return Matrix(frames, (block,), -1, -1, np.zeros(len(frames), bool), numbers)
 
 
 def _raw(array: np.ndarray) -> memoryview:

@@ -9,7 +9,7 @@ import numpy as np
 from person_search.gallery.database import Database
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.file_faults import damaged
-from person_search.gallery.matrix import Block, FrameTable, Matrix, empty
+from person_search.gallery.matrix import Block, FrameTable, Matrix, empty, known_numbers
 from person_search.gallery.matrix_file import LEAST_ROWS, load_matrix, matrix_path, save_matrix
 from person_search.gallery.schema import PEOPLE_IDS, person_checksum
 
@@ -87,7 +87,8 @@ class MatrixKeeper:
             matrix = _without_gone(matrix, frames.head(num_known), removals)
             last = int(matrix.frames.ids[-1]) if len(matrix.frames) else 0
         new = self._read_frames(connection, last)
-        return matrix.grown(new, [self._read_block(connection, last, new)], changes)
+        block, numbers = self._read_block(connection, last, new)
+        return matrix.grown(new, [block], changes, known_numbers(new, numbers))
 
     def _read_frames(self, connection: sqlite3.Connection, last: int) -> FrameTable:
         cursor = connection.execute(_FRAMES, (self._gallery, last))
@@ -98,24 +99,29 @@ class MatrixKeeper:
             # Damaged rows may hold other types.
             raise self._damaged() from error
 
-    def _read_block(self, connection: sqlite3.Connection, last: int, frames: FrameTable) -> Block:
+    def _read_block(
+        self, connection: sqlite3.Connection, last: int, frames: FrameTable
+    ) -> tuple[Block, np.ndarray]:
         expected = np.repeat(frames.ids, frames.counts)
+        numbers = np.zeros(len(expected), np.uint16)
         block, done = Block.empty(len(expected), self._dim), 0
         cursor = connection.execute(_PEOPLE, (self._gallery, last))
         while rows := cursor.fetchmany(_READ_ROWS):
             # Embeddings that are not what was stored would stay in the matrix after a repair, too.
             if any(person_checksum(r[0], r[1:6], r[6]) != r[7] for r in rows):
                 raise self._damaged()
-            found = np.array([row[0] for row in rows], np.int64) // PEOPLE_IDS
+            ids = np.array([row[0] for row in rows], np.int64)
+            found = ids // PEOPLE_IDS
             data = b"".join(row[6] for row in rows)
             are_right = np.array_equal(found, expected[done : done + len(rows)])
             if not are_right or len(data) != 4 * self._dim * len(rows):
                 raise self._damaged()
+            numbers[done : done + len(rows)] = ids % PEOPLE_IDS
             block.write(done, Block.of(np.frombuffer(data, np.float32).reshape(-1, self._dim)))
             done += len(rows)
         if done != len(expected):
             raise self._damaged()
-        return block
+        return block, numbers
 
     def _check(self, matrix: Matrix, counts: list[int]) -> None:
         there = matrix.frames.counts[~matrix.is_gone]

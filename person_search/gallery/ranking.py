@@ -4,12 +4,16 @@ Letters: K embeddings of one person, P people of the candidate frames, D embeddi
 """
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.rows import StoredPerson
+from person_search.people import Match
 from reid_heads.unit_norm import is_unit_norm
+
+_Found = TypeVar("_Found", StoredPerson, Match)
 
 
 def check_embeddings(embeddings: np.ndarray, embedding_dim: int, name: str) -> np.ndarray:
@@ -70,6 +74,16 @@ def best_per_frame(people: Iterable[StoredPerson]) -> list[StoredPerson]:
     for person in people:
         best.setdefault(person.frame_name, person)
     return list(best.values())
+
+
+def cut_besides(people: Sequence[_Found], top: int) -> list[_Found]:
+    """Keep the first ``top``, and of those called nobody whoever comes before the last of them."""
+    left = top
+    for place, person in enumerate(people):
+        left -= not person.is_nobody
+        if left < 0:
+            return list(people[:place])
+    return list(people)
 
 
 def match_with_context(

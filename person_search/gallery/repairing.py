@@ -12,7 +12,9 @@ from person_search.gallery.group_copying import copy_groups
 from person_search.gallery.matrix_file import remove_matrices
 from person_search.gallery.rows import Stored, stream_of
 from person_search.gallery.sqlite_accountability import copy_accountability
+from person_search.gallery.sqlite_alerts import copy_alerts
 from person_search.gallery.sqlite_judgements import copy_judgements
+from person_search.gallery.thinned_copying import copy_thinned
 from person_search.gallery.verifying import (
     CheckReport,
     GalleryRow,
@@ -97,6 +99,13 @@ def _copy(
     with target.writing("repairing it") as connection:
         copied, left_out = copy_judgements(source, gallery.id, connection)
         copy_groups(source, connection, gallery)
+        copy_alerts(source, connection, gallery.id)
+        _, lost = copy_thinned(source, connection, gallery, path)
+    if lost:
+        report.repaired.append(
+            f"{lost} stays of which not all people were kept are linked anew from those that are "
+            "left"
+        )
     if left_out:
         report.repaired.append(f"kept {copied} judgements, {left_out} are lost")
 
@@ -114,9 +123,9 @@ def _insert(connection: sqlite3.Connection, gallery: int, frame: IntactFrame) ->
         )
     connection.execute(
         "INSERT INTO frames (id, gallery, key, name, content_hash, camera, timestamp, num_people, "
-        "people_sum, checksum, stream) VALUES (?1, ?2, ?3, ?4, ?5, (SELECT id FROM cameras WHERE "
-        "gallery = ?2 AND name = ?6), ?7, ?8, ?9, ?10, (SELECT id FROM streams WHERE gallery = ?2 "
-        "AND name = ?11))",
+        "width, height, people_sum, checksum, stream) VALUES (?1, ?2, ?3, ?4, ?5, (SELECT id FROM "
+        "cameras WHERE gallery = ?2 AND name = ?6), ?7, ?8, ?9, ?10, ?11, ?12, (SELECT id FROM "
+        "streams WHERE gallery = ?2 AND name = ?13))",
         (own_id, gallery, key, name, content_hash, camera, *rest, stream),
     )
     connection.executemany(

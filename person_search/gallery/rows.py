@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -31,6 +31,10 @@ class FrameLike(Protocol):
     def timestamp(self) -> float | None:
         """Seconds, None if unknown."""
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height in pixels, None if unknown."""
+
 
 Entry = tuple[FrameLike, People]
 
@@ -57,6 +61,8 @@ class StoredFrame:
     camera: str | None
     timestamp: float | None
     num_people: int
+    size: tuple[int, int] | None = None
+    """Width and height in pixels, turned upright; None where it was not stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,9 @@ class StoredPerson:
 
     embedding: np.ndarray | None = None
     """(D,) float32, where it was asked for."""
+
+    is_nobody: bool = False
+    """Whether somebody said that it is not a person, where it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +143,23 @@ class Group:
     is_said: bool
     """Whether somebody named it, or put an appearance into it."""
 
+    is_nobody: bool = False
+    """Whether somebody said that it is not a person: a bench, a sign, that the detector took for
+    one."""
+
+    motionless: str = ""
+    """Why it is probably not a person, in words: its appearances keep one place. "" if they move,
+    or somebody named or changed the group."""
+
+    like_nobody: int | None = None
+    """Number of a group that was called nobody, and stands at the same place and looks alike; None
+    without one, or where somebody named or changed this group."""
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it is probably not a person, though nobody said so."""
+        return bool(self.motionless) or self.like_nobody is not None
+
     @property
     def frames(self) -> int:
         """In how many frames the person was seen."""
@@ -160,6 +186,18 @@ class Linked(NamedTuple):
         return Linked(*map(sum, zip(self, other, strict=True)))
 
 
+class Thinned(NamedTuple):
+    """What was not kept of stays."""
+
+    people: int = 0
+    appearances: int = 0
+    """That they belonged to."""
+
+    def plus(self, other: "Thinned") -> "Thinned":
+        """Return the sum."""
+        return Thinned(self.people + other.people, self.appearances + other.appearances)
+
+
 class Counts(NamedTuple):
     """What a gallery holds; taken in a time that does not grow with it."""
 
@@ -175,6 +213,10 @@ class Counts(NamedTuple):
 
     appearances: int | None = None
     """None for a server, which keeps none."""
+
+    not_kept: int = 0
+    """People of appearances whose sights are counted and not kept; see
+    `GalleryAppearances.keep_best`."""
 
 
 def frame_id(name: str) -> str:
@@ -199,6 +241,17 @@ def stream_of(frame: FrameLike) -> str | None:
         return f"camera:{frame.camera}"
     file, number = split_frame_name(frame.name)
     return None if number is None else f"file:{file}"
+
+
+def stored_frame(said: Sequence[Any]) -> StoredFrame:
+    """Return what a frame's row says.
+
+    Args:
+        said: Name, content hash, name of the camera, timestamp, number of people, width, height.
+    """
+    name, content_hash, camera, timestamp, num_people, width, height = said
+    size = None if width is None or height is None else (width, height)
+    return StoredFrame(name, content_hash, camera, timestamp, num_people, size)
 
 
 def unit_rows(embeddings: np.ndarray) -> np.ndarray:
@@ -243,4 +296,5 @@ def to_match(person: StoredPerson) -> Match:
         timestamp=person.timestamp,
         person=person_id(person.frame_name, person.number),
         appearance=person.appearance,
+        is_nobody=person.is_nobody,
     )

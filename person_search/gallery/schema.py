@@ -23,10 +23,14 @@ import numpy as np
 
 from person_search.footage.time_text import YEAR
 from person_search.gallery.accountability_tables import ACCOUNTABILITY
+from person_search.gallery.alert_tables import ALERTS
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.group_tables import GROUPS
 from person_search.gallery.judgement_tables import JUDGEMENTS
+from person_search.gallery.nobody_tables import NOBODY
+from person_search.gallery.picture_tables import PICTURE_SIZES
 from person_search.gallery.rows import StoredFrame
+from person_search.gallery.unkept_tables import UNKEPT
 
 APPLICATION_ID = 0x50534741  # "PSGA"
 PAGE_BYTES = 16_384
@@ -162,7 +166,11 @@ CREATE TRIGGER stream_frame_removed AFTER DELETE ON frames WHEN OLD.stream IS NO
 END;
 """
 
-MIGRATIONS: Sequence[str] = (_FIRST, _APPEARANCES, JUDGEMENTS, GROUPS, ACCOUNTABILITY)
+MIGRATIONS: Sequence[str] = (
+    *(_FIRST, _APPEARANCES, JUDGEMENTS, GROUPS),
+    *(NOBODY, ACCOUNTABILITY, ALERTS),
+    *(PICTURE_SIZES, UNKEPT),
+)
 """Each takes a file from the version of its place to the next."""
 
 
@@ -240,7 +248,9 @@ def frame_checksum(frame: int, said: StoredFrame, people_sum: int) -> int:
         people_sum: See `people_checksum`.
     """
     fields = (frame, said.name, said.content_hash, said.camera, said.timestamp, said.num_people)
-    return zlib.crc32(repr((*fields, people_sum)).encode(errors="surrogatepass"))
+    # Without a size nothing of it, as frames were stored before there was one.
+    size = said.size or ()
+    return zlib.crc32(repr((*fields, *size, people_sum)).encode(errors="surrogatepass"))
 
 
 def appearance_checksum(appearance: int, said: Sequence[float], total: bytes, people: int) -> int:

@@ -1,17 +1,19 @@
 """Searching a store: what may be asked, and sorting the best frames anew."""
 
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from person_search.footage.frames import split_frame_name
 from person_search.gallery.errors import GalleryError
-from person_search.gallery.ranking import match_with_context, rerank_candidates
-from person_search.gallery.rows import StoredFrame, StoredPerson
+from person_search.gallery.ranking import cut_besides, match_with_context, rerank_candidates
+from person_search.gallery.rows import StoredFrame, StoredPerson, to_match
 from person_search.gallery.search_options import ByContext, FrameFilter, Refinement
 from person_search.gallery.store import Store
+from person_search.people import Match
 
 MAX_TOP = 16_384
 # Context matching and re-ranking look at this many of the best frames, or at ``top`` if more.
@@ -33,6 +35,23 @@ def check_model(store: Store, fingerprint: str | None) -> None:
         )
 
 
+def check_copied(store: Store, other: Store) -> None:
+    """Refuse to copy another gallery's frames into one where they would be wrong.
+
+    Raises:
+        GalleryError: The models differ, or not all people of the other one's stays were kept: what
+            is left of a stay would be linked to another one.
+    """
+    check_model(store, other.fingerprint)
+    not_kept = other.counts().not_kept
+    if not_kept:
+        raise GalleryError(
+            f"{not_kept} people of stays of the gallery {other.name!r} of {other.uri} were not "
+            "kept (index --keep-best), so that their stays cannot be linked in another gallery; "
+            "index the footage into it, or copy the file by person-search backup"
+        )
+
+
 def check_range(top: int, min_similarity: float | None) -> None:
     """Refuse numbers out of range.
 
@@ -43,6 +62,22 @@ def check_range(top: int, min_similarity: float | None) -> None:
         raise GalleryError(f"top is {top}; expected 1 to {MAX_TOP}")
     if min_similarity is not None and not -1 <= min_similarity <= 1:
         raise GalleryError(f"min_similarity is {min_similarity}; expected -1 to 1, or None")
+
+
+def to_matches(
+    people: Sequence[StoredPerson], top: int, min_similarity: float | None, with_nobody: bool
+) -> list[Match]:
+    """Return people as matches.
+
+    Args:
+        people: Best first.
+        top: At most so many, besides those called nobody.
+        min_similarity: Only those at least so similar; None for all.
+        with_nobody: Keep those called nobody.
+    """
+    least = -math.inf if min_similarity is None else min_similarity
+    similar = cut_besides([p for p in people if p.similarity >= least], top)
+    return [to_match(p) for p in similar if with_nobody or not p.is_nobody]
 
 
 def find_refined(
@@ -58,9 +93,10 @@ def find_refined(
         refine: What decides.
     """
     best = store.nearest(query, frames, max(top, CANDIDATE_FRAMES), one_per_frame=True)
+    names = [p.frame_name for p in best if not p.is_nobody]
     people = [
         replace(p, similarity=float(p.embedding @ query))
-        for p in store.people_of([p.frame_name for p in best])
+        for p in _without_nobodies(store, store.people_of(names))
         if p.embedding is not None
     ]
     if not people:
@@ -68,6 +104,14 @@ def find_refined(
     if isinstance(refine, ByContext):
         return match_with_context(query, refine.embeddings, people)
     return rerank_candidates(query, people)
+
+
+def _without_nobodies(store: Store, people: list[StoredPerson]) -> list[StoredPerson]:
+    known = store.appearances
+    if known is None or not known.nobodies():
+        return people
+    marked = known.with_appearances(people)
+    return [person for person, told in zip(people, marked, strict=True) if not told.is_nobody]
 
 
 def check_removal(

@@ -12,15 +12,19 @@ from person_search.gallery.appearance_rows import AppearanceRow, AppearanceRows,
 from person_search.gallery.database import Database
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.forgetting import Forgotten, forget, people_to_forget
+from person_search.gallery.group_rows import GroupRows
+from person_search.gallery.keeping_best import KeepingBest
 from person_search.gallery.linking import Linking
 from person_search.gallery.matrix import Matrix
 from person_search.gallery.matrix_search import KeysOf
-from person_search.gallery.rows import Linked, StoredAppearance, StoredPerson, to_match
+from person_search.gallery.ranking import cut_besides
+from person_search.gallery.rows import Linked, StoredAppearance, StoredPerson, Thinned, to_match
 from person_search.gallery.schema import PEOPLE_IDS
 from person_search.gallery.search_options import FrameFilter
+from person_search.gallery.sqlite_alerts import SqliteAlerts
 from person_search.gallery.sqlite_groups import SqliteGroups
 from person_search.gallery.sqlite_rows import PersonRow, Rows
-from person_search.gallery.sqlite_search import Searching, similarities
+from person_search.gallery.sqlite_search import Keys, Searching, similarities
 from person_search.tracking.linker import LinkOptions
 
 _PAGE = 500
@@ -36,8 +40,10 @@ class SqliteAppearances:
         self._database, self._gallery, self._dim = database, gallery, embedding_dim
         self._searching = searching
         self.groups = SqliteGroups(database, gallery)
+        self.alerts = SqliteAlerts(database, gallery)
         self._lock = threading.Lock()
         self._links: tuple[int, Links] | None = None
+        self._nobodies: tuple[tuple[int, ...], frozenset[int]] | None = None
 
     def link_some(self, options: LinkOptions) -> Linked | None:
         """Link the next frames, in one transaction; None if all are linked."""
@@ -50,6 +56,19 @@ class SqliteAppearances:
             # Another process may have done it meanwhile.
             return None if place is None else linking.link_some(place)
 
+    def boxes_not_kept(self, frame_name: str) -> np.ndarray:
+        """Return the boxes (N, 4) of people of a frame who are counted and not kept."""
+        with self._database.reading() as connection:
+            frame = self._people_rows(connection).frames_named([frame_name]).get(frame_name)
+            found = [] if frame is None else self._rows(connection).boxes_not_kept(frame.id)
+        return np.array(found, np.float32).reshape(-1, 4)
+
+    def thin_some(self, count: int, max_gap: float, after: int) -> tuple[Thinned, int] | None:
+        """Keep the best people alone of the next appearances, in one transaction; see the store."""
+        with self._database.writing("leaving out people") as connection:
+            keeping = KeepingBest(connection, self._gallery, self._database.path)
+            return keeping.thin_some(count, max_gap, after)
+
     def count(self) -> int:
         """Return how many appearances there are."""
         with self._database.reading() as connection:
@@ -57,8 +76,44 @@ class SqliteAppearances:
 
     def nearest(self, query: np.ndarray, frames: FrameFilter, top: int) -> list[StoredPerson]:
         """Return the most similar person of each appearance, best first, exactly."""
-        found = self._searching.nearest(query, frames, top, self._keys)
-        return self.with_appearances(found)
+        found = self._searching.nearest(query, frames, top + len(self.nobodies()), self._keys)
+        return cut_besides(self.with_appearances(found), top)
+
+    def nearest_people(
+        self, query: np.ndarray, frames: FrameFilter, top: int, keys: Keys
+    ) -> list[StoredPerson]:
+        """Return the most similar people; see `Store.nearest`.
+
+        Nobody stands before a person of the same frame: an appearance of nobody counts by itself.
+        """
+        nobodies = self.nobodies()
+        if not nobodies:
+            return self._searching.nearest(query, frames, top, keys)
+        hidden = np.array(sorted(nobodies), np.int64)
+
+        def apart(connection: sqlite3.Connection, matrix: Matrix) -> KeysOf:
+            links, others = self._current(connection), keys(connection, matrix)
+
+            def keys_of(rows: np.ndarray) -> np.ndarray:
+                found = links.of(matrix.ids_of(rows))
+                return np.where(np.isin(found, hidden), -1 - found, others(rows))
+
+            return keys_of
+
+        people = self.with_appearances(
+            self._searching.nearest(query, frames, top + len(hidden), apart)
+        )
+        return cut_besides([replace(person, appearance=None) for person in people], top)
+
+    def nobodies(self) -> frozenset[int]:
+        """Return the ids of the appearances of which somebody said that they are not people."""
+        with self._database.reading() as connection:
+            rows = GroupRows(connection, self._gallery, self._database.path)
+            version = rows.said_version()
+            with self._lock:
+                if self._nobodies is None or self._nobodies[0] != version:
+                    self._nobodies = version, rows.nobody_appearances()
+                return self._nobodies[1]
 
     def similarities(
         self, appearances: Sequence[int], query: np.ndarray, frames: FrameFilter
@@ -91,6 +146,11 @@ class SqliteAppearances:
                 self._stored(connection, [after])[0] if after else None,
             )
 
+    def beside(self, appearance: int) -> list[StoredAppearance]:
+        """Return the others of the same stream that overlap this one in time, by their start."""
+        with self._database.reading() as connection:
+            return self._stored(connection, self._rows(connection).beside(appearance))
+
     def by_id(self, appearances: Sequence[int]) -> dict[int, StoredAppearance]:
         """Return those of the appearances that are there, by id."""
         with self._database.reading() as connection:
@@ -101,15 +161,17 @@ class SqliteAppearances:
     def people_of(self, appearance: int) -> list[StoredPerson]:
         """Return the people of an appearance, with embeddings, by time."""
         with self._database.reading() as connection:
+            # A number that no column holds is nobody's, too.
+            row = self._rows(connection).by_id([appearance]).get(appearance)
+            if row is None:
+                return []
             members = self._rows(connection).people_of(appearance)
             found = self._in_frames(connection, [person for person, *_ in members])
-            row = self._rows(connection).by_id([appearance]).get(appearance)
-        if row is None:
-            return []
         return [replace(person, appearance=row.said(person.camera)) for person in found]
 
     def with_appearances(self, people: Sequence[StoredPerson]) -> list[StoredPerson]:
-        """Return people with the appearances that they belong to."""
+        """Return people with the appearances that they belong to, marked where that is nobody."""
+        nobodies = self.nobodies()
         with self._database.reading() as connection:
             rows = self._rows(connection)
             links = self._current(connection)
@@ -124,7 +186,9 @@ class SqliteAppearances:
             of_people = links.of(ids).tolist()
             found = rows.by_id([i for i in of_people if i >= 0])
         return [
-            replace(p, appearance=found[i].said(p.camera)) if i in found else p
+            replace(p, appearance=found[i].said(p.camera), is_nobody=i in nobodies)
+            if i in found
+            else p
             for p, i in zip(people, of_people, strict=True)
         ]
 

@@ -8,7 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 import numpy as np
@@ -16,7 +16,10 @@ import numpy as np
 from person_search.footage.time_text import YEAR
 from person_search.gallery.appearance_rows import AppearanceRow, AppearanceRows
 from person_search.gallery.database import Database
+from person_search.gallery.doubts import Doubt, Stay, find_doubts
+from person_search.gallery.errors import GalleryError
 from person_search.gallery.group_rows import GroupRows, Options, Placement, SaidGroup
+from person_search.gallery.place_rows import PlaceRows
 from person_search.gallery.rows import Group
 from person_search.people import Appearance
 from person_search.tracking.groups import SAME_SECONDS, find_overlaps, group_looks
@@ -39,6 +42,11 @@ class _Looks:
 
     embeddings: np.ndarray
     """(N, D) float32 of unit norm."""
+
+    def without(self, appearances: Sequence[int]) -> "_Looks":
+        """Leave some of them out."""
+        kept = ~np.isin(self.ids, list(appearances))
+        return _Looks(*(getattr(self, field.name)[kept] for field in fields(self)))
 
     def days(self) -> np.ndarray:
         """Return the (N,) local date of each as a number; all without a date are of one day."""
@@ -71,15 +79,19 @@ class SqliteGroups:
         Returns:
             How many appearances were put into groups.
         """
+        self._measure()
         while True:
             with self._database.reading("grouping") as connection:
                 rows = self._rows(connection)
                 version, placed = rows.version(), rows.placements()
+                nobodies = rows.nobodies()
                 is_anew = anew or rows.options() != options
                 looks = self._read(connection, placed, is_anew)
             if looks is None and not is_anew:
                 return 0
-            found = {} if looks is None else _group(looks, placed, options, is_anew)
+            if looks is not None:
+                looks = looks.without([i for i, p in placed.items() if p.group in nobodies])
+            found = {} if looks is None else _group(looks, placed, options, is_anew, nobodies)
             with self._database.writing("grouping") as connection:
                 rows = self._rows(connection)
                 # Another process may have linked or grouped meanwhile.
@@ -93,32 +105,52 @@ class SqliteGroups:
             return len(found)
 
     def listed(self) -> list[Group]:
-        """Return all groups, by their number."""
+        """Return all groups, also those that are nobody, by their number."""
         with self._database.reading() as connection:
             rows = self._rows(connection)
-            placed, names = rows.placements(), rows.names()
+            placed, names, nobodies = rows.placements(), rows.names(), rows.nobodies()
             stays, quality = self._stays(connection, placed)
+            options = rows.options()
         members: dict[int, list[Appearance]] = {}
-        for stay, _ in stays:
-            members.setdefault(placed[stay.id].group, []).append(stay)
-        company = _company(stays, placed)
-        return [
-            Group(
-                number,
-                names.get(number, ""),
-                some,
-                company.get(number, ()),
-                max(some, key=lambda one: (quality[one.id], -one.id)).id,
-                number in names or any(placed[one.id].is_said for one in some),
+        for stay in stays:
+            members.setdefault(stay.group, []).append(stay.appearance)
+        company = _company([stay for stay in stays if stay.group not in nobodies])
+        doubts = find_doubts(stays, nobodies, None if options is None else options.threshold)
+        found = []
+        for number, some in sorted(members.items()):
+            is_said = number in names or any(placed[one.id].is_said for one in some)
+            doubt = Doubt() if is_said else doubts.get(number, Doubt())
+            found.append(
+                Group(
+                    *(number, names.get(number, ""), some, company.get(number, ())),
+                    best=max(some, key=lambda one: (quality[one.id], -one.id)).id,
+                    is_said=is_said,
+                    is_nobody=number in nobodies,
+                    motionless=doubt.motionless,
+                    like_nobody=doubt.like_nobody,
+                )
             )
-            for number, some in sorted(members.items())
-        ]
+        return found
 
     @contextmanager
     def acting(self) -> Iterator[GroupRows]:
         """Give the rows inside a transaction that is committed at the end, or undone."""
         with self._database.writing("changing groups") as connection:
             yield self._rows(connection)
+
+    def undo(self) -> str | None:
+        """Undo what was done last, and read back that it is gone; return what it was."""
+        with self.acting() as rows:
+            undone = rows.undo()
+        if undone is None:
+            return None
+        with self._database.afresh("reading back") as connection:
+            if self._rows(connection).has_action(undone.action):
+                raise GalleryError(
+                    f"{self._database.path}: {undone.said!r} was undone and committed, but is "
+                    "there when read back; check the disk, then undo again"
+                )
+        return undone.said
 
     def said(self) -> list[SaidGroup]:
         """Return the groups that somebody named or changed."""
@@ -127,16 +159,28 @@ class SqliteGroups:
 
     def _stays(
         self, connection: sqlite3.Connection, placed: dict[int, Placement]
-    ) -> tuple[list[tuple[Appearance, int]], dict[int, float]]:
-        """Return the grouped appearances by start, each with its stream, and their qualities."""
+    ) -> tuple[list[Stay], dict[int, float]]:
+        """Return the grouped appearances by start, and their qualities."""
         told = {i: (stream, camera) for i, stream, camera in self._streams(connection)}
+        places = PlaceRows(connection, self._gallery).all()
         stays, quality = [], {}
         for row in self._appearances(connection).within(-math.inf, math.inf):
             if row.id in placed:
                 stream, camera = told[row.id]
-                stays.append((row.said(camera), stream))
+                group, place = placed[row.id].group, places.get(row.id)
+                stays.append(Stay(row.said(camera), stream, group, _mean(row), place))
                 quality[row.id] = row.best_quality
         return stays, quality
+
+    def _measure(self) -> None:
+        """Measure where the appearances stand that were not measured yet."""
+        while True:
+            with self._database.reading("measuring") as connection:
+                if not PlaceRows(connection, self._gallery).unmeasured():
+                    return
+            with self._database.writing("measuring where people stand") as connection:
+                rows = PlaceRows(connection, self._gallery)
+                rows.measure(rows.unmeasured())
 
     def _read(
         self, connection: sqlite3.Connection, placed: dict[int, Placement], is_anew: bool
@@ -176,9 +220,16 @@ def _mean(row: AppearanceRow) -> np.ndarray:
 
 
 def _group(
-    looks: _Looks, placed: dict[int, Placement], options: Options, is_anew: bool
+    looks: _Looks,
+    placed: dict[int, Placement],
+    options: Options,
+    is_anew: bool,
+    nobodies: set[int],
 ) -> dict[int, int]:
-    """Return the groups of the appearances that are to be put into one; new ones below 0."""
+    """Return the groups of the appearances that are to be put into one; new ones below 0.
+
+    Groups of ``nobodies`` keep their numbers, and nobody joins them.
+    """
     nobody = Placement(-1, False)
     before = [placed.get(i, nobody) for i in looks.ids.tolist()]
     fixed = np.array([p.group if p.is_said or not is_anew else -1 for p in before], np.int64)
@@ -202,7 +253,7 @@ def _group(
         labels[rows] = np.where(found > above, above - found - num_new, found)
         num_new += max(0, int(found.max(initial=-1)) - above)
     if is_anew:
-        labels = _keep_numbers(labels, before, set(fixed.tolist()))
+        labels = _keep_numbers(labels, before, set(fixed.tolist()) | nobodies)
     to_place = np.flatnonzero(fixed < 0)
     return dict(zip(looks.ids[to_place].tolist(), labels[to_place].tolist(), strict=True))
 
@@ -222,16 +273,14 @@ def _keep_numbers(labels: np.ndarray, before: Sequence[Placement], taken: set[in
     return np.array([numbers.get(label, label) for label in labels.tolist()], np.int64)
 
 
-def _company(
-    stays: Sequence[tuple[Appearance, int]], placed: dict[int, Placement]
-) -> dict[int, list[tuple[int, int]]]:
+def _company(stays: Sequence[Stay]) -> dict[int, list[tuple[int, int]]]:
     """Return for each group those who were there at the same time, and how often."""
     pairs = find_overlaps(
-        np.array([stay.start for stay, _ in stays]),
-        np.array([stay.end for stay, _ in stays]),
-        np.array([stream for _, stream in stays], np.int64),
+        np.array([stay.appearance.start for stay in stays]),
+        np.array([stay.appearance.end for stay in stays]),
+        np.array([stay.stream for stay in stays], np.int64),
     )
-    groups = np.array([placed[stay.id].group for stay, _ in stays], np.int64)
+    groups = np.array([stay.group for stay in stays], np.int64)
     both = np.concatenate([pairs, pairs[:, ::-1]])
     # One appearance meets another group once, however many appearances of that it overlaps.
     met = np.unique(np.stack([both[:, 0], groups[both[:, 1]]], axis=1), axis=0)

@@ -1,5 +1,6 @@
 """The judgements of one gallery in an SQLite file."""
 
+import json
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -80,14 +81,24 @@ class SqliteJudgements:
         return sum((person, is_right) in there for person in persons)
 
     def undo(self, subject: str, count: int | None) -> int:
-        """Take the last judgements of a subject back, all of them for None; return how many."""
+        """Take the last judgements of a subject back, all of them for None.
+
+        Returns:
+            How many are gone when read back.
+        """
         with self._database.writing("taking judgements back") as connection:
-            return connection.execute(
-                "DELETE FROM judgements WHERE id IN (SELECT j.id FROM judgements j JOIN subjects s "
-                "ON s.id = j.subject WHERE s.gallery = ? AND s.name = ? "
-                "ORDER BY j.id DESC LIMIT ?)",
+            last = connection.execute(
+                "SELECT j.id FROM judgements j JOIN subjects s ON s.id = j.subject "
+                "WHERE s.gallery = ? AND s.name = ? ORDER BY j.id DESC LIMIT ?",
                 (self._gallery, subject, -1 if count is None else count),
-            ).rowcount
+            ).fetchall()
+            connection.executemany("DELETE FROM judgements WHERE id = ?", last)
+        with self._database.afresh("reading back") as connection:
+            left = connection.execute(
+                "SELECT count(*) FROM judgements WHERE id IN (SELECT value FROM json_each(?))",
+                (json.dumps([own_id for (own_id,) in last]),),
+            ).fetchone()[0]
+        return len(last) - int(left)
 
     def _read(self, connection: sqlite3.Connection, subject: str) -> list[JudgementRow]:
         rows = connection.execute(
@@ -116,7 +127,7 @@ class SqliteJudgements:
     def _person(self, connection: sqlite3.Connection, frame: str, number: int) -> int:
         rows = Rows(connection, self._gallery, self._database.path)
         found = rows.frames_named([frame]).get(frame)
-        if found is None or not 0 <= number < found.frame.num_people:
+        if found is None or not rows.has_person(found.id * PEOPLE_IDS + number):
             raise GalleryError(
                 f"the gallery does not hold this person of {frame} any more; search again"
             )

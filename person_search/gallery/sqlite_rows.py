@@ -19,6 +19,7 @@ from person_search.gallery.rows import (
     StoredFrame,
     StoredPerson,
     frame_id,
+    stored_frame,
     stream_of,
     unit_rows,
 )
@@ -29,8 +30,8 @@ from person_search.gallery.schema import (
     person_checksum,
 )
 
-_FRAME = """SELECT f.id, f.name, f.content_hash, c.name, f.timestamp, f.num_people, f.people_sum,
-    f.checksum FROM frames f LEFT JOIN cameras c ON c.id = f.camera"""
+_FRAME = """SELECT f.id, f.name, f.content_hash, c.name, f.timestamp, f.num_people, f.width,
+    f.height, f.people_sum, f.checksum FROM frames f LEFT JOIN cameras c ON c.id = f.camera"""
 # The plus keeps SQLite from an index of the gallery, after which it would have to sort all frames.
 _PAGE = f"{_FRAME} WHERE +f.gallery = ? AND f.id > ? ORDER BY f.id LIMIT ?"
 _PERSON = "SELECT id, x1, y1, x2, y2, score, embedding, checksum FROM people"
@@ -109,6 +110,11 @@ class Rows:
             raise self._damaged("people of a frame are missing")
         return [found[i] for i in ids]
 
+    def has_person(self, person: int) -> bool:
+        """Say whether there is a person of this id; of a frame some may not have been kept."""
+        found = self._connection.execute("SELECT 1 FROM people WHERE id = ?", (person,))
+        return found.fetchone() is not None
+
     def people_of(self, frame: FrameRow) -> list[PersonRow]:
         """Return the people of a frame, in order.
 
@@ -135,21 +141,22 @@ class Rows:
         frame, people = entry
         # SQLite knows no -0.0, and a checksum over it would not fit what it gives back.
         time = None if frame.timestamp is None else float(frame.timestamp) + 0.0
-        camera = frame.camera or None
+        camera, size = frame.camera or None, frame.size
         own_id = self._connection.execute(
             "INSERT INTO frames (gallery, key, name, content_hash, camera, timestamp, stream, "
-            "num_people, people_sum, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0)",
+            "num_people, width, height, people_sum, checksum) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)",
             (
                 *(self._gallery, _key(frame.name), frame.name, frame.content_hash),
                 *(self._named("cameras", camera), time),
-                *(self._named("streams", stream_of(frame)), len(people)),
+                *(self._named("streams", stream_of(frame)), len(people), *(size or (None, None))),
             ),
         ).lastrowid
         assert own_id is not None
         rows = list(_person_rows(own_id, entry))
         self._connection.executemany("INSERT INTO people VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         total = people_checksum([row[-1] for row in rows])
-        stored = StoredFrame(frame.name, frame.content_hash, camera, time, len(rows))
+        stored = StoredFrame(frame.name, frame.content_hash, camera, time, len(rows), size)
         self._connection.execute(
             "UPDATE frames SET people_sum = ?, checksum = ? WHERE id = ?",
             (total, frame_checksum(own_id, stored, total), own_id),
@@ -175,7 +182,7 @@ class Rows:
 
     def _frame(self, row: tuple[Any, ...]) -> FrameRow:
         own_id, *said, total, checksum = row
-        frame = StoredFrame(*said)
+        frame = stored_frame(said)
         if frame_checksum(own_id, frame, total) != checksum:
             raise self._damaged(f"the row of frame {own_id} ({frame.name}) is not what was stored")
         return FrameRow(own_id, frame)

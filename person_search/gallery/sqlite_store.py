@@ -158,9 +158,8 @@ class SqliteStore:
         self, query: np.ndarray, frames: FrameFilter, top: int, one_per_frame: bool
     ) -> list[StoredPerson]:
         """Return the most similar people, best first, exactly."""
-        return self._searching.nearest(
-            query, frames, top, frame_keys if one_per_frame else person_keys
-        )
+        keys = frame_keys if one_per_frame else person_keys
+        return self.appearances.nearest_people(query, frames, top, keys)
 
     def put(self, entries: Sequence[Entry]) -> Stored:
         """Store checked entries in one transaction; what is there of the frames is replaced."""
@@ -234,10 +233,12 @@ class SqliteStore:
                 ).fetchone()[0]
                 for end in ("min", "max")
             )
-            appearances = AppearanceRows(connection, self._id, self._database.path).count()
+            rows = AppearanceRows(connection, self._id, self._database.path)
+            appearances, not_kept = rows.count(), rows.count_unkept()
         return Counts(
             *(frames, people, dict(cameras), first, last, self._database.num_bytes()),
             appearances=appearances,
+            not_kept=not_kept,
         )
 
     def _delete(self, connection: sqlite3.Connection, ids: list[int]) -> None:

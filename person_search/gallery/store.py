@@ -18,6 +18,7 @@ from person_search.gallery.rows import (
     StoredAppearance,
     StoredFrame,
     StoredPerson,
+    Thinned,
 )
 from person_search.gallery.search_options import ALL_FRAMES, FrameFilter
 from person_search.inference.model_card import ModelCard
@@ -26,6 +27,7 @@ from person_search.tracking.linker import LinkOptions
 if TYPE_CHECKING:
     from person_search.gallery.forgetting import Forgotten
     from person_search.gallery.sqlite_accountability import SqliteAccountability
+    from person_search.gallery.sqlite_alerts import SqliteAlerts
     from person_search.gallery.sqlite_groups import SqliteGroups
 
 
@@ -36,8 +38,27 @@ class Appearances(Protocol):
     def groups(self) -> "SqliteGroups":
         """Which of them may be the same person."""
 
+    @property
+    def alerts(self) -> "SqliteAlerts":
+        """Which of them alerts were told of."""
+
     def link_some(self, options: LinkOptions) -> Linked | None:
         """Link the next frames, so that they stay linked whatever follows; None if all are."""
+
+    def boxes_not_kept(self, frame_name: str) -> np.ndarray:
+        """Return the boxes (N, 4) of people of a frame who are counted and not kept."""
+
+    def thin_some(self, count: int, max_gap: float, after: int) -> tuple[Thinned, int] | None:
+        """Keep the best people alone of the next appearances that have ended.
+
+        Args:
+            count: So many, besides the first and the last.
+            max_gap: Seconds without a sight after which an appearance has ended.
+            after: Only appearances of higher ids.
+
+        Returns:
+            What was not kept, and the highest id that was looked at; None if there are no more.
+        """
 
     def count(self) -> int:
         """Return how many appearances there are."""
@@ -47,6 +68,9 @@ class Appearances(Protocol):
 
         People who belong to none count with the others of their frame.
         """
+
+    def nobodies(self) -> frozenset[int]:
+        """Return the ids of those of which somebody said that they are not people."""
 
     def similarities(
         self, appearances: Sequence[int], query: np.ndarray, frames: FrameFilter
@@ -59,6 +83,9 @@ class Appearances(Protocol):
     def neighbors(self, appearance: int) -> tuple[StoredAppearance | None, StoredAppearance | None]:
         """Return the appearances of the same stream that begin next before and after this one."""
 
+    def beside(self, appearance: int) -> list[StoredAppearance]:
+        """Return the others of the same stream that overlap this one in time, by their start."""
+
     def by_id(self, appearances: Sequence[int]) -> dict[int, StoredAppearance]:
         """Return those of the appearances that are there, by id."""
 
@@ -66,7 +93,7 @@ class Appearances(Protocol):
         """Return the people of an appearance, with embeddings, by time; none if it is not there."""
 
     def with_appearances(self, people: Sequence[StoredPerson]) -> list[StoredPerson]:
-        """Return people with the appearances that they belong to."""
+        """Return people with the appearances that they belong to, marked where that is nobody."""
 
     def forget(self, appearances: Sequence[int], people: Sequence[tuple[str, int]]) -> "Forgotten":
         """Remove the people of appearances, and others by frame and number."""
@@ -87,7 +114,11 @@ class Judgements(Protocol):
         """Judge people by frame and number; return how many are there when read back."""
 
     def undo(self, subject: str, count: int | None) -> int:
-        """Take the last judgements of a subject back, all of them for None; return how many."""
+        """Take the last judgements of a subject back, all of them for None.
+
+        Returns:
+            How many are gone when read back.
+        """
 
 
 class Store(Protocol):
@@ -135,7 +166,8 @@ class Store(Protocol):
         Args:
             query: (D,) float32 of unit norm.
             frames: Which to look at.
-            top: At most so many.
+            top: At most so many, besides those that were called nobody: the best of each such
+                appearance comes where it stands, marked.
             one_per_frame: Only the best of each frame.
         """
 

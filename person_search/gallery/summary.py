@@ -36,6 +36,9 @@ class GalleryInfo:
     num_bytes: int | None
     """Of the file, with all galleries in it; None for a server."""
 
+    not_kept: int = 0
+    """People of appearances who are counted and not kept; see `GalleryAppearances.keep_best`."""
+
 
 def summarize(store: Store) -> GalleryInfo:
     """Count frames, people and cameras."""
@@ -54,5 +57,6 @@ def summarize(store: Store) -> GalleryInfo:
         name=store.name,
         approximate=store.approximate,
         appearances=counts.appearances,
+        not_kept=counts.not_kept,
         num_bytes=counts.num_bytes,
     )

@@ -12,7 +12,7 @@ import numpy as np
 
 from person_search.footage.frames import split_frame_name
 from person_search.gallery.errors import GalleryError
-from person_search.gallery.rows import Stored, StoredFrame, frame_id
+from person_search.gallery.rows import Stored, StoredFrame, frame_id, stored_frame
 from person_search.gallery.schema import (
     PEOPLE_IDS,
     frame_checksum,
@@ -25,7 +25,7 @@ from reid_heads.unit_norm import is_unit_norm
 _READ_FRAMES = 500
 # The plus keeps SQLite from an index, which may be damaged where the rows are not.
 _FRAMES = """SELECT f.id, f.key, f.name, f.content_hash, c.name, f.timestamp, f.num_people,
-    f.people_sum, f.checksum FROM frames f LEFT JOIN cameras c ON c.id = f.camera
+    f.width, f.height, f.people_sum, f.checksum FROM frames f LEFT JOIN cameras c ON c.id = f.camera
     WHERE +f.gallery = ?"""
 _PEOPLE = """SELECT id, frame, x1, y1, x2, y2, score, embedding, checksum FROM people
     WHERE id BETWEEN ? AND ? ORDER BY id"""
@@ -216,7 +216,7 @@ def _last_frame(connection: sqlite3.Connection) -> int:
 def _compare(connection: sqlite3.Connection, row: tuple[Any, ...], dim: int) -> IntactFrame | str:
     """Return a frame with its people, or say what is wrong with it."""
     own_id, key, *said, total, checksum = row
-    frame, first = StoredFrame(*said), own_id * PEOPLE_IDS
+    frame, first = stored_frame(said), own_id * PEOPLE_IDS
     if frame_checksum(own_id, frame, total) != checksum:
         return "its row is not as stored"
     if key != bytes.fromhex(frame_id(frame.name)):

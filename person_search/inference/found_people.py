@@ -3,7 +3,6 @@
 Letters: G pictures, N people in all of them, D embedding size.
 """
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from person_search.people import People
 from reid_heads.atomic_file import save_arrays, save_json
 from reid_heads.evaluation.named_arrays import BROKEN_FILE, read_arrays
+from reid_heads.text_files import read_json
 
 SUFFIXES = (".npz", ".json")
 
@@ -81,7 +81,7 @@ def load_boxes(path: Path) -> dict[str, np.ndarray]:
     wanted = ("image_names", "image_index", "boxes")
     try:
         if path.suffix == ".json":
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             missing = [name for name in wanted if name not in content]
             if missing:
                 raise ValueError(f"no {', '.join(missing)}; expected {', '.join(wanted)}")

@@ -3,6 +3,7 @@
 Letters: D embedding size.
 """
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,13 @@ class StandingQuery:
     name: str
     embedding: np.ndarray
     """(D,) float32 of unit norm."""
+
+    @property
+    def key(self) -> str:
+        """What the gallery keeps under that it was told: the same for the same name and look."""
+        # Rounded, as another machine computes the last digits differently.
+        rounded = np.round(self.embedding.astype(np.float64), 3) + 0.0
+        return f"{self.name} {hashlib.sha256(rounded.tobytes()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,8 @@ class StandingQueries:
         self._queries, self._threshold, self._tell = queries, threshold, tell
         self._waiting: dict[str, dict[str, Match]] = {query.name: {} for query in queries}
         self._told: OrderedDict[tuple[str, int], Appearance] = OrderedDict()
+        self._is_restored = False
+        self._unkept: list[tuple[str, Match]] = []
 
     def look(self, stored: Sequence[tuple[Frame, People]]) -> None:
         """Remember in which frames somebody is similar enough; see `settle`."""
@@ -94,9 +104,13 @@ class StandingQueries:
     def settle(self, index: "GalleryIndex") -> None:
         """Tell of the stays of these frames that were not told of. The gallery must be linked.
 
+        What was told is kept in the gallery, so that it is not told again after a restart.
+
         Raises:
-            GalleryError: If the gallery cannot be read.
+            GalleryError: If the gallery cannot be read, or written, after everything was told; then
+                the next call tries again to write.
         """
+        self._restore(index)
         for query in self._queries:
             seen, self._waiting[query.name] = self._waiting[query.name], {}
             for match in self._ask(index, query, list(seen.values())):
@@ -105,12 +119,25 @@ class StandingQueries:
                 stay = match.appearance
                 if stay is None or not self._was_told(index, query.name, stay):
                     self._tell(Alert(query.name, match, self._threshold))
+                    self._unkept.append((query.key, match))
                 if stay is not None:
                     self._remember(query.name, stay)
             for match in seen.values():
                 # Without a time it is in no stay, and no search by time finds it.
                 if match.timestamp is None and match.similarity >= self._threshold:
                     self._tell(Alert(query.name, match, self._threshold))
+        if self._unkept:
+            index.appearances.keep_told(self._unkept)
+            self._unkept = []
+
+    def _restore(self, index: "GalleryIndex") -> None:
+        """Remember what was told before a restart, the first time."""
+        if self._is_restored:
+            return
+        for query in self._queries:
+            for stay in index.appearances.told(query.key):
+                self._remember(query.name, stay)
+        self._is_restored = True
 
     def _ask(
         self, index: "GalleryIndex", query: StandingQuery, seen: Sequence[Match]

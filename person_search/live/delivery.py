@@ -2,11 +2,15 @@
 
 import base64
 import http.client
+import os
 import queue
+import signal
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -76,21 +80,45 @@ class Webhook:
             parts.hostname or "", parts.port, timeout=self._timeout
         )
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        deadline = _Deadline(connection, self._timeout)
         try:
+            connection.connect()
+            deadline.start()
             connection.request("POST", path, message, self._headers)
             status = connection.getresponse().status
-        except TimeoutError:
-            raise DeliveryError(f"no answer within {self._timeout:g} s") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
+            if isinstance(error, TimeoutError) or deadline.is_over.is_set():
+                raise DeliveryError(f"no answer within {self._timeout:g} s") from None
             # ValueError: characters in the path that HTTP does not allow.
             text = getattr(error, "strerror", None) or type(error).__name__
             raise DeliveryError(text, isinstance(error, ValueError)) from None
         finally:
+            deadline.cancel()
             connection.close()
         if 300 <= status < 400:
             raise DeliveryError(f"it answered {status}; redirects are not followed", True)
         if not 200 <= status < 300:
             raise DeliveryError(f"it answered {status}", status < 500 and status not in _TRY_AGAIN)
+
+
+class _Deadline(threading.Timer):
+    """Ends a connection whose answer takes too long as a whole.
+
+    A socket's own timeout counts from each byte to the next: a server that sends one now and then,
+    or that it goes on for ever, would keep a deliverer for ever.
+    """
+
+    def __init__(self, connection: http.client.HTTPConnection, seconds: float) -> None:
+        super().__init__(seconds, self._end)
+        self.daemon = True
+        self.is_over = threading.Event()
+        self._connection = connection
+
+    def _end(self) -> None:
+        self.is_over.set()
+        if (sock := self._connection.sock) is not None:
+            with suppress(OSError):  # the other side was faster
+                sock.shutdown(socket.SHUT_RDWR)
 
 
 class Program:
@@ -110,22 +138,32 @@ class Program:
     def send(self, message: bytes) -> None:
         """Run it; its standard output goes nowhere, so that it does not mix with ours."""
         try:
-            done = subprocess.run(
+            running = subprocess.Popen(
                 self._arguments,
-                input=message,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
-                timeout=self._timeout,
-                # A Ctrl-C is for us.
+                # A Ctrl-C is for us. And what it starts itself can be ended with it.
                 start_new_session=True,
-                check=False,
             )
-        except subprocess.TimeoutExpired:
-            text = f"it did not end within {self._timeout:g} s, and was ended"
-            raise DeliveryError(text, True) from None
         except OSError as error:
             raise DeliveryError(error.strerror or type(error).__name__, True) from None
-        if done.returncode:
-            raise DeliveryError(f"it ended with status {done.returncode}", True)
+        with running:
+            try:
+                running.communicate(message, self._timeout)
+            except subprocess.TimeoutExpired:
+                _end_session(running)
+                text = f"it did not end within {self._timeout:g} s, and was ended"
+                raise DeliveryError(text, True) from None
+        if running.returncode:
+            raise DeliveryError(f"it ended with status {running.returncode}", True)
+
+
+def _end_session(program: "subprocess.Popen[bytes]") -> None:
+    """End a program and whatever it has started, as a script's own programs would go on."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError):
+            os.killpg(program.pid, signal.SIGKILL)
+    program.kill()
 
 
 class Deliverer:

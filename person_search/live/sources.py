@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 SCHEMES = ("rtsp", "rtsps", "http", "https")
+MOST_NAME = 200
+"""Bytes of a camera's name; file systems take 255."""
 FORMS = "a folder, rtsp://…, http://…, camera:0, each also as NAME=SOURCE"
 
 _NAMED = re.compile(r"(?P<camera>[^/\\:=?#@]+)=(?P<source>.+)", re.DOTALL)
@@ -53,8 +56,14 @@ def parse_source(text: str) -> Source:
         Source(kind='stream', shown='rtsp://10.0.0.5/live', camera='gate')
     """
     camera, rest = None, text
-    if (found := _NAMED.fullmatch(text)) and not Path(text).exists():
+    if (found := _NAMED.fullmatch(text)) and not os.path.exists(text):
         camera, rest = found["camera"].strip(), found["source"]
+        is_text = not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in camera)
+        if not is_text or not 0 < len(camera.encode()) <= MOST_NAME:
+            raise ValueError(
+                f"the camera's name is {camera[:60]!r}; expected 1 to {MOST_NAME} bytes that "
+                "can be printed, as it is that of a folder, too"
+            )
     if rest.startswith("camera:"):
         number = rest.removeprefix("camera:")
         if not (number.isascii() and number.isdigit()):
@@ -88,7 +97,12 @@ def _parse_stream(address: str, camera: str | None) -> Source:
         raise ValueError(f"the address of a stream names no host; expected {FORMS}")
     shown = show_address(parts)
     place = shown.partition("://")[2].removesuffix("?…")
-    return Source("stream", address, shown, camera or re.sub(r"[^\w.]+", "-", place).strip("-"))
+    return Source("stream", address, shown, camera or _name_after(place))
+
+
+def _name_after(place: str) -> str:
+    """Return the name of a camera without one: host and path, as those of a folder."""
+    return re.sub(r"[^\w.]+", "-", place).strip("-")[:MOST_NAME]
 
 
 def show_address(parts: SplitResult) -> str:

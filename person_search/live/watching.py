@@ -263,7 +263,7 @@ class Watch:
                 return
             for broken in folder.done(files, report.broken):
                 self._report.files_broken += 1
-                self._say(f"broken: {broken.name}: {broken.reason}")
+                self._say(f"broken: {broken}")
 
     def _say_dropped(self) -> None:
         self._next_word = time.monotonic() + DROPS_SAID_EVERY

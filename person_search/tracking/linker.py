@@ -6,6 +6,9 @@ the embeddings. Both speak as evidence for or against, and those links are chose
 of it together; evidence against makes none. So nobody is linked across a cut, where boxes overlap
 and looks disagree. Distances, not overlaps: at a frame a second, who walks overlaps nobody.
 
+Whoever walked out of the picture has left: who comes back later stays anew. Whoever was lost inside
+of it may be hidden, and is waited for.
+
 The numbers below were chosen on drawn towns at rates from ten frames a second to one in three
 seconds; ``benchmarks/results/appearances.md`` has what came of them.
 
@@ -27,7 +30,7 @@ from person_search.tracking.memory import MEMORY, Sight, TrackMemory
 
 __all__ = ["LinkOptions", "Linker", "Sight"]
 
-COAST = 2.0
+COAST = 4.0
 """Seconds that somebody out of sight is expected to go on as before; then the expected place stays
 where it is."""
 
@@ -53,7 +56,10 @@ class LinkOptions:
     max_gap: float = 20.0
     """Seconds without a sight after which a stay ends."""
 
-    min_similarity: float = 0.55
+    exit_gap: float = 1.5
+    """Seconds, likewise, of somebody who by then has walked out of the picture."""
+
+    min_similarity: float = 0.45
     """Cosine, -1..1: whoever is less similar to a track is somebody else, wherever they stand."""
 
     even_similarity: float = 0.6
@@ -68,7 +74,7 @@ class LinkOptions:
     reach: float = 0.3
     """Heights a second by which a person gets elsewhere than expected."""
 
-    high_score: float = 0.6
+    high_score: float = 0.8
     """Score, 0..1, from which on a person chooses a track before the others do."""
 
     def __post_init__(self) -> None:
@@ -76,9 +82,10 @@ class LinkOptions:
             value = getattr(self, field.name)
             low = -1.0 if field.name in ("min_similarity", "even_similarity") else 0.0
             high = 1.0 if low < 0 or field.name == "high_score" else math.inf
-            is_above = value > low if field.name in ("max_gap", "tremble") else value >= low
+            is_open = field.name in ("max_gap", "exit_gap", "tremble")
+            is_above = value > low if is_open else value >= low
             if not (is_above and value <= high and math.isfinite(value)):
-                least = "above" if field.name in ("max_gap", "tremble") else "from"
+                least = "above" if is_open else "from"
                 most = "" if high == math.inf else f" to {high:g}"
                 raise ValueError(f"{field.name} is {value}; expected {least} {low:g}{most}")
 
@@ -136,12 +143,14 @@ class Linker:
         """Return the numbers, rising, of the tracks that may still be linked to."""
         return tuple(self._memory.numbers.tolist())
 
-    def step(self, time: float, people: People) -> np.ndarray:
+    def step(self, time: float, people: People, size: tuple[int, int] | None = None) -> np.ndarray:
         """Link the people of the next frame.
 
         Args:
             time: Of the frame, seconds, later than all before; how much later does not matter.
             people: Who was found in it; boxes in pixels of this frame.
+            size: Width and height of this frame, pixels; None where they are not known: then
+                nobody is taken to have walked out of it.
 
         Returns:
             (N,) int64: the number of each one's track, a new one where none fits.
@@ -156,7 +165,7 @@ class Linker:
         memory.keep(time - memory.times <= self._options.max_gap)
         numbers = np.full(len(people), -1, np.int64)
         if len(memory) and len(people):
-            rows, columns = self._choose(time, people)
+            rows, columns = self._choose(time, people, size)
             numbers[columns] = memory.numbers[rows]
             memory.see(rows, time, people.select(columns))
         new = np.flatnonzero(numbers < 0)
@@ -178,12 +187,16 @@ class Linker:
                 "for all frames of a stream"
             )
 
-    def _choose(self, time: float, people: People) -> tuple[np.ndarray, np.ndarray]:
+    def _choose(
+        self, time: float, people: People, size: tuple[int, int] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Choose pairs of tracks and people: rows of the memory, rows of the people."""
         # Half a second to import, which whoever links nobody is spared.
         from scipy.optimize import linear_sum_assignment
 
         evidence = np.maximum(self._evidence(time, people), 0)
+        if size is not None:
+            evidence[self._have_left(time, size)] = 0
         is_high = people.scores >= self._options.high_score
         tracks = np.arange(len(self._memory))
         rows, columns = [], []
@@ -207,8 +220,7 @@ class Linker:
         options, memory = self._options, self._memory
         gaps = (time - memory.times)[:, None]
         tracks, boxes = memory.boxes, np.asarray(people.boxes, np.float64)
-        ahead = COAST * -np.expm1(-gaps / COAST)
-        expected = _heads(tracks) + memory.velocities * ahead
+        expected = _heads(tracks) + self._moved(time)
         # Of boxes without height, those of a pixel.
         tall = (
             np.maximum(tracks[:, 3:] - tracks[:, 1:2], 1),
@@ -223,6 +235,24 @@ class Linker:
         is_other = similarities < options.min_similarity
         known = TRUST * np.log(memory.counts / MEMORY)[:, None]
         return np.where(is_other, -np.inf, place + size + look + known)
+
+    def _have_left(self, time: float, size: tuple[int, int]) -> np.ndarray:
+        """Say of each track, (T,), whether its person has walked out of a picture of this size.
+
+        By then the middle of the box should lie outside of it. A track that has left has left for
+        good: the longer ago, the further away the middle is.
+        """
+        boxes = self._memory.boxes
+        middles = (boxes[:, :2] + boxes[:, 2:]) / 2 + self._moved(time)
+        is_outside = ((middles < 0) | (middles > size)).any(axis=1)
+        is_outside &= time - self._memory.times > self._options.exit_gap
+        return np.asarray(is_outside)
+
+    def _moved(self, time: float) -> np.ndarray:
+        """Return how far, (T, 2) in pixels, each track should have got since its last sight."""
+        gaps = (time - self._memory.times)[:, None]
+        moved: np.ndarray = self._memory.velocities * (COAST * -np.expm1(-gaps / COAST))
+        return moved
 
 
 def _heads(boxes: np.ndarray) -> np.ndarray:

@@ -19,7 +19,6 @@ The metadata of each name, besides detectron2's ``evaluator_type`` ("reid"):
 - ``people``: see `check_people_are_new`.
 """
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from reid_heads.data.catalog import ALL_SPLIT, CROP_DATASETS, CropDataset, find_
 from reid_heads.data.datasets.attributes import AttributeGroups
 from reid_heads.data.datasets.crop_files import TEST_SPLITS
 from reid_heads.data.datasets.own_crops import load_own_crops
+from reid_heads.listed_files import get_datasets_root
 from reid_heads.sysu_protocol import Permutations
 
 
@@ -59,11 +59,6 @@ def check_people_are_new(train_names: Sequence[str], test_names: Sequence[str]) 
                     f"people of the test set {test} are in the training set {train}: the numbers "
                     "would say nothing; train on another split or test on another set"
                 )
-
-
-def get_datasets_root() -> Path:
-    """Return ``$DETECTRON2_DATASETS``, or ``datasets`` in the working folder."""
-    return Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
 
 
 def register_all_crops(root: str | Path | None = None) -> None:

@@ -2,12 +2,17 @@
 
 import csv
 import io
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from reid_heads.atomic_file import atomic_file
 from reid_heads.data.datasets.own_crops import MODALITIES
+from reid_heads.listed_files import get_datasets_root, lies_below
+from reid_heads.trust import SWITCH
+
+logger = logging.getLogger(__name__)
 
 _MODALITY_NAMES = {number: name for name, number in MODALITIES.items()}
 
@@ -21,8 +26,9 @@ def write_crop_list(
     """Write a CSV file that `load_own_crops` and ``DATASETS.CROPS`` take, whole or not at all.
 
     Crops below the file's folder are named relative to it, so that both can be moved together;
-    others by their absolute path. The column ``modality`` is written where the crops have one.
-    Attributes are not: sets of your own have none.
+    others by their absolute path, with a warning of those that a reader would refuse. The column
+    ``modality`` is written where the crops have one. Attributes are not: sets of your own have
+    none.
 
     Args:
         path: the file; its folder is made if missing.
@@ -31,8 +37,8 @@ def write_crop_list(
         columns: further columns by name, a value for each crop; the loader passes them over.
 
     Raises:
-        ValueError: if a crop is a box of a frame or has no camera, which the file cannot say, or if
-            some crops have a modality and others have none.
+        ValueError: if a crop is a box of a frame, which the file cannot say, or if some crops have
+            a modality and others have none.
     """
     path = Path(path)
     columns = columns or {}
@@ -48,6 +54,17 @@ def write_crop_list(
         writer.writerow([*row, *(values[i] for values in columns.values())])
     with atomic_file(path) as file:
         file.write(text.getvalue().encode())
+    roots = path.parent, get_datasets_root()
+    names = (path_from(path.parent, crop["file_name"]) for crop in crops)
+    outside = sum(not lies_below(name, roots) for name in names)
+    if outside:
+        logger.warning(
+            "%s names %d crops outside of its folder and that of the data sets; who reads it adds "
+            "%s, or sets DETECTRON2_DATASETS to a folder that holds them",
+            path,
+            outside,
+            SWITCH,
+        )
 
 
 def path_from(folder: Path, file_name: str) -> str:
@@ -72,5 +89,3 @@ def _check_crop(crop: Mapping[str, Any]) -> None:
             f"a crop is a box of the frame {crop['file_name']}; a list of crops names whole images "
             "only: save the boxes as images first"
         )
-    if crop["cam_id"] is None:
-        raise ValueError(f"{crop['file_name']} has no camera number; a list of crops needs one")

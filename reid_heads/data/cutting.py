@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
-from PIL import Image, ImageOps
+from PIL import Image
 
 from reid_heads.data.augmentation import jitter_box
+from reid_heads.pictures import read_image
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,9 @@ class BoxCutter:
             to whole pixels, one at least each way.
 
         Raises:
-            OSError: if the frame is missing or broken; Pillow's other errors for that also pass.
-            ValueError: if the box has no area inside the frame.
+            OSError: if the frame is missing.
+            ValueError: if the box has no area inside the frame; as an `ImageError` if the frame is
+                broken.
         """
         region = self._find_region(file_name, tuple(float(value) for value in bbox))
         box = jitter_box(region.box, self.jitter) if self.jitter > 0 else region.box
@@ -114,18 +116,15 @@ class BoxCutter:
         return region
 
     def _read_region(self, file_name: str, bbox: tuple[float, ...]) -> _Region:
-        with Image.open(file_name) as frame:
-            ImageOps.exif_transpose(frame, in_place=True)
-            # Image.convert would copy an RGB frame as well.
-            upright = frame if frame.mode == "RGB" else frame.convert("RGB")
-            box = _clip_box(bbox, upright.size, file_name)
-            width, height = self._resized_size(upright)
-            scale = np.array([width, height] * 2) / np.array(upright.size * 2)
-            box = box * scale
-            reach = self.jitter * (box[2:] - box[:2])
-            left, right = _round_span(box[0] - reach[0], box[2] + reach[0], width)
-            top, bottom = _round_span(box[1] - reach[1], box[3] + reach[1], height)
-            pixels = _cut_resized(upright, (width, height), (left, top, right, bottom))
+        frame = Image.fromarray(read_image(file_name))
+        box = _clip_box(bbox, frame.size, file_name)
+        width, height = self._resized_size(frame)
+        scale = np.array([width, height] * 2) / np.array(frame.size * 2)
+        box = box * scale
+        reach = self.jitter * (box[2:] - box[:2])
+        left, right = _round_span(box[0] - reach[0], box[2] + reach[0], width)
+        top, bottom = _round_span(box[1] - reach[1], box[3] + reach[1], height)
+        pixels = _cut_resized(frame, (width, height), (left, top, right, bottom))
         return _Region(pixels, left, top, box)
 
     def _resized_size(self, frame: Image.Image) -> tuple[int, int]:

@@ -18,9 +18,9 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from reid_heads.data.builtin import get_datasets_root
 from reid_heads.data.datasets.face_folders import load_face_folder, load_paired_faces
 from reid_heads.face_pairs import FacePairs, read_pairs
+from reid_heads.listed_files import get_datasets_root
 
 
 @dataclass(frozen=True)

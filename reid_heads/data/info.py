@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reid_heads.data.builtin import get_datasets_root
 from reid_heads.data.catalog import ALL_SPLIT, CROP_DATASETS, find_folder
 from reid_heads.data.counts import Counts, find_differences, format_counts
 from reid_heads.data.datasets.own_crops import list_own_splits, load_own_crops
 from reid_heads.data.datasets.regdb import NUM_TRIALS
 from reid_heads.data.face_catalog import FACE_DATASETS
+from reid_heads.listed_files import get_datasets_root
+from reid_heads.trust import add_trust_argument, trusted_files
 
 NAMES = (*CROP_DATASETS, *FACE_DATASETS)
 Load = Callable[..., list[dict[str, Any]]]
@@ -121,11 +122,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="the data set's own folder, or the one that holds it; default: $DETECTRON2_DATASETS "
         "or ./datasets",
     )
+    add_trust_argument(parser)
     args = parser.parse_args(arguments)
     try:
-        splits, load = find_splits(args.dataset, args.root)
-        counts = {split: count_dicts(load(split)) for split in splits}
-        trials = count_trials(args.dataset, load)
+        with trusted_files(args.trust_this_file):
+            splits, load = find_splits(args.dataset, args.root)
+            counts = {split: count_dicts(load(split)) for split in splits}
+            trials = count_trials(args.dataset, load)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -228,5 +231,5 @@ def count_dicts(dicts: list[dict[str, Any]]) -> Counts:
     return _counts(
         len(dicts),
         len({entry["person_id"] for entry in dicts}),
-        len({entry["cam_id"] for entry in dicts}),
+        len({entry["cam_id"] for entry in dicts} - {None}),
     )

@@ -10,7 +10,6 @@ Letters: N crops, P identities.
 """
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,9 @@ from PIL import Image
 from reid_heads.data.crop_lists import write_crop_list
 from reid_heads.data.info import find_splits
 from reid_heads.data.mapper import naming_unreadable
+from reid_heads.pictures import read_image
+from reid_heads.text_files import read_table
+from reid_heads.trust import add_trust_argument, trusted_files
 
 TARGETS = ("uniform", "look_alikes")
 LOOK_ALIKES = 5
@@ -108,11 +110,12 @@ def find_look_alikes(crops: Sequence[dict[str, Any]], number: int = LOOK_ALIKES)
 
 
 def _stripe_colors(file_name: str) -> np.ndarray:
-    with naming_unreadable(file_name), Image.open(file_name) as image:
-        width, height = image.size
-        middle = image.convert("RGB").resize(
-            (1, _STRIPES), Image.Resampling.BOX, (width / 4, 0, width * 3 / 4, height)
-        )
+    with naming_unreadable(file_name):
+        image = Image.fromarray(read_image(file_name))
+    width, height = image.size
+    middle = image.resize(
+        (1, _STRIPES), Image.Resampling.BOX, (width / 4, 0, width * 3 / 4, height)
+    )
     return np.asarray(middle, np.float64).ravel()
 
 
@@ -129,15 +132,9 @@ def read_wrong_labels(path: str | Path) -> dict[str, bool]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no truth list {path}; check --truth")
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"path", "person", "labeled_as"} <= set(reader.fieldnames or ()):
-            raise ValueError(
-                f"{path}: the header is {reader.fieldnames}; expected path, person and labeled_as, "
-                "as `python -m reid_heads.data.label_noise --truth` writes them"
-            )
-        folder = path.parent.absolute()
-        return {str(folder / row["path"]): row["person"] != row["labeled_as"] for row in reader}
+    folder = path.parent.absolute()
+    rows = read_table(path, ("path", "person", "labeled_as"))
+    return {str(folder / row["path"]): row["person"] != row["labeled_as"] for _, row in rows}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -160,6 +157,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="who gets a crop: any other identity, or one of the five whose clothes have the "
         "nearest colours (default uniform)",
     )
+    add_trust_argument(parser)
     add("--output", type=Path, required=True, metavar="CSV", help="the list with wrong labels")
     add("--truth", type=Path, required=True, metavar="CSV", help="the list with the true ones")
     return parser
@@ -169,8 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 2 after an error, which is printed to the standard error."""
     args = build_parser().parse_args(arguments)
     try:
-        _, load = find_splits(args.dataset, args.root)
-        crops = load(args.split)
+        with trusted_files(args.trust_this_file):
+            _, load = find_splits(args.dataset, args.root)
+            crops = load(args.split)
         pids = np.array([crop["person_id"] for crop in crops])
         _check_share(pids, args.share)
         look_alikes = find_look_alikes(crops) if args.to == "look_alikes" else None

@@ -169,8 +169,15 @@ def check_num_identities(cfg: CfgNode, found: int) -> None:
         ValueError: if ``cfg.MODEL.REID_HEAD.NUM_IDENTITIES`` is not the number ``found``.
     """
     expected = cfg.MODEL.REID_HEAD.NUM_IDENTITIES
+    names = " + ".join(cfg.DATASETS.TRAIN)
+    # The heads refuse 0, so that it is no advice.
+    if found == 0 != expected:
+        raise ValueError(
+            f"the training set {names} has nobody with an identity, and "
+            f"MODEL.REID_HEAD.NUM_IDENTITIES is {expected}; give its people a person_id, the same "
+            "number wherever the same person is seen"
+        )
     if found != expected:
-        names = " + ".join(cfg.DATASETS.TRAIN)
         raise ValueError(
             f"the training set {names} has {found} identities, but "
             f"MODEL.REID_HEAD.NUM_IDENTITIES is {expected}; set it to {found}"

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
-from PIL import Image
 
 from reid_heads.data.augmentation import build_test_augmentations, build_train_augmentations
 from reid_heads.data.cutting import BoxCutter
 from reid_heads.data.samplers import DRAW_KEY
 from reid_heads.data.seeding import seeded
+from reid_heads.pictures import ImageError, read_image
 
 # Passed on as they are where a dataset dict has them.
 _LABELS = ("person_id", "cam_id", "image_id", "split", "domain", "modality")
@@ -80,7 +79,8 @@ class CropMapper:
 
         Returns:
             ``image``, (3, H, W) uint8 in the configured channel order, the labels, and at training
-            ``attributes``, (A,) int64. Grey, palette and transparent images become three channels.
+            ``attributes``, (A,) int64. Images of every kind become three channels of 8 bits, as
+            `reid_heads.pictures` says.
 
         Raises:
             OSError: if the image is missing or broken; the message names it.
@@ -98,22 +98,21 @@ class CropMapper:
     def _read(self, dataset_dict: dict[str, Any]) -> np.ndarray:
         file_name = dataset_dict["file_name"]
         with naming_unreadable(file_name):
-            if "bbox" not in dataset_dict:
-                image: np.ndarray = utils.read_image(file_name, self.image_format)
-                return image
-            crop = self.cutter(file_name, dataset_dict["bbox"])
+            if "bbox" in dataset_dict:
+                crop = self.cutter(file_name, dataset_dict["bbox"])
+            else:
+                crop = read_image(file_name)
         return crop[:, :, ::-1] if self.image_format == "BGR" else crop
 
 
 @contextlib.contextmanager
 def naming_unreadable(file_name: str) -> Iterator[None]:
-    """Turn every error of reading an image into an ``OSError`` that names the file.
-
-    Pillow says neither which file it was nor, for some formats, that the file is to blame.
-    """
+    """Turn every error of reading an image into an ``OSError`` that names the file."""
     try:
         yield
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except ImageError as error:
+        raise OSError(f"cannot read the image {error}") from error
+    except OSError as error:
         raise OSError(
             f"cannot read the image {file_name}: {error}; the file is missing or broken, copy it "
             "again from the data set"

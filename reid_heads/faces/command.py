@@ -4,7 +4,6 @@ Aligns pictures of faces, says whether two faces are one person's, enrolls peopl
 """
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -36,6 +35,8 @@ from reid_heads.faces.pictures import (
     read_picture,
 )
 from reid_heads.faces.pipeline import FacePipeline, Identification
+from reid_heads.text_files import read_json
+from reid_heads.trust import trusted_files
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     try:
-        COMMANDS[args.command](args)
+        with trusted_files(args.trust_this_file):
+            COMMANDS[args.command](args)
     except (ValueError, OSError, KeyError, ModuleNotFoundError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
         print(f"error: {message}", file=sys.stderr)
@@ -150,9 +152,9 @@ def _read_threshold_file(path: Path) -> float:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; check --threshold-from")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}; check --threshold-from") from error
+        raise ValueError(f"{error}; check --threshold-from") from error
     value = content.get("threshold") if isinstance(content, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(

@@ -9,11 +9,10 @@
 are the five points, for each face or for none: the eye on the left side of the picture, the one on
 the right, tip of the nose, left and right corner of the mouth. All are pixels of the original
 picture, turned upright as its EXIF data say, x to the right and y down from its upper left corner.
-The columns may be in any order, and further ones are passed over.
+The columns may be in any order, apart by commas, semicolons or tabs, and further ones are passed
+over.
 """
 
-import csv
-import io
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ import numpy as np
 
 from reid_heads.faces.alignment import estimate_similarity
 from reid_heads.faces.detectors import GivenFaces
+from reid_heads.listed_files import check_listed
+from reid_heads.text_files import read_table
 
 BOX_COLUMNS = ("x1", "y1", "x2", "y2")
 POINT_COLUMNS = tuple(f"l{axis}{number}" for number in range(1, 6) for axis in "xy")
@@ -58,8 +59,9 @@ def read_face_list(path: str | os.PathLike[str]) -> FaceList:
 
     Raises:
         FileNotFoundError: If there is no such file, or it names a picture that is missing.
-        ValueError: If a column is missing, a number is none, a box has no area, points are
-            degenerate or mirrored, or there is no row; names file and line.
+        ValueError: If a picture lies outside the list's folder, a column is missing, a number is
+            none, a box has no area, points are degenerate or mirrored, or there is no row; names
+            file and line.
     """
     path = Path(path)
     boxes: dict[str, list[list[float]]] = {}
@@ -78,43 +80,17 @@ def read_face_list(path: str | os.PathLike[str]) -> FaceList:
     return FaceList(path, faces)
 
 
-def _read_rows(path: Path) -> Iterator[tuple[str, Mapping[str, str | None], bool]]:
+def _read_rows(path: Path) -> Iterator[tuple[str, Mapping[str, str], bool]]:
     """Yield the place of each row, for messages, its fields, and whether there are points."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no list of faces {path}; check --faces")
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # Excel writes a byte order mark
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8 ({error}); save it as such") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
-    try:
-        has_points = _check_header([name.strip() for name in reader.fieldnames or []], path)
-        reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
-        for row in reader:
-            yield f"{path}, line {reader.line_num}", row, has_points
-    except csv.Error as error:
-        raise ValueError(
-            f"{path}, after line {reader.line_num}: {error}; is it a CSV file?"
-        ) from error
+    for place, row in read_table(path, ("path", *BOX_COLUMNS), POINT_COLUMNS):
+        yield place, row, POINT_COLUMNS[0] in row
 
 
-def _check_header(names: list[str], path: Path) -> bool:
-    """Return whether the columns have points."""
-    given = [name for name in POINT_COLUMNS if name in names]
-    wanted = ("path", *BOX_COLUMNS, *(POINT_COLUMNS if given else ()))
-    missing = [name for name in wanted if name not in names]
-    if missing or any(names.count(name) > 1 for name in wanted):
-        problem = f"lacks {', '.join(missing)}" if missing else "has a column twice"
-        raise ValueError(
-            f"{path}, line 1: the header {','.join(names)!r} {problem}; expected "
-            f"{','.join(('path', *BOX_COLUMNS))} and, for all five points, "
-            f"{','.join(POINT_COLUMNS)}, separated by commas"
-        )
-    return bool(given)
-
-
-def _find_picture(path: Path, row: Mapping[str, str | None], place: str) -> Path:
-    name = (row["path"] or "").strip()
+def _find_picture(path: Path, row: Mapping[str, str], place: str) -> Path:
+    name = row["path"].replace("\\", "/")
+    check_listed(name, path.parent, place)
     picture = path.parent / name
     if not name or not picture.is_file():
         raise FileNotFoundError(
@@ -124,12 +100,10 @@ def _find_picture(path: Path, row: Mapping[str, str | None], place: str) -> Path
     return picture
 
 
-def _read_numbers(
-    row: Mapping[str, str | None], columns: tuple[str, ...], place: str
-) -> list[float]:
+def _read_numbers(row: Mapping[str, str], columns: tuple[str, ...], place: str) -> list[float]:
     numbers = []
     for column in columns:
-        text = row[column] or ""
+        text = row[column]
         try:
             number = float(text)
         except ValueError:
@@ -140,14 +114,14 @@ def _read_numbers(
     return numbers
 
 
-def _read_box(row: Mapping[str, str | None], place: str) -> list[float]:
+def _read_box(row: Mapping[str, str], place: str) -> list[float]:
     box = _read_numbers(row, BOX_COLUMNS, place)
     if box[2] <= box[0] or box[3] <= box[1]:
         raise ValueError(f"{place}: the box {box} has no area; expected x1 < x2 and y1 < y2")
     return box
 
 
-def _read_points(row: Mapping[str, str | None], place: str) -> np.ndarray:
+def _read_points(row: Mapping[str, str], place: str) -> np.ndarray:
     points = np.array(_read_numbers(row, POINT_COLUMNS, place)).reshape(5, 2)
     try:
         estimate_similarity(points)

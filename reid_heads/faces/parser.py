@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from reid_heads.trust import add_trust_argument
+
 PRIVACY = (
     "Everything runs on this machine, and nothing is sent anywhere. Embeddings of faces, and so "
     "files of enrolled people, are personal data, as pictures of faces are: ask those whose faces "
@@ -80,6 +82,7 @@ def _add_command(commands: Any, name: str, text: str) -> Any:
     command = commands.add_parser(
         name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=PRIVACY
     )
+    add_trust_argument(command)
     return command.add_argument
 
 

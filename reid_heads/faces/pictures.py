@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from detectron2.data import detection_utils
-from PIL import Image, ImageOps
+from PIL import Image
 
 from reid_heads.atomic_file import new_folder
 from reid_heads.data.datasets.crop_files import list_images
@@ -15,15 +14,13 @@ from reid_heads.data.datasets.face_folders import list_persons
 from reid_heads.data.mapper import naming_unreadable
 from reid_heads.faces.alignment import align_face
 from reid_heads.faces.detectors import DetectedFace, Detector, choose_main_face, whole_picture
+from reid_heads.pictures import read_image
 
 FaceSource = Callable[[Path], Detector]
 """Takes the path of a picture, returns the detector that finds its faces."""
 
 MAX_SIDE = 32766
 """Pixels; OpenCV's warp counts them in 16 bits."""
-
-_WHITE = 65535
-"""Of grey pictures of 16 bits."""
 
 logger = logging.getLogger(__name__)
 
@@ -67,38 +64,18 @@ def read_picture(path: Path) -> np.ndarray:
         (H, W, 3) uint8 RGB, original pixels.
 
     Raises:
-        OSError: If it is missing or broken; the message names it.
-        ValueError: If a side is longer than OpenCV's warp takes, or a pixel has more than 16 bits.
+        OSError: If it is missing or broken, or no picture; the message names it.
+        ValueError: If a side is longer than OpenCV's warp takes.
     """
     check_pictures([path])
-    with naming_unreadable(str(path)), naming(path):
-        deep = _read_deep_grey(path)
-        image = detection_utils.read_image(str(path), "RGB") if deep is None else deep
+    with naming_unreadable(str(path)):
+        image = read_image(path)
     height, width = image.shape[:2]
     if max(height, width) > MAX_SIDE:
         raise ValueError(
             f"{path} has {width} x {height} pixels; expected at most {MAX_SIDE} a side: cut it up"
         )
     return image
-
-
-def _read_deep_grey(path: Path) -> np.ndarray | None:
-    """Read a grey picture of 16 bits, whose values are cut off at 255 elsewhere; None of others.
-
-    Raises:
-        ValueError: If it has more bits, of which nobody knows which value is white.
-    """
-    with Image.open(path) as image:
-        if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
-            return None
-        values = np.asarray(ImageOps.exif_transpose(image))
-    if values.dtype.kind == "f" or not 0 <= values.min() <= values.max() <= _WHITE:
-        raise ValueError(
-            f"got {values.dtype} values {values.min():g}..{values.max():g}; expected 0 to 255, or "
-            f"grey from 0 to {_WHITE}: save it with 8 bits a channel"
-        )
-    grey = np.rint(values * (255 / _WHITE)).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
 
 
 @contextlib.contextmanager

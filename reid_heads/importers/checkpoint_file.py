@@ -14,6 +14,7 @@ from torch import Tensor
 
 from reid_heads.importers.first_bytes import check_checkpoint
 from reid_heads.safetensors_file import SUFFIX, read_safetensors
+from reid_heads.torch_file import DamagedFileError, advise_trust, load_torch_file
 
 WRAPPERS = ("model", "state_dict", "model_state_dict")
 """Where checkpoints keep the weights, beside what only training needs."""
@@ -90,15 +91,16 @@ def _load(path: str) -> Any:
     try:
         # torchreid keeps the rank-1 rate beside the weights, a number of numpy's.
         with torch.serialization.safe_globals(_numpy_numbers()):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return load_torch_file(path)
     except pickle.UnpicklingError as error:
         if unsafe := _foreign_classes(path, error):
             raise ValueError(
                 f"{path} holds more than weights: reading it would run code of {unsafe}. Write the "
-                "weights alone where that code is at home: torch.save(model.state_dict(), FILE)"
+                "weights alone where that code is at home: torch.save(model.state_dict(), FILE); "
+                f"or, {advise_trust('the file')}"
             ) from error
         raise _no_checkpoint(path) from error
-    except PermissionError:
+    except (PermissionError, DamagedFileError):
         raise
     except BROKEN as error:
         raise _no_checkpoint(path) from error

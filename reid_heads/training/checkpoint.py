@@ -5,7 +5,6 @@ import os
 import pickle
 from collections.abc import Mapping
 
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from detectron2.config import CfgNode
 from torch import nn
@@ -22,6 +21,7 @@ from reid_heads.importers.imported import ImportedModel
 from reid_heads.importers.registry import find_importer
 from reid_heads.losses import ReIDLosses
 from reid_heads.safetensors_file import SUFFIX, read_safetensors
+from reid_heads.training.checkpoint_files import PICKLE, FileCheckpointer
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ LEAST_IMPORTED_SHARE = 0.5
 is most of it."""
 
 
-class WeightCopyCheckpointer(DetectionCheckpointer):
-    """detectron2's checkpointer, for models that hold some stages of the backbone more than once.
+class WeightCopyCheckpointer(FileCheckpointer):
+    """The checkpointer for models that hold some stages of the backbone more than once.
 
     Weights of an ImageNet backbone are matched to parameters by the end of their names, and
     detectron2 refuses to give one weight to two parameters. A module whose submodules are copies of
@@ -61,7 +61,6 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
             ValueError: if the file is not a checkpoint, or one of another network: hardly any of
                 its tensors finds a place.
         """
-        self._path = path
         # Only plain paths: detectron2:// and http:// are fetched first.
         name = (path or "").split("?")[0]
         if name and "://" not in name and not os.path.isfile(name):
@@ -89,13 +88,13 @@ class WeightCopyCheckpointer(DetectionCheckpointer):
             if not isinstance(checkpoint["model"], Mapping):
                 raise TypeError(f"it holds a {type(checkpoint['model']).__name__}")
         except (EOFError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
-            if isinstance(error, pickle.UnpicklingError) and not filename.endswith(".pkl"):
+            if isinstance(error, pickle.UnpicklingError) and not filename.endswith(PICKLE):
                 # Code, which is named and not run, or a number of numpy's beside the weights.
                 return {"model": read_checkpoint(filename).state}
             raise ValueError(
                 f"{filename} is not a checkpoint, or only a part of one; copy it again"
             ) from error
-        if not filename.endswith(".pkl"):
+        if not filename.endswith(PICKLE):
             # Not where detectron2 looks: torchreid's are under another name.
             checkpoint["model"], _ = find_weights(filename, checkpoint["model"])
         return checkpoint

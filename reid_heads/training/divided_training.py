@@ -18,6 +18,7 @@ from torch import nn
 
 from reid_heads.atomic_file import atomic_file
 from reid_heads.losses.partial_fc import PartialFCLoss
+from reid_heads.torch_file import load_torch_file
 from reid_heads.torch_parts import leave_to_each_process
 
 
@@ -97,7 +98,7 @@ class SaveDividedParameters(HookBase):
             name: (parameter.detach(), self.optimizer.state.get(parameter, {}))
             for name, parameter in self.parameters.items()
         }
-        with atomic_file(self.path(iteration)) as file:
+        with atomic_file(self.path(iteration), is_durable=True) as file:
             torch.save(content, file)
 
     def load(self, iteration: int) -> None:
@@ -105,6 +106,7 @@ class SaveDividedParameters(HookBase):
 
         Raises:
             FileNotFoundError: if there is none, as after a training on another number of processes.
+            DamagedFileError: if a checksum in it does not fit.
         """
         path = self.path(iteration)
         if not path.is_file():
@@ -113,7 +115,7 @@ class SaveDividedParameters(HookBase):
                 "(MODEL.REID_HEAD.PARTIAL_FC.SHARDED); resume with the checkpoints' folder at hand "
                 "and on as many processes as the training had"
             )
-        content = torch.load(path, map_location="cpu")
+        content = load_torch_file(path)
         for name, parameter in self.parameters.items():
             values, state = content[name]
             with torch.no_grad():

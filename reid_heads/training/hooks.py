@@ -11,7 +11,9 @@ from fvcore.common.checkpoint import Checkpointer
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from reid_heads.atomic_file import atomic_file
 from reid_heads.losses.intra_class import IntraClassAugmentedLoss
+from reid_heads.training.checkpoint_files import BEST_NAME
 
 
 class ReseedEachIteration(HookBase):
@@ -41,9 +43,9 @@ class BestMetricCheckpointer(hooks.BestCheckpointer):
 
     def __init__(self, eval_period: int, checkpointer: Checkpointer, metric: str):
         """Follow ``metric`` of the event storage every ``eval_period`` iterations."""
-        super().__init__(eval_period, checkpointer, metric, mode="max", file_prefix="model_best")
+        super().__init__(eval_period, checkpointer, metric, mode="max", file_prefix=BEST_NAME)
         self.metric = metric
-        self.record = Path(checkpointer.save_dir) / "model_best.json"
+        self.record = Path(checkpointer.save_dir) / f"{BEST_NAME}.json"
 
     def before_train(self) -> None:
         """Take up the record of the run that is resumed."""
@@ -55,7 +57,8 @@ class BestMetricCheckpointer(hooks.BestCheckpointer):
         is_number = super()._update_best(val, iteration)
         if is_number:
             best = {"metric": self.metric, "value": val, "iteration": iteration}
-            self.record.write_text(json.dumps(best) + "\n")
+            with atomic_file(self.record, is_durable=True) as file:
+                file.write((json.dumps(best) + "\n").encode())
         return is_number
 
 

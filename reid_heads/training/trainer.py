@@ -22,7 +22,9 @@ from reid_heads.training.divided_training import (
     undivided_parameters_only,
 )
 from reid_heads.training.hooks import BestMetricCheckpointer, ReseedEachIteration, WeightAverage
+from reid_heads.training.resume_record import KEY, ResumeRecord
 from reid_heads.training.solver import build_optimizer
+from reid_heads.training.stopping import StopWhenTold
 
 
 class ResumableTrainer(DefaultTrainer):
@@ -71,11 +73,13 @@ class ResumableTrainer(DefaultTrainer):
         return build_optimizer(cfg, model)
 
     def build_hooks(self) -> list[hooks.HookBase]:
-        """Add reseeding, the best checkpoint and the weight average to detectron2's hooks."""
+        """Add reseeding, stopping, the best checkpoint and the weight average to the hooks."""
         # DefaultTrainer makes its checkpointer just before the hooks that keep it.
         self.checkpointer = WeightCopyCheckpointer(
             self.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
         )
+        self._record = ResumeRecord(self.cfg)
+        self.checkpointer.add_checkpointable(KEY, self._record)
         built = super().build_hooks()
         built.insert(0, ReseedEachIteration(self.cfg.SEED))
         if comm.is_main_process() and self.cfg.TEST.EVAL_PERIOD > 0 and self.cfg.DATASETS.TEST:
@@ -88,6 +92,14 @@ class ResumableTrainer(DefaultTrainer):
         if self._divided is not None:
             # Before the hook that saves checkpoints: a checkpoint without these is of no use.
             built.insert(1, self._divided)
+        stop = StopWhenTold(
+            self.checkpointer,
+            self.cfg.SOLVER.CHECKPOINT_PERIOD,
+            self._divided,
+            torch.device(self.cfg.MODEL.DEVICE),
+        )
+        first = next(i for i, hook in enumerate(built) if isinstance(hook, hooks.EvalHook))
+        built.insert(first, stop)
         decay = self.cfg.SOLVER.EMA_DECAY
         return built if decay == 0 else self._with_weight_average(built, decay)
 
@@ -135,8 +147,14 @@ class ResumableTrainer(DefaultTrainer):
         return f"{tests[0]}/{self.main_metric}" if len(tests) > 1 else self.main_metric
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Continue after the last checkpoint with the very next batch, or load weights."""
+        """Continue after the last checkpoint with the very next batch, or load weights.
+
+        Raises:
+            ValueError: the checkpoint is of other data or another batch size.
+        """
+        self._record.sampler = self.data_loader.sampler
         super().resume_or_load(resume)
+        self._record.check(self.start_iter)
         warn_of_other_settings(self.cfg, self.checkpointer.imported)
         if self._divided is not None and self.start_iter > 0:
             self._divided.load(self.start_iter - 1)

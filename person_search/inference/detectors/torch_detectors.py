@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision  # type: ignore[import-untyped]
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
@@ -20,6 +19,7 @@ from person_search.inference.detectors.detector import Detections, Detector
 from person_search.inference.network import InputSettings
 from person_search.inference.sight import Sight
 from person_search.inference.torch_network import choose_device
+from reid_heads.training.checkpoint_files import FileCheckpointer
 
 MIN_SCORE = 0.5
 """Least score of a person where the caller names none."""
@@ -117,7 +117,7 @@ class Detectron2Detector:
         cfg.MODEL.DEVICE = str(self.device)
         self.model = build_model(cfg).eval()
         if cfg.MODEL.WEIGHTS:
-            DetectionCheckpointer(self.model).load(cfg.MODEL.WEIGHTS)
+            FileCheckpointer(self.model).load(cfg.MODEL.WEIGHTS)
         self.min_score = min_score
         prepared = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, cfg.INPUT.FORMAT
         self.settings = InputSettings(*prepared)

@@ -3,12 +3,17 @@
 The common file name is Market-1501's: person and camera first, as ``0002_c1s1_000451_03.jpg``.
 """
 
+import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from reid_heads.listed_files import check_listed, get_datasets_root
+from reid_heads.pictures import IMAGE_SUFFIXES
 
 TEST_SPLITS = ("query", "gallery")
 SPLITS = ("train", *TEST_SPLITS)
@@ -16,7 +21,8 @@ SPLITS = ("train", *TEST_SPLITS)
 JUNK_PID = -1
 """Person of false detections, which no protocol counts."""
 
-_IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+logger = logging.getLogger(__name__)
+
 _MARKET_NAME = re.compile(r"(-1|[0-9]+)_c([0-9]+)")
 
 
@@ -28,8 +34,8 @@ class CropFile:
     """Path below the data set's root, with ``/``."""
     pid: int
     """Person, as numbered on disk."""
-    cam_id: int
-    """Camera, as numbered on disk."""
+    cam_id: int | None
+    """Camera, as numbered on disk; None where it is not known, in training sets of your own."""
     modality: int | None = None
     """``VISIBLE`` or ``THERMAL``; None in sets that do not tell them apart."""
 
@@ -40,8 +46,13 @@ def check_split(split: str, splits: Sequence[str] = SPLITS) -> None:
         raise ValueError(f"the split {split!r} is unknown; choose one of {', '.join(splits)}")
 
 
-def list_images(folder: Path) -> list[str]:
-    """List the images of a folder by name, sorted; hidden and other files are passed over.
+def list_images(folder: Path, passed_over: Counter[str] | None = None) -> list[str]:
+    """List the images of a folder by name, sorted.
+
+    Args:
+        folder: where they are. Hidden files, folders and what is no image are passed over.
+        passed_over: counts what is no image by suffix, for a caller that looks into many folders;
+            None logs it.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -52,9 +63,19 @@ def list_images(folder: Path) -> list[str]:
             f"there is no folder {folder}: is the root right, and the data set unpacked completely?"
         )
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if is_image_name(entry.name))
+        files = [e.name for e in entries if not e.name.startswith(".") and not e.is_dir()]
+    names = sorted(name for name in files if is_image_name(name))
+    others = Counter(Path(name).suffix.lower() or name for name in files if not is_image_name(name))
     if not names:
-        raise ValueError(f"{folder} holds no image; is the data set unpacked completely?")
+        held = f" but {describe_passed_over(others)}" if others else ""
+        raise ValueError(
+            f"{folder} holds no image{held}; is the data set unpacked completely? Images end in "
+            f"{' '.join(sorted(IMAGE_SUFFIXES))}"
+        )
+    if passed_over is not None:
+        passed_over.update(others)
+    else:
+        log_passed_over(folder, others)
     first: dict[str, str] = {}
     for name in names:
         twin = first.setdefault(os.path.splitext(name)[0], name)
@@ -65,9 +86,24 @@ def list_images(folder: Path) -> list[str]:
     return names
 
 
+def log_passed_over(folder: Path, others: Counter[str]) -> None:
+    """Log which files of a folder were passed over, if any, for being no images."""
+    # Windows' own pictures of folders, which the published sets have.
+    others = Counter({kind: number for kind, number in others.items() if kind != ".db"})
+    if others:
+        logger.warning("%s: passed over %s", folder, describe_passed_over(others))
+
+
+def describe_passed_over(others: Counter[str]) -> str:
+    """Say how many files of which suffixes there are, as ``3 other files (.txt 2, .csv 1)``."""
+    kinds = ", ".join(f"{kind} {number}" for kind, number in others.most_common(5))
+    more = ", …" if len(others) > 5 else ""
+    return f"{others.total()} other file{'s' if others.total() > 1 else ''} ({kinds}{more})"
+
+
 def is_image_name(name: str) -> bool:
     """Return whether a file is an image, by its name; hidden files are none (macOS makes some)."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in _IMAGE_SUFFIXES
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def parse_market_name(name: str, folder: Path) -> tuple[int, int]:
@@ -134,10 +170,10 @@ def build_dataset_dicts(
         One dict a crop, in the given order.
 
     Raises:
-        ValueError: there are no crops, one is named twice, a person has no attributes, or a
-            training split has one person only.
+        ValueError: there are no crops, one is named twice or lies outside the root, a person has no
+            attributes, or a training split has one person only.
     """
-    _check_crops(crops, split, source)
+    _check_crops(root, crops, split, source)
     is_test = split in ("query", "gallery")
     pids = sorted({crop.pid for crop in crops})
     labels = {pid: pid if is_test else row for row, pid in enumerate(pids)}
@@ -165,13 +201,14 @@ def build_dataset_dicts(
     return dicts
 
 
-def _check_crops(crops: Sequence[CropFile], split: str, source: Path) -> None:
+def _check_crops(root: Path, crops: Sequence[CropFile], split: str, source: Path) -> None:
     if not crops:
         raise ValueError(f"{source}: the {split} split has no crops")
     names: set[str] = set()
     for crop in crops:
         if crop.name in names:
             raise ValueError(f"{source} names the image {crop.name} twice in the {split} split")
+        check_listed(crop.name, root, str(source), [get_datasets_root()])
         names.add(crop.name)
     if split not in ("query", "gallery") and all(crop.pid == crops[0].pid for crop in crops):
         raise ValueError(

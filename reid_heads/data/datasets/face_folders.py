@@ -8,10 +8,16 @@
 """
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from reid_heads.data.datasets.crop_files import CropFile, build_dataset_dicts, list_images
+from reid_heads.data.datasets.crop_files import (
+    CropFile,
+    build_dataset_dicts,
+    list_images,
+    log_passed_over,
+)
 from reid_heads.face_pairs import FacePairs, image_stem, read_pairs
 
 NO_CAMERA = 0
@@ -21,7 +27,8 @@ NO_CAMERA = 0
 def load_face_folder(path: str | Path) -> list[dict[str, Any]]:
     """Load every face below a folder as dataset dicts, persons numbered by name.
 
-    Files beside the persons' folders are passed over, and folders whose names begin with a dot.
+    Files beside the persons' folders are passed over, and folders whose names begin with a dot;
+    what is no image in the persons' folders is counted and logged.
 
     Returns:
         One dict a face, by person and file name: ``file_name, image_id`` ("person/file"),
@@ -32,11 +39,13 @@ def load_face_folder(path: str | Path) -> list[dict[str, Any]]:
         ValueError: there are no persons, one person only, or a folder without an image.
     """
     path = Path(path)
+    passed_over: Counter[str] = Counter()
     crops = [
         CropFile(f"{person}/{name}", pid, NO_CAMERA)
         for pid, person in enumerate(list_persons(path))
-        for name in list_images(path / person)
+        for name in list_images(path / person, passed_over)
     ]
+    log_passed_over(path, passed_over)
     return build_dataset_dicts(path, crops, "train", path)
 
 

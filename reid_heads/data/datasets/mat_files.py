@@ -1,4 +1,4 @@
-"""Read MATLAB files of versions 4 to 7.2, with errors that name the file.
+"""Read MATLAB files of versions 4 to 7.3, with errors that name the file.
 
 MATLAB wraps everything: a struct of one row, a cell of cells, a string in a 1x1 cell. The functions
 here take any number of such wrappers off.
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from reid_heads.data.datasets.mat_hdf5 import is_hdf5, load_mat_hdf5
 
 
 def read_mat(path: Path, *keys: str) -> Any:
@@ -25,26 +27,38 @@ def read_mat(path: Path, *keys: str) -> Any:
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be read or has none of the keys.
     """
-    # Slow to import, which whoever only lists the data sets is spared.
-    from scipy.io import loadmat, whosmat
-
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: is the data set unpacked completely?")
     try:
-        content = loadmat(str(path), appendmat=False, squeeze_me=True, variable_names=list(keys))
-        found = [key for key in keys if key in content]
-        # Only for the message: listing the keys takes as long as reading a small file.
-        names = [] if found else [name for name, _, _ in whosmat(str(path), appendmat=False)]
-    except Exception as error:  # scipy raises whatever the broken bytes happen to lead to
+        content, names = (load_mat_hdf5 if is_hdf5(path) else _load_mat)(path, keys)
+    except ImportError as error:
         raise ValueError(
-            f"{path} cannot be read as a MATLAB file of version 4 to 7.2 "
+            f"{path} is a MATLAB file of version 7.3, which needs the package h5py: pip install "
+            "h5py, or save it in MATLAB with -v7"
+        ) from error
+    except Exception as error:  # scipy and h5py raise whatever the broken bytes happen to lead to
+        raise ValueError(
+            f"{path} cannot be read as a MATLAB file of version 4 to 7.3 "
             f"({type(error).__name__}: {error}); download or unpack it again"
         ) from error
+    found = [key for key in keys if key in content]
     if not found:
         raise ValueError(
             f"{path} has the keys {sorted(names)}, but none of the expected {list(keys)}"
         )
     return content[found[0]]
+
+
+def _load_mat(path: Path, keys: tuple[str, ...]) -> tuple[dict[str, Any], list[str]]:
+    """Read variables of a file of version 4 to 7.2, as `load_mat_hdf5` does of 7.3."""
+    # Slow to import, which whoever only lists the data sets is spared.
+    from scipy.io import loadmat, whosmat
+
+    content = loadmat(str(path), appendmat=False, squeeze_me=True, variable_names=list(keys))
+    if any(key in content for key in keys):
+        return content, []
+    # Only for the message: listing the keys takes as long as reading a small file.
+    return content, [name for name, _, _ in whosmat(str(path), appendmat=False)]
 
 
 def read_strings(value: Any, path: Path) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_heads.data.datasets.crop_files import CropFile, build_dataset_dicts, check_split
+from reid_heads.text_files import read_text
 
 _LISTS = {
     "train": ("list_train.txt",),
@@ -80,7 +81,7 @@ def _read_list(root: Path, folder: str, name: str) -> list[CropFile]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: is the root right?")
     crops = []
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
         try:

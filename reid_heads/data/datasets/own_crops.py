@@ -1,4 +1,4 @@
-"""Crops of your own: a folder of files named as Market-1501's, or a CSV file.
+"""Crops of your own: folders of pictures, or a CSV file.
 
 File names begin with person and camera, as ``12_c3_anything.jpg``; person -1 is junk and left out::
 
@@ -6,37 +6,66 @@ File names begin with person and camera, as ``12_c3_anything.jpg``; person -1 is
     FOLDER/query/               test
     FOLDER/gallery/             test; also bounding_box_test/
 
-A CSV file has the header ``path,person,camera`` and, to be used for tests, a column ``split`` of
-``train``, ``query`` and ``gallery``; without it all rows are for training. A column ``modality`` of
-``visible`` and ``thermal`` is for visible-thermal methods. Paths are relative to the file's folder,
-persons and cameras are whole numbers.
+Or each of these folders holds a folder for each person, ``train/anna/any_name.jpg``. The camera is
+that of the names where all of them begin with person and camera, else it is not known.
+
+A CSV file has the header ``path,person`` and, to be used for tests, the columns ``camera`` and
+``split`` (``train``, ``query`` or ``gallery``; without it all rows are for training). A column
+``modality`` of ``visible`` and ``thermal`` is for visible-thermal methods. Paths are relative to
+the file's folder and stay in it, or lie below that of the data sets; persons and cameras are whole
+numbers or names, which are numbered by the alphabet. Spreadsheets' semicolons, capitals and spaces
+mean nothing.
+
+A test leaves out the gallery's crops of the query's person from the query's camera, so that every
+crop of it needs one. To score without this rule, give all queries one camera and all of the gallery
+another.
 """
 
-import csv
-import io
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from reid_heads.data.datasets.crop_files import (
     JUNK_PID,
     SPLITS,
+    TEST_SPLITS,
     CropFile,
     build_dataset_dicts,
     check_split,
     is_image_name,
+    list_images,
+    log_passed_over,
+    parse_market_name,
     read_market_folder,
 )
 from reid_heads.labels import THERMAL, VISIBLE
+from reid_heads.listed_files import check_listed, get_datasets_root
+from reid_heads.text_files import number_ids, parse_id, read_table
 
 MODALITIES = {"visible": VISIBLE, "thermal": THERMAL}
+
+logger = logging.getLogger(__name__)
 
 _FOLDERS = {
     "train": ("bounding_box_train", "train"),
     "query": ("query",),
     "gallery": ("gallery", "bounding_box_test"),
 }
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of a CSV file, numbers and names as they stand there."""
+
+    place: str
+    split: str
+    path: str
+    person: int | str
+    camera: int | str | None
+    modality: int | None
 
 
 def load_own_crops(path: str | Path, split: str) -> list[dict[str, Any]]:
@@ -47,21 +76,25 @@ def load_own_crops(path: str | Path, split: str) -> list[dict[str, Any]]:
         split: ``train``, ``query`` or ``gallery``.
 
     Returns:
-        One dict a crop, sorted by file name or in the order of the CSV file.
+        One dict a crop, sorted by person and file name or in the order of the CSV file. ``cam_id``
+        is None where a training set does not say it.
 
     Raises:
         FileNotFoundError: there is no such folder or file, or a listed crop is missing.
-        ValueError: there are no crops, a name or a row does not parse, a crop is listed twice, or
-            training has one identity only.
+        ValueError: there are no crops, a name or a row does not parse, a crop is listed twice or
+            lies elsewhere, a crop of a test has no camera, or training has one identity only.
     """
     check_split(split)
     path = Path(path)
     if path.is_dir():
         folder = _find_folder(path, split)
-        crops = read_market_folder(path, folder)
-        return build_dataset_dicts(path, crops, split, path / folder)
-    crops = [crop for row_split, crop in _read_csv(path) if row_split == split]
-    return build_dataset_dicts(path.parent, crops, split, path)
+        crops = _read_folder(path, folder, split)
+        source = path / folder
+    else:
+        crops, source, path = _read_csv(path, split), path, path.parent
+    if split in TEST_SPLITS:
+        _check_cameras(crops, source)
+    return build_dataset_dicts(path, crops, split, source)
 
 
 def list_own_splits(path: str | Path) -> list[str]:
@@ -76,12 +109,12 @@ def list_own_splits(path: str | Path) -> list[str]:
     """
     path = Path(path)
     if not path.is_dir():
-        found = {split for split, _ in _read_csv(path)}
+        found = {row.split for row in _read_rows(path) if row.person != JUNK_PID}
         return [split for split in SPLITS if split in found]
     found = {
         split for split, names in _FOLDERS.items() if any((path / name).is_dir() for name in names)
     }
-    if "train" not in found and any(is_image_name(entry.name) for entry in path.iterdir()):
+    if "train" not in found and (_holds_images(path) or _list_people(path)):
         found.add("train")
     return [split for split in SPLITS if split in found]
 
@@ -99,47 +132,147 @@ def _find_folder(path: Path, split: str) -> str:
     )
 
 
-def _read_csv(path: Path) -> Iterator[tuple[str, CropFile]]:
-    """Yield the split and the crop of each row, junk left out."""
+def _holds_images(folder: Path) -> bool:
+    return any(is_image_name(entry.name) and entry.is_file() for entry in folder.iterdir())
+
+
+def _list_people(folder: Path) -> list[str]:
+    """List the folders of people by name, sorted: those with an image that are no split's."""
+    splits = {name for names in _FOLDERS.values() for name in names}
+    return sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if entry.is_dir()
+        and not entry.name.startswith(".")
+        and entry.name not in splits
+        and _holds_images(entry)
+    )
+
+
+def _read_folder(root: Path, folder: str, split: str) -> list[CropFile]:
+    """Read a folder of images, or of a folder for each person, junk left out."""
+    place = root / folder
+    people = _list_people(place)
+    if _holds_images(place):
+        if people:
+            logger.warning(
+                "%s: passed over %d folders of images, such as %s/, since there are images beside "
+                "them",
+                *(place, len(people), people[0]),
+            )
+        return read_market_folder(root, folder)
+    if not people:
+        raise ValueError(
+            f"{place} holds no image; expected images named by person and camera, as "
+            "12_c3_anything.jpg, or a folder for each person"
+        )
+    # A person has one number in queries and gallery.
+    named = set(people)
+    for other in TEST_SPLITS if split in TEST_SPLITS else ():
+        named |= {
+            name for part in _FOLDERS[other] if (root / part).is_dir()
+            for name in _list_people(root / part)
+        }  # fmt: skip
+    ids = {name: _parse_person(name, f"the folder {place / name}") for name in named}
+    numbers = number_ids(ids.values())
+    passed_over: Counter[str] = Counter()
+    files = [(name, image) for name in people for image in list_images(place / name, passed_over)]
+    log_passed_over(place, passed_over)
+    cameras = _find_cameras([image for _, image in files], place)
+    below = f"{folder}/" if folder else ""
+    return [
+        CropFile(f"{below}{name}/{image}", numbers[ids[name]], cameras.get(image))
+        for name, image in files
+        if ids[name] != JUNK_PID
+    ]
+
+
+def _find_cameras(images: list[str], folder: Path) -> Mapping[str, int]:
+    """Return the camera of each image by its name; nothing unless all names have one."""
+    try:
+        return {image: parse_market_name(image, folder)[1] for image in images}
+    except ValueError:
+        return {}
+
+
+def _read_csv(path: Path, split: str) -> list[CropFile]:
+    """Read the crops of a split, junk left out."""
+    rows = _read_rows(path)
+    people = number_ids(row.person for row in rows)
+    cameras = number_ids(row.camera for row in rows if row.camera is not None)
+    return [
+        CropFile(
+            row.path,
+            people[row.person],
+            None if row.camera is None else cameras[row.camera],
+            row.modality,
+        )
+        for row in rows
+        if row.split == split and row.person != JUNK_PID
+    ]
+
+
+def _read_rows(path: Path) -> list[_Row]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no folder and no CSV file {path}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # Excel writes a byte order mark
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8 ({error}); save it as such") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    if not {"path", "person", "camera"} <= set(reader.fieldnames or ()):
-        raise ValueError(
-            f"{path}: the header is {reader.fieldnames}, expected path,person,camera and perhaps "
-            f"split and modality"
-        )
-    for row in reader:
-        place = f"{path}, line {reader.line_num}"
-        split, crop = _parse_row(row, place)
-        if not (path.parent / crop.name).is_file():
-            raise FileNotFoundError(f"{place} lists {path.parent / crop.name}: it is missing")
-        if crop.pid != JUNK_PID:
-            yield split, crop
+    rows = []
+    for place, cells in read_table(path, ("path", "person")):
+        row = _parse_row(cells, place, path.parent)
+        check_listed(row.path, path.parent, place, [get_datasets_root()])
+        if not (path.parent / row.path).is_file():
+            raise FileNotFoundError(f"{place} lists {path.parent / row.path}: it is missing")
+        rows.append(row)
+    return rows
 
 
-def _parse_row(row: dict[str, Any], place: str) -> tuple[str, CropFile]:
-    split = row.get("split", "train")
+def _parse_row(cells: Mapping[str, str], place: str, folder: Path) -> _Row:
+    person = _parse_person(cells["person"], place)
     try:
-        crop = CropFile(row["path"], int(row["person"]), int(row["camera"]))
-        if crop.pid < JUNK_PID:
-            raise ValueError
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{place}: expected a path and whole numbers for person (-1 or more) and camera, "
-            f"got {row['path']!r}, {row['person']!r}, {row['camera']!r}"
-        ) from None
+        camera = parse_id(cells.get("camera"))
+    except ValueError as error:
+        raise ValueError(f"{place}: the camera is {error}") from None
+    if not cells["path"]:
+        raise ValueError(f"{place}: the path is empty; expected one relative to {folder}")
+    split = cells.get("split", "train").lower()
     if split not in SPLITS:
         raise ValueError(f"{place}: the split is {split!r}, expected one of {', '.join(SPLITS)}")
-    if "modality" in row:
-        if row["modality"] not in MODALITIES:
+    modality = None
+    if "modality" in cells:
+        modality = MODALITIES.get(cells["modality"].lower())
+        if modality is None:
             raise ValueError(
-                f"{place}: the modality is {row['modality']!r}, expected one of "
+                f"{place}: the modality is {cells['modality']!r}, expected one of "
                 f"{', '.join(MODALITIES)}"
             )
-        crop = replace(crop, modality=MODALITIES[row["modality"]])
-    return split, crop
+    return _Row(place, split, _local_path(cells["path"], folder), person, camera, modality)
+
+
+def _parse_person(text: str, place: str) -> int | str:
+    try:
+        person = parse_id(text)
+    except ValueError as error:
+        raise ValueError(f"{place}: the person is {error}") from None
+    if person is None or (isinstance(person, int) and person < JUNK_PID):
+        raise ValueError(
+            f"{place}: the person is {text!r}; expected a name or a number from 0 on, or -1 for a "
+            "crop that shows nobody"
+        )
+    return person
+
+
+def _local_path(name: str, folder: Path) -> str:
+    r"""Return a path as this system writes it: ``a\1.jpg`` of Windows is ``a/1.jpg``."""
+    if "\\" in name and not (folder / name).exists():
+        return PureWindowsPath(name).as_posix()
+    return name
+
+
+def _check_cameras(crops: list[CropFile], source: Path) -> None:
+    without = [crop.name for crop in crops if crop.cam_id is None]
+    if without:
+        raise ValueError(
+            f"{source}: {len(without)} crops of the test have no camera, first {without[0]}; a "
+            "test leaves out the query's own camera: write cameras into the column 'camera' of a "
+            "CSV file, or into the files' names, as 12_c3_anything.jpg. To score without this "
+            "rule, give all queries one camera and all of the gallery another"
+        )

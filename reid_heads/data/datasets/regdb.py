@@ -16,6 +16,7 @@ from typing import Any
 
 from reid_heads.data.datasets.crop_files import CropFile, build_dataset_dicts, check_split
 from reid_heads.data.datasets.modalities import add_modality, check_modalities
+from reid_heads.text_files import read_text
 
 NUM_TRIALS = 10
 
@@ -75,7 +76,7 @@ def _read_list(root: Path, path: Path, camera: int) -> list[CropFile]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: is the root right?")
     crops = []
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
         name, _, person = line.rstrip().rpartition(" ")

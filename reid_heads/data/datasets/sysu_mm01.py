@@ -29,6 +29,7 @@ from reid_heads.sysu_protocol import (
     check_permutations,
     read_permutations,
 )
+from reid_heads.text_files import read_text
 
 _CAMERAS = tuple(sorted((*VISIBLE_CAMERAS, *INFRARED_CAMERAS)))
 
@@ -104,7 +105,7 @@ def load_permutations(root: str | Path) -> Permutations | None:
 def _read_ids(root: Path, name: str) -> list[int]:
     path = root / "exp" / f"{name}_id.txt"
     if path.is_file():
-        text = path.read_text(errors="replace").replace(",", " ").split()
+        text = read_text(path).replace(",", " ").split()
         if not text or not all(word.isascii() and word.isdigit() for word in text):
             raise ValueError(f"{path}: expected identities as '1,2,4', got {' '.join(text)[:40]!r}")
         return [int(word) for word in text]

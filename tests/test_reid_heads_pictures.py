@@ -3,13 +3,15 @@ import os
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
+from detectron2.data.detection_utils import read_image as read_as_detectron2_does
 from PIL import ExifTags, Image, ImageOps
 
-from person_search.footage import images
 from person_search.footage.frames import read_frame, split_frame_name
-from person_search.footage.images import ImageError, read_image
+from reid_heads import pictures as images
+from reid_heads.pictures import ImageError, read_image, read_image_size
 
 RED, GREEN, BLUE, WHITE = (200, 0, 0), (0, 180, 0), (0, 0, 220), (255, 255, 255)
 
@@ -206,6 +208,86 @@ def test_a_float_tiff_without_a_usual_range_is_refused(tmp_path, value):
     Image.fromarray(np.array([[0.5, value]], np.float32)).save(path)
     with pytest.raises(ImageError, match=r"a\.tif has float32 values .*expected 0\.\.1"):
         read_image(path)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "CMYK", "1"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_ordinary_pictures_have_the_pixels_that_detectron2_reads(tmp_path, mode, orientation):
+    """What was trained with detectron2's reader goes on with the same pixels."""
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = orientation
+    noise = np.random.default_rng(0).integers(0, 256, (24, 16, 3), dtype=np.uint8)
+    path = tmp_path / ("a.jpg" if mode in ("RGB", "L", "CMYK") else "a.png")
+    Image.fromarray(noise).convert(mode).save(path, exif=exif)
+    np.testing.assert_array_equal(read_image(path), read_as_detectron2_does(str(path), "RGB"))
+
+
+@pytest.mark.parametrize(("unit", "dtype"), [(1, "f4"), (255, "f4"), (65535, "f4"), (1, "f8")])
+def test_a_float_tiff_in_colour_is_scaled(tmp_path, picture, unit, dtype):
+    """Pillow says that it is no picture."""
+    values = (picture / 255 * unit).astype(dtype)
+    path = tmp_path / "a.tif"
+    path.write_bytes(cv2.imencode(".tiff", values[:, :, ::-1])[1].tobytes())
+    np.testing.assert_array_equal(read_image(path), picture)
+    assert read_image_size(path) == (60, 40)
+
+
+def test_a_16_bit_tiff_in_colour_is_scaled_and_laid_on_white(tmp_path, picture):
+    values = np.full((40, 60, 4), 65535, np.uint16)
+    values[:, :, :3] = picture[:, :, ::-1] * np.uint16(257)
+    values[:10, :, 3] = 0
+    path = tmp_path / "a.tif"
+    path.write_bytes(cv2.imencode(".tiff", values)[1].tobytes())
+    expected = picture.copy()
+    expected[:10] = 255
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+def test_a_float_tiff_in_colour_of_far_too_many_pixels_is_not_decoded(tmp_path, monkeypatch):
+    path = tmp_path / "a.tif"
+    path.write_bytes(cv2.imencode(".tiff", np.zeros((4, 6, 3), np.float32))[1].tobytes())
+    monkeypatch.setattr(images, "MAX_PIXELS", 23)
+    with pytest.raises(ImageError, match="6 x 4 = 24 pixels; expected at most 23"):
+        read_image(path)
+
+
+def test_a_dark_pgm_of_16_bits_stays_dark(tmp_path):
+    """Its head says what white is, so that values up to 255 are next to black."""
+    path = tmp_path / "a.pgm"
+    path.write_bytes(b"P5 2 1 65535\n" + np.array([0, 255], ">u2").tobytes())
+    np.testing.assert_array_equal(read_image(path)[0, :, 0], [0, 1])
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".HEIF"])
+def test_heif_is_named_where_its_package_is_missing(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(images, "_readable_formats", lambda: ("JPEG",))
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"\0\0\0\x18ftypheic")
+    for read in (read_image, read_image_size):
+        with pytest.raises(ImageError, match="needs the package pillow-heif: pip install"):
+            read(path)
+
+
+def test_heif_is_read_where_its_package_is_installed(tmp_path, picture, monkeypatch):
+    """By a stand-in of the package, which takes pictures of another format for HEIF."""
+    (tmp_path / "pillow_heif.py").write_text(
+        "from PIL import Image, PngImagePlugin\n"
+        "def register_heif_opener():\n"
+        "    Image.register_open('HEIF', PngImagePlugin.PngImageFile, lambda head: True)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    images._readable_formats.cache_clear()
+    try:
+        assert "HEIF" in images._readable_formats()
+        path = tmp_path / "a.heic"
+        path.write_bytes(saved(Image.fromarray(picture), "PNG"))
+        monkeypatch.setattr(images, "_readable_formats", lambda: ("HEIF",))
+        np.testing.assert_array_equal(read_image(path), picture)
+    finally:
+        monkeypatch.undo()
+        Image.OPEN.pop("HEIF", None)
+        images._readable_formats.cache_clear()
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])

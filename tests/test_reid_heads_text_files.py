@@ -1,0 +1,97 @@
+import codecs
+
+import pytest
+
+from reid_heads.text_files import number_ids, parse_id, read_json, read_table, read_text
+
+WANTED = ("path", "person")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_marks_and_line_ends_of_editors_mean_nothing(tmp_path, encoding, end):
+    path = tmp_path / "a.txt"
+    path.write_bytes(f"für{end}[1]{end}".encode(encoding))
+    assert read_text(path) == "für\n[1]\n"
+
+
+def test_utf_16_of_the_other_byte_order(tmp_path):
+    (tmp_path / "a.json").write_bytes(codecs.BOM_UTF16_BE + '{"a": 1}'.encode("utf-16-be"))
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"f\xfcr", b"{", b"[" * 100_000])
+def test_what_is_no_text_or_no_json_names_the_file(tmp_path, data):
+    (tmp_path / "a.json").write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.json is not a JSON file"):
+        read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,person\na b.png,1\n",
+        "path;person\na b.png;1\n",
+        "sep=;\n path ; person \n a b.png ; 1 \n\n;\n",
+        "Path\tPERSON\tnote\na b.png\t1",
+        '\ufeff"path", "person"\r\n"a b.png", "1"\r\n',
+    ],
+)
+def test_a_table_is_read_however_a_spreadsheet_writes_it(tmp_path, text):
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode())
+    ((place, row),) = read_table(path, WANTED)
+    assert {name: row[name] for name in WANTED} == {"path": "a b.png", "person": "1"}
+    assert place == f"{path}, line {3 if 'sep' in text else 2}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: the header '' lacks path, person"),
+        ("file;person\n", "the header 'file;person' lacks path; expected the columns path, person"),
+        ("path,person,Person\n", "has person twice"),
+        ("path,person\na,b.png,1\n", "line 2 has 3 cells, the header 2; .* between quotes"),
+        ('path,person\n"a,1\n', "line 2: .*is it a CSV file"),
+    ],
+)
+def test_what_is_no_such_table_says_why(tmp_path, text, message):
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"a\.csv.*{message}"):
+        list(read_table(path, WANTED))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (5, 5),
+        (5.0, 5),
+        ("5", 5),
+        (" 5.0 ", 5),
+        ("-1", -1),
+        ("0007", 7),
+        (str(2**60 + 1), 2**60 + 1),
+        ("anna", "anna"),
+        ("1e3", "1e3"),
+        (None, None),
+        (float("nan"), None),
+        ("NaN", None),
+        ("", None),
+        ("null", None),
+    ],
+)
+def test_ids(value, expected):
+    assert parse_id(value) == expected
+
+
+@pytest.mark.parametrize("value", [1.5, "1.5", float("inf"), True, [1], {}])
+def test_what_is_no_id(value):
+    with pytest.raises(ValueError, match="expected a whole number or a name"):
+        parse_id(value)
+
+
+def test_names_are_numbered_after_the_numbers():
+    assert number_ids(["bo", 3, "anna", -1, "bo"]) == {-1: -1, 3: 3, "anna": 4, "bo": 5}
+    assert number_ids(["bo", -1]) == {-1: -1, "bo": 0}
+    assert number_ids([]) == {}
