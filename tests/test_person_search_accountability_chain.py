@@ -211,7 +211,7 @@ def test_a_full_disk_leaves_no_half_line(chain, monkeypatch):
 
 @pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_a_chain_that_holds(tmp_path):
-    """20 trials of one or two writers, killed at random moments; what they were told is written, is."""
+    """20 trials of one or two writers; what they were told is written, is."""
     rng = random.Random(5)
     chain, told = ChainFile(tmp_path / "log.jsonl"), set()
     for trial in range(20):
