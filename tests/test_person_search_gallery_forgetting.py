@@ -112,11 +112,29 @@ def test_somebody_of_a_picture_without_stays(town):
     with GalleryIndex.open(town) as index:
         assert index.appearances.forget([], [("/undated.jpg", 0)]) == (1, 1, 0, 0)
         assert index.people_of("/undated.jpg").boxes[:, 0].tolist() == [183.5]
-        with pytest.raises(GalleryError, match=r"does not hold person 2 of /undated\.jpg; nothing"):
-            index.appearances.forget(_stays(index, 1), [("/undated.jpg", 1)])
+        with pytest.raises(GalleryError, match=r"does not hold person 1 of /undated\.jpg; nothing"):
+            index.appearances.forget(_stays(index, 1), [("/undated.jpg", 0)])
         with pytest.raises(GalleryError, match="does not hold appearance 99"):
             index.appearances.forget([99])
         assert _stays(index, 1)
+
+
+def test_of_a_stay_of_which_a_few_are_kept_nothing_is_left(town):
+    """Neither where the person was in the other frames, nor that an alert told of them."""
+    with GalleryIndex.open(town) as index:
+        (his,), (hers,) = _stays(index, 0), _stays(index, 1)
+        assert index.appearances.keep_best(1).people > 0
+        best = [index.appearances.get(stay).best for stay in (his, hers)]
+        index.appearances.keep_told([("quiet query", best[0]), ("loud query", best[1])])
+        assert index.appearances.forget([his]).appearances == 1
+        assert index.appearances.told("quiet query") == []
+        assert [stay.id for stay in index.appearances.told("loud query")] == [hers]
+        assert index.appearances.get(hers).appearance.frames == 6
+        assert index.appearances.search(LOOKS[1])[0].appearance.id == hers
+        data = town.read_bytes()
+        assert b"quiet query" not in data and np.array(43.25, ">f8").tobytes() not in data
+        assert np.array(103.25, ">f8").tobytes() in data
+    assert check_gallery_file(town).problems == []
 
 
 def test_what_is_not_linked_yet_is_linked_later(town):

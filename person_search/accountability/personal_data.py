@@ -54,6 +54,8 @@ def _stay(index: "GalleryIndex", stay: int, group: Any) -> dict[str, Any]:
         "camera": one.camera,
         "start": _time(one.start),
         "end": _time(one.end),
+        "frames": one.frames,
+        # Of some frames only the time may be kept: `GalleryAppearances.keep_best`.
         "group": None if group is None else group.number,
         "name": None if group is None else group.name or None,
         "sights": [

@@ -79,28 +79,32 @@ class KeepingBest:
             (listed,),
         )
         self._connection.execute(f"DELETE FROM people WHERE id IN {_LISTED}", (listed,))
-        frames = [frame for frame, _ in groupby(sorted(people), lambda i: i // PEOPLE_IDS)]
-        self._count_anew(frames)
-        self._connection.execute(
-            "UPDATE galleries SET num_people = num_people - ?, changes = changes + 1, "
-            "removals = removals + 1 WHERE id = ?",
-            (len(people), self._gallery),
-        )
+        count_without(self._connection, self._gallery, self._rows, people)
         self._appearances.changed()
 
-    def _count_anew(self, frames: Iterable[int]) -> None:
-        """Let the rows of frames say who is left in them."""
-        for own_id, said in self._rows.frames_by_id(list(frames)).items():
-            first = own_id * PEOPLE_IDS
-            left: list[Any] = self._connection.execute(
-                "SELECT checksum FROM people WHERE id BETWEEN ? AND ? ORDER BY id",
-                (first, first + PEOPLE_IDS - 1),
-            ).fetchall()
-            total = people_checksum([checksum for (checksum,) in left])
-            frame = StoredFrame(
-                *(said.name, said.content_hash, said.camera, said.timestamp, len(left), said.size)
-            )
-            self._connection.execute(
-                "UPDATE frames SET num_people = ?, people_sum = ?, checksum = ? WHERE id = ?",
-                (len(left), total, frame_checksum(own_id, frame, total), own_id),
-            )
+
+def count_without(
+    connection: sqlite3.Connection, gallery: int, rows: Rows, people: Iterable[int]
+) -> None:
+    """Let a gallery and its frames say who is left, when people were deleted, by their ids."""
+    gone = sorted(people)
+    frames = [frame for frame, _ in groupby(gone, lambda i: i // PEOPLE_IDS)]
+    for own_id, said in rows.frames_by_id(frames).items():
+        first = own_id * PEOPLE_IDS
+        left: list[Any] = connection.execute(
+            "SELECT checksum FROM people WHERE id BETWEEN ? AND ? ORDER BY id",
+            (first, first + PEOPLE_IDS - 1),
+        ).fetchall()
+        total = people_checksum([checksum for (checksum,) in left])
+        frame = StoredFrame(
+            *(said.name, said.content_hash, said.camera, said.timestamp, len(left), said.size)
+        )
+        connection.execute(
+            "UPDATE frames SET num_people = ?, people_sum = ?, checksum = ? WHERE id = ?",
+            (len(left), total, frame_checksum(own_id, frame, total), own_id),
+        )
+    connection.execute(
+        "UPDATE galleries SET num_people = num_people - ?, changes = changes + 1, "
+        "removals = removals + 1 WHERE id = ?",
+        (len(gone), gallery),
+    )

@@ -197,11 +197,14 @@ class SqliteAppearances:
         with self._database.writing("removing a person") as connection:
             there = self._rows(connection).by_id(appearances)
             missing = [f"appearance {i}" for i in appearances if i not in there]
-            frames = self._people_rows(connection).frames_named([name for name, _ in people])
+            rows = self._people_rows(connection)
+            frames = rows.frames_named([name for name, _ in people])
             missing += [
                 f"person {number + 1} of {name}"
                 for name, number in people
-                if name not in frames or not 0 <= number < frames[name].frame.num_people
+                if not 0 <= number < PEOPLE_IDS
+                or name not in frames
+                or not rows.has_person(frames[name].id * PEOPLE_IDS + number)
             ]
             if missing:
                 raise GalleryError(
