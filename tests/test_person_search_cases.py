@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 from helpers_cases import (
+    BOXES,
     HERS,
     HIS,
     LOOKS,
@@ -27,9 +28,11 @@ from PIL import Image
 
 from person_search.cases.contents import CaseQuery, CaseRequest, Judgement
 from person_search.cases.export import export_case, zip_case
-from person_search.cases.hiding import ClipHider
+from person_search.cases.hiding import ClipHider, row_of
+from person_search.footage.files import Frame
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.index import GalleryIndex
+from person_search.people import Match, People
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +139,36 @@ def test_where_the_gallery_looked_and_did_not_see_the_person_all_is_blurred(inde
         shown, box = hider(name, draw_two(), tuple(HIS.tolist()))
         assert (box is not None, contrast(shown, HIS) > WHOLE) == (is_shown, is_shown), number
         assert contrast(shown, HERS) < NOTHING
+
+
+def test_of_a_long_stay_only_what_is_shown_is_looked_up(index, drawn, monkeypatch):
+    (stay,) = (match for match in request(index).matches if match.appearance)
+    asked, people_of = [], index.people_of
+    monkeypatch.setattr(index, "people_of", lambda name: asked.append(name) or people_of(name))
+    hider = ClipHider(index, index.appearances.sights(stay.appearance.id))
+    for number in (0, 2, 3, 5):
+        hider(f"{drawn / 'hall.mp4'}#frame={number}", draw_two(), tuple(HIS.tolist()))
+    assert asked == [f"{drawn / 'hall.mp4'}#frame={number}" for number in (0, 5)]
+
+
+def test_each_video_of_a_clip_is_to_be_looked_at_as_a_whole(tmp_path):
+    """One of which every frame was looked at says nothing of another one."""
+    people = People(BOXES, np.float32([0.9, 0.9]), LOOKS)
+    names = [f"/{file}.mp4#frame={n}" for file, step in (("a", 1), ("b", 5)) for n in (0, step)]
+    with GalleryIndex.open(make_case_gallery(tmp_path)) as index:
+        index.put([(Frame(name, name, "yard", START), people) for name in names])
+        sights = [Match(name, tuple(HIS.tolist()), 0.9, 0.0) for name in names]
+        place = np.zeros((120, 160, 3), np.uint8)
+        place[:, ::4] = place[:, 1::4] = 255
+        shown, _ = ClipHider(index, sights)(names[2], place, sights[2].box_xyxy)
+    assert contrast(shown, HIS) > WHOLE and np.ptp(shown[:, 60:90]) < 60
+
+
+def test_a_box_is_known_again_within_a_pixel():
+    """What is printed is rounded; whoever stands elsewhere is somebody else."""
+    assert row_of(BOXES, Match("a.jpg", tuple((HERS + 0.9).tolist()), 0.9, 0.0)) == 1
+    with pytest.raises(GalleryError, match="knows nobody at"):
+        row_of(BOXES, Match("a.jpg", tuple((HERS + 2).tolist()), 0.9, 0.0))
 
 
 def test_the_same_case_is_the_same_bytes_but_for_its_date(index, tmp_path):
