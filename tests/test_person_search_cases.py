@@ -26,9 +26,10 @@ from helpers_cases import (
 )
 from PIL import Image
 
+from person_search.cases import gathering
 from person_search.cases.contents import CaseQuery, CaseRequest, Judgement
 from person_search.cases.export import export_case, zip_case
-from person_search.cases.hiding import ClipHider, row_of
+from person_search.cases.hiding import ClipHider, hidden_share, row_of
 from person_search.footage.files import Frame
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.index import GalleryIndex
@@ -129,6 +130,12 @@ def test_a_clip_of_which_every_frame_was_looked_at_keeps_the_place_sharp(tmp_pat
         assert picture[60, 66:82].mean() == pytest.approx(90, abs=6), "between them"
 
 
+def test_a_clip_that_is_cut_off_is_noted(index, tmp_path, monkeypatch):
+    monkeypatch.setattr("person_search.drawing.clips.MOST_SECONDS", 1.0)
+    report = export_case(index, request(index, clips=True), tmp_path / "case")
+    assert report.clips == 1 and "The clip shows the first 120 seconds" in report.notes[0]
+
+
 def test_where_the_gallery_looked_and_did_not_see_the_person_all_is_blurred(index, drawn):
     """A box from sight to sight may lie around anybody there; it is not drawn either."""
     (stay,) = (match for match in request(index).matches if match.appearance)
@@ -162,6 +169,14 @@ def test_each_video_of_a_clip_is_to_be_looked_at_as_a_whole(tmp_path):
         place[:, ::4] = place[:, 1::4] = 255
         shown, _ = ClipHider(index, sights)(names[2], place, sights[2].box_xyxy)
     assert contrast(shown, HIS) > WHOLE and np.ptp(shown[:, 60:90]) < 60
+
+
+def test_somebody_who_is_mostly_hidden_by_blurred_people_is_noted(index, tmp_path, monkeypatch):
+    assert hidden_share((0, 0, 10, 10), np.array([[-5, 0, 20, 4], [0, 2, 10, 7]])) == 0.6875
+    for others, count in (([[0, 0, 160, 70]], 5), ([[0, 0, 160, 50]], 0)):
+        monkeypatch.setattr(gathering, "boxes_beside", lambda *_, o=others: np.float32(o))
+        report = export_case(index, request(index), tmp_path / str(count))
+        assert sum("hide most of the person" in note for note in report.notes) == count
 
 
 def test_a_box_is_known_again_within_a_pixel():
