@@ -224,6 +224,16 @@ def test_names_are_text_and_no_formulas(tmp_path):
     assert all((tmp_path / "case" / row["picture"]).is_file() for row in rows if row["picture"])
 
 
+def test_a_name_does_not_turn_the_words_and_times_behind_it(tmp_path):
+    """A judge's or a file's name with U+202E made 2023-11-14 read 41-11-3202."""
+    with GalleryIndex.open(make_case_gallery(tmp_path, picture="a\u202egpj.png")) as index:
+        judged = {1: [Judgement("right", "A\u2067da", START)]}
+        export_case(index, request(index, judgements=judged), tmp_path / "case")
+    page = (tmp_path / "case" / "report.html").read_text()
+    assert "a\\u202egpj.png; unknown" in page and "right by A\\u2067da, 2023-" in page
+    assert not set(page) & set("\u202e\u2067")
+
+
 def test_nothing_tells_of_the_folders_of_this_machine_unless_asked(index, drawn, tmp_path):
     for full_paths in (False, True):
         data, _ = zip_case(index, request(index, full_paths=full_paths))
