@@ -260,6 +260,16 @@ def test_a_source_that_is_not_as_indexed_is_said_and_not_shown(state, tmp_path):
     assert "hall.mp4" in (tmp_path / "case" / "report.html").read_text()
 
 
+def test_a_source_of_which_some_frames_were_indexed_before_it_changed_has_changed(tmp_path):
+    with GalleryIndex.open(make_case_gallery(tmp_path)) as index:
+        people = People(BOXES, np.float32([0.9, 0.01]), LOOKS)
+        frame = Frame(f"{tmp_path / 'hall.mp4'}#frame=3", "former", "hall", START + 0.3)
+        index.put([(frame, people)])
+        index.appearances.link()
+        report = export_case(index, request(index), tmp_path / "case")
+    assert report.pictures == 1 and "has changed since it was indexed" in report.notes[0]
+
+
 @pytest.mark.parametrize("name", ["case", "case.zip"])
 def test_on_a_full_disk_nothing_half_written_stays(index, tmp_path, monkeypatch, name):
     def fill_up(*_):

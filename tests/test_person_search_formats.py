@@ -231,6 +231,16 @@ def test_a_search_selects_whole_stays_and_single_people(index, tmp_path):
     assert (report.frames, report.people) == (1, 1)
 
 
+def test_somebody_who_stands_elsewhere_is_not_the_one_who_was_found(index, tmp_path):
+    file = _matches(index, tmp_path)
+    text = file.read_text()
+    file.write_text(text.replace("33.4", "33.41"))
+    assert len(read_matches(index, file).people) == 3, "boxes are printed rounded"
+    file.write_text(text.replace("33.4", "33.5"))
+    with pytest.raises(ValueError, match=r"has nobody at .*33\.5.*search again"):
+        read_matches(index, file)
+
+
 def test_the_list_of_appearances_selects_them_too(index, tmp_path):
     stay = next(index.appearances.within()).appearance
     said = {"id": stay.id, "camera": "hall", "start": stay.start, "end": stay.end}
