@@ -10,11 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers_formats import DIM, START, make_gallery
+from helpers_gallery import FINGERPRINT
 from PIL import Image
 from pycocotools.coco import COCO
 
 from person_search.data.coco_person import load_coco_person, load_coco_person_protocol
 from person_search.evaluation.tracks import read_mot
+from person_search.footage.files import Frame
 from person_search.formats.coco import common_folder, export_coco
 from person_search.formats.mot import export_mot, frame_rate, name_folders
 from person_search.formats.parquet import export_parquet
@@ -28,6 +30,7 @@ from person_search.formats.selection import (
 )
 from person_search.gallery.index import GalleryIndex
 from person_search.gallery.search_options import FrameFilter
+from person_search.people import People
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +155,18 @@ def test_mot_text_has_the_stream_s_frames_and_says_which_they_are(index, root, t
     info = (tmp_path / "mot" / "hall" / "seqinfo.ini").read_text()
     assert "frameRate=2\nseqLength=8\nimWidth=128\nimHeight=96\n" in info
     assert read_mot(tmp_path / "mot" / "gate" / "gt" / "gt.txt").people.frames.size == 0
+
+
+def test_mot_frames_are_in_the_order_of_their_times(tmp_path):
+    """Of files of one camera, whatever their names."""
+    nobody = People(np.zeros((0, 4)), np.zeros(0), np.zeros((0, DIM)))
+    path = tmp_path / "g.db"
+    with GalleryIndex.create(path, fingerprint=FINGERPRINT, embedding_dim=DIM) as index:
+        times = {"c": 2.0, "a": 3.0, "b": 1.0}
+        index.put([(Frame(f"/{n}.jpg", n, "hall", START + t), nobody) for n, t in times.items()])
+        export_mot(index, tmp_path / "mot")
+    with (tmp_path / "mot" / "hall" / "frames.csv").open() as file:
+        assert [row["file"] for row in csv.DictReader(file)] == ["/b.jpg", "/c.jpg", "/a.jpg"]
 
 
 def test_a_camera_s_name_cannot_leave_the_folder_nor_take_another_s():
