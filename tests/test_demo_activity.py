@@ -90,7 +90,7 @@ def test_a_judge_is_named_in_the_gallery(service, tmp_path):
 def test_people_and_groups(service):
     page = PeopleHandlers(service)
     page.open("toy", 24)
-    dialogs.show(event(group=1), "toy")
+    page.show(event(group=1), "toy")
     page.name(event(group=1, name="Zoe Berg"), "toy", 24)
     page.undo("toy", 24)
     told = [(e["action"], e.get("words"), len(e.get("results", ()))) for e in entries(service)[1:]]

@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 from helpers_cases import (
+    BOXES,
     HERS,
     HIS,
     LOOKS,
@@ -25,11 +26,14 @@ from helpers_cases import (
 )
 from PIL import Image
 
+from person_search.cases import gathering
 from person_search.cases.contents import CaseQuery, CaseRequest, Judgement
 from person_search.cases.export import export_case, zip_case
-from person_search.cases.hiding import ClipHider
+from person_search.cases.hiding import ClipHider, hidden_share, row_of
+from person_search.footage.files import Frame
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.index import GalleryIndex
+from person_search.people import Match, People
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +130,12 @@ def test_a_clip_of_which_every_frame_was_looked_at_keeps_the_place_sharp(tmp_pat
         assert picture[60, 66:82].mean() == pytest.approx(90, abs=6), "between them"
 
 
+def test_a_clip_that_is_cut_off_is_noted(index, tmp_path, monkeypatch):
+    monkeypatch.setattr("person_search.drawing.clips.MOST_SECONDS", 1.0)
+    report = export_case(index, request(index, clips=True), tmp_path / "case")
+    assert report.clips == 1 and "The clip shows the first 120 seconds" in report.notes[0]
+
+
 def test_where_the_gallery_looked_and_did_not_see_the_person_all_is_blurred(index, drawn):
     """A box from sight to sight may lie around anybody there; it is not drawn either."""
     (stay,) = (match for match in request(index).matches if match.appearance)
@@ -136,6 +146,44 @@ def test_where_the_gallery_looked_and_did_not_see_the_person_all_is_blurred(inde
         shown, box = hider(name, draw_two(), tuple(HIS.tolist()))
         assert (box is not None, contrast(shown, HIS) > WHOLE) == (is_shown, is_shown), number
         assert contrast(shown, HERS) < NOTHING
+
+
+def test_of_a_long_stay_only_what_is_shown_is_looked_up(index, drawn, monkeypatch):
+    (stay,) = (match for match in request(index).matches if match.appearance)
+    asked, people_of = [], index.people_of
+    monkeypatch.setattr(index, "people_of", lambda name: asked.append(name) or people_of(name))
+    hider = ClipHider(index, index.appearances.sights(stay.appearance.id))
+    for number in (0, 2, 3, 5):
+        hider(f"{drawn / 'hall.mp4'}#frame={number}", draw_two(), tuple(HIS.tolist()))
+    assert asked == [f"{drawn / 'hall.mp4'}#frame={number}" for number in (0, 5)]
+
+
+def test_each_video_of_a_clip_is_to_be_looked_at_as_a_whole(tmp_path):
+    """One of which every frame was looked at says nothing of another one."""
+    people = People(BOXES, np.float32([0.9, 0.9]), LOOKS)
+    names = [f"/{file}.mp4#frame={n}" for file, step in (("a", 1), ("b", 5)) for n in (0, step)]
+    with GalleryIndex.open(make_case_gallery(tmp_path)) as index:
+        index.put([(Frame(name, name, "yard", START), people) for name in names])
+        sights = [Match(name, tuple(HIS.tolist()), 0.9, 0.0) for name in names]
+        place = np.zeros((120, 160, 3), np.uint8)
+        place[:, ::4] = place[:, 1::4] = 255
+        shown, _ = ClipHider(index, sights)(names[2], place, sights[2].box_xyxy)
+    assert contrast(shown, HIS) > WHOLE and np.ptp(shown[:, 60:90]) < 60
+
+
+def test_somebody_who_is_mostly_hidden_by_blurred_people_is_noted(index, tmp_path, monkeypatch):
+    assert hidden_share((0, 0, 10, 10), np.array([[-5, 0, 20, 4], [0, 2, 10, 7]])) == 0.6875
+    for others, count in (([[0, 0, 160, 70]], 5), ([[0, 0, 160, 50]], 0)):
+        monkeypatch.setattr(gathering, "boxes_beside", lambda *_, o=others: np.float32(o))
+        report = export_case(index, request(index), tmp_path / str(count))
+        assert sum("hide most of the person" in note for note in report.notes) == count
+
+
+def test_a_box_is_known_again_within_a_pixel():
+    """What is printed is rounded; whoever stands elsewhere is somebody else."""
+    assert row_of(BOXES, Match("a.jpg", tuple((HERS + 0.9).tolist()), 0.9, 0.0)) == 1
+    with pytest.raises(GalleryError, match="knows nobody at"):
+        row_of(BOXES, Match("a.jpg", tuple((HERS + 2).tolist()), 0.9, 0.0))
 
 
 def test_the_same_case_is_the_same_bytes_but_for_its_date(index, tmp_path):
@@ -176,6 +224,16 @@ def test_names_are_text_and_no_formulas(tmp_path):
     assert all((tmp_path / "case" / row["picture"]).is_file() for row in rows if row["picture"])
 
 
+def test_a_name_does_not_turn_the_words_and_times_behind_it(tmp_path):
+    """A judge's or a file's name with U+202E made 2023-11-14 read 41-11-3202."""
+    with GalleryIndex.open(make_case_gallery(tmp_path, picture="a\u202egpj.png")) as index:
+        judged = {1: [Judgement("right", "A\u2067da", START)]}
+        export_case(index, request(index, judgements=judged), tmp_path / "case")
+    page = (tmp_path / "case" / "report.html").read_text()
+    assert "a\\u202egpj.png; unknown" in page and "right by A\\u2067da, 2023-" in page
+    assert not set(page) & set("\u202e\u2067")
+
+
 def test_nothing_tells_of_the_folders_of_this_machine_unless_asked(index, drawn, tmp_path):
     for full_paths in (False, True):
         data, _ = zip_case(index, request(index, full_paths=full_paths))
@@ -200,6 +258,16 @@ def test_a_source_that_is_not_as_indexed_is_said_and_not_shown(state, tmp_path):
     assert {s["name"]: s["state"] for s in case["sources"]}["hall.mp4"] == state
     assert max(len(match["sights"]) for match in case["matches"]) == 5, "the times stay"
     assert "hall.mp4" in (tmp_path / "case" / "report.html").read_text()
+
+
+def test_a_source_of_which_some_frames_were_indexed_before_it_changed_has_changed(tmp_path):
+    with GalleryIndex.open(make_case_gallery(tmp_path)) as index:
+        people = People(BOXES, np.float32([0.9, 0.01]), LOOKS)
+        frame = Frame(f"{tmp_path / 'hall.mp4'}#frame=3", "former", "hall", START + 0.3)
+        index.put([(frame, people)])
+        index.appearances.link()
+        report = export_case(index, request(index), tmp_path / "case")
+    assert report.pictures == 1 and "has changed since it was indexed" in report.notes[0]
 
 
 @pytest.mark.parametrize("name", ["case", "case.zip"])

@@ -5,8 +5,10 @@ import zlib
 import pytest
 from PIL import Image
 
+from person_search.cases.contents import Case, CaseMatch, CaseSight, Judgement, Source
 from person_search.cases.pdf_file import HEIGHT, PdfFile, encode_text, text_width
-from person_search.cases.pdf_report import wrap
+from person_search.cases.pdf_report import pdf_report, wrap
+from person_search.cases.wording import iso_time, long_time
 
 
 def make(texts):
@@ -63,3 +65,28 @@ def test_lines_are_broken_at_words_and_long_words_anywhere():
     assert lines[0] == "one two three" and all(text_width(line, 9) <= 80 for line in lines)
     assert "".join(lines[1:]) == "x" * 60
     assert wrap("", 9, 80) == [""]
+
+
+def test_what_does_not_fit_goes_on_the_next_page(tmp_path):
+    """A judge's remarks and a camera's name may be longer than a page."""
+    said = [Judgement("right", f"judge {number}") for number in range(150)]
+    sight = CaseSight(1, None, None, (0, 0, 9, 9), 0.5)
+    match = CaseMatch(*(1, "long" * 100, None, None, None, sight, [sight], None, None, [], said))
+    head = (1.7e9, "program", "gallery", "ab" * 32, None, [], None, None, False)
+    case = Case(*head, [match], [Source(1, "a.jpg", None, "gone")])
+    drawn = [
+        zlib.decompress(content)
+        for content in re.findall(
+            rb"FlateDecode /Length \d+ >>\nstream\n(.*?)\nendstream",
+            pdf_report(case, tmp_path),
+            re.S,
+        )
+    ]
+    heights = [float(y) for page in drawn for y in re.findall(rb" ([-\d.]+) Td", page)]
+    assert len(drawn) >= 4 and min(heights) >= 20 and max(heights) <= HEIGHT - 20
+    assert sum(page.count(b"right by judge") for page in drawn) == 150
+
+
+def test_times_into_a_video_are_no_dates():
+    assert iso_time(12.5) is None and long_time(12.5) == "0:00:12.5 into the video"
+    assert long_time(None) == "unknown" and long_time(1.7e9).startswith("2023-11-1")

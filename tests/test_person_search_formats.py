@@ -10,11 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers_formats import DIM, START, make_gallery
+from helpers_gallery import FINGERPRINT
 from PIL import Image
 from pycocotools.coco import COCO
 
 from person_search.data.coco_person import load_coco_person, load_coco_person_protocol
 from person_search.evaluation.tracks import read_mot
+from person_search.footage.files import Frame
 from person_search.formats.coco import common_folder, export_coco
 from person_search.formats.mot import export_mot, frame_rate, name_folders
 from person_search.formats.parquet import export_parquet
@@ -28,6 +30,7 @@ from person_search.formats.selection import (
 )
 from person_search.gallery.index import GalleryIndex
 from person_search.gallery.search_options import FrameFilter
+from person_search.people import People
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +157,18 @@ def test_mot_text_has_the_stream_s_frames_and_says_which_they_are(index, root, t
     assert read_mot(tmp_path / "mot" / "gate" / "gt" / "gt.txt").people.frames.size == 0
 
 
+def test_mot_frames_are_in_the_order_of_their_times(tmp_path):
+    """Of files of one camera, whatever their names."""
+    nobody = People(np.zeros((0, 4)), np.zeros(0), np.zeros((0, DIM)))
+    path = tmp_path / "g.db"
+    with GalleryIndex.create(path, fingerprint=FINGERPRINT, embedding_dim=DIM) as index:
+        times = {"c": 2.0, "a": 3.0, "b": 1.0}
+        index.put([(Frame(f"/{n}.jpg", n, "hall", START + t), nobody) for n, t in times.items()])
+        export_mot(index, tmp_path / "mot")
+    with (tmp_path / "mot" / "hall" / "frames.csv").open() as file:
+        assert [row["file"] for row in csv.DictReader(file)] == ["/b.jpg", "/c.jpg", "/a.jpg"]
+
+
 def test_a_camera_s_name_cannot_leave_the_folder_nor_take_another_s():
     names = name_folders(["camera:../../etc", "camera:<b>A</b>", "camera:a", "file:/x/A.mp4"])
     assert list(names.values()) == ["_.._etc", "_b_A_b_", "a", "A-2"]
@@ -229,6 +244,16 @@ def test_a_search_selects_whole_stays_and_single_people(index, tmp_path):
         index, tmp_path / "late.json", read_matches(index, tmp_path / "found.json", late)
     )
     assert (report.frames, report.people) == (1, 1)
+
+
+def test_somebody_who_stands_elsewhere_is_not_the_one_who_was_found(index, tmp_path):
+    file = _matches(index, tmp_path)
+    text = file.read_text()
+    file.write_text(text.replace("33.4", "33.41"))
+    assert len(read_matches(index, file).people) == 3, "boxes are printed rounded"
+    file.write_text(text.replace("33.4", "33.5"))
+    with pytest.raises(ValueError, match=r"has nobody at .*33\.5.*search again"):
+        read_matches(index, file)
 
 
 def test_the_list_of_appearances_selects_them_too(index, tmp_path):

@@ -115,6 +115,10 @@ def test_the_name_that_says_most_is_meant_and_one_name_is_one_file(tmp_path, foo
     boxes = open_boxes(write_coco(tmp_path / "a.json", both, annotations), files)
     assert len(boxes.of(str(other / "000001.png"), 240, 120).boxes) == 2
     assert boxes.of(str(footage / "000002.png"), 240, 120) is None
+    both[0] = ("000001.png", None, None)
+    boxes = open_boxes(write_coco(tmp_path / "a.json", both, annotations), files)
+    assert len(boxes.of(str(other / "000001.png"), 240, 120).boxes) == 2, "the longer name"
+    assert len(boxes.of(str(footage / "000001.png"), 240, 120).boxes) == 1
     path = write_coco(tmp_path / "b.json", [("000001.png", None, None)], [])
     with pytest.raises(ValueError, match=r"000001.png may be .*MOT-1.* or .*names with folders"):
         open_boxes(path, files)
@@ -305,6 +309,14 @@ def test_what_we_export_we_read(tmp_path, export):
         np.testing.assert_array_equal(some.boxes, expected[name].boxes)
         np.testing.assert_array_equal(some.scores, expected[name].scores)
         np.testing.assert_allclose(some.embeddings, expected[name].embeddings, atol=1e-6)
+
+
+def test_without_true_tracks_what_a_detector_found_is_taken(tmp_path, footage):
+    """As in an export of people who belong to no appearance: its gt.txt is empty."""
+    _write_mot(footage.parent, "gt", [])
+    _write_mot(footage.parent, "det", [(1, -1, *_boxes()[0], 0.5, -1, -1, -1)])
+    boxes = open_boxes(footage.parent, list_footage([footage]))
+    assert boxes.of(str(footage / "000001.png"), 240, 120).scores.tolist() == [0.5]
 
 
 def test_a_folder_without_sequences_is_refused(tmp_path, footage):

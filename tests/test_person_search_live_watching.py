@@ -376,6 +376,24 @@ def test_a_stay_that_is_linked_anew_is_not_told_again(index, tmp_path):
     assert len(told) == 1 and told[0].match.appearance.id not in numbers
 
 
+def test_two_who_look_alike_at_once_are_two_alerts(index, tmp_path):
+    told, kept = [], KeptPictures(tmp_path)
+    standing, source, twins = (
+        _standing(told),
+        parse_source("gate=camera:0"),
+        draw_colors(["red"] * 2),
+    )
+    (people,) = ColorFinder().find([twins])
+    for second in (0, 1, 2):
+        entries = [(kept.keep(source, Shot(1.7e9 + second, twins)), people)]
+        index.put(entries)
+        standing.look(entries)
+        index.appearances.link()
+        standing.settle(index)
+    assert len(people) == 2 and len({alert.match.appearance.id for alert in told}) == 2
+    assert len(told) == 2
+
+
 def test_a_threshold_out_of_range_is_refused():
     with pytest.raises(ValueError, match="expected -1"):
         _standing([], 1.5)

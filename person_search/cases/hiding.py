@@ -72,18 +72,19 @@ class ClipHider:
     def __init__(
         self, index: "GalleryIndex", sights: Sequence[Match], *, keeps_scene: bool = True
     ) -> None:
-        """Look up who else is in the frames.
+        """Take the sights; who else is there is looked up with each frame that is shown.
+
+        A stay may last for hours, of which a clip shows two minutes.
 
         Args:
             index: The gallery.
-            sights: The clip's, by time.
+            sights: The stay's, by time.
             keeps_scene: Leave what is around people as it is, where the gallery has looked at every
                 frame. Whom it has not found then stays visible.
-
-        Raises:
-            GalleryError: If it does not know one of them any more.
         """
-        self._others = {sight.image: boxes_beside(index, sight) for sight in sights}
+        self._index = index
+        self._sights = {sight.image: sight for sight in sights}
+        self._others: dict[str, np.ndarray] = {}
         self._numbers: dict[str, list[int]] = {}
         for sight in sights:
             file, number = split_frame_name(sight.image)
@@ -95,16 +96,17 @@ class ClipHider:
         self._is_looked_at = keeps_scene and all(
             len(numbers) == numbers[-1] - numbers[0] + 1 for numbers in self._numbers.values()
         )
-        self._unseen = {
-            file: _looked_at_between(index, file, numbers)
-            for file, numbers in self._numbers.items()
-        }
+        self._is_unseen: dict[tuple[str, int], bool] = {}
 
     def __call__(
         self, name: str, picture: np.ndarray, person: Box | None
     ) -> tuple[np.ndarray, Box | None]:
-        """Return the picture and the box to show."""
-        others = self._others.get(name)
+        """Return the picture and the box to show.
+
+        Raises:
+            GalleryError: If the gallery does not know a sight any more.
+        """
+        others = self._others_at(name) if name in self._sights else None
         if others is not None and self._is_looked_at:
             return blur_others(picture, person, others), person
         if others is None and not self._is_followed(name):
@@ -115,11 +117,15 @@ class ClipHider:
     def _is_followed(self, name: str) -> bool:
         """Say whether the person was seen in the frames looked at before and after this one."""
         file, number = split_frame_name(name)
-        numbers, unseen = self._numbers.get(file, []), self._unseen.get(file, [])
+        numbers = self._numbers.get(file, [])
         place = 0 if number is None else bisect_left(numbers, number)
         if number is None or not 0 < place < len(numbers):
             return False
-        return bisect_left(unseen, numbers[place - 1]) == bisect_left(unseen, numbers[place])
+        between = file, place
+        if between not in self._is_unseen:
+            first, last = numbers[place - 1 : place + 1]
+            self._is_unseen[between] = _has_looked(self._index, file, first + 1, last)
+        return not self._is_unseen[between]
 
     def _near(self, name: str) -> np.ndarray:
         """Return who else was in the frames looked at before and after one that was not."""
@@ -129,18 +135,17 @@ class ClipHider:
             return np.zeros((0, 4))
         places = {bisect_right(numbers, number) - 1, bisect_left(numbers, number)}
         looked_at = [numbers[place] for place in places if 0 <= place < len(numbers)]
-        return np.vstack([self._others[f"{file}#frame={n}"] for n in looked_at])
+        return np.vstack([self._others_at(f"{file}#frame={n}") for n in looked_at])
+
+    def _others_at(self, name: str) -> np.ndarray:
+        if name not in self._others:
+            self._others[name] = boxes_beside(self._index, self._sights[name])
+        return self._others[name]
 
 
-def _looked_at_between(index: "GalleryIndex", file: str, numbers: Sequence[int]) -> list[int]:
-    """Return, sorted, the frames of a video that a gallery has from a sight to the last one.
-
-    Without those of the sights themselves.
-    """
-    seen = set(numbers)
-    between = [n for n in range(numbers[0], numbers[-1]) if n not in seen]
-    found = []
-    for first in range(0, len(between), _AT_ONCE):
-        names = {f"{file}#frame={n}": n for n in between[first : first + _AT_ONCE]}
-        found += [names[name] for name in index.known_frames(list(names))]
-    return sorted(found)
+def _has_looked(index: "GalleryIndex", file: str, first: int, last: int) -> bool:
+    """Say whether a gallery has one of the frames of a video from a number on to before another."""
+    return any(
+        index.known_frames([f"{file}#frame={n}" for n in range(some, min(some + _AT_ONCE, last))])
+        for some in range(first, last, _AT_ONCE)
+    )

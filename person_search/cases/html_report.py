@@ -9,6 +9,12 @@ from html import escape
 from person_search.cases import wording
 from person_search.cases.contents import Case, CaseMatch
 
+_TURNING = {
+    code: f"\\u{code:04x}"
+    for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+"""Marks that turn the direction of what follows: of our own words and times, too, where a name
+stands before them. They are written by their number."""
 POLICY = "script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'"
 STYLE = """
 :root { color-scheme: light; }
@@ -60,7 +66,7 @@ def html_report(case: Case) -> str:
 
 def _text(text: str) -> str:
     """Return text that is nothing but text, whichever direction it is written in."""
-    return f"<bdi>{escape(text)}</bdi>"
+    return f"<bdi>{escape(text.translate(_TURNING))}</bdi>"
 
 
 def _facts(facts: wording.Facts) -> str:

@@ -17,6 +17,8 @@ NAME_WIDTH = 130.0
 """Of the names of facts, in points."""
 MOST_PIXELS = 1400
 """Longest side of a picture in the file."""
+_CELL_LINES = 10
+"""Of a cell of a table, which is not broken between pages."""
 _A_ROW = 3
 """Pictures of the person asked for, side by side."""
 
@@ -139,7 +141,7 @@ class _Page:
         lefts = [LEFT + (RIGHT - LEFT) * sum(shares[:place]) for place in range(len(shares))]
         for row, is_bold in [(head, True), *((row, False) for row in rows)]:
             cells = [
-                wrap(cell, 8, (RIGHT - LEFT) * share - 6)
+                _shorten(wrap(cell, 8, (RIGHT - LEFT) * share - 6))
                 for cell, share in zip(row, shares, strict=True)
             ]
             self.need(11 * max(map(len, cells)) + 4)
@@ -196,6 +198,11 @@ def wrap(text: str, size: float, width: float) -> list[str]:
                 lines.append("")
             lines[-1] += letter
     return lines
+
+
+def _shorten(lines: list[str]) -> list[str]:
+    """Cut a cell of a table off; the section of the match says the same in full."""
+    return lines if len(lines) <= _CELL_LINES else [*lines[: _CELL_LINES - 1], "…"]
 
 
 def _load(path: Path) -> tuple[bytes, tuple[int, int]]:
