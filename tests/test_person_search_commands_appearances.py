@@ -50,6 +50,17 @@ def _run(capsys, *arguments):
     return status, said.out, said.err
 
 
+def test_only_sure_ones_on_request(gallery, capsys):
+    for least, expected in (("0.89", [8, 2]), ("0.91", [])):
+        status, out, _ = _run(capsys, "--gallery", gallery, "--min-score", least, "--json")
+        assert [one["frames"] for one in json.loads(out)["appearances"]] == expected
+        assert status == (0 if expected else 1)
+    status, _, err = _run(capsys, "--gallery", gallery, "--min-score", "1.5")
+    assert status == 2 and "min_score is 1.5; expected 0 to 1" in err
+    status, _, err = _run(capsys, "--gallery", gallery, "--id", "1", "--min-score", "0.5")
+    assert status == 2 and "leave out --min-score" in err
+
+
 def test_the_list_and_one_of_it(gallery, capsys):
     status, out, _ = _run(capsys, "--gallery", gallery, "--json")
     first, second = json.loads(out)["appearances"]

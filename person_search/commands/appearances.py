@@ -45,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until", metavar="TIME", help="only those that begin before; a date counts to its end"
     )
+    parser.add_argument(
+        "--min-score",
+        type=float,
+        metavar="S",
+        help="only those whose best sight has at least this detector score, 0 to 1",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object, no table")
 
 
@@ -67,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
                 None if args.since is None else parse_time(args.since),
                 None if args.until is None else parse_time(args.until, end=True),
                 args.camera,
+                0.0 if args.min_score is None else args.min_score,
             )
         )
         recorded.use(index, "view stays").showed_stays(found).end()
@@ -76,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
             print(_format_list(found))
         else:
             print(
-                "no appearance fits" if args.camera or args.since or args.until
+                "no appearance fits" if args.camera or args.since or args.until or args.min_score
                 else "no appearances: nothing is linked, as pictures without camera and date are "
                 "not; see person-search index --help"
             )  # fmt: skip
@@ -84,9 +91,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_arguments(args: argparse.Namespace) -> None:
-    filters = [n for n in ("camera", "since", "until") if getattr(args, n) is not None]
+    filters = [n for n in ("camera", "since", "until", "min_score") if getattr(args, n) is not None]
     if args.id is not None and filters:
-        raise ValueError(f"--id shows one appearance; leave out --{filters[0]}")
+        raise ValueError(f"--id shows one appearance; leave out --{filters[0].replace('_', '-')}")
     if args.clip is None:
         return
     if args.id is None:

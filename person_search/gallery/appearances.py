@@ -177,6 +177,7 @@ class GalleryAppearances:
         since: float | None = None,
         until: float | None = None,
         cameras: Sequence[str] | None = None,
+        min_score: float = 0.0,
     ) -> Iterator[StoredAppearance]:
         """Yield the appearances that lie in a time, or overlap it, by their start.
 
@@ -185,12 +186,20 @@ class GalleryAppearances:
                 not overlap.
             until: Seconds, None for the end.
             cameras: Only of these; "" stands for an unknown one. None for all.
+            min_score: Only those whose best sight has at least this score, 0..1: a detector that
+                takes benches for people is seldom sure of it.
+
+        Raises:
+            GalleryError: On values that cannot be.
         """
+        if not 0 <= min_score <= 1:
+            raise GalleryError(f"min_score is {min_score}; expected 0 to 1")
         FrameFilter(cameras=cameras, since=since, until=until)  # refuses what cannot be
         first = -math.inf if since is None else since
         last = math.inf if until is None else until
         for one in self._rows.within(first, last):
-            if cameras is None or (one.appearance.camera or "") in cameras:
+            is_wanted = cameras is None or (one.appearance.camera or "") in cameras
+            if is_wanted and one.best.score >= min_score:
                 yield one
 
     def get(self, appearance: int) -> StoredAppearance:
