@@ -147,6 +147,8 @@ class ResumableTrainer(DefaultTrainer):
         """Continue after the last checkpoint with the very next batch, or load weights."""
         super().resume_or_load(resume)
         warn_of_other_settings(self.cfg, self.checkpointer.imported)
+        if resume and self.start_iter >= self.max_iter:
+            self.checkpointer.complete_final(self.start_iter - 1)
         if self._divided is not None and self.start_iter > 0:
             self._divided.load(self.start_iter - 1)
         self.data_loader.sampler.start_iteration = self.start_iter
