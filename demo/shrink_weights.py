@@ -6,6 +6,7 @@ python -m demo.shrink_weights output/drawn_cuhk/slim_fpn_seed1/model_final.pth d
 import argparse
 import hashlib
 import os
+import pickle
 import sys
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         digest = shrink(args.checkpoint, args.output)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, pickle.UnpicklingError) as error:
         print(f"shrink_weights: {error}", file=sys.stderr)
         return 2
     print(f"{args.output}: {args.output.stat().st_size / 2**20:.1f} MiB, sha256 {digest[:8]}")

@@ -6,6 +6,7 @@
 import argparse
 import logging
 import os
+from pathlib import Path
 
 from detectron2.config import CfgNode
 from detectron2.utils import comm
@@ -16,6 +17,7 @@ from reid_heads.config import load_config
 from reid_heads.config_yaml import check_plain
 from reid_heads.data.loaders import iterations_per_epoch, load_train_crops
 from reid_heads.data.own_data import register_own_data
+from reid_heads.training.checkpoint_files import find_damage
 from reid_heads.training.crop_trainer import CropReIDTrainer
 from reid_heads.training.solver import set_epochs
 
@@ -45,7 +47,8 @@ def stage1_weights(cfg: CfgNode, args: argparse.Namespace) -> str:
     stage1_cfg = load_stage1_config(cfg, args.config_file)
     check_same_input(cfg, stage1_cfg)
     weights = os.path.join(stage1_cfg.OUTPUT_DIR, "model_final.pth")
-    if args.resume and os.path.isfile(weights):
+    # A damaged one is made again, from the checkpoint before.
+    if args.resume and os.path.isfile(weights) and not find_damage(Path(weights)):
         logger.info("stage 1 is finished: %s", weights)
         return weights
     logger.info("stage 1 begins, in %s", stage1_cfg.OUTPUT_DIR)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
+from reid_heads.importers.checkpoint_file import read_checkpoint
 from reid_heads.torch_file import load_torch_file
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,10 @@ def _read_crop_net(path: str) -> dict[str, Tensor]:
         )
     try:
         checkpoint = load_torch_file(path)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError:
+        # Says whose code is in it, or that it is none.
+        checkpoint = {"model": read_checkpoint(path).state}
+    except (RuntimeError, EOFError) as error:
         raise ValueError(f"{path} is not a checkpoint, or a damaged one: {error}") from error
     source = checkpoint.get("model") if isinstance(checkpoint, dict) else None
     if not isinstance(source, dict) or not any(name.startswith(_BACKBONE) for name in source):

@@ -1,4 +1,5 @@
 import logging
+import os
 
 import pytest
 import torch
@@ -199,6 +200,14 @@ def test_another_head_is_refused_for_the_neck(crop_net, save, make_model):
         transfer_weights(make_model(**other), save(crop_net.state_dict()), transfer_neck=True)
 
 
+class Runs:
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
 def test_files_that_are_no_crop_net_are_refused(save, make_model, tmp_path):
     model = make_model(**OWN)
     with pytest.raises(FileNotFoundError, match="there is no stage 1 checkpoint"):
@@ -206,6 +215,11 @@ def test_files_that_are_no_crop_net_are_refused(save, make_model, tmp_path):
     (tmp_path / "broken.pth").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(ValueError, match="not a checkpoint"):
         transfer_weights(model, str(tmp_path / "broken.pth"))
+    marker = tmp_path / "was_run"
+    torch.save({"model": {"backbone.x": Runs(marker)}}, tmp_path / "code.pth")
+    with pytest.raises(ValueError, match=r"code\.pth holds more than weights.*mkdir"):
+        transfer_weights(model, str(tmp_path / "code.pth"))
+    assert not marker.exists()
     with pytest.raises(ValueError, match="not a checkpoint of a crop ReID net"):
         transfer_weights(model, save({"conv1.weight": torch.zeros(3)}))
 

@@ -375,6 +375,8 @@ def test_faces_outside_of_the_picture(fails, net, faces, tmp_path):
     stranger, listed = faces / "stranger.png", tmp_path / "faces.csv"
     verify = ["verify", *net, "--threshold", "0", "--faces", listed, stranger, stranger]
     listed.write_text(f"path,x1,y1,x2,y2\n{stranger},200,0,300,90\n")
+    assert "stranger.png', which is outside of" in fails(*verify)
+    verify.append("--trust-this-file")
     assert "has no area in the picture of 112 x 112 pixels" in fails(*verify)
     header = ",".join(("path", *BOX_COLUMNS, *POINT_COLUMNS))
     points = ",".join(str(value) for value in (TEMPLATE + 200).ravel())
@@ -516,7 +518,8 @@ def test_missing_pictures_and_folders(fails, net, faces, enrolled, tmp_path):
     listed = tmp_path / "faces.csv"
     listed.write_text(f"path,x1,y1,x2,y2\n{stranger},0,0,9,9\n")
     message = fails(
-        *enroll[:-2], tmp_path / "p.npz", "--people", faces / "people", "--faces", listed
+        *(*enroll[:-2], tmp_path / "p.npz", "--people", faces / "people", "--faces", listed),
+        "--trust-this-file",
     )
     assert "faces.csv has no face of" in message
 

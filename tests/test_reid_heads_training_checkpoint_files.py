@@ -13,7 +13,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from reid_heads.importers.checkpoint_file import read_checkpoint
 from reid_heads.torch_file import DamagedFileError
 from reid_heads.training.checkpoint import WeightCopyCheckpointer
-from reid_heads.training.checkpoint_files import FileCheckpointer, list_resumable
+from reid_heads.training.checkpoint_files import FileCheckpointer, find_damage, list_resumable
 from reid_heads.trust import trusted_files
 
 
@@ -131,6 +131,19 @@ def test_loading_a_damaged_checkpoint_is_an_error_of_every_loader(tmp_path, chec
     for load in (WeightCopyCheckpointer(make_net()).load_whole_model, read_checkpoint):
         with pytest.raises(DamagedFileError, match=r"model_final\.pth is damaged"):
             load(file)
+
+
+def test_a_final_checkpoint_that_was_not_reached_is_written(tmp_path, checkpointer):
+    save_three(checkpointer)
+    checkpointer.complete_final(39)
+    assert not (tmp_path / "model_final.pth").exists(), "there is no checkpoint of its iteration"
+    for content in (None, b"cut off"):
+        if content:
+            (tmp_path / "model_final.pth").write_bytes(content)
+        checkpointer.complete_final(29)
+        assert last(tmp_path) == "model_final.pth"
+        assert checkpointer.resume_or_load("", resume=True)["iteration"] == 29
+        assert not find_damage(tmp_path / "model_final.pth")
 
 
 def test_a_name_that_leads_nowhere_is_passed_over(tmp_path, checkpointer):

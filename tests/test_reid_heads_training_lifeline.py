@@ -1,10 +1,14 @@
+import os
+import signal
 import socket
 import threading
 import time
 
 import pytest
+from helpers_processes import run_processes
 
-from reid_heads.training.lifeline import Connection, Listener
+from reid_heads.training import lifeline as lifeline_module
+from reid_heads.training.lifeline import Connection, Listener, lifeline
 
 HOST = "127.0.0.1"
 
@@ -37,10 +41,7 @@ def ends():
     listener = Listener(HOST, 2, told[0])
     address = (HOST, listener.port)
     others = [Connection(address, listener.token, rank, told[rank]) for rank in (1, 2)]
-    limit = time.monotonic() + 10
-    while len(listener._connections) < 2:
-        assert time.monotonic() < limit
-        time.sleep(0.005)
+    listener.wait_for(2)
     yield (listener, *others), told
     for end in (listener, *others):
         end.close()
@@ -77,3 +78,32 @@ def test_who_does_not_know_the_token_is_not_listened_to():
     die(process)
     assert deaths.wait() == [1]
     listener.close()
+
+
+def wait_or_die(rank, way):
+    lifeline_module._DELAY = 0.05
+    with lifeline("auto"):
+        if rank == 0:
+            # As in a library that knows nothing of the other's end.
+            time.sleep(60)
+        if way == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise ValueError("a mistake of one process")
+
+
+@pytest.mark.parametrize(("way", "status"), [("killed", -9), ("failed", 1)])
+def test_a_process_that_waits_for_a_dead_one_ends(way, status):
+    started = time.monotonic()
+    with pytest.raises(AssertionError, match=rf"exit codes by rank: \[1, {status}\]"):
+        run_processes(wait_or_die, 2, way)
+    assert time.monotonic() - started < 30
+
+
+def leave(rank):
+    with lifeline("auto"):
+        time.sleep(0.1 * rank)
+    return rank
+
+
+def test_processes_that_end_one_after_the_other_all_end_well():
+    assert run_processes(leave, 3) == [0, 1, 2]

@@ -8,6 +8,7 @@ import logging
 import os
 import pickle
 import re
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 BEST_NAME = "model_best"
 """Of the checkpoint with the best weights, from which training does not go on."""
+FINAL = "model_final.pth"
+"""The file that a training ends with."""
 PICKLE = ".pkl"
 """By which detectron2 knows a file of its model zoo, or of Caffe2's."""
 
@@ -111,6 +114,20 @@ class FileCheckpointer(DetectionCheckpointer):
             raise DamagedFileError(problem)
         return self.load(last) if last else self.load(path, checkpointables=[])
 
+    def complete_final(self, iteration: int) -> None:
+        """Write the final checkpoint where training was cut off after the last one before it.
+
+        Args:
+            iteration: the last one, after which both are written, with the same content.
+        """
+        final = Path(self.save_dir) / FINAL
+        numbered = final.with_name(f"model_{iteration:07d}.pth")
+        if not self.save_to_disk or not numbered.is_file() or not find_damage(final):
+            return
+        with numbered.open("rb") as source, atomic_file(final, is_durable=True) as file:
+            shutil.copyfileobj(source, file)
+        self.tag_last_checkpoint(FINAL)
+
     def _find_last(self) -> tuple[str, str]:
         """Return the checkpoint to go on from, "" for none; and what is wrong where all broke."""
         if not self.has_checkpoint():
@@ -118,7 +135,7 @@ class FileCheckpointer(DetectionCheckpointer):
         remove_unfinished(Path(self.save_dir))
         problems: list[str] = []
         # A power cut may have left no name.
-        name = os.path.basename(self.get_checkpoint_file()) or "model_final.pth"
+        name = os.path.basename(self.get_checkpoint_file()) or FINAL
         for file in list_resumable(Path(self.save_dir, name)):
             if not (problem := find_damage(file)):
                 if problems:

@@ -46,6 +46,7 @@ class Listener:
         self._others = others
         self._on_death = on_death
         self._connections: list[socket.socket] = []
+        self._accepted = threading.Semaphore(0)
         self.port: int = self._server.getsockname()[1]
         self.token = secrets.token_bytes(_TOKEN_BYTES)
         """Without which nobody is listened to."""
@@ -65,6 +66,12 @@ class Listener:
                 self._connections.append(connection)
                 rank = int.from_bytes(said[_TOKEN_BYTES:], "big")
                 _watch(connection, rank, self._on_death)
+                self._accepted.release()
+
+    def wait_for(self, count: int) -> None:
+        """Wait until so many processes are connected: a close would cut the later ones off."""
+        for _ in range(count):
+            self._accepted.acquire(timeout=_PATIENCE)
 
     def close(self) -> None:
         """Say farewell to all."""
@@ -132,6 +139,9 @@ def lifeline(dist_url: str) -> Iterator[None]:
                 *told[:2],
                 error,
             )
+    connected = comm.all_gather(end is not None)
+    if isinstance(end, Listener):
+        end.wait_for(sum(connected) - 1)
     try:
         yield
     except SystemExit:

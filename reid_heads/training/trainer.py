@@ -156,6 +156,8 @@ class ResumableTrainer(DefaultTrainer):
         super().resume_or_load(resume)
         self._record.check(self.start_iter)
         warn_of_other_settings(self.cfg, self.checkpointer.imported)
+        if resume and self.start_iter >= self.max_iter:
+            self.checkpointer.complete_final(self.start_iter - 1)
         if self._divided is not None and self.start_iter > 0:
             self._divided.load(self.start_iter - 1)
         self.data_loader.sampler.start_iteration = self.start_iter
