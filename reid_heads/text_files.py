@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 _MARKS = (
     # The first two bytes of UTF-32's little-endian mark are UTF-16's.
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -116,6 +118,46 @@ def read_table(
 def _split(header: str, delimiter: str) -> list[str]:
     cells = next(csv.reader([header], delimiter=delimiter, skipinitialspace=True), [])
     return [cell.strip().lower() for cell in cells]
+
+
+def read_numbers(path: str | Path) -> np.ndarray:
+    """Read lines of as many numbers each, apart by commas, semicolons, tabs or spaces.
+
+    Args:
+        path: the file. A header, a first line that begins with no number, is passed over, and so
+            are empty lines and what separates nothing at the end of a line.
+
+    Returns:
+        (N, number of a line) float64; (0, 0) of a file without lines.
+
+    Raises:
+        ValueError: if it is no such text; says which line.
+        OSError: if it cannot be read.
+    """
+    rows: list[list[float]] = []
+    header = ""
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        place, cells = f"{path}, line {number}", _split_numbers(line)
+        if not cells:
+            continue
+        try:
+            rows.append([float(cell) for cell in cells])
+        except ValueError:
+            if rows or header or _NUMBER.fullmatch(cells[0]):
+                raise ValueError(f"{place}: {line.strip()!r} is no line of numbers") from None
+            header = line.strip()
+            continue
+        if len(rows[-1]) != len(rows[0]):
+            before = f"the lines before it {len(rows[0])}"
+            raise ValueError(f"{place} has {len(rows[-1])} numbers, {before}")
+    if header and not rows:
+        raise ValueError(f"{path}, line 1: {header!r} is no line of numbers, and none follows")
+    return np.array(rows, dtype=np.float64).reshape(len(rows), len(rows[0]) if rows else 0)
+
+
+def _split_numbers(line: str) -> list[str]:
+    cells = re.split(r"\s*[,;\t]\s*|\s+", line.strip().rstrip(",; \t"))
+    return [] if cells == [""] else cells
 
 
 def parse_id(value: Any) -> int | str | None:

@@ -391,3 +391,24 @@ def test_paths_of_another_machine_are_explained(tmp_path):
     _change(path, images=[_image(1, r"C:\data\cam1\x.jpg")])
     with pytest.raises(FileNotFoundError, match=r"x\.jpg; .* Windows machine \(C:\): write them"):
         load_coco_person(path, tmp_path, "train")
+
+
+def test_a_crowd_is_one_only_where_it_is_1(tmp_path):
+    """The text "0" made a crowd of everybody."""
+    annotations = [
+        _person(number, 10, [1, 2, 10, 20], iscrowd=value)
+        for number, value in enumerate(["0", 0, False, None, "1", 1, 1.0, True])
+    ]
+    path = write_coco_person(tmp_path, IMAGES[:1], annotations)
+    assert len(load_coco_person(path, tmp_path, "train")[0]["annotations"]) == 4
+
+
+def test_without_a_box_the_one_around_the_polygons_counts(tmp_path):
+    polygons = [[5, 6, 20, 6, 20, 30], [18, 28, 25, 40]]
+    annotations = [{"id": 1, "image_id": 10, "segmentation": polygons, "category_id": 1}]
+    path = write_coco_person(tmp_path, IMAGES[:1], annotations)
+    (person,) = load_coco_person(path, tmp_path, "train")[0]["annotations"]
+    assert person["bbox"] == [5, 6, 25, 40]
+    _change(path, annotations=[{**annotations[0], "segmentation": {"counts": "x"}}])
+    with pytest.raises(ValueError, match=r"annotations\[0\] has the bbox None"):
+        load_coco_person(path, tmp_path, "train")

@@ -62,7 +62,7 @@ def test_a_line_of_mot_text(tmp_path):
     ("text", "message"),
     [
         ("1,2,3,4,5,6\n", "has 6 numbers a line; expected frame, id, left"),
-        ("frame,id\n", "has no numbers between commas"),
+        ("frame,id\n", "is no line of numbers"),
         ("1,2,0,0,5,6,1\n1,2,9,9,5,6,1\n", "frame 1 has track 2 more than once"),
     ],
 )

@@ -450,10 +450,10 @@ def test_a_camera_with_a_line_break_is_listed_and_the_rest_goes_on(tmp_path):
     assert (len(broken), good.camera) == (2, "c")
 
 
-def write_coded(path, codec, kind, size=(96, 160), aspect=None, number=12):
+def write_coded(path, codec, kind, size=(96, 160), aspect=None, number=12, options=None):
     """Write numbered frames, 10 a second, by a named encoder into a named container."""
     with av.open(str(path), "w", format=kind) as container:
-        stream = container.add_stream(codec, rate=10, options={"g": "5"})
+        stream = container.add_stream(codec, rate=10, options=options or {"g": "5"})
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p"
         if aspect is not None:
@@ -506,6 +506,15 @@ def test_videos_of_recorders_and_discs_are_read(tmp_path, name, codec, kind):
     assert [frame.timestamp for frame in frames] == pytest.approx([0, 0.5, 1.0])
     assert [number_of(frame.load()) for frame in frames] == [0, 5, 10]
     assert number_of(read_frame(frames[1].name)) == 5
+
+
+def test_frames_of_an_avi_in_the_order_of_decoding(tmp_path):
+    """With B frames the timestamps were those of the frames beside, and the first was lost."""
+    write_coded(tmp_path / "a.avi", "mpeg4", None, options={"bf": "2"})
+    frames = collect([tmp_path], FootageOptions(every=0.3))
+    assert [frame.timestamp for frame in frames] == pytest.approx([0, 0.3, 0.6, 0.9])
+    assert [number_of(frame.load()) for frame in frames] == [0, 3, 6, 9]
+    assert number_of(read_frame(frames[2].name)) == 6
 
 
 def test_a_variable_frame_rate_is_sampled_by_the_timestamps(tmp_path):

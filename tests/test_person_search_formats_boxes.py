@@ -199,7 +199,7 @@ def test_a_coco_file_that_cannot_be_used_is_refused(
             '{"images": [], "annotations": [], "categories": [{"name": "dog"}]}',
             "'person'",
         ),
-        ("a.txt", "hello\n", "is no MOT text"),
+        ("a.txt", "hello\n", "is no line of numbers"),
         ("a.txt", "1,1,2,3\n", "4 numbers a line; expected frame"),
         ("a.txt", "1,1,2,3,4,5,1\n0,1,2,3,4,5,1\n", "line 2 has the frame 0"),
         ("a.txt", "1,1,0.1,0.2,0.3,0.4,1\n", "boxes of 0 to 1"),

@@ -297,6 +297,7 @@ def test_new_files_of_a_folder_are_indexed(index, tmp_path):
     root, said = tmp_path / "hall", []
     root.mkdir()
     Image.fromarray(RED).save(root / "2024-05-31_14-00-00.png")
+    (root / "notes.txt").touch()
     options = WatchOptions(
         FootageOptions(every=0.5, time_from="name"), poll=0.02, settled=0.05, timeout=1.0
     )
@@ -315,6 +316,7 @@ def test_new_files_of_a_folder_are_indexed(index, tmp_path):
         wait_until(lambda: watch.report.appearances_added == 1)
     (match,) = index.appearances.search(LOOK)
     assert (match.camera, match.appearance.frames, watch.report.files_broken) == ("hall", 3, 0)
+    assert watch.report.files_passed_over == 1
     # The same again adds nothing.
     options = WatchOptions(options.footage, seconds=0.2, poll=0.05, settled=0.0)
     assert Watch(index, ColorFinder(), [source], options=options).run().frames_added == 0

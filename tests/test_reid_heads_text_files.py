@@ -2,7 +2,14 @@ import codecs
 
 import pytest
 
-from reid_heads.text_files import number_ids, parse_id, read_json, read_table, read_text
+from reid_heads.text_files import (
+    number_ids,
+    parse_id,
+    read_json,
+    read_numbers,
+    read_table,
+    read_text,
+)
 
 WANTED = ("path", "person")
 
@@ -95,3 +102,28 @@ def test_names_are_numbered_after_the_numbers():
     assert number_ids(["bo", 3, "anna", -1, "bo"]) == {-1: -1, 3: 3, "anna": 4, "bo": 5}
     assert number_ids(["bo", -1]) == {-1: -1, "bo": 0}
     assert number_ids([]) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,2.5\n3,-4\n",
+        "1 2.5\n\n3   -4",
+        "\ufeff1;2.5;\r\n3;-4;\r\n",
+        "frame, id\n1, 2.5\n3, -4\n",
+        "1\t2.5\n3\t-4\n",
+    ],
+)
+def test_numbers_however_they_are_separated(tmp_path, text):
+    (tmp_path / "a.txt").write_bytes(text.encode())
+    assert read_numbers(tmp_path / "a.txt").tolist() == [[1, 2.5], [3, -4]]
+
+
+def test_what_is_no_lines_of_numbers(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("")
+    assert read_numbers(path).shape == (0, 0)
+    for text, message in (("1,2\n3,x\n", "line 2: '3,x' is no"), ("1,2\n3\n", "line 2 has 1 num")):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=rf"a\.txt, {message}"):
+            read_numbers(path)

@@ -202,6 +202,7 @@ def _print_report(report: "WatchReport", args: argparse.Namespace, told: Telling
             (report.frames_dropped, "frames dropped"),
             (report.frames_not_stored, "frames not stored"),
             (report.files_broken, "broken"),
+            (report.files_passed_over, "files passed over"),
             (told.num_alerts, "alerts"),
         )
         if count

@@ -68,6 +68,29 @@ def find_id(value: Any, known: Container[int | str]) -> int | str | None:
     return next((one for one in candidates if isinstance(one, int | str) and one in known), None)
 
 
+def is_crowd(entry: Mapping[str, Any]) -> bool:
+    """Return whether an annotation is of a crowd: ``iscrowd`` of 1, "1" or true."""
+    value = entry.get("iscrowd")
+    return value is True or find_id(value, {1}) == 1
+
+
+def box_of(entry: Mapping[str, Any]) -> Any:
+    """Return the ``bbox`` of an annotation, or the box around its polygons where it has none.
+
+    Returns:
+        As it stands in the file, or [x, y, w, h]; None where there is neither.
+    """
+    polygons = entry.get("segmentation")
+    if entry.get("bbox") or not isinstance(polygons, list) or not polygons:
+        return entry.get("bbox")
+    try:
+        points = np.concatenate([np.array(p, np.float64).reshape(-1, 2) for p in polygons])
+    except (TypeError, ValueError):
+        return None
+    low, high = points.min(axis=0), points.max(axis=0)
+    return [*low.tolist(), *(high - low).tolist()]
+
+
 def own_person_id(entry: Mapping[str, Any]) -> Any:
     """Return the ``person_id`` of an annotation; CVAT writes it into ``attributes``.
 

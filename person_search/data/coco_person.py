@@ -24,9 +24,11 @@ from typing import Any
 import numpy as np
 
 from person_search.data.coco_json import (
+    box_of,
     find_id,
     find_person_categories,
     hint_at_identities,
+    is_crowd,
     local_name,
     own_person_id,
     read_coco,
@@ -234,7 +236,7 @@ def _read_people(
         if categories is not None and annotation.get("category_id") not in categories:
             left_out["of another category"] += 1
             continue
-        if annotation.get("iscrowd"):
+        if is_crowd(annotation):
             left_out["crowds"] += 1
             continue
         person, box = _read_person(annotation, images, where)
@@ -279,7 +281,7 @@ def _read_person(
     if image_id is None:
         raise ValueError(f"{where} has the image_id {entry.get('image_id')!r}, which no image has")
     try:
-        box = np.array(entry.get("bbox"), dtype=np.float64)
+        box = np.array(box_of(entry), dtype=np.float64)
     except (TypeError, ValueError):
         box = np.empty(0)
     if box.shape != (4,) or not np.isfinite(box).all():

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from person_search.people import paired_iou
-from reid_heads.text_files import read_text
+from reid_heads.text_files import read_numbers
 
 MIN_IOU = 0.5
 """From this overlap on a found box may be a true one: the MOT Challenge's."""
@@ -122,12 +122,9 @@ def read_mot(path: str | Path) -> MotTruth:
     Raises:
         ValueError: The file is no such text; says what was expected.
     """
-    try:
-        lines = [line for line in read_text(path).splitlines() if line.strip()]
-        # Of no line, loadtxt makes no columns, and a warning.
-        rows = np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.zeros((0, 9))
-    except ValueError as error:
-        raise ValueError(f"{path} has no numbers between commas: {error}") from error
+    rows = read_numbers(path)
+    if not len(rows):
+        rows = np.zeros((0, 9))
     if rows.shape[1] < 7:
         raise ValueError(
             f"{path} has {rows.shape[1]} numbers a line; expected frame, id, left, top, width, "

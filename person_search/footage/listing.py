@@ -52,7 +52,9 @@ def list_files(paths: Sequence[str | Path]) -> Listed:
     for given in paths:
         path = Path(os.path.abspath(given))
         if path.is_dir():
-            inside = _list_folder(path)
+            inside = list_folder(path)
+            if not inside.files:
+                raise ValueError(_say_empty(path, inside.passed_over))
             found.update(dict.fromkeys(inside.files))
             passed_over.update(dict.fromkeys(inside.passed_over))
         elif not path.exists():
@@ -80,7 +82,21 @@ def describe_kinds(files: Sequence[Path]) -> str:
     return f"{len(files)} file{'' if len(files) == 1 else 's'} ({kinds}{more})"
 
 
-def _list_folder(folder: Path) -> Listed:
+def _say_empty(folder: Path, others: Sequence[Path]) -> str:
+    if not others:
+        return f"{folder} holds neither image nor video, nor any other file; is it the right one?"
+    return (
+        f"{folder} holds neither image nor video but {describe_kinds(others)}; expected files "
+        f"ending in {' '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}"
+    )
+
+
+def list_folder(folder: Path) -> Listed:
+    """List what is in a folder and all below it, as `list_files` does; there may be no footage.
+
+    Args:
+        folder: absolute.
+    """
     found: list[Path] = []
     others: list[Path] = []
     visited: set[str] = set()
@@ -96,13 +112,6 @@ def _list_folder(folder: Path) -> Listed:
             if not name.startswith("."):
                 path = Path(place, name)
                 (found if is_footage(path) else others).append(path)
-    if not found:
-        raise ValueError(
-            f"{folder} holds neither image nor video but {describe_kinds(others)}; expected files "
-            f"ending in {' '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}"
-            if others
-            else f"{folder} holds neither image nor video, nor any other file; is it the right one?"
-        )
     return Listed(sorted(found), sorted(others))
 
 

@@ -36,6 +36,9 @@ SKIP_BEFORE = 16.0
 RAW_SUFFIXES = frozenset([".264", ".265", ".avc", ".h264", ".h265", ".hevc", ".m1v", ".m2v"])
 """Of files that hold the coded frames and nothing about them: what looks like timestamps there is
 made up from a frame rate that FFmpeg assumes."""
+AVI_SUFFIXES = frozenset((".avi", ".divx"))
+"""Of files that keep their frames in the order of decoding and no times: where that is not the
+order of showing, the timestamps are those of other frames."""
 
 _SAME_TIME = 1e-4
 """Seconds within which two readings of a frame's timestamp agree: far below any frame's length."""
@@ -116,9 +119,8 @@ def _read_clock(file: str, size: int, modified: int) -> VideoClock:
             readings.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
     if not readings:
         raise ImageError(f"{file} holds no video frames")
-    is_raw = Path(file).suffix.lower() in RAW_SUFFIXES
-    if is_raw:
-        rate = _raw_rate(file) or rate
+    is_raw, own_rate = _look_at_coding(file)
+    rate = own_rate or rate
     has_rate = math.isfinite(rate) and rate > 0
     distinct = _distinct(sorted(readings))
     # Without timestamps every reading is the same.
@@ -140,18 +142,29 @@ def _read_clock(file: str, size: int, modified: int) -> VideoClock:
     return VideoClock(times, is_counted, distinct[0], missing, stretch)
 
 
-def _raw_rate(file: str) -> float | None:
-    """Read the frame rate that the coded frames themselves name; None where they name none."""
+def _look_at_coding(file: str) -> tuple[bool, float | None]:
+    """Say whether a file's timestamps are made up, and the rate that its coded frames name.
+
+    Returns:
+        Whether frames must be counted, and frames per second; None where nothing better is known
+        than what OpenCV says.
+    """
+    suffix = Path(file).suffix.lower()
+    if suffix not in RAW_SUFFIXES | AVI_SUFFIXES:
+        return False, None
     # Slow to import, which pictures and usual videos are spared.
     import av
 
     try:
         with av.open(file) as container:
-            rate = container.streams.video[0].guessed_rate
+            stream = container.streams.video[0]
+            rate, is_reordered = stream.guessed_rate, stream.codec_context.has_b_frames
     # OpenCV has read it; FFmpeg's errors are a dozen types.
     except Exception:
-        return None
-    return float(rate) if rate else None
+        return suffix in RAW_SUFFIXES, None
+    if suffix in AVI_SUFFIXES:
+        return is_reordered, None
+    return True, float(rate) if rate else None
 
 
 def _stretch_of(capture: cv2.VideoCapture) -> tuple[float, float]:

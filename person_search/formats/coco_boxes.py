@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from person_search.data.coco_json import (
+    box_of,
     find_id,
     find_person_categories,
+    is_crowd,
     is_pixels,
     read_coco,
     refuse_shares,
@@ -78,10 +80,10 @@ class CocoBoxes(BoxFile):
             where = f"{self._path}: annotations[{row}]"
             if persons is not None and entry.get("category_id") not in persons:
                 self._dropped["boxes of other categories than person"] += 1
-            elif entry.get("iscrowd"):
+            elif is_crowd(entry):
                 self._dropped["boxes of crowds"] += 1
             else:
-                box, score = _numbers(entry.get("bbox"), where), entry.get("score", 1.0)
+                box, score = _numbers(box_of(entry), where), entry.get("score", 1.0)
                 if not is_pixels(score) or not 0 <= score <= 1:
                     raise ValueError(f"{where} has the score {score!r}; expected 0 to 1")
                 if min(box[2:]) <= 0:

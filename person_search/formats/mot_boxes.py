@@ -15,7 +15,7 @@ from person_search.evaluation.tracks import MOT_PERSON
 from person_search.footage.files import is_video
 from person_search.formats.box_files import NOBODY, BoxFile, FrameBoxes, Place
 from person_search.formats.mot import FRAMES_FILE, FRAMES_HEAD
-from reid_heads.text_files import read_text
+from reid_heads.text_files import read_numbers, read_text
 
 PEOPLE_CLASSES = (MOT_PERSON, 2, 7)
 """Of true tracks: a person who walks, one on a vehicle, one who sits or stands still."""
@@ -168,14 +168,13 @@ def _find_files(path: Path) -> list[Path]:
 def _read_rows(file: Path) -> np.ndarray:
     """Return the lines of a file, (N, 6 or more) float64."""
     try:
-        lines = [line for line in read_text(file).splitlines() if line.strip()]
-        # Of no line, loadtxt makes no columns, and a warning.
-        rows = np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.zeros((0, 7))
-    except ValueError as error:  # also bytes that are no text
+        rows = read_numbers(file)
+    except ValueError as error:
         raise ValueError(
-            f"{file} is no MOT text, lines of as many numbers between commas, nor does its name "
-            f"end in .json, as COCO's does: {error}"
+            f"{error}; expected MOT text, or COCO JSON in a file whose name ends in .json"
         ) from error
+    if not len(rows):
+        rows = np.zeros((0, 7))
     if rows.shape[1] < 6:
         raise ValueError(
             f"{file} has {rows.shape[1]} numbers a line; expected frame, id, left, top, width and "

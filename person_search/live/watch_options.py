@@ -65,4 +65,7 @@ class WatchReport:
     """Frames with people for which there was no room on the disk."""
 
     files_broken: int = 0
+    files_passed_over: int = 0
+    """Files in watched folders that are neither image nor video."""
+
     seconds: float = 0.0

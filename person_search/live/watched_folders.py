@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from person_search.footage.files import BrokenFile, list_footage
+from person_search.footage.files import BrokenFile
 from person_search.footage.frames import split_frame_name
+from person_search.footage.listing import list_folder
 
 AT_ONCE = 64
 """Files that are given out together, at most."""
@@ -40,7 +41,7 @@ class WatchedFolder:
         """Everything that is there is new.
 
         Args:
-            folder: With all below it, as `list_footage` lists it.
+            folder: With all below it, as `list_files` lists it.
             say: Told in a sentence when it is gone, and when it is back.
             settled: Seconds, see `SETTLED`.
             patience: Seconds, see `PATIENCE`.
@@ -49,6 +50,8 @@ class WatchedFolder:
         self._say, self._settled, self._patience = say, settled, patience
         self._files: dict[Path, _File] = {}
         self._is_gone = False
+        self.passed_over: list[Path] = []
+        """Files that are no footage, when it was last looked into."""
 
     def ready(self) -> list[Path]:
         """Return new and changed files that are whole by now, the oldest first, at most `AT_ONCE`.
@@ -99,15 +102,13 @@ class WatchedFolder:
         return final
 
     def _list(self) -> list[Path]:
-        try:
-            found = list_footage([self.folder])
-        except FileNotFoundError:
+        if not self.folder.is_dir():
             if not self._is_gone:
                 self._say(f"{self.folder} is no longer there; waiting for it")
             self._is_gone = True
             return []
-        except ValueError:  # holds no footage yet
-            found = []
+        listed = list_folder(self.folder.absolute())
+        found, self.passed_over = listed.files, listed.passed_over
         if self._is_gone:
             self._say(f"{self.folder} is there again")
         self._is_gone = False

@@ -234,6 +234,7 @@ class Watch:
 
     def _serve_folder(self, folder: WatchedFolder, footage: FootageOptions) -> None:
         files = folder.ready()
+        self._report.files_passed_over = sum(len(one.passed_over) for one, _ in self._folders)
         if not files:
             return
 

@@ -198,5 +198,6 @@ def check_any_valid(num_valid: int, num_queries: int) -> None:
     if not num_valid:
         raise ValueError(
             f"none of the {num_queries} queries has a match: a gallery crop of the same person "
-            "from another camera. Are pids and camids of query and gallery numbered alike?"
+            "from another camera. Are pids and camids of query and gallery numbered alike? To "
+            "score without the rule of cameras, give all queries one camera and the gallery another"
         )
