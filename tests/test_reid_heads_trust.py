@@ -1,6 +1,10 @@
 import argparse
+import contextlib
+import os
 import threading
+from functools import partial
 
+import numpy as np
 import pytest
 
 import person_search.evaluate
@@ -11,6 +15,10 @@ import reid_heads.invert
 import reid_heads.purify
 from person_search.cli import main
 from person_search.commands.registry import find_commands
+from person_search.evaluation.predictions import load_predictions, read_predictions_model
+from reid_heads.evaluation.embeddings import load_embeddings
+from reid_heads.evaluation.features import load_features
+from reid_heads.faces.people_file import load_people
 from reid_heads.trust import SWITCH, files_are_trusted, trusted_files
 
 PROGRAMS = {
@@ -81,3 +89,34 @@ def test_a_command_runs_a_config_when_it_is_trusted_only(tmp_path, capsys, switc
     assert marker.exists() == bool(switch)
     message = capsys.readouterr().err
     assert ("foreign.yaml, line 1" in message and f"add {SWITCH}" in message) != bool(switch)
+
+
+class Runs:
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        load_predictions,
+        read_predictions_model,
+        load_features,
+        load_embeddings,
+        partial(load_people, model_digest="", embedding_dim=4),
+    ],
+)
+def test_arrays_that_would_run_code_are_refused(tmp_path, load):
+    marker, file = tmp_path / "was_run", tmp_path / "foreign.npz"
+    runs = np.array([Runs(marker)], dtype=object)
+    names = ("image_names", "query_features", "features", "people", "names", "model")
+    np.savez(file, **dict.fromkeys(names, runs))
+    with pytest.raises(ValueError, match=r"foreign\.npz|Object arrays"):
+        load(file)
+    assert not marker.exists()
+    with np.load(file, allow_pickle=True) as archive, contextlib.suppress(TypeError):
+        archive["model"]
+    assert marker.exists(), "the file could do no harm, so refusing it shows nothing"
