@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -141,9 +141,9 @@ def stated_size(image: Mapping[str, Any], where: str) -> tuple[int, int] | None:
     width, height = image.get("width"), image.get("height")
     if width in (None, 0) and height in (None, 0):
         return None
-    if not all(_is_number(side) and side >= 1 for side in (width, height)):
+    if not (_is_number(width) and _is_number(height) and min(width, height) >= 1):
         raise ValueError(f"{where} has the width {width!r} and height {height!r}; expected pixels")
-    return round(float(width or 0)), round(float(height or 0))
+    return round(float(width)), round(float(height))
 
 
 def refuse_shares(path: Path, boxes: np.ndarray, what: str = "") -> None:
@@ -176,7 +176,7 @@ def local_name(name: str, folder: Path) -> str:
     return PureWindowsPath(name).as_posix()
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return (
         isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
     )
