@@ -107,7 +107,7 @@ def mean_statistics(network: Network, images: Sequence[Tensor], batch_size: int)
 
 
 def grid_of(network: Network, images: dict[str, list[Tensor]], targets: Targets) -> Pixels:
-    """Lay images out beside real crops of the same identity."""
+    """Lay images out beside crops of the same identity, drawn ones of drawn sets."""
     short = {WITH_PRIOR: "inverted", WITHOUT_PRIOR: "no BN"}
     columns: dict[str, list[Pixels | None]] = {
         short[name]: [network.picture(image) for image in made] for name, made in images.items()
@@ -118,7 +118,7 @@ def grid_of(network: Network, images: dict[str, list[Tensor]], targets: Targets)
     most = 1 if targets.is_open else GRID_CROPS
     for k in range(most if real else 0):
         crops = [real[pid][k] if len(real.get(pid, ())) > k else None for pid in targets.identities]
-        columns["real" + " " * k] = [
+        columns["crop" + " " * k] = [
             None if crop is None else network.picture(network.read(crop)) for crop in crops
         ]
     return draw_grid(columns)

@@ -493,9 +493,7 @@ def test_pixels_that_are_not_square_are_stretched(tmp_path, aspect, size):
         ("a.vob", "mpeg2video", "vob"),
         ("a.asf", "wmv2", "asf"),
         ("a.f4v", "libx264", "f4v"),
-        ("a.3g2", "libx264", "3g2"),
         ("a.nut", "libx264", "nut"),
-        ("a.ivf", "libvpx", "ivf"),
         ("a.y4m", "rawvideo", "yuv4mpegpipe"),
     ],
 )

@@ -153,6 +153,15 @@ def test_a_video_file_is_played_once_at_its_own_speed(tmp_path):
     assert shots[7].time - shots[0].time > 0.65
 
 
+def test_pixels_of_a_stream_that_are_not_square_are_stretched(tmp_path):
+    video = write_video(tmp_path / "a.mp4", [RED] * 2, rate=10, aspect=(2, 1)).read_bytes()
+    with serving(HttpServer({"/a.mp4": video})) as server:
+        (shot,) = _read(server.address("/a.mp4"), count=1)
+    height, width = RED.shape[:2]
+    assert shot.pixels.shape == (height, 2 * width, 3)
+    assert _is_like(shot.pixels[:, ::2], RED)
+
+
 def test_what_is_no_video_is_said():
     with serving(HttpServer({"/x": b"rubbish " * 9000})) as server:
         address = server.address("/x?pwd=pw1")

@@ -429,7 +429,7 @@ def test_people_of_another_model_are_refused(fails, run, net, faces, enrolled, t
         (["--threshold", "1.5"], "--threshold is 1.5; expected a cosine within -1..1"),
         (["--threshold", "nan"], "--threshold is nan; expected a cosine"),
         (["--threshold-from", "gone.json"], "there is no file gone.json; check --threshold-from"),
-        (["--threshold-from", "text.json"], "text.json is no JSON"),
+        (["--threshold-from", "text.json"], "text.json is not a JSON file"),
         (["--threshold-from", "list.json"], "holds no number named threshold"),
         (["--threshold-from", "word.json"], "holds no number named threshold"),
         (["--threshold-from", "far.json"], "the threshold in far.json is -1.25; expected a cosine"),

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -144,10 +144,9 @@ def stated_size(image: Mapping[str, Any], where: str) -> tuple[int, int] | None:
     width, height = image.get("width"), image.get("height")
     if width in (None, 0) and height in (None, 0):
         return None
-    sides = [round(float(s)) for s in (width, height) if s is not None and is_pixels(s) and s >= 1]
-    if len(sides) != 2:
+    if not (is_pixels(width) and is_pixels(height) and min(width, height) >= 1):
         raise ValueError(f"{where} has the width {width!r} and height {height!r}; expected pixels")
-    return sides[0], sides[1]
+    return round(float(width)), round(float(height))
 
 
 def refuse_shares(path: Path, boxes: np.ndarray, what: str = "") -> None:
@@ -180,7 +179,7 @@ def local_name(name: str, folder: Path) -> str:
     return PureWindowsPath(name).as_posix()
 
 
-def is_pixels(value: Any) -> bool:
+def is_pixels(value: Any) -> TypeGuard[float]:
     """Say whether a value is a number that a side or a place in a picture may have."""
     # A whole number may be larger than any float, and no picture is that large.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGE

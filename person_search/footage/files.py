@@ -16,6 +16,7 @@ from PIL import ExifTags
 from person_search.footage.frames import read_frame
 from person_search.footage.images import ImageError, decode_image, open_image, read_bytes
 from person_search.footage.listing import VIDEO_SUFFIXES, list_files
+from person_search.footage.square_pixels import NONE
 from person_search.footage.time_text import find_time, read_name_pattern
 from person_search.footage.video import decode_frames, read_clock
 
@@ -293,7 +294,7 @@ def _plan_video(path: Path, options: FootageOptions) -> tuple[dict[int, Frame], 
     in_name = options.time_in_name(path)
     start = options.start if in_name is None else in_name
     # Frames that were indexed with pixels as they lie in the file are others.
-    shape = "" if clock.stretch == (1.0, 1.0) else "#square pixels"
+    shape = "" if clock.stretch == NONE else "#square pixels"
     frames = {
         number: Frame(
             name=f"{path}#frame={number}",

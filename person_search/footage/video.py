@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from person_search.footage.images import ImageError, check_file
+from person_search.footage.square_pixels import NONE, Stretch, make_square, stretch_of
 
 SEEK_BACK = (0.0, 1.0, 8.0, 64.0)
 """Seconds before the wanted frame that are sought, tried in turn. OpenCV decodes from a key frame
@@ -61,8 +62,8 @@ class VideoClock:
     missing: float
     """Seconds at the end that the file's head promises and the file does not hold; 0 if whole."""
 
-    stretch: tuple[float, float] = (1.0, 1.0)
-    """By how much the frames are stretched in x and y, so that their pixels become square."""
+    stretch: Stretch = NONE
+    """How the frames are stretched, so that their pixels become square."""
 
     def number_at(self, reading: float, count: int) -> int | None:
         """Return the frame that was just decoded.
@@ -167,16 +168,11 @@ def _look_at_coding(file: str) -> tuple[bool, float | None]:
     return True, float(rate) if rate else None
 
 
-def _stretch_of(capture: cv2.VideoCapture) -> tuple[float, float]:
-    """Return by how much an opened video is stretched in x and y to have square pixels."""
+def _stretch_of(capture: cv2.VideoCapture) -> Stretch:
+    """Return how the frames of an opened video, of which none was read, are stretched."""
     across, down = (capture.get(side) for side in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
-    # Zero stands for unknown; beyond these a file is damaged rather than wide.
-    if not (across > 0 and down > 0 and 0.1 <= across / down <= 10):
-        return 1.0, 1.0
-    # The longer side of a pixel is stretched, so that nothing is thrown away.
-    x, y = max(across / down, 1.0), max(down / across, 1.0)
     is_on_its_side = round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 == 90
-    return (y, x) if is_on_its_side else (x, y)
+    return stretch_of(across, down, is_on_its_side)
 
 
 def decode_frames(file: str | Path, numbers: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -311,11 +307,7 @@ def _retrieve(capture: cv2.VideoCapture, clock: VideoClock) -> np.ndarray | None
     is_read, bgr = capture.retrieve()
     if not is_read or bgr is None or bgr.size == 0:
         return None
-    x, y = clock.stretch
-    if (x, y) != (1.0, 1.0):
-        size = round(bgr.shape[1] * x), round(bgr.shape[0] * y)
-        bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+    return np.asarray(cv2.cvtColor(make_square(bgr, clock.stretch), cv2.COLOR_BGR2RGB))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from person_search.footage.images import MAX_PIXELS
+from person_search.footage.square_pixels import NONE, make_square, stretch_of
 from person_search.live.clock import Clock
 from person_search.live.sources import Source
 
@@ -109,6 +110,8 @@ def _decode(
     timeout: float,
 ) -> Iterator[Shot]:
     video, started, last = container.streams.video[0], None, time.monotonic()
+    shape = video.sample_aspect_ratio
+    stretch = stretch_of(shape.numerator, shape.denominator) if shape else NONE
     # All packets, as those of a sound track alone would let the video's absence go unnoticed.
     for packet in container.demux():
         frames = _decode_packet(packet) if packet.stream is video else []
@@ -122,7 +125,8 @@ def _decode(
             if frame.width * frame.height > MAX_PIXELS:
                 raise LostError(f"its pictures of {frame.width} x {frame.height} are too large")
             if sampling.is_due():
-                yield Shot(clock.now(), frame.to_ndarray(format="rgb24"))
+                pixels = frame.to_ndarray(format="rgb24")
+                yield Shot(clock.now(), make_square(pixels, stretch))
                 last = time.monotonic()
         if stop.is_set():
             return
