@@ -20,7 +20,7 @@ from person_search.gallery.add_footage import index_footage
 from person_search.gallery.checking import check_gallery_file
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.index import GalleryIndex
-from person_search.live import keeping, watching
+from person_search.live import keeping, watched_folders, watching
 from person_search.live.alerts import StandingQueries, StandingQuery
 from person_search.live.keeping import KeptPictures
 from person_search.live.sources import parse_source
@@ -280,6 +280,20 @@ def test_a_half_written_file_is_waited_for(tmp_path):
     assert folder.done([part], broken) == broken and folder.ready() == []
     part.write_bytes(b"whole, at last")
     wait_until(lambda: folder.ready() == [part])
+
+
+def test_the_oldest_files_come_first_and_broken_ones_again_later(tmp_path, monkeypatch):
+    monkeypatch.setattr(watched_folders, "AT_ONCE", 2)
+    now = time.time()
+    for age, name in enumerate(("c", "b", "a")):
+        (tmp_path / f"{name}.png").write_bytes(b"half")
+        os.utime(tmp_path / f"{name}.png", (now, now + age - 3))
+    folder = WatchedFolder(tmp_path, lambda text: None, settled=0.0)
+    some = folder.ready()
+    assert [path.name for path in some] == ["c.png", "b.png"]
+    # Their writer may have paused: none is broken for good before half a minute.
+    assert folder.done(some, [BrokenFile(str(path), "damaged") for path in some]) == []
+    assert [path.name for path in folder.ready()] == ["a.png"]
 
 
 def test_a_folder_that_goes_and_comes_is_said_once(tmp_path):
