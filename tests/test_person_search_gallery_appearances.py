@@ -346,6 +346,17 @@ def test_who_walks_out_of_a_picture_of_known_size_begins_a_new_stay(tmp_path, si
     assert not check_gallery_file(tmp_path / "g.db").problems
 
 
+def test_in_pieces_and_in_any_order_whoever_left_has_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(linking, "CHUNK_FRAMES", 1)
+    entries = _crossing((200, 120))
+    with GalleryIndex.create(tmp_path / "g.db", **MODEL) as index:
+        for place in (3, 0, 5, 1, 2, 4):
+            index.put([entries[place]])
+            index.appearances.link()
+        stays = [one.appearance for one in index.appearances.within()]
+    assert [(s.start - DATE, s.end - DATE, s.frames) for s in stays] == TWICE
+
+
 def test_sizes_go_into_a_merged_and_a_repaired_gallery(tmp_path):
     with GalleryIndex.create(tmp_path / "g.db", **MODEL) as index:
         index.put(_crossing((200, 120)))

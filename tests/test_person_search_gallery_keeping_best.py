@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from helpers_videos import write_video
 from person_search.cases.hiding import boxes_beside
 from person_search.cli import main
 from person_search.commands import index as index_command
+from person_search.gallery import matrix_keeper
 from person_search.gallery.checking import back_up, check_gallery_file
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.index import GalleryIndex
+from person_search.gallery.matrix_file import load_matrix
 from person_search.gallery.rows import Linked, Thinned
 from person_search.people import People
 
@@ -98,6 +101,28 @@ def test_searches_see_who_is_kept(stood, monkeypatch):
     assert first.appearance.frames == 20
     with GalleryIndex.open(stood.uri) as again:
         assert again.search(query, top=200, one_per_frame=False) == found
+
+
+def test_the_matrix_beside_the_file_knows_who_is_kept(stood, monkeypatch):
+    monkeypatch.setattr(matrix_keeper, "LEAST_ROWS", 1)
+    stood.prepare()
+    # The second of her frame is kept, the first is not.
+    sights = [stood.appearances.sights(number)[7] for number in (1, 2)]
+    judged = next(sight for sight in sights if sight.person.endswith("_1"))
+    stood.judgements.judge("she", [judged], is_right=True)
+    stood.appearances.keep_best(3)
+    stood.prepare()
+    found = stood.search(LOOKS[1], top=200, one_per_frame=False)
+    assert judged.person in {match.person for match in found}
+    matrix = load_matrix(Path(f"{stood.uri}-matrix1"), DIM)
+    assert matrix is not None and len(matrix) == 91 and matrix.numbers is not None
+    with GalleryIndex.open(stood.uri) as again:
+        # From the file, and with frames of whom all are there behind it.
+        again.put(make_frames(np.random.default_rng(9), "hall", 300, 303, (3, 1)))
+        more = again.search(LOOKS[1], top=200, one_per_frame=False)
+    assert [m for m in more if m.timestamp < DATE + 300] == found
+    assert len(more) == len(found) + 6
+    assert not check_gallery_file(stood.uri).problems
 
 
 def test_whom_somebody_judged_or_named_is_kept(stood):

@@ -85,6 +85,9 @@ class MatrixKeeper:
             frames = self._read_frames(connection, 0)
             num_known = int(np.searchsorted(frames.ids, last, side="right"))
             matrix = _without_gone(matrix, frames.head(num_known), removals)
+            if not len(matrix):
+                # All is read anew; the file is of no use.
+                self._num_saved = 0
             last = int(matrix.frames.ids[-1]) if len(matrix.frames) else 0
         new = self._read_frames(connection, last)
         block, numbers = self._read_block(connection, last, new)

@@ -9,7 +9,7 @@ and looks disagree. Distances, not overlaps: at a frame a second, who walks over
 Whoever walked out of the picture has left: who comes back later stays anew. Whoever was lost inside
 of it may be hidden, and is waited for.
 
-The numbers below were chosen on drawn towns at rates from ten frames a second to one in three
+The numbers below were chosen on drawn towns at rates from ten frames a second to one in five
 seconds; ``benchmarks/results/appearances.md`` has what came of them.
 
 Of ByteTrack (Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box",
