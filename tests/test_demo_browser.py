@@ -152,6 +152,9 @@ def test_click_a_person_and_filter(page, served):
     page.locator(f".ps-outline[data-number='{number}']").click(force=True)
     cards = page.locator("#results .ps-card")
     expect(cards.first).to_be_visible()
+    # Who is asked for stays in sight.
+    cards.last.scroll_into_view_if_needed()
+    expect(page.locator("#results .ps-asked img")).to_be_in_viewport()
     file, box, facts = first_match(page)
     found = {
         truth[0] for truth in truth_of(file) if overlap(np.array(box), np.array(truth[1:])) > 0.5
