@@ -25,7 +25,7 @@ def api_panel(endpoints: Sequence[Callable]) -> str:
     """
     lines = "".join(map(_line, endpoints))
     return (
-        '<details class="ps-api"><summary>For programs: the same by an API</summary>'
+        '<details class="ps-api"><summary>For programs: the API</summary>'
         '<p class="ps-hint">From Python, with the package gradio_client:</p>'
         f'<pre tabindex="0" aria-label="An example in Python">{_EXAMPLE}</pre>'
         f"<dl>{lines}</dl>"

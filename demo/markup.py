@@ -231,7 +231,7 @@ def _link(query: Query, gallery_label: str, fields: Fields | None) -> str:
         what = "only the confirmed matches" if link.also else "gallery and settings, not the person"
         hint = f"Your picture is not kept: the link holds {what}."
     return (
-        f'<p class="ps-export" data-link="{escape(link.to_text())}"><button type="button" '
+        f'<p class="ps-address" data-link="{escape(link.to_text())}"><button type="button" '
         'class="ps-link" data-copy>Copy a link to this search</button> '
         f'<span class="ps-hint" role="status" data-hint="{hint}">{hint}</span></p>'
     )

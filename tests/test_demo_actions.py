@@ -1,7 +1,9 @@
 """What the page does, without the page: pictures, boxes, searches, uploads."""
 
 import os
+import re
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from PIL import Image
 
 from demo import actions, additions, gallery_markup, markup, pictures
 from demo.actions import Answer, SearchSettings
+from demo.api import _Endpoints
+from demo.api_panel import api_panel
 from demo.service import NO_CALIBRATION, Gallery, Service
 from demo.stays import Place, stay_dialog
 from person_search.footage.files import FootageOptions
@@ -320,6 +324,43 @@ def test_reports_and_counts():
         gallery_markup.index_report(report, "toy")
     )
     assert markup.count(1204, "match") == "1,204 matches"
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "clock"),
+    [
+        (1.2e9, 1.2e9 + 59, "dates"),
+        (0.0, 61.0, "video"),
+        (0.0, 1.2e9, "both"),
+        (None, None, None),
+    ],
+)
+def test_the_fields_of_time_are_told_the_gallery_s_clock(first, last, clock):
+    info = GalleryInfo(
+        frames=1, people=2, cameras={}, first_timestamp=first, last_timestamp=last, card=None,
+        fingerprint=FINGERPRINT, embedding_dim=2, version=1, uri="g.db", name="gallery",
+        approximate=None, num_bytes=1, appearances=0,
+    )  # fmt: skip
+    summary = gallery_markup.gallery_summary(info, "town")
+    assert (f'data-clock="{clock}"' in summary) is (clock is not None)
+    moments = re.findall(r'<option value="(.*?)">', summary)
+    if clock == "video":
+        # From the beginning to beyond the end, in steps that people count in.
+        assert moments[:3] == ["0:00:00", "0:00:05", "0:00:10"] and moments[-1] == "0:01:05"
+        assert 'data-last="0:01:01.0"' in summary
+    else:
+        assert moments == []
+    if clock == "dates":
+        assert f'data-last="{datetime.fromtimestamp(last).isoformat()}"' in summary
+
+
+def test_the_page_names_every_endpoint_with_its_arguments(service):
+    endpoints = _Endpoints(service)
+    shown = api_panel([endpoints.find_people, endpoints.index])
+    assert (
+        "/find_people(image)" in shown and "/index(files, gallery, camera, every, start)" in shown
+    )
+    assert "they are kept on the server" in shown and "<script" not in shown
 
 
 def test_the_page_says_whose_people_a_gallery_s_model_knows():

@@ -1,5 +1,6 @@
 """Nobody but the person asked for is to be recognized on the page's pictures."""
 
+import argparse
 import base64
 import io
 
@@ -12,8 +13,9 @@ pytest.importorskip("gradio", reason="needs the extra demo")
 
 import gradio as gr
 
-from demo import pictures
+from demo import pictures, serve
 from demo.api import match_to_json
+from demo.app import build_app
 from demo.dialogs import Dialogs
 from demo.handlers import Handlers
 from demo.service import Gallery, Service
@@ -183,3 +185,27 @@ def test_whoever_serves_the_page_can_set_it_for_all(service):
     _, results = search(strict, blur=False)
     assert not any(has(card, "blue") for card in pictures_in(results)[1:])
     assert strict.hiding("toy", False) is not None and service.hiding("toy", False) is None
+
+
+@pytest.mark.parametrize("is_strict", [True, False])
+def test_serving_with_blur_leaves_no_way_to_switch_it_off(
+    service, is_strict, monkeypatch, tmp_path
+):
+    served = []
+    monkeypatch.setattr(serve, "load_finder", lambda args: service.finder)
+    monkeypatch.setattr(serve, "open_galleries", lambda *given: [service.gallery("toy")])
+    monkeypatch.setattr(serve, "_wait", lambda app: None)
+    monkeypatch.setattr("demo.app.build_app", lambda given: served.append(given))
+    monkeypatch.setattr("demo.app.launch_app", lambda app, **options: "here")
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser)
+    asked = ["--gallery", str(tmp_path / "new.db"), "--create", "--port", "0"]
+    assert serve.run(parser.parse_args(asked + ["--blur"] * is_strict)) == 0
+    monkeypatch.undo()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    page = build_app(served[0])
+    tabs = [part.label for part in page.blocks.values() if isinstance(part, gr.Tab)]
+    (switch,) = [part for part in page.blocks.values() if part.elem_id == "blur"]
+    assert ("People" in tabs, switch.value, switch.interactive) == (
+        not is_strict, is_strict, not is_strict,
+    )  # fmt: skip

@@ -152,6 +152,9 @@ def test_click_a_person_and_filter(page, served):
     page.locator(f".ps-outline[data-number='{number}']").click(force=True)
     cards = page.locator("#results .ps-card")
     expect(cards.first).to_be_visible()
+    # Who is asked for stays in sight.
+    cards.last.scroll_into_view_if_needed()
+    expect(page.locator("#results .ps-asked img")).to_be_in_viewport()
     file, box, facts = first_match(page)
     found = {
         truth[0] for truth in truth_of(file) if overlap(np.array(box), np.array(truth[1:])) > 0.5
@@ -169,6 +172,34 @@ def test_click_a_person_and_filter(page, served):
     page.locator("#threshold input[type=number]").fill("1")
     page.keyboard.press("Tab")
     expect(page.locator("#results [role=alert]")).to_contain_text("Probably not in this gallery")
+
+
+def test_a_link_opens_the_search_again(page, served):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    open_example(page, served)
+    page.locator("#stage .ps-chip").first.click()
+    cards = page.locator("#results .ps-card")
+    expect(cards.first).to_be_visible()
+    page.get_by_role("button", name="Filters and settings").click()
+    page.locator("#until input").fill("2025-06-02T09:00:30")
+    page.locator("#until input").dispatch_event("change")
+    expect(page.locator("#results")).to_contain_text("Only until 2025-06-02 09:00:30")
+    found = cards.all_inner_texts()
+    page.get_by_role("button", name="Copy a link to this search").click()
+    expect(page.locator("#results .ps-address")).to_contain_text("Copied")
+    link = page.evaluate("navigator.clipboard.readText()")
+    page.goto("about:blank")
+    page.goto(link)
+    expect(cards.first).to_be_visible()
+    assert cards.all_inner_texts() == found
+    page.get_by_role("button", name="Filters and settings").click()
+    expect(page.locator("#until input")).to_have_value("2025-06-02T09:00:30")
+    page.locator("#results [data-clear]").click()
+    expect(page.locator("#results")).not_to_contain_text("Only until")
+    expect(page.locator("#until input")).to_have_value("")
+    page.goto(served[0] + "#search?gallery=attic")
+    page.reload()
+    expect(page.locator("#results [role=alert]")).to_contain_text("no gallery 'attic'")
 
 
 def test_the_keyboard_is_enough(page, served):
