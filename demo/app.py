@@ -31,7 +31,7 @@ from .door.guard import guard_events, name_of
 from .door.headers import Nonces
 from .door.serving import housekeeping, listen, serve
 from .door.settings import DoorSettings
-from .gradio_parts import events_named, take_turns, waiting_scopes
+from .gradio_parts import arriving_files, events_named, forget_page, take_turns, waiting_scopes
 from .handlers import Handlers
 from .health import Health
 from .mistakes import hide_folder
@@ -333,9 +333,11 @@ def launch_app(
         page,
         uploads,
         health.report,
+        arriving_files,
         lambda number, name: [name_of(e.fn) for e in events_named(app, number, name) if e.fn],
         lambda client: sum(client == _client(scope) for scope in waiting_scopes(app)),
         lambda: take_turns(app, _client),
+        lambda page: forget_page(app, page),
         lambda user, done: record_login(app.service.galleries.values(), user, done),
     )
     # Gradio's `close` ends it.

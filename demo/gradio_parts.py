@@ -1,7 +1,10 @@
 """What the page uses of Gradio beyond its public interface."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -29,12 +32,18 @@ def typed(hint: Any, default: Any) -> Any:
     return GRADIO.part("gradio.components.api_component", "Api")(default, schema(hint))
 
 
-def current_request() -> Any:
-    """Return the request that an event is being answered for; None outside of one.
+_arriving: ContextVar[list[Path]] = ContextVar("arriving")
 
-    Gradio hands it to handlers that ask for it by their signature; those deep inside ask here.
-    """
-    return GRADIO.part("gradio.context", "LocalContext").request.get(None)
+
+@contextmanager
+def arriving_files() -> Iterator[list[Path]]:
+    """Tell which files an upload that is read within has begun to write."""
+    files: list[Path] = []
+    token = _arriving.set(files)
+    try:
+        yield files
+    finally:
+        _arriving.reset(token)
 
 
 def separate_uploads() -> None:
@@ -47,6 +56,7 @@ def separate_uploads() -> None:
     class OwnUpload(GRADIO.part("gradio.route_utils", "GradioUploadFile")):
         def __init__(self, *args: Any, **kwargs: Any):
             super().__init__(*args, **kwargs)
+            _arriving.get().append(Path(GRADIO.part(self, "file").name))
             GRADIO.part(self, "sha").update(secrets.token_bytes(16))
 
     # The parser of uploads takes the class from its module; there is no other way in.
@@ -124,6 +134,21 @@ def take_turns(app: gr.Blocks, client: Callable[[dict[str, Any]], str]) -> None:
             ranked.append((seen[name], event))
         ranked.sort(key=lambda pair: pair[0])
         line.queue[:] = [event for _, event in ranked]
+
+
+def forget_page(app: gr.Blocks, page: str) -> None:
+    """Forget a session of the page that nobody listens to any more: Gradio keeps it for ever.
+
+    Args:
+        app: the page; to be called in the thread of its server.
+        page: Gradio's ``session_hash``, or the id of an event that stands for one. One with events
+            that are not answered yet stays.
+    """
+    queue = _queue(app)
+    pending = GRADIO.part(queue, "pending_event_ids_session")
+    if not pending.get(page):
+        pending.pop(page, None)
+        GRADIO.part(queue, "pending_messages_per_session").pop(page, None)
 
 
 def has_stopped(app: gr.Blocks) -> bool:

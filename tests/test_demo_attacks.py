@@ -17,6 +17,7 @@ import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -81,6 +82,8 @@ def served(tmp_path_factory):
         app, _, url = serve_page(SlowFinder(), {"town": index}, folder, users, settings)
         yield app, url, folder
         app.close(verbose=False)
+        for file in upload_folder_files():  # uploaded and never used
+            file.unlink()
 
 
 @pytest.fixture
@@ -289,19 +292,18 @@ def test_a_picture_is_refused_by_the_size_that_it_says(ann, tmp_path):
     went_well, said = call_api(ann, "index", [upload(ann, file)], None, None, 1.0, None)
     assert not went_well and "expected at most 50,000,000" in str(said)
     assert peak() - before < 40 and time.process_time() - started < 2
-    assert not list(upload_folder_files())
+    assert not upload_folder_files()
 
 
 def upload_folder_files():
-    from pathlib import Path
-
-    return (path for path in Path(upload_folder()).rglob("*") if path.is_file())
+    return [path for path in Path(upload_folder()).rglob("*") if path.is_file()]
 
 
 def test_files_of_one_upload_are_counted(ann):
     many = [("files", (f"{n}.png", b"x")) for n in range(900)]
     answer = ann.post("gradio_api/upload", files=many)
     assert answer.status_code == 413 and "more than 64 files" in answer.text
+    assert not upload_folder_files()
     few = [("files", (f"{n}.png", b"x")) for n in range(3)]
     assert len(ann.post("gradio_api/upload", files=few).json()) == 3
 
@@ -329,6 +331,8 @@ def test_half_open_uploads_are_closed_and_others_go_on(served, picture):
         upload(client, picture)
         assert time.monotonic() - started < 5
     answers = [answer_of(sent).partition("\r\n")[0] for sent in hanging]
+    left = [file for file in upload_folder_files() if file.name.startswith("tmp")]
+    assert left == []
     assert all(" 408 " in line or " 429 " in line for line in answers), answers
 
 
@@ -591,6 +595,18 @@ def test_a_session_of_the_page_is_not_told_to_others(served, picture):
         for path in ("queue/join", "cancel", "reset"):
             body = {"session_hash": "hers", "data": [], "fn_index": 0, "event_id": "e"}
             assert bob.post(f"gradio_api/{path}", json=body).status_code == 403
+
+
+def test_answers_that_were_heard_leave_nothing(served, ann):
+    queue = served[0]._queue
+    before = len(queue.pending_event_ids_session), len(queue.pending_messages_per_session)
+    for _ in range(5):
+        assert call_api(ann, "galleries")[0]
+    ends = time.monotonic() + 5
+    while len(queue.pending_event_ids_session) > before[0] and time.monotonic() < ends:
+        time.sleep(0.01)
+    after = len(queue.pending_event_ids_session), len(queue.pending_messages_per_session)
+    assert after <= before
 
 
 ADVISORIES = [

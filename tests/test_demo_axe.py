@@ -16,8 +16,8 @@ pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is no
 
 from playwright.sync_api import expect, sync_playwright
 
-from demo.actions import Gallery, Service
 from demo.app import build_app, launch_app
+from demo.service import Gallery, Service
 from person_search.footage.files import FootageOptions
 from person_search.gallery.add_footage import index_footage
 from person_search.gallery.index import GalleryIndex

@@ -15,8 +15,8 @@ pytest.importorskip("gradio", reason="needs the extra demo")
 
 from playwright.sync_api import expect, sync_playwright
 
-from demo.actions import Gallery, Service
 from demo.app import build_app, launch_app
+from demo.service import Gallery, Service
 from person_search.cli import main
 from person_search.footage.frames import read_frame
 from person_search.gallery.index import GalleryIndex

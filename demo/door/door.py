@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 MOST_HEADERS = 16_384
 """Bytes."""
 _STATIC = ("/assets/", "/static/", "/svelte/")
+_LISTEN = r"/gradio_api/(?:heartbeat|call/(?:v2/)?[^/]+)/([^/]+)"
+"""Where somebody listens as long as a session of the page, or an event, lasts; its id."""
 Scope = dict[str, Any]
 
 
@@ -43,6 +46,9 @@ class House:
     health: Callable[[bool], tuple[bool, dict[str, Any]]]
     """Whether all is well, and what to say of it: little, or all for True."""
 
+    arriving: Callable[[], AbstractContextManager[list[Path]]]
+    """Tells which files an upload within has begun to write."""
+
     functions: Callable[[Any, str | None], list[str]]
     """Names of the functions of an event, by its number or its name as an endpoint."""
 
@@ -51,6 +57,9 @@ class House:
 
     joined: Callable[[], None]
     """Called when one more waits."""
+
+    left: Callable[[str], None]
+    """Called with a session of the page when nobody listens to it any more."""
 
     record_login: Callable[[str | None, bool | None], None]
     """See `Logins`."""
@@ -185,7 +194,12 @@ class Door:
         path, owner = scope["path"], self._owner(asker)
         self._check_page(_pages_of_address(scope), owner, take=False)
         if scope["method"] in ("GET", "HEAD"):
-            return await self._house.app(scope, receive, send)
+            try:
+                return await self._house.app(scope, receive, send)
+            finally:
+                heard = re.fullmatch(_LISTEN, path)
+                if heard:
+                    self._house.left(heard[1])
         if path == UPLOAD:
             return await self._take_upload(scope, headers, receive, send, client)
         check_length(headers, self._limits.json_bytes)
@@ -236,17 +250,23 @@ class Door:
         if kept_bytes(self._house.uploads) > limits.kept_bytes:
             raise Refused(503, "too many uploads wait to be used; try again in some minutes", BUSY)
         async with self._traffic.upload(client):
-            upload = Upload(receive, boundary, limits)
+            upload, is_taken = Upload(receive, boundary, limits), False
 
             async def send_unless_refused(message: dict[str, Any]) -> None:
+                nonlocal is_taken
+                is_taken = is_taken or message.get("status") == 200
                 if upload.refused is None:
                     await send(message)
 
-            try:
-                await self._house.app(scope, upload.receive, send_unless_refused)
-            except Exception:
-                if upload.refused is None:
-                    raise
+            with self._house.arriving() as files:
+                try:
+                    await self._house.app(scope, upload.receive, send_unless_refused)
+                except Exception:
+                    if upload.refused is None:
+                        raise
+                finally:
+                    for file in [] if is_taken else files:
+                        file.unlink(missing_ok=True)
             if upload.refused is not None:
                 raise upload.refused
 
@@ -282,7 +302,7 @@ def _pages_of_address(scope: Scope) -> list[str]:
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
     named = list(query.get("session_hash", []))
     # Gradio takes the id of an event that it does not know for that of a session.
-    found = re.fullmatch(r"/gradio_api/(?:heartbeat|call/(?:v2/)?[^/]+)/([^/]+)", scope["path"])
+    found = re.fullmatch(_LISTEN, scope["path"])
     return [*named, found[1]] if found else named
 
 
