@@ -3,11 +3,7 @@
 `build_app` makes it, `launch_app` serves it with the settings that keep it private.
 """
 
-import atexit
 import os
-import shutil
-import tempfile
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +34,7 @@ from .mistakes import hide_folder
 from .people_tab import add_people_tab
 from .pictures import show_whole
 from .service import Service
-from .uploads import MODEL, uploaded_file
+from .uploads import MODEL, upload_folder, uploaded_file
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 MAX_WAITING = 128
@@ -50,17 +46,6 @@ MOST_SESSIONS = 400
 QUIET = {"api_visibility": "private", "show_progress": "minimal"}
 AGAIN = {**QUIET, "trigger_mode": "always_last"}
 ON_MODEL = {**QUIET, "concurrency_id": MODEL, "concurrency_limit": 1}
-
-
-@cache
-def upload_folder() -> str:
-    """Return this process's folder of uploads, which goes with the process.
-
-    Uploads lie in it until they are read and deleted.
-    """
-    folder = tempfile.mkdtemp(prefix="person-search-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def build_app(service: Service) -> gr.Blocks:
@@ -318,7 +303,7 @@ def launch_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=watch), app, path="",
         server_name=settings.host, server_port=port, max_file_size=limits.file_bytes,
         show_error=False, run_history=False, enable_monitoring=False, ssr_mode=False, pwa=False,
-        mcp_server=False, allowed_paths=[], footer_links=["api"],
+        mcp_server=False, allowed_paths=[], footer_links=[],
         theme=gr.themes.Default(
             primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"],
             font_mono=["ui-monospace", "monospace"],

@@ -1,5 +1,9 @@
 """What may come in as a file: only what was uploaded, never an address to fetch."""
 
+import atexit
+import shutil
+import tempfile
+from functools import cache
 from html import escape
 from typing import Any
 
@@ -36,3 +40,14 @@ def uploaded_file(**options: Any) -> gr.File:
     field = gr.File(**options)
     guard_field(field, guard)
     return field
+
+
+@cache
+def upload_folder() -> str:
+    """Return this process's folder of uploads, which goes with the process.
+
+    Uploads lie in it until they are read and deleted.
+    """
+    folder = tempfile.mkdtemp(prefix="person-search-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -83,4 +83,4 @@ def test_a_folder_with_a_line_break_in_its_name_does_not_end_the_run(run, tmp_pa
     _save(tmp_path, "a\nb/1.jpg", "c/1.jpg", "d/1.jpg")
     status, out, talk = run("--camera-from", "folder")
     assert status == 0 and "added 2 frames" in out and "1 broken" in out
-    assert r"its camera would be 'a\nb', which holds a line break" in talk
+    assert r"the name of its camera, 'a\nb', has control characters; rename the folder" in talk

@@ -446,7 +446,7 @@ def test_a_camera_with_a_line_break_is_listed_and_the_rest_goes_on(tmp_path):
     write_video(tmp_path / "a\nb/2.avi", range(2))
     save_image(tmp_path / "c/3.jpg")
     *broken, good = collect([tmp_path], FootageOptions(camera_from="folder"))
-    assert all(r"would be 'a\nb', which holds a line break" in text for text in reasons(broken))
+    assert all(r"camera, 'a\nb', has control characters" in text for text in reasons(broken))
     assert (len(broken), good.camera) == (2, "c")
 
 

@@ -51,6 +51,9 @@ class FakeIndex:
     uri, asked, accountability = "/g.db", None, None
     has_appearances = False
 
+    def known_frames(self, names):
+        return {}
+
     def search(self, embeddings, **options):
         self.asked = embeddings
         return []

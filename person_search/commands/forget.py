@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
 
 IF_STOPPED = (
-    "nothing was removed, or all of it; person-search check --repair removes the bytes of what was"
+    "nothing was removed, or all of it: the same command tells which, and removes it; "
+    "person-search check --repair removes the bytes of what was"
 )
 
 
