@@ -112,7 +112,7 @@ def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
         help="with what person-search review says about this person; what is wrong is left out",
     )
     # What else `search.search` reads.
-    parser.set_defaults(all=False, context=False, rerank=False, mean_of="1", save=None)
+    parser.set_defaults(all=False, context=False, rerank=False, mean_of="1", save=None, blur=False)
 
 
 def run(args: argparse.Namespace) -> int:
