@@ -322,7 +322,7 @@ def launch_app(
         lambda number, name: [name_of(e.fn) for e in events_named(app, number, name) if e.fn],
         lambda client: sum(client == _client(scope) for scope in waiting_scopes(app)),
         lambda: take_turns(app, _client),
-        lambda page: forget_page(app, page),
+        lambda page, is_over: forget_page(app, page, is_over),
         lambda user, done: record_login(app.service.galleries.values(), user, done),
     )
     # Gradio's `close` ends it.

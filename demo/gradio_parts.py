@@ -136,19 +136,26 @@ def take_turns(app: gr.Blocks, client: Callable[[dict[str, Any]], str]) -> None:
         line.queue[:] = [event for _, event in ranked]
 
 
-def forget_page(app: gr.Blocks, page: str) -> None:
+def forget_page(app: gr.Blocks, page: str, is_over: bool) -> None:
     """Forget a session of the page that nobody listens to any more: Gradio keeps it for ever.
 
     Args:
         app: the page; to be called in the thread of its server.
         page: Gradio's ``session_hash``, or the id of an event that stands for one. One with events
             that are not answered yet stays.
+        is_over: whether nobody comes back to it, so that its state, a fifth of a megabyte, goes.
     """
     queue = _queue(app)
     pending = GRADIO.part(queue, "pending_event_ids_session")
-    if not pending.get(page):
-        pending.pop(page, None)
-        GRADIO.part(queue, "pending_messages_per_session").pop(page, None)
+    if pending.get(page):
+        return
+    pending.pop(page, None)
+    GRADIO.part(queue, "pending_messages_per_session").pop(page, None)
+    if is_over:
+        states = GRADIO.part(app, "state_holder")
+        with GRADIO.part(states, "lock"):
+            GRADIO.part(states, "session_data").pop(page, None)
+            GRADIO.part(states, "time_last_used").pop(page, None)
 
 
 def has_stopped(app: gr.Blocks) -> bool:

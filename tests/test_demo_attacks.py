@@ -598,15 +598,19 @@ def test_a_session_of_the_page_is_not_told_to_others(served, picture):
 
 
 def test_answers_that_were_heard_leave_nothing(served, ann):
-    queue = served[0]._queue
-    before = len(queue.pending_event_ids_session), len(queue.pending_messages_per_session)
+    queue, states = served[0]._queue, served[0].state_holder
+
+    def count():
+        kept = queue.pending_event_ids_session, queue.pending_messages_per_session
+        return [len(one) for one in (*kept, states.session_data, states.time_last_used)]
+
+    before = count()
     for _ in range(5):
         assert call_api(ann, "galleries")[0]
     ends = time.monotonic() + 5
-    while len(queue.pending_event_ids_session) > before[0] and time.monotonic() < ends:
+    while count() != before and time.monotonic() < ends:
         time.sleep(0.01)
-    after = len(queue.pending_event_ids_session), len(queue.pending_messages_per_session)
-    assert after <= before
+    assert count() == before
 
 
 ADVISORIES = [

@@ -58,8 +58,9 @@ class House:
     joined: Callable[[], None]
     """Called when one more waits."""
 
-    left: Callable[[str], None]
-    """Called with a session of the page when nobody listens to it any more."""
+    left: Callable[[str, bool], None]
+    """Called with a session of the page when nobody listens to it any more, and whether that was
+    one call of the API."""
 
     record_login: Callable[[str | None, bool | None], None]
     """See `Logins`."""
@@ -199,7 +200,7 @@ class Door:
             finally:
                 heard = re.fullmatch(_LISTEN, path)
                 if heard:
-                    self._house.left(heard[1])
+                    self._house.left(heard[1], "/call/" in path)
         if path == UPLOAD:
             return await self._take_upload(scope, headers, receive, send, client)
         check_length(headers, self._limits.json_bytes)
