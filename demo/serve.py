@@ -24,6 +24,7 @@ from person_search.inference.models import BUILTIN
 from person_search.progress import Progress
 
 from .access import check_access, is_local, read_settings
+from .memory import share_arenas
 
 if TYPE_CHECKING:
     import gradio
@@ -114,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
     from .app import build_app, launch_app
     from .service import Service
 
+    share_arenas()
     print("loading the model", file=sys.stderr)
     if args.gallery is None and not is_model_chosen(args):
         args.model = BUILTIN  # for drawn people the one that knows them

@@ -1,8 +1,11 @@
 """A page that goes on: galleries that vanish and come back, a queue that stops, what is said."""
 
 import functools
+import platform
 import shutil
 import ssl
+import subprocess
+import sys
 import time
 
 import pytest
@@ -39,6 +42,13 @@ def served(tmp_path, monkeypatch):
         yield service, client, path, app
     app.close(verbose=False)
     service.galleries["town"].index.close()
+
+
+def test_threads_share_their_memory_where_the_library_can():
+    """In a process of its own, as it cannot be taken back."""
+    said = "from demo.memory import share_arenas; print(share_arenas())"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(platform.libc_ver()[0] == "glibc")
 
 
 def move(source, target):
