@@ -148,12 +148,11 @@ def _row(group: "Group", best: Match, names: dict[int, str]) -> str:
     when = _span(group)
     cameras = ", ".join(camera or "camera unknown" for camera in group.cameras)
     stays = f"{count(len(group.appearances), 'stay')}, {count(group.frames, 'frame')}"
-    label = f"{name}: {stays}, {when}, {cameras}. Show the stays"
     return (
         f'<li class="ps-group"><input type="checkbox" data-choose="{group.number}" '
         f'aria-label="Choose {escape(name)}">'
-        f'<button type="button" class="ps-group-open" data-group="{group.number}" '
-        f'aria-label="{escape(label)}"><img src="{show_match(best)[0]}" alt="">'
+        f'<button type="button" class="ps-group-open" data-group="{group.number}">'
+        f'<img src="{show_match(best)[0]}" alt="">'
         f'<span class="ps-group-text"><b>{escape(name)}</b><span>{escape(stays)}</span>'
         f"<span>{escape(when)}</span>"
         f"<span>{escape(cameras)}</span>{_reason(group)}</span></button>"
