@@ -113,7 +113,7 @@ def _head(service: Service) -> tuple:
         with gr.Column(scale=5, min_width=280):
             _html(
                 '<div class="ps-title"><h1>Person search</h1><p>Find one person in your own '
-                "footage. Everything stays on this computer.</p></div>"
+                "footage. Everything stays on the computer that runs this page.</p></div>"
             )
         with gr.Column(scale=6, min_width=280):
             labels = list(service.galleries)
