@@ -95,6 +95,7 @@ def shell_in(folder: Path) -> Callable[[str], str]:
             timeout=600,
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-        return done.stdout
+        # What is left out, broken or to be known stands beside what a program would read.
+        return done.stderr + done.stdout
 
     return run
