@@ -102,7 +102,7 @@ def test_a_gallery_of_another_model_is_not_taken(served, tmp_path):
 def test_a_queue_that_stopped_is_started_again(served):
     _, client, _, app = served
     app._queue.stopped = True
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 30
     while not client.get("health").json()["queue_restarts"] and time.monotonic() < ends:
         time.sleep(0.1)
     assert client.get("health").json()["queue_restarts"] == 1
