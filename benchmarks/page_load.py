@@ -1,6 +1,6 @@
 """Measure the page under load: many clients at once, what stays in memory, and slow clients.
 
-Run:  python benchmarks/page_load.py [--clients 30] [--searches 300] [--frames 60]
+Run:  PYTHONPATH=. python benchmarks/page_load.py [--clients 30] [--searches 300] [--frames 60]
 
 A small drawn gallery is served by `person-search serve` in a process of its own. Clients, each from
 an address of 127.0.0.0/8, upload a picture and search, one search after the other: once by

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from person_search.accountability.uses import Use
 from person_search.people import Match
 
 from . import activity
@@ -74,45 +75,48 @@ class PeopleHandlers:
     def name(self, event: gr.EventData, label: str, shown: int) -> tuple:
         """Name a group."""
         number, name = int(event.group), str(event.name)
-        self._record(label, "name", number)
-        return self._after(label, shown, lambda groups: groups.name(number, name))
+        use = self._use(label, "name", number)
+        return self._after(label, shown, use, lambda groups: groups.name(number, name))
 
     @told(lambda error: (_warn(error), gr.skip()))
     def split(self, event: gr.EventData, label: str, shown: int) -> tuple:
         """Split stays from a group."""
         number, stays = int(event.group), [int(i) for i in event.stays]
-        self._record(label, "split", number, *stays)
-        return self._after(label, shown, lambda groups: (groups.split(number, stays), number)[1])
+        use = self._use(label, "split", number, *stays)
+        return self._after(
+            label, shown, use, lambda groups: (groups.split(number, stays), number)[1]
+        )
 
     @told(lambda error: (_warn(error), gr.skip()))
     def move(self, event: gr.EventData, label: str, shown: int) -> tuple:
         """Move stays to another group, and show that."""
         into, stays = int(event.into), [int(i) for i in event.stays]
-        self._record(label, "move", *stays, into)
-        return self._after(label, shown, lambda groups: groups.move(stays, into))
+        use = self._use(label, "move", *stays, into)
+        return self._after(label, shown, use, lambda groups: groups.move(stays, into))
 
     @told(_warn)
     def merge(self, event: gr.EventData, label: str, shown: int) -> str:
         """Merge groups."""
         index = self.service.gallery(label).index
-        self._record(label, "merge", *map(int, event.groups))
-        index.appearances.groups.merge([int(number) for number in event.groups])
+        numbers = [int(number) for number in event.groups]
+        with self._use(label, "merge", *numbers):
+            index.appearances.groups.merge(numbers)
         return self._rows(index, shown)
 
     @told(_warn)
     def call_nobody(self, event: gr.EventData, label: str, shown: int) -> str:
         """Say that groups are not people."""
-        self._record(label, "nobody", *map(int, event.groups))
-        index = self.service.gallery(label).index
-        index.appearances.groups.call_nobody([int(number) for number in event.groups])
+        index, numbers = self.service.gallery(label).index, [int(one) for one in event.groups]
+        with self._use(label, "nobody", *numbers):
+            index.appearances.groups.call_nobody(numbers)
         return self._rows(index, shown)
 
     @told(lambda error: (_warn(error), gr.skip()))
     def call_stays_nobody(self, event: gr.EventData, label: str, shown: int) -> tuple:
         """Say that stays of a group are not people; show what is left of it."""
         index, number = self.service.gallery(label).index, int(event.group)
-        self._record(label, "nobody", number)
-        index.appearances.groups.call_stays_nobody([int(i) for i in event.stays])
+        with self._use(label, "nobody", number):
+            index.appearances.groups.call_stays_nobody([int(i) for i in event.stays])
         is_left = any(group.number == number for group in index.appearances.groups.all())
         return self._rows(index, shown), self._dialog(index, number) if is_left else ""
 
@@ -125,28 +129,32 @@ class PeopleHandlers:
     @told(lambda error: (_warn(error), gr.skip()))
     def call_somebody(self, event: gr.EventData, label: str, shown: int) -> tuple:
         """Say that a group is a person after all."""
-        self._record(label, "somebody", int(event.group))
         index = self.service.gallery(label).index
-        index.appearances.groups.call_nobody([int(event.group)], False)
+        with self._use(label, "somebody", int(event.group)):
+            index.appearances.groups.call_nobody([int(event.group)], False)
         return self._rows(index, shown), self._nobody_dialog(index)
 
     @told(_warn)
     def undo(self, label: str, shown: int) -> str:
         """Undo what was done last by hand."""
         index = self.service.gallery(label).index
-        self._record(label, "undo")
-        done = index.appearances.groups.undo()
+        with self._use(label, "undo"):
+            done = index.appearances.groups.undo()
         gr.Info("Nothing to undo" if done is None else f"Undone: {escape(done)}")
         return self._rows(index, shown)
 
-    def _record(self, label: str, action: str, *numbers: int) -> None:
+    def _use(self, label: str, action: str, *numbers: int) -> Use:
+        """Begin a use; what is refused within it is logged as failed."""
         use = activity.begin(self.service.gallery(label), f"people {action}")
-        use.said(words=[str(number) for number in numbers]).end()
+        return use.said(words=[str(number) for number in numbers])
 
-    def _after(self, label: str, shown: int, act: "Callable[[GalleryGroups], int]") -> tuple:
+    def _after(
+        self, label: str, shown: int, use: Use, act: "Callable[[GalleryGroups], int]"
+    ) -> tuple:
         """Do something; return the rows, and the dialog of the group that it gave."""
         index = self.service.gallery(label).index
-        number = act(index.appearances.groups)
+        with use:
+            number = act(index.appearances.groups)
         return self._rows(index, shown), self._dialog(index, number)
 
     def _rows(self, index: "GalleryIndex", shown: int) -> str:

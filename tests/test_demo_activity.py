@@ -141,3 +141,13 @@ def test_without_users_nothing_is_switched_on(service):
     activity.record_login([gallery, gallery], "anna", False)
     activity.record_login([gallery], "anna", None)
     assert [e["action"] for e in entries(service)[-3:]] == ["log on", "login", "logout"]
+
+
+def test_what_is_refused_is_logged_as_failed(service, tmp_path):
+    page = PeopleHandlers(service)
+    page.open("toy", 24)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gradio.Warning", lambda *_, **__: None)
+        page.merge(event(groups=["1", "999"]), "toy", 24)
+    (merged,) = [e for e in entries(service) if e["action"] == "people merge"]
+    assert merged["failed"] == "GalleryError" and merged["words"] == ["1", "999"]
