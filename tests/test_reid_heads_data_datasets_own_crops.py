@@ -143,6 +143,16 @@ def test_missing_and_repeated_crops(write_csv):
         load_own_crops(path, "train")
 
 
+def test_a_crop_under_two_names_is_one_crop(tmp_path):
+    """With ./ it was trained on twice, and could be two people."""
+    write_crops(tmp_path, ["a.jpg", "b.jpg"])
+    path = tmp_path / "crops.csv"
+    for other in ("./a.jpg", ".\\a.jpg", str(tmp_path / "a.jpg")):
+        path.write_text(f"path,person\na.jpg,1\nb.jpg,2\n{other},3\n")
+        with pytest.raises(ValueError, match=r"names the image a\.jpg twice"):
+            load_own_crops(path, "train")
+
+
 @pytest.mark.parametrize("name", ["../secret.jpg", "{}/secret.jpg"])
 def test_crops_outside_the_lists_folder_are_refused(write_csv, tmp_path, monkeypatch, name):
     write_crops(tmp_path, ["secret.jpg", "lists/a.jpg"])

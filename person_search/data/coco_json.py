@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -165,18 +165,6 @@ def refuse_shares(path: Path, boxes: np.ndarray, what: str = "") -> None:
             f"{path} has boxes of 0 to 1{what}, such as {boxes[0].tolist()}; expected pixels: "
             "multiply them by the picture's width and height"
         )
-
-
-def local_name(name: str, folder: Path) -> str:
-    r"""Return a file name as this system writes it: ``cam1\p1.jpg`` of Windows is ``cam1/p1.jpg``.
-
-    Args:
-        name: as listed, relative to the folder.
-        folder: where to look for a file that does have such signs in its name.
-    """
-    if "\\" not in name or (folder / name).exists():
-        return name
-    return PureWindowsPath(name).as_posix()
 
 
 def is_pixels(value: Any) -> TypeGuard[float]:

@@ -29,7 +29,6 @@ from person_search.data.coco_json import (
     find_person_categories,
     hint_at_identities,
     is_crowd,
-    local_name,
     own_person_id,
     read_coco,
     refuse_shares,
@@ -46,7 +45,7 @@ from person_search.data.frames import (
 )
 from person_search.data.protocol import SearchProtocol
 from reid_heads.labels import UNLABELED_PID
-from reid_heads.listed_files import check_listed
+from reid_heads.listed_files import check_listed, local_name
 from reid_heads.pictures import ImageError, read_image_size
 from reid_heads.text_files import number_ids, parse_id
 

@@ -79,7 +79,8 @@ class BoxFile(ABC):
             return None
         if found.size is not None and found.size != (width, height):
             said = "{} x {} pixels".format(*found.size)
-            turned = "; it is turned by its EXIF note" if found.size == (height, width) else ""
+            is_swapped = found.size == (height, width)
+            turned = "; it is turned by its EXIF note, or they are swapped" if is_swapped else ""
             raise ValueError(
                 f"{self.name} is of a picture of {said}, this one has {width} x {height}{turned}: "
                 "give boxes in its pixels"

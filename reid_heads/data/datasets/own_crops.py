@@ -25,7 +25,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from reid_heads.data.datasets.crop_files import (
@@ -42,7 +42,12 @@ from reid_heads.data.datasets.crop_files import (
     read_market_folder,
 )
 from reid_heads.labels import THERMAL, VISIBLE
-from reid_heads.listed_files import check_listed, get_datasets_root
+from reid_heads.listed_files import (
+    check_listed,
+    get_datasets_root,
+    hint_at_missing,
+    local_name,
+)
 from reid_heads.text_files import number_ids, parse_id, read_table
 
 MODALITIES = {"visible": VISIBLE, "thermal": THERMAL}
@@ -219,8 +224,10 @@ def _read_rows(path: Path) -> list[_Row]:
     for place, cells in read_table(path, ("path", "person")):
         row = _parse_row(cells, place, path.parent)
         check_listed(row.path, path.parent, place, [get_datasets_root()])
-        if not (path.parent / row.path).is_file():
-            raise FileNotFoundError(f"{place} lists {path.parent / row.path}: it is missing")
+        file = path.parent / row.path
+        if not file.is_file():
+            why = "it is a folder" if file.is_dir() else f"it is missing{hint_at_missing(file)}"
+            raise FileNotFoundError(f"{place} lists {file}: {why}")
         rows.append(row)
     return rows
 
@@ -244,7 +251,7 @@ def _parse_row(cells: Mapping[str, str], place: str, folder: Path) -> _Row:
                 f"{place}: the modality is {cells['modality']!r}, expected one of "
                 f"{', '.join(MODALITIES)}"
             )
-    return _Row(place, split, _local_path(cells["path"], folder), person, camera, modality)
+    return _Row(place, split, local_name(cells["path"], folder), person, camera, modality)
 
 
 def _parse_person(text: str, place: str) -> int | str:
@@ -258,13 +265,6 @@ def _parse_person(text: str, place: str) -> int | str:
             "crop that shows nobody"
         )
     return person
-
-
-def _local_path(name: str, folder: Path) -> str:
-    r"""Return a path as this system writes it: ``a\1.jpg`` of Windows is ``a/1.jpg``."""
-    if "\\" in name and not (folder / name).exists():
-        return PureWindowsPath(name).as_posix()
-    return name
 
 
 def _check_cameras(crops: list[CropFile], source: Path) -> None:
