@@ -66,7 +66,7 @@ def read_pairs(path: str | os.PathLike[str]) -> FacePairs:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such pair list; expected a file as LFW's pairs.txt")
-    lines = read_text(path).splitlines()
+    lines = read_text(path).split("\n")
     listed = [(n, line) for n, line in enumerate(lines, start=1) if line.strip()]
     # The first line may be a header.
     if any(_read_paths(line) is not None for _, line in listed[:2]):

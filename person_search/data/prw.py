@@ -163,7 +163,7 @@ def _read_queries(root: Path, identities: dict[int, int]) -> list[Query]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: is the data set unpacked completely?")
     queries = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         fields = line.split()
         if not fields:
             continue
