@@ -151,8 +151,8 @@ def test_crowds_other_categories_and_empty_boxes_are_left_out(tmp_path, caplog):
         ({"images": [_image(10, "b.jpg", cam_id=1.5)]}, r"images\[0\] has the cam_id 1\.5"),
         ({"images": [_image(10, "b.jpg", cam_id=[1])]}, r"images\[0\] has the cam_id \[1\]"),
         (
-            {"images": [_image(10, "b.jpg") | {"height": "48"}]},
-            r"images\[0\] has the width 64 and height '48'; expected pixels",
+            {"images": [_image(10, "b.jpg") | {"height": "48 px"}]},
+            r"images\[0\] has the width 64 and height '48 px'; expected pixels",
         ),
         ({"annotations": [_person(1, 99, [1, 1, 2, 2])]}, "image_id 99, which no image has"),
         (
