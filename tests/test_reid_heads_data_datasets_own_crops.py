@@ -1,3 +1,5 @@
+from unicodedata import normalize
+
 import pytest
 from helpers_crop_layouts import write_crops
 
@@ -249,6 +251,31 @@ def test_a_folder_for_each_person(tmp_path, train, caplog):
         ("query/zoe/0_c1.jpg", 2, 1),
     ]
     assert [row[1] for row in _rows(load_own_crops(tmp_path, "gallery"))] == [0, 1]
+
+
+def test_folders_below_those_of_people_are_told(tmp_path, caplog):
+    """Somebody whose images lie one folder deeper was left out without a word."""
+    write_crops(tmp_path, ["anna/2024/1.jpg", "bo/1.jpg", "cy/1.jpg", "cy/old/2.jpg"])
+    (tmp_path / ".cache").mkdir()
+    assert len(load_own_crops(tmp_path, "train")) == 2
+    assert "passed over 1 folders that hold no image themselves, such as anna/;" in caplog.text
+    assert "passed over 1 other file (folder 1)" in caplog.text
+
+
+def test_two_folders_of_one_number_are_refused(tmp_path):
+    """They were one person."""
+    write_crops(tmp_path, ["007/1.jpg", "7/1.jpg", "8/1.jpg"])
+    with pytest.raises(ValueError, match="has the folders 007 and 7, which are one person"):
+        load_own_crops(tmp_path, "train")
+
+
+def test_folders_are_people_whatever_their_names(tmp_path):
+    """Na and None are names of people, though not in a table."""
+    names = ["Na", "None", "1.5", normalize("NFD", "Zoë")]
+    write_crops(tmp_path / "query", [f"{name}/1_c1.jpg" for name in names])
+    write_crops(tmp_path / "gallery", [f"{normalize('NFC', names[-1])}/1_c2.jpg"])
+    assert [row[1] for row in _rows(load_own_crops(tmp_path, "query"))] == [0, 1, 2, 3]
+    assert [row[1] for row in _rows(load_own_crops(tmp_path, "gallery"))] == [3]
 
 
 def test_a_folder_that_is_neither_says_what_is_expected(tmp_path):

@@ -22,6 +22,8 @@ another.
 """
 
 import logging
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -178,7 +180,8 @@ def _read_folder(root: Path, folder: str, split: str) -> list[CropFile]:
             name for part in _FOLDERS[other] if (root / part).is_dir()
             for name in _list_people(root / part)
         }  # fmt: skip
-    ids = {name: _parse_person(name, f"the folder {place / name}") for name in named}
+    ids = {name: _person_of_folder(name, place) for name in named}
+    _check_folders(place, people, ids)
     numbers = number_ids(ids.values())
     passed_over: Counter[str] = Counter()
     files = [(name, image) for name in people for image in list_images(place / name, passed_over)]
@@ -190,6 +193,38 @@ def _read_folder(root: Path, folder: str, split: str) -> list[CropFile]:
         for name, image in files
         if ids[name] != JUNK_PID
     ]
+
+
+def _person_of_folder(name: str, place: Path) -> int | str:
+    """Return the person of a folder: a whole number, or the name as it is, also "Na" or "1.5"."""
+    if re.fullmatch(r"[+-]?[0-9]+", name):
+        return _parse_person(name, f"the folder {place / name}")
+    return unicodedata.normalize("NFC", name)
+
+
+def _check_folders(place: Path, people: list[str], ids: Mapping[str, int | str]) -> None:
+    """Refuse two folders of one person, and warn of folders that hold no image."""
+    first: dict[int | str, str] = {}
+    for name in people:
+        twin = first.setdefault(ids[name], name)
+        if twin != name:
+            raise ValueError(
+                f"{place} has the folders {twin} and {name}, which are one person by their names; "
+                "put the images into one folder, or rename one of them"
+            )
+    splits = {name for names in _FOLDERS.values() for name in names}
+    known = {*people, *splits}
+    empty = sorted(
+        entry.name
+        for entry in place.iterdir()
+        if entry.is_dir() and entry.name not in known and not entry.name.startswith(".")
+    )
+    if empty:
+        logger.warning(
+            "%s: passed over %d folders that hold no image themselves, such as %s/; images lie in "
+            "the folder of their person, not below it",
+            *(place, len(empty), empty[0]),
+        )
 
 
 def _find_cameras(images: list[str], folder: Path) -> Mapping[str, int]:
