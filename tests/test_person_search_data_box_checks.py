@@ -56,6 +56,7 @@ READERS = pytest.mark.parametrize("read", [read_for_training, read_for_a_gallery
     [
         {"bbox": ["10", "10", "20.0", "40"]},
         {"bbox": [0, 0, 0, 0], "segmentation": [[10, 10, 30, 10, 30, 50]]},
+        {"bbox": {"x": 10, "y": 10, "width": 20, "height": 40, "cx": 20, "w": 20}},
         {"category_id": "1"},
         {"category_id": 1.0},
         {"category_id": "without"},
@@ -100,6 +101,7 @@ def test_crowds_that_are_text(folder, read, crowd):
     ("more", "message"),
     [
         ({"bbox": "10,10,20,40"}, r"bbox '10,10,20,40'; expected \[x, y, w, h\] in pixels"),
+        ({"bbox": {"cx": 1, "cy": 1, "w": 2, "h": 2}}, r"bbox {'cx': 1.*}; expected"),
         ({"bbox": [BOX]}, r"bbox \[\[10, 10, 20, 40\]\]; expected"),
         ({"bbox": [10, float("inf"), 20, 40]}, r"bbox \[10, inf, 20, 40\]; expected"),
         (

@@ -107,9 +107,11 @@ def box_of(entry: Mapping[str, Any]) -> Any:
 
     Returns:
         As it stands in the file, or [x, y, w, h]; None where there is neither. A box of zeros is
-        none where there are polygons.
+        none where there are polygons. An object of ``x``, ``y``, ``width`` and ``height`` is read.
     """
     polygons, box = entry.get("segmentation"), entry.get("bbox")
+    if isinstance(box, Mapping):
+        return [box.get(key) for key in ("x", "y", "width", "height")]
     is_there = bool(box) and box != [0, 0, 0, 0]
     if is_there or not isinstance(polygons, list) or not polygons:
         return box
