@@ -19,6 +19,7 @@ FLOORS = {
             "file_kinds",
             "former_keys",
             "library_parts",
+            "picture_kinds",
             "plain_pickle",
             "text_files",
             "trust",

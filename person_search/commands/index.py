@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         OSError: A path does not exist, or the gallery cannot be written.
     """
     from person_search.footage.files import FootageOptions, check_start
-    from person_search.footage.listing import list_files
+    from person_search.footage.listing import Listed, list_files
     from person_search.formats.boxes import open_boxes
     from person_search.gallery.add_footage import IndexReport, index_footage, link_people
     from person_search.gallery.index import GalleryIndex
@@ -158,7 +158,7 @@ def run(args: argparse.Namespace) -> int:
             report = index_footage(
                 index,
                 finder,
-                files,
+                Listed(files, []),
                 options,
                 batch_size=args.batch_size,
                 progress=workers.is_first,
