@@ -22,6 +22,7 @@ FLOORS = {
             "plain_pickle",
             "text_files",
             "trust",
+            "unfinished",
         ),
         (
             "atomic_file",

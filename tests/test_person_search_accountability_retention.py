@@ -1,7 +1,6 @@
 """What is kept for long enough goes, with every byte; everything else stays."""
 
 import json
-import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 from helpers_gallery import DIM, FINGERPRINT, make_frame, unit
 
 from person_search.accountability.activity_log import ActivityLog
-from person_search.accountability.own_pictures import remove_leftovers
 from person_search.accountability.receipts import receipts_of
 from person_search.accountability.retention import (
     apply_rules,
@@ -114,7 +112,7 @@ def test_no_byte_is_left(town, tmp_path, monkeypatch):
         reader.search(LOOKS[2])
         reader.prepare()
         assert (tmp_path / "t.db-matrix1").exists()
-        leftover = tmp_path / ".t.999999999.part.db"
+        leftover = tmp_path / ".t.db.person-search-9-0123abcd.part.db"
         leftover.write_bytes(LOOKS[5].tobytes())
         apply_rules(town, RULES, at=NOW)
         raw = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
@@ -246,13 +244,12 @@ def test_what_is_no_period(text):
         parse_period(text)
 
 
-def test_leftovers_of_processes_that_run_stay(tmp_path):
-    names = [f".t.{os.getpid()}.part.db", ".t.999999999.part.db-wal", ".other.1.part.db", ".t.db"]
-    names.append(".t-log.jsonl.999999999.part")
-    for name in names:
-        (tmp_path / name).touch()
-    assert remove_leftovers(tmp_path / "t.db") == 2
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([names[0], names[2], names[3]])
+def test_pictures_of_the_log_that_were_left_half_written_go(town, tmp_path):
+    half = tmp_path / "t-log-pictures/.a.png.person-search-9-0123abcd.part"
+    half.parent.mkdir()
+    half.touch()
+    assert apply_rules(town, RetentionRules(keep=900 * DAY), at=NOW) is not None
+    assert not half.exists()
 
 
 # --- the commands ---

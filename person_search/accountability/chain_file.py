@@ -22,6 +22,7 @@ from person_search.accountability.entries import (
     to_line,
 )
 from person_search.accountability.errors import LogError
+from reid_heads.unfinished import unfinished
 
 ANCHOR = "anchor"
 """Action of the first line of a file whose oldest entries were removed."""
@@ -205,9 +206,8 @@ class ChainFile:
 
     def _replace(self, anchor: bytes, start: int) -> None:
         """Write the file anew: an anchor, then what stands from a place on."""
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-        try:
-            with self.path.open("rb") as source, temporary.open("xb") as target:
+        with unfinished(self.path) as temporary:
+            with self.path.open("rb") as source, temporary.open("wb") as target:
                 os.fchmod(target.fileno(), os.fstat(source.fileno()).st_mode & 0o777)
                 target.write(anchor)
                 source.seek(start)
@@ -217,8 +217,6 @@ class ChainFile:
                 os.fsync(target.fileno())
             os.replace(temporary, self.path)
             _sync_folder(self.path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     @contextmanager
     def _locked(self, make: bool) -> Iterator[int]:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from person_search.accountability.activity_log import ActivityLog
 from person_search.accountability.entries import Entry
-from person_search.accountability.own_pictures import deletable, delete_files, remove_leftovers
-from person_search.accountability.places import own_folders
+from person_search.accountability.own_pictures import deletable, delete_files
+from person_search.accountability.places import own_folders, query_pictures
 from person_search.accountability.receipts import write_receipt
 from person_search.accountability.retention_rules import RetentionRules, format_period
 from person_search.footage.frames import split_frame_name
@@ -23,6 +23,7 @@ from person_search.footage.time_text import YEAR
 from person_search.gallery.index import GalleryIndex, list_galleries
 from person_search.gallery.sqlite_accountability import Retention
 from person_search.gallery.store import is_address
+from reid_heads.unfinished import remove_unfinished
 
 ACTION = "retention"
 
@@ -132,7 +133,7 @@ def apply_rules(
         before = log.state()
     pictures = delete_files(found.files, _folders(index, rules, folders))
     removed = _remove(index, list(found.frames)) if found.frames or is_left else 0
-    leftovers = 0 if is_address(index.uri) else remove_leftovers(Path(index.uri).resolve())
+    leftovers = _remove_unfinished(index)
     entries = 0
     if rules.log is not None:
         rule = f"log {format_period(rules.log)}"
@@ -170,6 +171,14 @@ def _remove(index: GalleryIndex, names: list[str]) -> int:
     index.purge()
     own.keep_retention(Retention(rules, False))
     return removed
+
+
+def _remove_unfinished(index: GalleryIndex) -> int:
+    """Remove what killed processes left beside a gallery file and the log's pictures."""
+    folders = [query_pictures(index.uri)]
+    if not is_address(index.uri):
+        folders.append(Path(index.uri).resolve().parent)
+    return sum(map(remove_unfinished, folders))
 
 
 def _folders(index: GalleryIndex, rules: RetentionRules, more: Sequence[Path]) -> list[Path]:
