@@ -244,6 +244,21 @@ def test_what_is_no_period(text):
         parse_period(text)
 
 
+def test_what_fails_half_way_is_in_the_log(town, monkeypatch):
+    ActivityLog(town).switch_on()
+
+    def fail(*_):
+        raise PermissionError(13, "Permission denied", "hall.jpg")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("person_search.accountability.retention._remove", fail)
+        with pytest.raises(PermissionError):
+            apply_rules(town, RULES, at=NOW)
+    entry = ActivityLog(town).entries()[-1]
+    assert (entry["action"], entry["failed"]) == ("retention", "PermissionError")
+    assert apply_rules(town, RULES, at=NOW)["frames"] > 0
+
+
 def test_pictures_of_the_log_that_were_left_half_written_go(town, tmp_path):
     half = tmp_path / "t-log-pictures/.a.png.person-search-9-0123abcd.part"
     half.parent.mkdir()

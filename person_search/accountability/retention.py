@@ -18,6 +18,7 @@ from person_search.accountability.own_pictures import deletable, delete_files
 from person_search.accountability.places import own_folders, query_pictures
 from person_search.accountability.receipts import write_receipt
 from person_search.accountability.retention_rules import RetentionRules, format_period
+from person_search.accountability.uses import Use
 from person_search.footage.frames import split_frame_name
 from person_search.footage.time_text import YEAR
 from person_search.gallery.index import GalleryIndex, list_galleries
@@ -124,9 +125,30 @@ def apply_rules(
     """
     rules = rules_of(index) if rules is None else rules
     at = time.time() if at is None else at
-    log, before = ActivityLog(index), None
+    log = ActivityLog(index)
     use = log.use(ACTION, user=user, via=via)  # of which nothing becomes where nothing goes
     found = find_expired(index, rules, at, folders)
+    try:
+        return _apply(index, rules, found, use, at=at, folders=folders, user=user, via=via)
+    except BaseException as error:
+        # Some of it may be gone already.
+        use.said(failed=type(error).__name__).end()
+        raise
+
+
+def _apply(
+    index: GalleryIndex,
+    rules: RetentionRules,
+    found: Expired,
+    use: Use,
+    *,
+    at: float,
+    folders: Sequence[Path],
+    user: str | None,
+    via: str,
+) -> Entry | None:
+    """Remove what was found, and write a receipt; see `apply_rules`."""
+    log, before = ActivityLog(index), None
     own = index.accountability
     is_left = own is not None and own.retention().is_purge_pending
     if found.frames or is_left:

@@ -143,6 +143,7 @@ def run(args: argparse.Namespace) -> int:
             for query in request.queries:
                 use.asked(query.picture, query.box)
             use.showed(request.matches).said(others="shown" if args.show_others else "blurred")
+            use.said(personal_data=args.personal_data)
             report = export_case(index, request, args.out)
     for note in report.notes:
         print(note, file=sys.stderr)

@@ -73,18 +73,18 @@ def run(args: argparse.Namespace) -> int:
         if not args.yes and not _confirm(args.gallery, len(stays), frames):
             print("nothing was removed", file=sys.stderr)
             return 1
-        use = recorded.use(index, "forget")
-        gone = index.appearances.forget(stays, people)
-        receipt = write_receipt(
-            index,
-            "forget",
-            use,
-            user=recorded.system_user(),
-            people=gone.people,
-            frames=gone.frames,
-            appearances=gone.appearances,
-            judgements=gone.judgements,
-        )
+        with recorded.use(index, "forget") as use:
+            gone = index.appearances.forget(stays, people)
+            receipt = write_receipt(
+                index,
+                "forget",
+                use,
+                user=recorded.system_user(),
+                people=gone.people,
+                frames=gone.frames,
+                appearances=gone.appearances,
+                judgements=gone.judgements,
+            )
     print(
         f"removed {gone.people} sights of the person from {gone.frames} frames, "
         f"{gone.appearances} stays and {gone.judgements} judgements; the frames stay without "

@@ -101,8 +101,12 @@ def run(args: argparse.Namespace) -> int:
         if expired.frames and not args.yes and not _confirm(args.gallery):
             print("nothing was removed, and no rule is kept", file=sys.stderr)
             return 1
-        if given is not None and not keep_rules(index, rules):
-            print("a server keeps no rules: run this again and again", file=sys.stderr)
+        if given is not None:
+            with recorded.use(index, "keep rules") as use:
+                use.said(rules=rules.describe())
+                is_kept = keep_rules(index, rules)
+            if not is_kept:
+                print("a server keeps no rules: run this again and again", file=sys.stderr)
         _apply(index, rules)
     return 0
 
