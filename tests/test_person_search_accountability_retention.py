@@ -215,15 +215,15 @@ def test_the_gallery_keeps_the_rules(town):
 def test_a_program_that_runs_applies_them(town):
     keep_rules(town, RetentionRules(keep=DAY))
     said, removed = [], []
-    timer = RetentionTimer([(town, ())], said.append, removed.append)
+    timer = RetentionTimer([(lambda: town, ())], said.append, removed.append)
     assert timer.apply() == 3600.0 and removed[0]["frames"] == 18
     assert "removed 18 frames" in said[0]
     with timer:
         pass
     assert timer.apply() == 3600.0 and len(removed) == 1
     town.close()
-    timer.apply()
-    assert "stays for now" in said[-1]
+    assert timer.apply() == 3600.0, "not a day later"
+    assert "stays for now" in said[-1] and town.uri in said[-1]
 
 
 def test_pauses_grow_with_the_periods():
