@@ -297,6 +297,48 @@ def test_retain_asks_keeps_the_rules_and_gives_a_receipt(run, town):
     assert status == 2 and "there are no rules" in err
 
 
+class ServerStore:
+    """What a Milvus server offers of a gallery, over the rows of a file."""
+
+    appearances, judgements, accountability, uri = None, None, None, "http://db.lan:19530"
+
+    def __init__(self, store):
+        self._store = store
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
+def test_rules_for_a_server_are_given_each_time(town, tmp_path, monkeypatch, capsys):
+    uri, store = ServerStore.uri, town._store
+    monkeypatch.setenv("PERSON_SEARCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("person_search.gallery.index.open_store", lambda *_: ServerStore(store))
+    monkeypatch.setattr(store, "close", lambda: None)
+
+    def call(*words):
+        status = main([*words, "--gallery", uri])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    assert call("log", "on")[0] == 0
+    rules = "retain", "--keep", "30d", "--camera", "gate=forever", "--log", "200d"
+    status, out, err = call(*rules, "--yes")
+    assert status == 0 and out.startswith("removed 4 frames with 4 people, 0 files and 0 entries")
+    assert "takes the frames from its files and log in its own time" in out
+    assert "a server keeps no rules: run this again and again" in err
+    assert call(*rules)[1] == "nothing was old enough to be removed\n"
+    status, _, err = call("retain")
+    assert status == 2 and "there are no rules for http://db.lan:19530; give --keep" in err
+    receipt = json.loads(call("retain", "--receipts")[1])
+    assert receipt["frames"] == 4 and receipt["gallery"]["file"] == "db.lan:19530"
+    assert receipt["gallery"]["state"] is receipt["state_before"] is None
+    names = ["db.lan_19530-log.jsonl", "db.lan_19530-receipts.jsonl"]
+    assert sorted(p.name for p in (tmp_path / "home/logs").iterdir()) == names
+    status, out, err = call("forget", "--person", f"{tmp_path / 'undated.jpg'}#1", "--yes")
+    assert (status, out) == (2, "") and "person-search remove --frames" in err
+    assert len(list(town.frames())) == 16
+
+
 def test_wrong_use(run):
     for words, said in (
         (["--keep", "30"], "got the period '30'"),

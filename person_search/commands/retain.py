@@ -162,6 +162,7 @@ def _say(expired: "Expired") -> str:
 
 def _apply(index: "GalleryIndex", rules: "RetentionRules") -> None:
     from person_search.accountability.retention import apply_rules
+    from person_search.gallery.store import is_address
 
     receipt = apply_rules(index, rules, user=recorded.system_user(), via=recorded.SHELL)
     if receipt is None:
@@ -171,6 +172,8 @@ def _apply(index: "GalleryIndex", rules: "RetentionRules") -> None:
         f"removed {receipt['frames']} frames with {receipt['people']} people, "
         f"{receipt['pictures']} files and {receipt['log_entries']} entries of the log"
     )
+    if is_address(index.uri):
+        print("the server takes the frames from its files and log in its own time")
     print(f"receipt {receipt['seq']}:{receipt['hash']}")
 
 
