@@ -133,7 +133,7 @@ class ChainFile:
 
     def cut(
         self,
-        is_old: Callable[[Entry], bool],
+        is_old: Callable[[Entry], bool | None],
         content: Entry,
         anchor: Entry,
         then: Callable[[Entry], None] | None = None,
@@ -144,7 +144,8 @@ class ChainFile:
         anew, with an anchor in place of what is gone. Stopped in between, the same again goes on.
 
         Args:
-            is_old: Whether an entry is to be removed.
+            is_old: Whether an entry is to be removed; None for one that goes with the next one of
+                which that is known.
             content: What the entry says that is written; gets ``through`` and ``removed``.
             anchor: What the anchor says besides.
             then: As of `append`.
@@ -259,9 +260,9 @@ class _Oldest(NamedTuple):
     """Where the line after the last of them begins, bytes."""
 
 
-def _oldest(path: Path, is_old: Callable[[Entry], bool]) -> _Oldest:
+def _oldest(path: Path, is_old: Callable[[Entry], bool | None]) -> _Oldest:
     found = _Oldest(0, None, 0)
-    place = 0
+    place, count = 0, 0
     with path.open("rb") as file:
         for line in file:
             place += len(line)
@@ -271,9 +272,12 @@ def _oldest(path: Path, is_old: Callable[[Entry], bool]) -> _Oldest:
                 continue
             if entry["action"] == ANCHOR:
                 continue
-            if not is_old(entry):
+            count += 1
+            is_entry_old = is_old(entry)
+            if is_entry_old:
+                found = _Oldest(count, entry, place)
+            elif is_entry_old is not None:
                 break
-            found = _Oldest(found.removed + 1, entry, place)
     return found
 
 
