@@ -11,6 +11,7 @@ from helpers_demo import EMBEDDING_DIM, FINGERPRINT, ColorFinder, draw_colors
 from helpers_gallery import Command
 from PIL import Image
 
+from person_search.accountability import chain_file
 from person_search.accountability.activity_log import ActivityLog
 from person_search.cli import main
 from person_search.commands import export_case, people, recorded, search
@@ -23,12 +24,12 @@ from person_search.gallery.index import GalleryIndex
 NO_GALLERY = "it reads and changes no gallery"
 NOBODY = "it counts and compares, and shows nobody"
 RULES = {
-    "index": ("import",),
+    "index": ("import begins", "import"),
     "watch": ("watch begins", "watch", "alert", "retention"),
     "search": ("search",),
     "appearances": ("view stays", "view stay", "clip"),
     "review": ("judge", "undo judgements", "view judgements"),
-    "export-case": ("export case",),
+    "export-case": ("export case begins", "export case"),
     "people": ("view people", "people"),
     "find": NO_GALLERY,
     "info": NOBODY,
@@ -41,7 +42,7 @@ RULES = {
     "backup": ("backup",),
     "calibrate": NO_GALLERY,
     "models": NO_GALLERY,
-    "export-gallery": ("export gallery",),
+    "export-gallery": ("export gallery begins", "export gallery"),
     "export": NO_GALLERY,
     "draw": NO_GALLERY,
     "user": NO_GALLERY,
@@ -135,8 +136,9 @@ def test_every_command_tells_what_it_did(run, tmp_path):
     said = {entry["action"]: entry for entry in entries}
     assert [entry["action"] for entry in entries] == [
         *("log on", "search", "view stays", "view stay", "clip", "view people", "people name"),
-        *("judge", "undo judgements", "view judgements", "export case", "export gallery"),
-        *("import", "backup", "remove", "people show", "keep rules", "people show", "repair"),
+        *("judge", "undo judgements", "view judgements", "export case begins", "export case"),
+        *("export gallery begins", "export gallery", "import begins", "import"),
+        *("backup", "remove", "people show", "keep rules", "people show", "repair"),
         *("export gallery", "forget", "keep rules", "retention", "log export"),
     ]
     logged = {command: action for command, action in RULES.items() if isinstance(action, tuple)}
@@ -159,6 +161,24 @@ def test_every_command_tells_what_it_did(run, tmp_path):
     assert said["remove"]["gallery"]["state"] != said["search"]["gallery"]["state"]
     assert said["search"]["gallery"]["state"] == said["import"]["gallery"]["state"]
     assert b"Berg" not in (tmp_path / "g-log.jsonl").read_bytes()
+
+
+def test_nothing_is_shown_once_the_disk_of_the_log_is_full(run, tmp_path, monkeypatch):
+    def fill(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(chain_file, "_write", fill)
+    for words in (
+        ["search", "--query", tmp_path / "red.png", "--save", tmp_path / "sheet.png"],
+        ["appearances"],
+        ["people", "show", "1"],
+        ["export-case", "--id", "1", "--out", tmp_path / "case.zip"],
+        ["export-gallery", "--format", "coco", "--output", tmp_path / "coco.json"],
+    ):
+        before = sorted(tmp_path.iterdir())
+        status, out, err = run(*words)
+        assert (status, out) == (2, "") and "cannot be written (No space left on device)" in err
+        assert sorted(tmp_path.iterdir()) == before, words
 
 
 def test_nothing_is_repaired_that_the_log_cannot_tell_of(run, tmp_path):

@@ -139,6 +139,7 @@ def run(args: argparse.Namespace) -> int:
             return NONE_FOUND
         if args.personal_data:
             request = _with_personal_data(index, request)
+        recorded.begins(index, "export case", matches=len(request.matches))
         with recorded.use(index, "export case") as use:
             for query in request.queries:
                 use.asked(query.picture, query.box)

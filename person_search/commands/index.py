@@ -150,7 +150,10 @@ def run(args: argparse.Namespace) -> int:
                 card=finder.card,
             )
         )
-        use = stack.enter_context(recorded.use(index, "import")) if workers.is_first else None
+        use = None
+        if workers.is_first:
+            recorded.begins(index, "import", files=len(footage))
+            use = stack.enter_context(recorded.use(index, "import"))
         if workers.is_first:
             workers.wait()
         report, without_time = IndexReport(), WithoutTime(options)
