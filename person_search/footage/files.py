@@ -294,7 +294,7 @@ def _plan_video(path: Path, options: FootageOptions) -> tuple[dict[int, Frame], 
     in_name = options.time_in_name(path)
     start = options.start if in_name is None else in_name
     # Frames that were indexed with pixels as they lie in the file are others.
-    shape = "" if clock.stretch == NONE else "#square pixels"
+    shape = ("" if clock.stretch == NONE else "#square pixels") + clock.mark
     frames = {
         number: Frame(
             name=f"{path}#frame={number}",
