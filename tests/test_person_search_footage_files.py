@@ -412,6 +412,13 @@ def test_one_start_for_several_videos_is_refused(tmp_path):
         check_start(videos, FootageOptions(start=1.6e9))
 
 
+def test_what_is_said_of_a_file_is_one_line_and_steers_no_terminal():
+    """Its name was printed as it is: over two lines, and an escape sequence took effect."""
+    assert str(BrokenFile("/a\nb/\x1b[31m\u00e9.jpg", "is\tbroken")) == (
+        "/a\\nb/\\x1b[31m\u00e9.jpg: is\\tbroken"
+    )
+
+
 def test_a_camera_with_a_line_break_is_listed_and_the_rest_goes_on(tmp_path):
     """The run ended there."""
     save_image(tmp_path / "a\nb/1.jpg")

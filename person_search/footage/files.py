@@ -61,8 +61,12 @@ class BrokenFile:
     reason: str
 
     def __str__(self) -> str:
-        """Return the name and the reason, which does not begin with the name again."""
-        return f"{self.name}: {self.reason.removeprefix(self.name).strip(' :')}"
+        """Return the name and the reason, which does not begin with the name again.
+
+        On one line: a file's name may hold line ends, and signs that steer a terminal.
+        """
+        text = f"{self.name}: {self.reason.removeprefix(self.name).strip(' :')}"
+        return "".join(repr(letter)[1:-1] if _is_control(letter) else letter for letter in text)
 
 
 @dataclass(frozen=True)
