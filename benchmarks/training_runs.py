@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from tqdm import tqdm
+from training_reports import add_to, describe_conditions, write_report
 
 from person_search.synthetic.market_writer import write_market1501
 from person_search.synthetic.world_spec import PRESETS
@@ -106,8 +107,8 @@ def train(module: str, config_file: str, folder: Path, overrides: list[str], thr
             with two.
 
     Returns:
-        ``{"folder", "minutes", "threads", "results", "ms_per_frame"}``; minutes is None for an
-        interrupted run, of which only the last part is known.
+        ``{"folder", "minutes", "threads", "results", "ms_per_frame", "date", "load"}``; minutes is
+        None for an interrupted run, of which only the last part is known.
 
     Raises:
         RuntimeError: if the training fails; has the end of its output.
@@ -129,6 +130,9 @@ def train(module: str, config_file: str, folder: Path, overrides: list[str], thr
         "threads": threads,
         "results": json.loads((folder / "inference/results.json").read_text()),
         "ms_per_frame": read_ms_per_frame(folder / "log.txt"),
+        "date": datetime.date.today().isoformat(),
+        # Processes that ran or waited, mean of five minutes: 1 on a machine with nothing else.
+        "load": round(os.getloadavg()[1], 1),
     }
     finished.write_text(json.dumps(run))
     return run
@@ -174,6 +178,11 @@ def parse_rows(
         action=_OnlyFinished,
         nargs=0,
         help="train nothing: write the report of what has been trained",
+    )
+    parser.add_argument(
+        "--add",
+        action="store_true",
+        help="keep the runs of the report that is there and are not of this start",
     )
     parser.add_argument("overrides", nargs="*", help="KEY VALUE pairs for every run")
     return parser
@@ -249,9 +258,13 @@ def compare(
         earlier: runs that belong to the report already.
         **facts: whatever else belongs to it.
     """
+    there = results.with_suffix(".json")
+    kept = json.loads(there.read_text()) if args.add and there.exists() else None
 
     def report(runs: list[dict]) -> None:
         content = {**describe_report(args), **facts, "runs": [*earlier, *runs]}
+        if kept:
+            content = add_to(kept, content)
         write_report(results, content, format_table(content))
 
     runs = train_all(trainings, args.processes, report)
@@ -268,22 +281,6 @@ def describe_report(args: argparse.Namespace) -> dict:
         "processes": args.processes,
         "seeds": args.seeds,
     }
-
-
-def write_report(results: Path, report: dict, table: str) -> None:
-    """Write the numbers to ``results``.json and the table to ``results``.md."""
-    results.parent.mkdir(parents=True, exist_ok=True)
-    results.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
-    results.with_suffix(".md").write_text(table)
-
-
-def describe_conditions(report: dict) -> str:
-    """Say in a line when, where and how a comparison was run."""
-    return (
-        f"{report['date']}, {report['machine']}, seeds {report['seeds']}; mean ± standard "
-        f"deviation over the seeds, percent; {report['processes']} runs at a time with a thread "
-        f"each. Command: `{report['command']}`"
-    )
 
 
 def mean_minutes(runs: list[dict]) -> str:
