@@ -24,6 +24,13 @@ from training_runs import (
 from reid_heads.data.crop_lists import write_crop_list
 from reid_heads.data.datasets.market1501 import load_market1501
 
+_IAA = "MODEL.REID_HEAD.INTRA_CLASS"
+# Half the distances to the neighbours: the nearest of 25 weigh several times as much as the others.
+_RELATIVE = (
+    *(f"{_IAA}.RELATIVE_SCALES", "True"),
+    *(f"{_IAA}.MEAN_SCALE", "0.5", f"{_IAA}.VARIANCE_SCALE", "0.5"),
+)
+
 COMPARISON = Comparison(
     name="intra_class_augmentation",
     title="Intra-class augmentation on a long-tailed drawn-market",
@@ -35,6 +42,28 @@ COMPARISON = Comparison(
         "triplet": "hardest-negative triplet",
         "triplet_global": "+ synthetic embeddings, global variances",
         "triplet_corrected": "+ synthetic embeddings, corrected variances (IAA)",
+        "triplet_own": "the same, each identity's own variances",
+        "triplet_relative": "the same, corrected by neighbours of which the alike count more",
+        "triplet_wide": "the same, corrected so, four times the variances",
+        "triplet_late": "the same, corrected so, from epoch 8 of 14 on",
+        "triplet_released": "the same, own variances, noise as in the authors' code",
+        "multi_similarity_relative": "multi-similarity, corrected so",
+        "multi_similarity_wide": "multi-similarity, corrected so, four times the variances",
+    },
+    variants={
+        "triplet_own": ("triplet_corrected", (f"{_IAA}.COVARIANCE", "own")),
+        "triplet_relative": ("triplet_corrected", _RELATIVE),
+        "triplet_wide": ("triplet_corrected", (*_RELATIVE, f"{_IAA}.STRENGTH", "2.8")),
+        "triplet_late": ("triplet_corrected", (*_RELATIVE, f"{_IAA}.START_EPOCH", "7")),
+        "triplet_released": (
+            "triplet_corrected",
+            (f"{_IAA}.COVARIANCE", "own", f"{_IAA}.REPEATED_ROOT", "True"),
+        ),
+        "multi_similarity_relative": ("multi_similarity_corrected", _RELATIVE),
+        "multi_similarity_wide": (
+            "multi_similarity_corrected",
+            (*_RELATIVE, f"{_IAA}.STRENGTH", "2.8"),
+        ),
     },
 )
 LONG_TAIL = COMPARISON.output / "long_tail.csv"
