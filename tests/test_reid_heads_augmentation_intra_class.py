@@ -12,6 +12,7 @@ from reid_heads.augmentation.intra_class import (
     IntraClassGaussians,
     IntraClassSettings,
     correct_variances,
+    weigh_neighbours,
 )
 
 SETTINGS = IntraClassSettings()
@@ -264,6 +265,23 @@ def test_relative_scales_tell_neighbours_apart_and_absolute_ones_do_not():
     relative = replace(own, mean_scale=0.3, variance_scale=0.3, relative_scales=True)
     near = correct_variances(means, variances, counts, relative)[0]
     torch.testing.assert_close(near, variances[1], rtol=0.01, atol=0)
+
+
+def test_absolute_weights_of_unit_rows_are_flat_and_relative_ones_are_not():
+    rng = np.random.default_rng(5)
+    rows = torch.from_numpy(rng.normal(size=(40, 64)))
+    means = torch.nn.functional.normalize(rows) * 0.8
+    variances = torch.from_numpy(rng.uniform(0, 0.01, (40, 64)))
+    every, ones = torch.arange(40), torch.ones(40, dtype=torch.float64)
+    absolute, index = weigh_neighbours(every, means, variances, ones, SETTINGS)
+    assert absolute.shape == index.shape == (40, 25)
+    assert not (index == every[:, None]).any()
+    torch.testing.assert_close(absolute.sum(dim=1), ones)
+    assert (absolute.amin(dim=1) / absolute.amax(dim=1) > 0.9).all()
+    relative = replace(SETTINGS, mean_scale=0.5, variance_scale=0.5, relative_scales=True)
+    weights, same = weigh_neighbours(every, means, variances, ones, relative)
+    assert torch.equal(index, same)
+    assert (weights.amin(dim=1) / weights.amax(dim=1) < 0.5).all()
 
 
 def test_relative_scales_of_equal_classes_are_no_division_by_zero():

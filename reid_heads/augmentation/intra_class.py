@@ -122,9 +122,31 @@ def _neighbour_variances(
     chunk: Tensor, means: Tensor, variances: Tensor, counts: Tensor, settings: IntraClassSettings
 ) -> Tensor:
     """Return V_neighbours (len(chunk), d) of the classes of a chunk."""
-    number = min(settings.neighbours, len(means) - 1)
-    if number == 0:
+    if len(means) == 1:
         return variances[chunk]
+    weights, index = weigh_neighbours(chunk, means, variances, counts, settings)
+    # A full (chunk, P) matrix rather than (chunk, K, d) gathered rows.
+    matrix = weights.new_zeros(len(chunk), len(means)).scatter_(1, index, weights)
+    return matrix @ variances
+
+
+def weigh_neighbours(
+    chunk: Tensor, means: Tensor, variances: Tensor, counts: Tensor, settings: IntraClassSettings
+) -> tuple[Tensor, Tensor]:
+    """Find the classes nearest to each of some, and what each counts (equations 11 and 12).
+
+    Args:
+        chunk: (C,) int64, the classes to find neighbours of.
+        means: (P, d) float64, of all classes, two at least.
+        variances: (P, d) float64.
+        counts: (P,) float64, n.
+        settings: of the correction.
+
+    Returns:
+        The weights (C, K), which sum to 1 in each row, and the classes (C, K) int64, nearest first;
+        K is P - 1 where there are fewer others.
+    """
+    number = min(settings.neighbours, len(means) - 1)
     squared = means.square()
     mode = "donot_use_mm_for_euclid_dist"
     distances = torch.cdist(squared[chunk], squared, compute_mode=mode)
@@ -136,10 +158,7 @@ def _neighbour_variances(
     exponents = -nearest.square() / (2 * settings.mean_scale**2)
     exponents = exponents - gaps.square() / (2 * settings.variance_scale**2)
     # As a softmax: the weights are divided by their sum, which may be too small for a number.
-    weights = (exponents + counts[index].log()).softmax(dim=1)
-    # A full (chunk, P) matrix rather than (chunk, K, d) gathered rows.
-    matrix = torch.zeros_like(distances).scatter_(1, index, weights)
-    return matrix @ variances
+    return (exponents + counts[index].log()).softmax(dim=1), index
 
 
 def _relative(distances: Tensor) -> Tensor:
