@@ -254,5 +254,6 @@ class IntraClassGaussians(nn.Module):
         variances, strength = self.corrected[pids], self.settings.strength
         if not self.settings.repeated_root:
             return (strength * variances).sqrt()[None]
-        powers = [variances ** (0.5**copy) for copy in range(1, self.settings.copies + 1)]
-        return strength**0.5 * torch.stack(powers)
+        powers = [0.5**copy for copy in range(1, self.settings.copies + 1)]
+        roots = torch.stack([variances.pow(power) for power in powers])
+        return roots * float(strength**0.5)
