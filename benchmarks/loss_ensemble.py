@@ -90,22 +90,30 @@ def train_row(row: str, seed: int, overrides: list[str]) -> dict:
         start = ["MODEL.WEIGHTS", f"{pretrained['folder']}/model_final.pth"]
     run = COMPARISON.train_row(row, seed, [*start, *overrides])
     if row in ENSEMBLES:
-        run["weights"] = read_weights(
-            COMPARISON.config(row),
-            COMPARISON.overrides(row),
-            Path(run["folder"]) / "model_final.pth",
-        )
+        config, own = COMPARISON.config(row), COMPARISON.overrides(row)
+        checkpoint = Path(run["folder"]) / "model_final.pth"
+        run["weights"], run["factors"] = read_weights(config, own, checkpoint)
     return run
 
 
-def read_weights(config: str, overrides: list[str], checkpoint: Path) -> dict[str, float]:
-    """Return what each member's balanced loss counts at the end of a training."""
+def read_weights(
+    config: str, overrides: list[str], checkpoint: Path
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return what each member's balanced loss counts at the end of a training, and the loss itself.
+
+    The latter is the weight times the factor that brings the loss to the scale of all.
+    """
     members = load_config(config, overrides).MODEL.REID_HEAD.ENSEMBLE.MEMBERS
     model = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
     coefficients = model["losses.losses.ENSEMBLE.sum.coefficients"]
+    means = model["losses.losses.ENSEMBLE.sum.means"]
     # The least weight of BalancedSum.
     weights = coefficients.square() + 1 / (4 * len(members))
-    return dict(zip(members, weights.tolist(), strict=True))
+    factors = weights * means.mean() / means
+    return (
+        dict(zip(members, weights.tolist(), strict=True)),
+        dict(zip(members, factors.tolist(), strict=True)),
+    )
 
 
 def format_table(report: dict) -> str:
@@ -117,7 +125,12 @@ def format_table(report: dict) -> str:
     for row, _, runs in by_row(report, {row: COMPARISON.rows[row] for row in ENSEMBLES}):
         learned = [run["weights"] for run in runs]
         weights = [f"{k.lower()} {spread([w[k] for w in learned], 3)}" for k in learned[0]]
-        lines += ["", f"Weights learned by {row}: {', '.join(weights)}."]
+        line = f"Weights learned by {row}: {', '.join(weights)}"
+        known = [run["factors"] for run in runs if "factors" in run]
+        if known:
+            factors = [f"{k.lower()} {spread([f[k] for f in known], 2)}" for k in known[0]]
+            line += f"; each loss as it is then counts {', '.join(factors)}"
+        lines += ["", f"{line}."]
     return "\n".join(lines) + "\n"
 
 
