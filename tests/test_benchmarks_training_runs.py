@@ -107,6 +107,8 @@ def test_correctly_labelled_crops_are_listed(load, monkeypatch, tmp_path):
     noise.draw_noise(tmp_path, tmp_path, 0.4, "uniform", 1)
     lines = (tmp_path / "correct.csv").read_text().splitlines()
     assert lines == ["path,person,camera,labeled_as", "a.jpg,0,1,0", "c.jpg,1,3,1"]
+    # One stranger among the crops labelled 0, none among those labelled 1.
+    assert noise.describe_groups(tmp_path / "truth.csv") == {"median": 0.5, "largest": 1}
 
 
 def test_a_report_without_runs_still_says_its_conditions(load):
