@@ -23,6 +23,7 @@ FLOORS = {
             "plain_pickle",
             "text_files",
             "trust",
+            "unfinished",
         ),
         (
             "atomic_file",

@@ -150,7 +150,10 @@ def run(args: argparse.Namespace) -> int:
                 card=finder.card,
             )
         )
-        use = stack.enter_context(recorded.use(index, "import")) if workers.is_first else None
+        use = None
+        if workers.is_first:
+            recorded.begins(index, "import", files=len(footage))
+            use = stack.enter_context(recorded.use(index, "import"))
         if workers.is_first:
             workers.wait()
         report, without_time = IndexReport(), WithoutTime(options)
@@ -171,11 +174,12 @@ def run(args: argparse.Namespace) -> int:
         if workers.is_first and workers.count > 1:
             # What all of them have stored, once.
             report.appearances_added = link_people(index)
-        if use is not None:
-            use.said(frames=report.frames_added, people=report.people_added)
         if workers.is_first and args.keep_best is not None:
             report.thinned = index.appearances.keep_best(args.keep_best)
             index.prepare()
+        if use is not None:
+            use.said(frames=report.frames_added, people=report.people_added)
+            use.said(not_kept=report.thinned.people)
     if boxes is not None:
         report.left_out += boxes.left_out()
     if workers.is_first:
