@@ -12,6 +12,7 @@ table and the numbers behind it to benchmarks/results/margins_behind_norm.*.
 """
 
 import argparse
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,7 @@ COMPARISON: Comparison = replace(
     name="margins_behind_norm",
     title="Margins behind a BatchNorm on drawn-market",
 )
+RESULTS = Path("benchmarks/results/margins_behind_norm.json")
 SMALLER: dict[str, tuple[str, tuple[str, ...]]] = {
     "sphereface": ("m = 1.1", (f"{_MARGIN}.SPHEREFACE.M", "1.1")),
     "arcface": ("m = 0.1", (f"{_MARGIN}.ARCFACE.M", "0.1")),
@@ -58,7 +60,10 @@ def main() -> None:
     """Train what is missing, write the table."""
     args = COMPARISON.parser(__doc__).parse_args()
     root = draw_market(args.processes)
-    validated = validate(args, root)
+    own = list({SCALE_OF.get(row, row): None for row in args.rows})
+    known = read_validated(RESULTS) if args.add else {}
+    missing = [row for row in own if len(known.get(row, [])) < count_settings(row)]
+    validated = {**known, **validate(args, root, missing)}
 
     # Without all of its trainings a loss has no choice yet (--finished).
     chosen = {
@@ -76,8 +81,21 @@ def count_settings(row: str) -> int:
     return len(SCALES) + (row in SMALLER)
 
 
-def validate(args: argparse.Namespace, root: Path) -> dict[str, list[dict]]:
-    """Train each loss on a part of the training set; return scale, margin and mAP of each run.
+def read_validated(report: Path) -> dict[str, list[dict]]:
+    """Return what was found on the identities left out by earlier starts; see ``validate``."""
+    found: dict[str, list[dict]] = {}
+    if report.exists():
+        found = json.loads(report.read_text())["validated"]
+    return found
+
+
+def validate(args: argparse.Namespace, root: Path, own: list[str]) -> dict[str, list[dict]]:
+    """Train losses on a part of the training set; return scale, margin and mAP of each run.
+
+    Args:
+        args: of ``parse_rows``.
+        root: of drawn-market.
+        own: the losses.
 
     Returns:
         For each loss dicts of "scale", "is_smaller" and "mAP" on the identities left out.
@@ -89,7 +107,6 @@ def validate(args: argparse.Namespace, root: Path) -> dict[str, list[dict]]:
     data += ["MODEL.REID_HEAD.NUM_IDENTITIES", str(identities)]
     data += [*VALIDATION_SCHEDULE, *args.overrides]
     folder = COMPARISON.output / "validation"
-    own = list({SCALE_OF.get(row, row): None for row in args.rows})
 
     def run_all(settings: list[tuple[str, int, bool]]) -> list[dict]:
         jobs = [partial(train_row, *each, VALIDATION_SEED, data, folder) for each in settings]

@@ -25,7 +25,14 @@ def add_to(kept: dict, report: dict) -> dict:
     if before[-1]["command"] == report["command"]:
         before.pop()  # the same start again
     seeds = sorted({*kept["seeds"], *report["seeds"]})
-    return {**kept, **report, "runs": [*runs, *report["runs"]], "before": before, "seeds": seeds}
+    # Such as what was chosen for each row, of rows of both starts.
+    facts = {
+        key: {**kept[key], **value}
+        for key, value in report.items()
+        if isinstance(value, dict) and isinstance(kept.get(key), dict)
+    }
+    runs += report["runs"]
+    return {**kept, **report, **facts, "runs": runs, "before": before, "seeds": seeds}
 
 
 def describe_conditions(report: dict) -> str:

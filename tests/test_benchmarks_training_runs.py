@@ -31,7 +31,8 @@ def test_a_start_with_a_part_of_the_rows_adds_to_the_report(load, monkeypatch, t
 
     def start(trainings, *arguments):
         args = parser.parse_args(list(arguments))
-        runs.compare(args, trainings, tmp_path / "one", table)
+        chosen = {run.args[0]: run.args[1] for run in trainings}
+        runs.compare(args, trainings, tmp_path / "one", table, chosen=chosen)
         return json.loads((tmp_path / "one.json").read_text())
 
     def table(report):
@@ -43,6 +44,7 @@ def test_a_start_with_a_part_of_the_rows_adds_to_the_report(load, monkeypatch, t
     report = start([partial(run_of, "b", 1, load=4.5), partial(run_of, "a", 2, 60.0)], "--add")
     assert [(r["row"], r["seed"]) for r in report["runs"]] == [("a", 1), ("b", 1), ("a", 2)]
     assert [r["results"]["reid"]["top1"] for r in report["runs"]] == [50, 50, 60]
+    assert report["chosen"] == {"a": 2, "b": 1}
     assert report["before"][0]["command"] == "python benchmarks/one.py"
     text = (tmp_path / "one.md").read_text()
     assert "before that" in text and "the load during 1 of the runs was 4.5 to 4.5" in text
