@@ -262,6 +262,22 @@ def test_of_a_damaged_place_the_others_are_read(tmp_path):
     )
 
 
+def test_damage_that_ends_the_reading_leaves_the_frames_before():
+    """An error of FFmpeg's between two packets went through to the one who indexed a folder."""
+
+    class Damaged:
+        def demux(self, stream):
+            yield from (1, 2)
+            raise av.error.InvalidDataError(1094995529, "Invalid data found")
+
+        def seek(self, time, *, stream):
+            raise av.error.PermissionError(1, "Operation not permitted")
+
+    video = OpenVideo(Damaged(), None)
+    video.seek(3)
+    assert list(video.packets()) == [1, 2]
+
+
 def test_a_file_without_timestamps_and_rate_is_broken(tmp_path, monkeypatch):
     path = write_coded(tmp_path / "a.h264", "libx264", "h264", options=H264)
     monkeypatch.setattr(OpenVideo, "rate", None)
