@@ -23,7 +23,7 @@ from person_search.footage.video import (
 )
 from person_search.footage.video_clock import Packets, VideoClock
 from person_search.footage.video_file import OpenVideo
-from person_search.footage.video_picture import turn
+from person_search.footage.video_picture import take_first_field, turn
 
 H264 = {"g": "5", "bf": "2", "preset": "ultrafast"}
 
@@ -193,6 +193,48 @@ def test_a_mirrored_film_is_shown_as_players_show_it(tmp_path):
     assert [number_of(p[:, ::-1]) for p in pixels.values()] == list(range(12))
 
 
+def moving(place):
+    """A red square on green ground."""
+    picture = np.full((96, 160, 3), (40, 120, 60), np.uint8)
+    picture[16:80, place : place + 24] = 230, 60, 40
+    return picture
+
+
+def to_planes(picture):
+    return av.VideoFrame.from_ndarray(picture, format="rgb24").to_ndarray(format="yuv444p")
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.mpg", "mpeg2video", {"flags": "+ildct+ilme", "b": "4M"}),
+        ("a.mp4", "libx264", {"x264-params": "tff=1:interlaced=1", "crf": "5"}),
+    ],
+)
+def test_of_an_interlaced_frame_one_moment_is_shown(tmp_path, name, codec, options):
+    """Who moved was frayed, and looked like somebody else to a network."""
+    now, soon = to_planes(moving(40)), to_planes(moving(60))
+    planes = [now[0].copy(), now[1][::2, ::2].copy(), now[2][::2, ::2].copy()]
+    planes[0][1::2] = soon[0][1::2]
+    for plane, later in zip(planes[1:], soon[1:], strict=True):
+        plane[1::2] = later[1::4, ::2]
+    with av.open(str(tmp_path / name), "w") as container:
+        film = container.add_stream(codec, rate=25, options=options)
+        film.height, film.width, film.pix_fmt = 96, 160, "yuv420p"
+        coded = np.concatenate([plane.ravel() for plane in planes]).reshape(144, 160)
+        frame = av.VideoFrame.from_ndarray(coded, format="yuv420p")
+        container.mux([*film.encode(frame), *film.encode()])
+    off = np.abs(read_video_frame(tmp_path / name, 0).astype(int) - moving(40))
+    # Between the square's places, where the other field has it, and all but at its edges.
+    assert off[20:76, 68:82].max() < 12 and off.mean() < 2
+
+
+def test_rows_between_those_of_a_field_are_interpolated():
+    pixels = np.array([10, 99, 20, 99, 41, 99], np.uint8)[:, None, None].repeat(3, 2)
+    assert take_first_field(pixels)[:, 0, 0].tolist() == [10, 15, 20, 30, 41, 41]
+    assert take_first_field(pixels[:5])[:, 0, 0].tolist() == [10, 15, 20, 30, 41]
+
+
 @pytest.mark.parametrize(("color_range", "white"), [(1, 255), (2, 235)])
 def test_the_range_of_brightness_is_that_of_the_file(tmp_path, color_range, white):
     """1: 16 to 235, as for television; 2: 0 to 255."""
@@ -218,6 +260,22 @@ def test_of_a_damaged_place_the_others_are_read(tmp_path):
     assert all(
         abs(number_of(read_video_frame(path, n)) - numbers[n]) == 0 for n in (3, max(numbers))
     )
+
+
+def test_damage_that_ends_the_reading_leaves_the_frames_before():
+    """An error of FFmpeg's between two packets went through to the one who indexed a folder."""
+
+    class Damaged:
+        def demux(self, stream):
+            yield from (1, 2)
+            raise av.error.InvalidDataError(1094995529, "Invalid data found")
+
+        def seek(self, time, *, stream):
+            raise av.error.PermissionError(1, "Operation not permitted")
+
+    video = OpenVideo(Damaged(), None)
+    video.seek(3)
+    assert list(video.packets()) == [1, 2]
 
 
 def test_a_file_without_timestamps_and_rate_is_broken(tmp_path, monkeypatch):

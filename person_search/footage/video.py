@@ -10,6 +10,7 @@ square, as on DVDs and from many recorders, stretched along the side that they a
 
 from collections.abc import Collection, Iterator
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,8 @@ def decode_frames(file: str | Path, numbers: Collection[int]) -> Iterator[tuple[
 def read_video_frame(file: str | Path, number: int) -> np.ndarray:
     """Read one frame of a video: the same pixels as `decode_frames` gives for this number.
 
+    In a damaged place they may be others: what is made up there depends on what was decoded before.
+
     Args:
         file: the video.
         number: from 0.
@@ -107,8 +110,8 @@ def read_video_size(file: str | Path) -> tuple[int, int]:
 @lru_cache(maxsize=64)
 def _read_size(file: str, size: int, modified: int) -> tuple[int, int]:
     with open_video(file) as video:
-        for packet in video.container.demux(video.stream):
-            for frame in video.decode(packet if packet.size else None):
+        for packet in chain(video.packets(), [None]):
+            for frame in video.decode(packet if packet is not None and packet.size else None):
                 pixels = to_picture(frame, video.stretch)
                 if pixels is not None:
                     return pixels.shape[1], pixels.shape[0]

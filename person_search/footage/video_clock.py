@@ -178,7 +178,7 @@ def make_clock(file: str, video: OpenVideo) -> VideoClock:
     dts: list[int | None] = []
     keys: list[int] = []
     hidden: set[int] = set()
-    for place, packet in enumerate(video.container.demux(video.stream)):
+    for place, packet in enumerate(video.packets()):
         pts.append(packet.pts)
         dts.append(packet.dts)
         if packet.is_keyframe:

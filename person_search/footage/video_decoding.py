@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from itertools import chain
+from types import TracebackType
 from typing import TYPE_CHECKING, cast
 
 from person_search.footage.video_clock import Run, VideoClock
@@ -90,16 +91,20 @@ class _Reader:
     def __enter__(self) -> "_Reader":
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
 
     def _open(self) -> None:
         """Begin at the start."""
         self._stack.close()
         opened = open_video(self._file, has_frame_threads=self._has_frame_threads)
         self._video = self._stack.enter_context(opened)
-        packets = self._video.container.demux(self._video.stream)
-        self._packets: Iterator[av.Packet[av.VideoStream]] = packets
+        self._packets: Iterator[av.Packet[av.VideoStream]] = self._video.packets()
         self._place = 0
         """Of the next packet."""
 
@@ -142,8 +147,8 @@ class _Reader:
     def _seek(self, first: int) -> None:
         """Go to a packet, or to one before it; where the index leads astray, to the start."""
         video, known = self._video, self._clock.packets
-        video.container.seek(known.seek_time(first), stream=video.stream)
-        self._packets = video.container.demux(video.stream)
+        video.seek(known.seek_time(first))
+        self._packets = video.packets()
         for packet in self._packets:
             place = known.place_of(packet)
             if place is None:

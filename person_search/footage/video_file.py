@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,6 +61,20 @@ class OpenVideo:
         """How its frames are stretched before they are turned."""
         shape = self.stream.sample_aspect_ratio
         return stretch_of(shape.numerator, shape.denominator) if shape else NONE
+
+    def packets(self) -> "Iterator[av.Packet[av.VideoStream]]":
+        """Read on from where the file is; the last packet is empty. Damage ends it."""
+        import av
+
+        with suppress(av.error.FFmpegError):
+            yield from self.container.demux(self.stream)
+
+    def seek(self, time: int) -> None:
+        """Go to a key frame at a time, or before it, as far as the file has an index."""
+        import av
+
+        with suppress(av.error.FFmpegError):
+            self.container.seek(time, stream=self.stream)
 
     def decode(self, packet: "av.Packet[av.VideoStream] | None") -> "list[av.VideoFrame]":
         """Decode a packet; None: what the decoder still holds. Nothing of a damaged one."""

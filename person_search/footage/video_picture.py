@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
+import cv2
 import numpy as np
 
 from person_search.footage.square_pixels import Stretch, make_square
@@ -20,10 +21,58 @@ def to_picture(frame: "av.VideoFrame", stretch: Stretch) -> np.ndarray | None:
         stretch: of its pixels, before it is turned.
     """
     try:
-        pixels = frame.to_ndarray(format="rgb24", src_color_range=frame.color_range)
+        pixels = _to_rgb(frame)
+        if frame.interlaced_frame:
+            pixels = take_first_field(pixels, _first_field(frame))
     except (ValueError, OSError):
         return None
     return turn(make_square(pixels, stretch), _matrix_of(frame))
+
+
+def take_first_field(pixels: np.ndarray, field: np.ndarray | None = None) -> np.ndarray:
+    """Show one moment of an interlaced frame, whose two fields were taken one after the other.
+
+    Whoever moves is frayed in such a frame, and looks like somebody else to a network.
+
+    Args:
+        pixels: (H, W, 3) uint8, both fields.
+        field: (H / 2, W, 3) uint8, the first one, where its colours are better known; else the even
+            rows of the frame are taken.
+
+    Returns:
+        (H, W, 3) uint8: the rows of the first field; those between are interpolated.
+    """
+    if field is None:
+        field = np.ascontiguousarray(pixels[::2])
+    shown = np.empty_like(pixels)
+    shown[::2] = field
+    between = shown[1::2]
+    # Below the last row of the field there is none.
+    between[-1] = field[-1]
+    between[: len(field) - 1] = cv2.addWeighted(field[:-1], 0.5, field[1:], 0.5, 0.0)
+    return shown
+
+
+def _first_field(frame: "av.VideoFrame") -> np.ndarray | None:
+    """Return the first field of a frame in RGB; None where its rows are those of the frame.
+
+    With colours for every second row only, the rows of colours belong to the fields in turn.
+    """
+    import av
+
+    height, width = frame.height, frame.width
+    if frame.format.name not in ("yuv420p", "yuvj420p") or height % 4 or width % 2:
+        return None
+    rows = frame.to_ndarray()
+    planes = [rows[:height], *rows[height:].reshape(2, height // 2, width // 2)]
+    coded = np.concatenate([plane[::2].ravel() for plane in planes])
+    field = av.VideoFrame.from_ndarray(coded.reshape(-1, width), format=frame.format.name)
+    field.colorspace, field.color_range = frame.colorspace, frame.color_range
+    return _to_rgb(field)
+
+
+def _to_rgb(frame: "av.VideoFrame") -> np.ndarray:
+    return frame.to_ndarray(format="rgb24", src_color_range=frame.color_range)
 
 
 def turn(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:

@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 
 from person_search.footage.images import MAX_PIXELS
-from person_search.footage.square_pixels import NONE, make_square, stretch_of
+from person_search.footage.square_pixels import NONE, stretch_of
+from person_search.footage.video_picture import to_picture
 from person_search.live.clock import Clock
 from person_search.live.sources import Source
 
@@ -125,8 +126,9 @@ def _decode(
             if frame.width * frame.height > MAX_PIXELS:
                 raise LostError(f"its pictures of {frame.width} x {frame.height} are too large")
             if sampling.is_due():
-                pixels = frame.to_ndarray(format="rgb24")
-                yield Shot(clock.now(), make_square(pixels, stretch))
+                pixels = to_picture(frame, stretch)
+                if pixels is not None:
+                    yield Shot(clock.now(), pixels)
                 last = time.monotonic()
         if stop.is_set():
             return
