@@ -10,7 +10,7 @@ from person_search.synthetic.people.figure import paint_person
 from person_search.synthetic.people.identity import make_identity
 from person_search.synthetic.people.pose import Pose, View, build_skeleton, sample_pose
 from person_search.synthetic.places.objects import OBJECTS_OF_SCENE, paint_object
-from person_search.synthetic.places.paste import cast_shadow, clip_box, paste
+from person_search.synthetic.places.paste import cast_shadow, clip_box, make_shadow, paste
 
 EVEN = Light(0.0, 0.0)
 MAGENTA = (250, 0, 250)
@@ -168,12 +168,15 @@ def test_clip_box():
 
 def test_shadows_only_darken_and_fall_away_from_the_light():
     image = np.full((100, 200, 3), 200, np.uint8)
-    cast_shadow(image, 100, 60, 40.0, 6.0, Light(-1.0, 1.0))
+    size = (image.shape[1], image.shape[0])
+    cast_shadow(image, make_shadow(size, 100, 60, 40.0, 6.0, Light(-1.0, 1.0)))
     assert image.max() <= 200
     dark = np.argwhere(image[:, :, 0] < 160)
     assert dark[:, 1].max() > 130  # light from the left, shadow to the right
     assert dark[:, 1].min() > 90
-    cast_shadow(image, 5000, 60, 40.0, 6.0, EVEN)  # outside the frame: nothing to do
+    cast_shadow(
+        image, make_shadow(size, 5000, 60, 40.0, 6.0, EVEN)
+    )  # outside the frame: nothing to do
 
 
 def test_an_empty_canvas_gives_an_invisible_sprite():

@@ -11,6 +11,7 @@ from person_search.synthetic.face_writer import write_faces
 from person_search.synthetic.faces.sheet import write_face_preview
 from person_search.synthetic.faces.spec import FACE_PRESETS
 from person_search.synthetic.market_writer import write_market1501
+from person_search.synthetic.output_folder import usable_cores
 from person_search.synthetic.presets import ALL_PRESETS as PRESETS
 from person_search.synthetic.prw_writer import write_prw
 from person_search.synthetic.regdb_writer import write_regdb
@@ -73,8 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes",
         type=int,
-        default=2,
-        help="how many processes draw; the result does not depend on it (default: %(default)s)",
+        help="how many processes draw; the result does not depend on it (default: one for each "
+        "core)",
     )
     parser.add_argument(
         "--preview",
@@ -103,9 +104,13 @@ def run(args: argparse.Namespace) -> int:
         for path in write_preview(spec, args.root, args.preview):
             print(f"wrote {path}")
         return 0
-    root = WRITERS[args.set](spec, args.root / args.set, processes=args.processes)
+    root = WRITERS[args.set](spec, args.root / args.set, processes=_processes(args))
     print(f"{args.set} is in {root}")
     return 0
+
+
+def _processes(args: argparse.Namespace) -> int:
+    return usable_cores() if args.processes is None else int(args.processes)
 
 
 def _draw_faces(args: argparse.Namespace) -> int:
@@ -115,7 +120,7 @@ def _draw_faces(args: argparse.Namespace) -> int:
     if args.preview is not None:
         print(f"wrote {write_face_preview(spec, args.root, args.preview)}")
         return 0
-    root = write_faces(spec, args.root / args.set, processes=args.processes)
+    root = write_faces(spec, args.root / args.set, processes=_processes(args))
     print(f"{args.set} is in {root}")
     return 0
 
@@ -127,6 +132,6 @@ def _draw_town(args: argparse.Namespace) -> int:
     if args.preview is not None:
         print(f"wrote {write_town_preview(spec, args.root, args.preview)}")
         return 0
-    root = write_town(spec, args.root / args.set, processes=args.processes)
+    root = write_town(spec, args.root / args.set, processes=_processes(args))
     print(f"{args.set} is in {root}")
     return 0

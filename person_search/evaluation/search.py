@@ -16,6 +16,7 @@ import numpy as np
 from person_search.data.protocol import SearchProtocol
 from person_search.evaluation.alignment import check_against_protocol
 from person_search.evaluation.context import match_context
+from person_search.evaluation.counting import Embeddings, count_ranks, pick_true
 from person_search.evaluation.frame_detections import (
     group_by_frame,
 )
@@ -118,6 +119,12 @@ def score_queries(
     ranks = np.zeros(num_queries, dtype=np.int64)
     num_true = np.bincount(protocol.true_queries, minlength=num_queries)
     search = _Search(protocol, predictions, rules)
+    if rules.context is None:
+        embeddings = search.compared()
+        true = pick_true(find_candidates(protocol, search.detections), embeddings)
+        precisions, ranks = count_ranks(embeddings, search.detections, protocol.gallery_mask, true)
+        num_found = np.bincount(true.queries, minlength=num_queries)
+        return SearchScores(precisions * (num_found / np.maximum(num_true, 1)), ranks)
     for query, similarities, _, true_entries in search:
         if len(true_entries):
             recall = len(true_entries) / num_true[query]
@@ -200,27 +207,34 @@ class _Search:
         self.protocol = protocol
         self.context = rules.context
         self.detections = group_by_frame(protocol, predictions, rules.score_threshold)
-        self.query_embeddings = predictions.query_embeddings.astype(np.float64)
-        self.embeddings = predictions.embeddings[self.detections.rows].astype(np.float64)
-        if rules.confidence_weighting:
-            self.embeddings *= self.detections.scores[:, None]
+        self.predictions = predictions
+        self.weights = self.detections.scores if rules.confidence_weighting else None
         has_context = rules.context is not None
         self.people = _context_people(predictions, rules.score_threshold) if has_context else None
 
+    def compared(self) -> Embeddings:
+        """Return the embeddings of queries and detections as the model gave them."""
+        queries, gallery = self.predictions.query_embeddings, self.predictions.embeddings
+        return Embeddings(queries, gallery, self.detections.rows, self.weights)
+
     def __iter__(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         """Yield query, similarities (E,), their detections (E,) and the rows of the true ones."""
+        query_embeddings = self.predictions.query_embeddings.astype(np.float64)
+        embeddings = self.predictions.embeddings[self.detections.rows].astype(np.float64)
+        if self.weights is not None:
+            embeddings *= self.weights[:, None]
         candidates = find_candidates(self.protocol, self.detections)
         bounds = np.searchsorted(
             candidates.queries, np.arange(len(self.protocol.query_frames) + 1)
         ).tolist()
         for query, similarities, members in iterate_galleries(
-            self.query_embeddings, self.embeddings, self.detections, self.protocol.gallery_mask
+            query_embeddings, embeddings, self.detections, self.protocol.gallery_mask
         ):
             if self.context is not None and self.people is not None:
                 similarities = match_context(
                     similarities,
                     self.detections.frames[members],
-                    self.embeddings[members],
+                    embeddings[members],
                     self.people[query],
                     self.context,
                 )

@@ -21,7 +21,7 @@ from person_search.synthetic.modality_spec import ModalitySpec
 from person_search.synthetic.palette import Stream, make_rng
 from person_search.synthetic.people.figure import paint_person
 from person_search.synthetic.people.pose import sample_pose
-from person_search.synthetic.places.paste import cast_shadow, paste
+from person_search.synthetic.places.paste import cast_shadow, make_shadow, paste
 from person_search.synthetic.world import World
 from person_search.synthetic.world_spec import MarketSpec, WorldSpec
 
@@ -56,7 +56,8 @@ def identity_sheet(world: World, count: int) -> np.ndarray:
             cell = np.full((round(_FIGURE_PX * 1.3), round(_FIGURE_PX * 0.8), 3), 214, np.uint8)
             tall = _FIGURE_PX * size * (0.55 + 0.45 * person.height_m / 1.8)
             x, y = cell.shape[1] // 2, round(_FIGURE_PX * 1.2)
-            cast_shadow(cell, x, y, 0.4 * tall, 0.14 * tall, Light(0.8, 0.4))
+            frame = (cell.shape[1], cell.shape[0])
+            cast_shadow(cell, make_shadow(frame, x, y, 0.4 * tall, 0.14 * tall, Light(0.8, 0.4)))
             pose = sample_pose(rng, float(yaw))
             paste(cell, paint_person(person, pose, tall, Light(0.8, 0.6)), x, y)
             cells.append(cell)

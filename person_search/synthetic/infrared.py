@@ -16,7 +16,7 @@ from person_search.synthetic.canvas import Light, Sprite, shrink
 from person_search.synthetic.palette import Colour
 from person_search.synthetic.people.identity import Identity
 from person_search.synthetic.people.wardrobe import luma
-from person_search.synthetic.places.camera import Camera, noise_tile
+from person_search.synthetic.places.camera import Camera, add_noise
 from person_search.synthetic.places.scene import PlacedObject, Scene
 
 _DYE_SHARE = 0.4
@@ -226,8 +226,5 @@ def deliver_far(
 
 
 def _grain(grey: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    strength = np.int16(round(sigma))
-    height, width = grey.shape
     dy, dx = int(rng.integers(0, 64)), int(rng.integers(0, 64))
-    tile = noise_tile(height + 64, width + 64)[dy : dy + height, dx : dx + width, 0]
-    return np.asarray(cv2.add(grey, tile * strength >> 6, dtype=cv2.CV_8U))
+    return add_noise(grey, round(sigma), dy, dx)

@@ -85,7 +85,10 @@ def write_market1501(spec: WorldSpec, root: str | Path, processes: int = 1) -> P
         world = market_world(spec)
         indices = [plan.index for plan in world.plans]
         make_world = partial(market_world, spec)
-        cut = run_on_frames(make_world, _cut_and_encode, indices, indices, processes)
+        cameras = [plan.camera for plan in world.plans]
+        cut = run_on_frames(
+            make_world, _cut_and_encode, indices, indices, processes, cameras=cameras
+        )
         files = _file_crops(spec, [crop for crops in cut for crop in crops])
         _write_crops(staging, files)
         _write_attributes(spec, world, files, staging / "market_attribute.mat")

@@ -50,7 +50,10 @@ def write_shots(
         (root / folder).mkdir(parents=True, exist_ok=True)
     indices = [shot.index for _, shot in files]
     arguments = [(Path(name).suffix, size) for name, _ in files]
-    drawn = run_on_frames(make_world, _draw_and_encode, indices, arguments, processes)
+    cameras = [shot.camera for _, shot in files]
+    drawn = run_on_frames(
+        make_world, _draw_and_encode, indices, arguments, processes, cameras=cameras
+    )
     digest = hashlib.sha256()
     for (name, _), picture in zip(files, drawn, strict=True):
         (root / name).write_bytes(picture.data)

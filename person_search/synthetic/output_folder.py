@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import multiprocessing
+import os
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -162,6 +163,7 @@ def run_on_frames(
     arguments: Sequence[Argument],
     processes: int,
     unit: str = "frames",
+    cameras: Sequence[int] | None = None,
 ) -> list[Result]:
     """Do something with each of some frames of a world, in one or several processes.
 
@@ -172,6 +174,9 @@ def run_on_frames(
         arguments: One per frame.
         processes: How many to work with; the results do not depend on it.
         unit: What ``indices`` count, as the progress shows it.
+        cameras: Whose each frame is, where a process paints what a camera sees once: frames of one
+            camera are then drawn one after the other, most of them by one process. None draws in
+            the order of ``indices``.
 
     Returns:
         What ``task`` returned, in the order of ``indices``.
@@ -182,17 +187,35 @@ def run_on_frames(
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}")
     bar = partial(show_progress, what="drawing", total=len(indices), unit=unit)
+    order = sorted(range(len(indices)), key=lambda k: 0 if cameras is None else cameras[k])
+    work = [indices[k] for k in order], [arguments[k] for k in order]
     if processes == 1:
         world = make_world()
-        return [task(world, i, a) for i, a in bar(zip(indices, arguments, strict=True))]
+        results = [task(world, i, a) for i, a in bar(zip(*work, strict=True))]
+        return _restored(order, results)
     # Spawned, not forked: a forked OpenCV or torch may hang on the locks of its parent's threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _start_worker, (make_world,)) as pool:
         with _empty_main_module():
             run = partial(_run_in_worker, task)
-            # Of few frames, which are shown as done together.
-            results = pool.map(run, indices, arguments, chunksize=2)
-        return list(bar(results))
+            # Of few frames, which are shown as done together; of more where that saves backgrounds.
+            share = len(indices) // (4 * processes)
+            chunk = 2 if cameras is None else min(16, max(2, share))
+            drawn = pool.map(run, *work, chunksize=chunk)
+        return _restored(order, list(bar(drawn)))
+
+
+def _restored(order: Sequence[int], results: Sequence[Result]) -> list[Result]:
+    """Return results of work in some order in the order that it was given in."""
+    found = dict(zip(order, results, strict=True))
+    return [found[k] for k in range(len(order))]
+
+
+def usable_cores() -> int:
+    """Return on how many cores this process may run."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def write_frames(
@@ -221,7 +244,9 @@ def write_frames(
     names = [name_of(plan) for plan in plans]
     paths = [str(folder / name) for name in names]
     indices = [plan.index for plan in plans]
-    results = run_on_frames(partial(World, spec), _draw_one, indices, paths, processes)
+    cameras = [plan.camera for plan in plans]
+    make_world = partial(World, spec)
+    results = run_on_frames(make_world, _draw_one, indices, paths, processes, cameras=cameras)
     return [
         WrittenFrame(name, plan, people, digest)
         for name, plan, (people, digest) in zip(names, plans, results, strict=True)

@@ -94,8 +94,8 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
 
 def scale(colour: Colour, factor: float) -> Colour:
     """Darken (factor < 1) or brighten (> 1) a colour."""
-    r, g, b = (max(0, min(255, round(c * factor))) for c in colour)
-    return r, g, b
+    r, g, b = round(colour[0] * factor), round(colour[1] * factor), round(colour[2] * factor)
+    return max(0, min(255, r)), max(0, min(255, g)), max(0, min(255, b))
 
 
 def vary(rng: np.random.Generator, colour: Colour, amount: int) -> Colour:

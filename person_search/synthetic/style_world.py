@@ -78,26 +78,36 @@ def styled_camera(style: StyleSpec, index: int) -> Camera:
 
 def saturate(image: np.ndarray, factor: float) -> np.ndarray:
     """Move every pixel of (H, W, 3) uint8 BGR away from its grey (factor > 1) or towards it."""
-    grey = grey_of(image).astype(np.int32)[:, :, None]
     strength = round(128 * factor)
-    moved = grey + ((image.astype(np.int32) - grey) * strength >> 7)
-    return np.asarray(np.clip(moved, 0, 255), np.uint8)
+    # ``grey + ((image - grey) * strength >> 7)`` in one pass of single precision, which holds all
+    # its numbers exactly; the last term makes rounding down of rounding to nearest.
+    return np.asarray(
+        cv2.addWeighted(
+            image, strength / 128, _three(grey_of(image)), (128 - strength) / 128, -63.5 / 128
+        )
+    )
+
+
+def _three(grey: np.ndarray) -> np.ndarray:
+    return np.asarray(cv2.merge([grey, grey, grey]))
+
+
+_LUMA = np.array([[29, 150, 77, -127.5]]) / 256
+"""Weights of blue, green and red; the last term makes rounding down of rounding to nearest."""
 
 
 def grey_of(image: np.ndarray) -> np.ndarray:
-    """Return (H, W) uint8: the brightness of (H, W, 3) uint8 BGR, in integer arithmetic."""
-    b, g, r = (image[:, :, k].astype(np.uint16) for k in range(3))
-    return np.asarray((77 * r + 150 * g + 29 * b) >> 8, np.uint8)
+    """Return (H, W) uint8: the brightness of (H, W, 3) uint8 BGR, exact in single precision."""
+    return np.asarray(cv2.transform(image, _LUMA))
 
 
 def bleed_colours(image: np.ndarray, reach: int) -> np.ndarray:
     """Smear the colours of (H, W, 3) uint8 BGR along the rows, to the right; brightness stays."""
-    grey = grey_of(image).astype(np.int16)[:, :, None]
-    # Halved, so that differences of -255..255 fit into bytes, whose blur is exact.
-    chroma = (((image.astype(np.int16) - grey) >> 1) + 128).astype(np.uint8)
-    chroma = cv2.GaussianBlur(chroma, (2 * reach + 1, 1), 0)
-    chroma = np.roll(chroma, reach // 2, axis=1)
-    return np.asarray(np.clip(grey + (chroma.astype(np.int16) - 128) * 2, 0, 255), np.uint8)
+    grey = _three(grey_of(image))
+    # Halved, rounding down, so that differences of -255..255 fit into bytes, whose blur is exact.
+    chroma = cv2.addWeighted(image, 0.5, grey, -0.5, 128 - 0.25)
+    chroma = np.roll(cv2.GaussianBlur(chroma, (2 * reach + 1, 1), 0), reach // 2, axis=1)
+    return np.asarray(cv2.addWeighted(grey, 1.0, chroma, 2.0, -256.0))
 
 
 def coarsen(image: np.ndarray, times: int) -> np.ndarray:

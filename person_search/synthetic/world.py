@@ -6,13 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from person_search.synthetic.canvas import Light, Sprite
+from person_search.synthetic.canvas import Sprite
 from person_search.synthetic.palette import Stream, make_rng
 from person_search.synthetic.people.figure import paint_person
 from person_search.synthetic.people.identity import Identity, make_identity, sample_identity
 from person_search.synthetic.people.pose import Pose, sample_pose
 from person_search.synthetic.places.camera import Camera, spoil
-from person_search.synthetic.places.paste import cast_shadow, clip_box, paste
+from person_search.synthetic.places.paste import (
+    PixelBox,
+    boxes_overlap,
+    cast_shadow,
+    clip_box,
+    paste,
+)
 from person_search.synthetic.places.scene import PlacedObject, Scene, build_scene
 from person_search.synthetic.world_spec import WorldSpec
 
@@ -163,7 +169,15 @@ class World:
         _, _, w, h = _xywh(placed[-1], self.spec)
         if w < 8 or h < 18:
             return False
-        return min(visible_shares(scene, placed, self.spec)) >= self.spec.min_visible
+        order, least = painting_order(scene, placed), self.spec.min_visible
+        candidate = placed[-1]
+        box, spec = _half_box(candidate), self.spec
+        # The others were acceptable before it came: only whom it can hide is looked at again.
+        return _visible_share(candidate, order, spec) >= least and all(
+            _visible_share(other, order, spec) >= least
+            for other in placed[:-1]
+            if other.y <= candidate.y and boxes_overlap(_half_box(other), box)
+        )
 
 
 def _choose_depth(
@@ -202,34 +216,49 @@ def painting_order(scene: Scene, placed: list[Placed]) -> list[Placed | PlacedOb
 
 
 def _paint(image: np.ndarray, scene: Scene, placed: list[Placed]) -> None:
-    light = scene.camera.light
-    if not scene.camera.is_outdoors:
-        light = Light(light.side, 0.1)
     order = painting_order(scene, placed)
     for thing in order:
-        tall = min(thing.sprite.bgra.shape[0], scene.camera.person_height(thing.y, 2.2))
-        cast_shadow(image, thing.x, thing.y, 0.7 * tall, thing.footprint, light)
+        shadow = scene.object_shadows.get(id(thing))
+        if shadow is None:
+            shadow = scene.shadow_of(thing.sprite, thing.x, thing.y, thing.footprint)
+        cast_shadow(image, shadow)
     for thing in order:
         paste(image, thing.sprite, thing.x, thing.y)
 
 
 def visible_shares(scene: Scene, placed: list[Placed], spec: WorldSpec) -> list[float]:
     """Return for each person the share of its pixels in the frame and not hidden."""
-    owner = np.full(((spec.height + 1) // 2, (spec.width + 1) // 2), -1, np.int16)
-    numbers = {id(person): k for k, person in enumerate(placed)}
-    whole = [0] * len(placed)
-    for thing in painting_order(scene, placed):
-        number = numbers.get(id(thing), -1)
-        mask = thing.sprite.bgra[::2, ::2, 3] > 127
-        if number >= 0:
-            whole[number] = int(np.count_nonzero(mask))
-        left, top = (thing.x + thing.sprite.left) // 2, (thing.y + thing.sprite.top) // 2
-        box = (left, top, left + mask.shape[1], top + mask.shape[0])
-        x1, y1, x2, y2 = clip_box(box, owner.shape[1], owner.shape[0])
-        if x2 > x1 and y2 > y1:
-            owner[y1:y2, x1:x2][mask[y1 - top : y2 - top, x1 - left : x2 - left]] = number
-    seen = np.bincount(owner.ravel().astype(np.int64) + 1, minlength=len(placed) + 1)[1:]
-    return [int(s) / max(1, w) for s, w in zip(seen, whole, strict=True)]
+    order = painting_order(scene, placed)
+    return [_visible_share(person, order, spec) for person in placed]
+
+
+def _visible_share(person: Placed, order: list[Placed | PlacedObject], spec: WorldSpec) -> float:
+    """Return the share of one person's pixels that nothing after it in the order hides."""
+    size = (spec.width + 1) // 2, (spec.height + 1) // 2
+    left, top, _, _ = around = _half_box(person)
+    x1, y1, x2, y2 = box = clip_box(around, *size)
+    if x2 <= x1 or y2 <= y1:
+        return 0.0
+    free = person.sprite.mask[y1 - top : y2 - top, x1 - left : x2 - left].copy()
+    for thing in reversed(order):
+        if thing is person:
+            break
+        other = _half_box(thing)
+        if not boxes_overlap(box, other):
+            continue
+        a1, b1, a2, b2 = max(x1, other[0]), max(y1, other[1]), min(x2, other[2]), min(y2, other[3])
+        hides = thing.sprite.mask[b1 - other[1] : b2 - other[1], a1 - other[0] : a2 - other[0]]
+        shared = free[b1 - y1 : b2 - y1, a1 - x1 : a2 - x1]
+        np.greater(shared, hides, out=shared)
+    return int(np.count_nonzero(free)) / max(1, person.sprite.size)
+
+
+def _half_box(thing: Placed | PlacedObject) -> PixelBox:
+    """Return where the mask of a thing lies among every other row and column; not clipped."""
+    sprite = thing.sprite
+    height, width = sprite.mask.shape
+    left, top = (thing.x + sprite.left) // 2, (thing.y + sprite.top) // 2
+    return left, top, left + width, top + height
 
 
 def plan_frames(spec: WorldSpec) -> list[FramePlan]:

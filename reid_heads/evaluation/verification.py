@@ -126,6 +126,9 @@ def evaluate_verification(
             f"{len(similarities)} pairs, expected one number a pair and at least two folds: the "
             "threshold of each is chosen on the others"
         )
+    # Once: sorting what is sorted already takes a fiftieth of the time, and each fold sorts.
+    order = np.argsort(-similarities, kind="stable")
+    similarities, is_genuine, folds = similarities[order], is_genuine[order], folds[order]
     accuracies, thresholds, on_grid = [], [], []
     for name in names:
         is_test = folds == name
@@ -203,8 +206,8 @@ def find_best_grid_threshold(similarities: np.ndarray, is_genuine: np.ndarray) -
     distances = np.arange(0, 4, GRID_STEP)
     # "Nearer than" as "at least": the next number above the cosine.
     grid = np.nextafter(1 - distances / 2, np.inf)
-    genuine = np.sort(similarities[is_genuine])
-    impostors = np.sort(similarities[~is_genuine])
+    genuine = np.sort(similarities[is_genuine], kind="stable")
+    impostors = np.sort(similarities[~is_genuine], kind="stable")
     accepted = len(genuine) - genuine.searchsorted(grid)
     wrongly = len(impostors) - impostors.searchsorted(grid)
     return float(grid[int(np.argmax(accepted - wrongly))])

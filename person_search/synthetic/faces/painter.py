@@ -5,7 +5,16 @@ import math
 import cv2
 import numpy as np
 
-from person_search.synthetic.canvas import NEUTRAL, Canvas, Light, Point, ellipse, shrink, smooth
+from person_search.synthetic.canvas import (
+    NEUTRAL,
+    Canvas,
+    Light,
+    Point,
+    ellipse,
+    light_up,
+    shrink,
+    smooth,
+)
 from person_search.synthetic.faces.identity import FaceIdentity
 from person_search.synthetic.faces.view import FaceShot, FaceView, mouth_corner
 from person_search.synthetic.palette import Colour, mix, scale
@@ -261,12 +270,9 @@ class FacePainter:
         size = ALIGNED_SIZE * _TIMES
         left, top = canvas.ground_x - size // 2, canvas.ground_y - size
         window = np.s_[top : top + size, left : left + size]
-        bgra = canvas.bgra[window]
-        shades = cv2.GaussianBlur(canvas.shades[window], (9, 9), 0)
-        alpha = bgra[:, :, 3:]
-        shaded = bgra[:, :, :3].astype(np.uint16) * shades[:, :, None] >> 7
-        shaded = np.minimum(shaded, alpha).astype(np.uint8)
-        small = shrink(np.concatenate([shaded, alpha], axis=2), _TIMES).astype(np.uint16)
+        colours, shades = canvas.painted()
+        shades = cv2.GaussianBlur(shades[window], (9, 9), 0)
+        small = shrink(light_up(colours[window], shades), _TIMES).astype(np.uint16)
         covered = background.astype(np.uint16) * (255 - small[:, :, 3:]) // 255
         lit = small[:, :, :3] * self._light() >> 7
         return np.asarray(np.minimum(255, lit + covered).astype(np.uint8))

@@ -1,7 +1,6 @@
 """A drawn set of aligned faces: who is in it, how often, and each picture."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -18,7 +17,7 @@ from person_search.synthetic.faces.painter import FacePainter
 from person_search.synthetic.faces.spec import FaceSpec
 from person_search.synthetic.faces.view import FaceShot, sample_shot
 from person_search.synthetic.palette import CLOTHES, Stream, make_rng, vary
-from person_search.synthetic.places.camera import noise_tile
+from person_search.synthetic.places.camera import add_noise
 from reid_heads.faces.alignment import ALIGNED_SIZE
 
 
@@ -129,11 +128,6 @@ def draw_background(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR_EXACT))
 
 
-@lru_cache(maxsize=1)
-def _noise() -> np.ndarray:
-    return noise_tile(ALIGNED_SIZE + 64, ALIGNED_SIZE + 64)
-
-
 def spoil_face(image: np.ndarray, spec: FaceSpec, rng: np.random.Generator) -> np.ndarray:
     """Return what a camera delivers of a clean picture: tone, colour cast, blur and noise.
 
@@ -164,6 +158,5 @@ def spoil_face(image: np.ndarray, spec: FaceSpec, rng: np.random.Generator) -> n
     strength = round(spec.noise * float(rng.random()))
     if strength > 0:
         y, x = (int(k) for k in rng.integers(0, 64, 2))
-        tile = _noise()[y : y + ALIGNED_SIZE, x : x + ALIGNED_SIZE]
-        image = np.asarray(cv2.add(image, tile * np.int16(strength) >> 6, dtype=cv2.CV_8U))
+        image = add_noise(image, strength, y, x)
     return image

@@ -8,19 +8,18 @@ from person_search.synthetic.people.garments import Surface
 from person_search.synthetic.people.identity import Identity
 from person_search.synthetic.people.pose import Skeleton, View
 
+_CORNERS = tuple(
+    (cu, cv, math.cos(math.radians(first + step)), math.sin(math.radians(first + step)))
+    for cu, cv, first in ((1, 1, 0), (-1, 1, 90), (-1, -1, 180), (1, -1, 270))
+    for step in (0, 30, 60, 90)
+)
+
 
 def _rounded(u: float, v: float, half_w: float, half_h: float, corner: float) -> list[Point]:
-    points = []
-    for cu, cv, first in ((1, 1, 0), (-1, 1, 90), (-1, -1, 180), (1, -1, 270)):
-        for step in (0, 30, 60, 90):
-            a = math.radians(first + step)
-            points.append(
-                (
-                    u + cu * (half_w - corner) + corner * math.cos(a),
-                    v + cv * (half_h - corner) + corner * math.sin(a),
-                )
-            )
-    return points
+    return [
+        (u + cu * (half_w - corner) + corner * cos, v + cv * (half_h - corner) + corner * sin)
+        for cu, cv, cos, sin in _CORNERS
+    ]
 
 
 def _shade_box(canvas: Canvas, u: float, v: float, half_w: float, half_h: float) -> None:
@@ -72,8 +71,9 @@ def paint_shoulder_strap(canvas: Canvas, identity: Identity, torso: Surface) -> 
             t = step / 12
             angle = -50 + 130 * t if turn == 1 else 310 - 220 * t
             height = 0.805 - 0.26 * t
-            if torso.clip(angle - 0.5, angle + 0.5, height):
-                path.append(torso.point(angle, height))
+            cut = torso.cut(height)
+            if cut.clip(angle - 0.5, angle + 0.5):
+                path += cut.points((angle,))
         if len(path) > 1:
             canvas.line(path, 0.014, scale(identity.bag_colour, 0.75))
 

@@ -1,15 +1,56 @@
 """Cloth wrapped round the body: elliptic cross-sections, patterns and folds."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from person_search.synthetic.canvas import Canvas, Point, smooth
 from person_search.synthetic.palette import Colour, contrast_of
-from person_search.synthetic.people.pose import View
+from person_search.synthetic.people.pose import CAMERA_TILT, View
 
 Section = tuple[float, float, float]
 """Height, half width across, half depth; units of body height."""
+
+
+_RADIANS = math.pi / 180
+
+
+class Cut:
+    """A surface cut at one height: all that its points there have in common.
+
+    Attributes:
+        low: First angle that faces the viewer, degrees.
+        high: Last one.
+    """
+
+    __slots__ = ("_a", "_b", "_forward", "_lifted", "_view", "high", "low")
+
+    def __init__(self, radii: tuple[float, float], lifted: float, forward: float, view: View):
+        """Hold half width and half depth, the height in the picture and the forward shift."""
+        self._a, self._b = radii
+        self._lifted, self._forward, self._view = lifted, forward, view
+        middle = view.facing_angle(self._a, self._b)
+        self.low, self.high = middle - 90.0, middle + 90.0
+
+    def points(self, angles: Iterable[float]) -> list[Point]:
+        """Return (u, v) of points of the surface, as ``View.project`` has them."""
+        a, b, forward, lifted = self._a, self._b, self._forward, self._lifted
+        cos, sin, view_cos, view_sin = math.cos, math.sin, self._view.cos, self._view.sin
+        body = [(a * sin(r), b * cos(r) + forward) for r in [angle * _RADIANS for angle in angles]]
+        return [
+            (x * view_cos + z * view_sin, lifted - CAMERA_TILT * (z * view_cos - x * view_sin))
+            for x, z in body
+        ]
+
+    def clip(self, first: float, last: float) -> tuple[float, float] | None:
+        """Cut a range of angles to what faces the viewer, or return None."""
+        if last - first >= 360.0:
+            return self.low, self.high
+        for turn in (-360.0, 0.0, 360.0):
+            a, b = max(first + turn, self.low), min(last + turn, self.high)
+            if a < b:
+                return a, b
+        return None
 
 
 @dataclass(frozen=True)
@@ -26,8 +67,9 @@ class Surface:
     lift: float
     shift: Callable[[float], float]
     """Forward shift (z) at a height: the lean of the body."""
+    _cuts: dict[float, Cut] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def section_at(self, height: float) -> tuple[float, float]:
+    def _section_at(self, height: float) -> tuple[float, float]:
         """Return half width and half depth at a height."""
         upper = self.sections[0]
         for lower in self.sections:
@@ -38,50 +80,52 @@ class Surface:
             upper = lower
         return upper[1], upper[2]
 
+    def cut(self, height: float) -> Cut:
+        """Return the cut at a height, made once: few heights have many points."""
+        cut = self._cuts.get(height)
+        if cut is None:
+            radii = self._section_at(height)
+            cut = Cut(radii, height + self.lift, self.shift(height), self.view)
+            self._cuts[height] = cut
+        return cut
+
     def point(self, angle: float, height: float) -> Point:
-        """Return (u, v) of a point of the surface."""
-        a, b = self.section_at(height)
-        r = math.radians(angle)
-        x, z = a * math.sin(r), b * math.cos(r) + self.shift(height)
-        return self.view.project((x, height + self.lift, z))
+        """Return (u, v) of a point of the surface, at whose height there are few others."""
+        a, b = self._section_at(height)
+        r = angle * _RADIANS
+        return self.view.project(
+            (a * math.sin(r), height + self.lift, b * math.cos(r) + self.shift(height))
+        )
 
     def visible(self, height: float) -> tuple[float, float]:
         """Return the range of angles that faces the viewer at a height."""
-        centre = self.view.facing_angle(*self.section_at(height))
-        return centre - 90.0, centre + 90.0
-
-    def clip(self, first: float, last: float, height: float) -> tuple[float, float] | None:
-        """Cut a range of angles to what faces the viewer, or return None."""
-        low, high = self.visible(height)
-        if last - first >= 360.0:
-            return low, high
-        for turn in (-360.0, 0.0, 360.0):
-            a, b = max(first + turn, low), min(last + turn, high)
-            if a < b:
-                return a, b
-        return None
+        cut = self.cut(height)
+        return cut.low, cut.high
 
     def outline(self) -> list[Point]:
         """Return the silhouette, smoothed, with the lower and upper rims curved as rounds are."""
-        left = smooth([self.point(self.visible(h)[0], h) for h, _, _ in self.sections])
-        right = smooth([self.point(self.visible(h)[1], h) for h, _, _ in self.sections])
+        cuts = [self.cut(height) for height, _, _ in self.sections]
+        ends = [cut.points((cut.low, cut.high)) for cut in cuts]
+        left, right = smooth([one for one, _ in ends]), smooth([other for _, other in ends])
         return left + self.rim(self.sections[-1][0])[1:-1] + right[::-1]
 
     def rim(self, height: float, steps: int = 8) -> list[Point]:
         """Return the visible half of a horizontal cut."""
-        low, high = self.visible(height)
-        return [self.point(low + (high - low) * i / steps, height) for i in range(steps + 1)]
+        cut = self.cut(height)
+        low, width = cut.low, cut.high - cut.low
+        return cut.points([low + width * i / steps for i in range(steps + 1)])
 
     def patch(self, first: float, last: float, top: float, bottom: float) -> list[Point]:
         """Return the visible part of a patch between two angles and two heights; may be empty."""
         count = max(2, round((last - first) / 15))
         rows = []
         for height in (top, bottom):
-            span = self.clip(first, last, height)
+            cut = self.cut(height)
+            span = cut.clip(first, last)
             if span is None:
                 return []
-            a, b = span
-            rows.append([self.point(a + (b - a) * i / count, height) for i in range(count + 1)])
+            a, width = span[0], span[1] - span[0]
+            rows.append(cut.points([a + width * i / count for i in range(count + 1)]))
         return rows[0] + rows[1][::-1]
 
 
@@ -89,16 +133,15 @@ def shade_surface(canvas: Canvas, surface: Surface, seed: int) -> None:
     """Lay light, shadow and a few folds on a painted surface; ``seed`` fixes the folds."""
     sign = -1.0 if canvas.light.side >= 0 else 1.0
     heights = [h for h, _, _ in surface.sections]
-    dark, light = [], []
+    dark: list[list[Point]] = []
+    light: list[list[Point]] = []
     for height in heights:
-        low, high = surface.visible(height)
-        middle = (low + high) / 2
-        dark.append(
-            (surface.point(middle + sign * 20, height), surface.point(middle + sign * 88, height))
-        )
-        light.append(
-            (surface.point(middle - sign * 60, height), surface.point(middle - sign * 30, height))
-        )
+        cut = surface.cut(height)
+        middle = (cut.low + cut.high) / 2
+        angles = (middle + sign * 20, middle + sign * 88, middle - sign * 60, middle - sign * 30)
+        corners = cut.points(angles)
+        dark.append(corners[:2])
+        light.append(corners[2:])
     for pairs, level in ((dark, canvas.dark), (light, canvas.bright)):
         inner = smooth([p for p, _ in pairs])
         outer = smooth([p for _, p in pairs])
@@ -173,11 +216,12 @@ def _dots(
 ) -> None:
     height, row = top - period * 0.6, 0
     while height > bottom + period * 0.3:
+        cut = surface.cut(height)
         for angle in range(0, 360, 36):
-            span = surface.clip(angle + row * 18 - 8, angle + row * 18 + 8, height)
+            span = cut.clip(angle + row * 18 - 8, angle + row * 18 + 8)
             if span:
                 r = period * 0.24
-                left, right = surface.point(span[0], height), surface.point(span[1], height)
+                left, right = cut.points(span)
                 u, v = (left[0] + right[0]) / 2, (left[1] + right[1]) / 2
                 half = (right[0] - left[0]) / 2
                 _tint(canvas, [(u - half, v), (u, v + r), (u + half, v), (u, v - r)], colour)

@@ -1,7 +1,7 @@
 """Head, face, hair and hats, on an ellipsoid that turns with the view."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from person_search.synthetic.canvas import NEUTRAL, Canvas, Point, ellipse, smooth
 from person_search.synthetic.palette import Colour, scale
@@ -19,13 +19,32 @@ class Head:
         self.canvas, self.identity, self.view, self.centre = canvas, identity, view, centre
         self.radii = tuple(r * identity.head_size for r in HEAD_RADII)
 
+    def points(self, places: Iterable[Point], grow: float = 1.0) -> list[Point]:
+        """Return (u, v) of points of the head, as ``View.project`` has them.
+
+        Args:
+            places: (azimuth, elevation) each, degrees; azimuth 0 is the face, elevation 90 the
+                crown.
+            grow: Size relative to the head.
+        """
+        a, c, b = self.radii
+        a, c, b = a * grow, c * grow, b * grow
+        x0, y0, z0 = self.centre
+        view_cos, view_sin = self.view.cos, self.view.sin
+        cos, sin = math.cos, math.sin
+        found = []
+        for azimuth, elevation in places:
+            phi, e = math.radians(azimuth), math.radians(elevation)
+            level = cos(e)
+            x, y, z = x0 + a * sin(phi) * level, y0 + c * sin(e), z0 + b * cos(phi) * level
+            found.append(
+                (x * view_cos + z * view_sin, y - CAMERA_TILT * (z * view_cos - x * view_sin))
+            )
+        return found
+
     def point(self, azimuth: float, elevation: float, grow: float = 1.0) -> Point:
-        """Return (u, v) of a point of the head; azimuth 0 is the face, elevation 90 the crown."""
-        a, c, b = (r * grow for r in self.radii)
-        phi, e = math.radians(azimuth), math.radians(elevation)
-        x, y, z = self.centre
-        offset = (a * math.sin(phi) * math.cos(e), c * math.sin(e), b * math.cos(phi) * math.cos(e))
-        return self.view.project((x + offset[0], y + offset[1], z + offset[2]))
+        """Return (u, v) of a point of the head."""
+        return self.points([(azimuth, elevation)], grow)[0]
 
     def _visible(self) -> tuple[float, float]:
         centre = self.view.facing_angle(self.radii[0], self.radii[2])
@@ -38,14 +57,12 @@ class Head:
     def cap(self, hairline: Callable[[float], float], grow: float) -> list[Point]:
         """Return the outline of the head above a line ``hairline(azimuth) -> elevation``."""
         low, high = self._visible()
-        line = [
-            self.point(low + (high - low) * i / 12, hairline(low + (high - low) * i / 12), grow)
-            for i in range(13)
-        ]
+        azimuths = [low + (high - low) * i / 12 for i in range(13)]
         first, last = hairline(low), hairline(high)
-        arc = [self.point(high, last + (90 - last) * i / 6, grow) for i in range(1, 7)]
-        arc += [self.point(low, 90 - (90 - first) * i / 6, grow) for i in range(1, 6)]
-        return line + arc
+        places = [(azimuth, hairline(azimuth)) for azimuth in azimuths]
+        places += [(high, last + (90 - last) * i / 6) for i in range(1, 7)]
+        places += [(low, 90 - (90 - first) * i / 6) for i in range(1, 6)]
+        return self.points(places, grow)
 
     def _long_hair(self) -> None:
         i, colour, canvas = self.identity, self.identity.hair_colour, self.canvas
@@ -179,11 +196,10 @@ class Head:
         ]
         canvas.shade(shadow, canvas.dark)
         low, high = self._visible()
-        band = [self.point(low + (high - low) * k / 10, line, grow) for k in range(11)]
+        azimuths = [low + (high - low) * k / 10 for k in range(11)]
+        band = self.points([(azimuth, line) for azimuth in azimuths], grow)
         if i.hat == "beanie":
-            fold = [
-                self.point(low + (high - low) * k / 10, line + 22, grow * 1.03) for k in range(11)
-            ]
+            fold = self.points([(azimuth, line + 22) for azimuth in azimuths], grow * 1.03)
             canvas.polygon(band + fold[::-1], scale(colour, 0.85))
         elif i.hat == "cap":
             self._visor(line, grow)

@@ -45,7 +45,7 @@ class Pose:
 def sample_pose(rng: np.random.Generator, yaw: float | None = None) -> Pose:
     """Draw a pose: mostly walking, some standing, some holding a phone or something in the arm."""
     if yaw is None:
-        yaw = float(rng.choice([0, 45, 90, 135, 180, 225, 270, 315]) + rng.integers(-22, 23))
+        yaw = float(45 * rng.integers(0, 8) + rng.integers(-22, 23))
     kind = pick(rng, {"walk": 0.66, "stand": 0.22, "phone": 0.08, "hands": 0.04})
     walking = kind in ("walk", "phone") and rng.random() < 0.95
     arms = {"phone": (0, 30, 0, 100), "hands": (15, 15, 70, 70)}.get(kind, (0, 0, 0, 0))

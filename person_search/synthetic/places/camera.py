@@ -102,6 +102,33 @@ def noise_tile(height: int, width: int) -> np.ndarray:
     return total
 
 
+@lru_cache(maxsize=12)
+def _noise_parts(
+    height: int, width: int, channels: int, strength: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what noise adds and what it takes away, (h, w, channels) uint8 each."""
+    level = noise_tile(height, width)[:, :, :channels] * np.int16(strength) >> 6
+    more, less = (np.clip(sign * level, 0, 255).astype(np.uint8) for sign in (1, -1))
+    return more, less
+
+
+def add_noise(image: np.ndarray, strength: int, row: int, column: int) -> np.ndarray:
+    """Return a picture with sensor noise.
+
+    Args:
+        image: (H, W, 3) or (H, W) uint8; not changed.
+        strength: Standard deviation of the noise, grey levels.
+        row: Row, 0..63, of the noise tile that comes to the top.
+        column: Column, 0..63, that comes to the left.
+    """
+    height, width = image.shape[:2]
+    more, less = _noise_parts(height + 64, width + 64, image.size // (height * width), strength)
+    window = slice(row, row + height), slice(column, column + width)
+    # Bytes that stop at 0 and 255 take a sixth of the time of sums in 16 bits.
+    noisy = cv2.add(image, more[window].reshape(image.shape))
+    return np.asarray(cv2.subtract(noisy, less[window].reshape(image.shape), dst=noisy))
+
+
 def spoil(
     image: np.ndarray, camera: Camera, spec: WorldSpec, rng: np.random.Generator
 ) -> np.ndarray:
@@ -119,10 +146,8 @@ def spoil(
         image = cv2.GaussianBlur(image, (5, 5), round(sigma, 2))
     strength = round(camera.noise * (0.7 + 0.6 * rng.random()))
     if strength > 0:
-        height, width = image.shape[:2]
         dy, dx = int(rng.integers(0, 64)), int(rng.integers(0, 64))
-        tile = noise_tile(height + 64, width + 64)[dy : dy + height, dx : dx + width]
-        image = cv2.add(image, tile * np.int16(strength) >> 6, dtype=cv2.CV_8U)
+        image = add_noise(image, strength, dy, dx)
     return image
 
 
@@ -133,9 +158,10 @@ def tone_table(camera: Camera, spec: WorldSpec, rng: np.random.Generator) -> np.
     gains = (camera.gains[0] * (1 - shift), camera.gains[1], camera.gains[2] * (1 + shift))
     table = np.zeros((256, 1, 3), np.uint8)
     for channel, gain in enumerate(gains):
-        for level in range(256):
-            value = level / 255 * gain * bright
-            if value > 0.8:
-                value = 0.8 + 0.2 * (1 - math.exp(-(value - 0.8) / 0.2))
-            table[level, 0, channel] = round(255 * min(1.0, value))
+        values = np.arange(256) / 255 * gain * bright
+        is_high = values > 0.8
+        # The exponential of ``math``: NumPy's differs in the last digit from machine to machine.
+        falls = [math.exp(fall) for fall in (-(values[is_high] - 0.8) / 0.2).tolist()]
+        values[is_high] = 0.8 + 0.2 * (1 - np.array(falls))
+        table[:, 0, channel] = np.rint(255 * np.minimum(1.0, values))
     return table

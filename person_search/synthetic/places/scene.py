@@ -1,15 +1,19 @@
 """What a camera sees without people: its background picture and the objects that stand in it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from person_search.synthetic.canvas import Sprite
+from person_search.synthetic.canvas import Light, Sprite
 from person_search.synthetic.palette import Stream, make_rng
 from person_search.synthetic.places.backgrounds import PAINTERS
 from person_search.synthetic.places.camera import Camera, make_camera
 from person_search.synthetic.places.objects import FOOTPRINTS, OBJECTS_OF_SCENE, paint_object
+from person_search.synthetic.places.paste import Shadow, make_shadow
 from person_search.synthetic.world_spec import WorldSpec
+
+_INDOOR_CONTRAST = 0.1
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,24 @@ class Scene:
     """(H, W, 3) uint8 BGR."""
     objects: tuple[PlacedObject, ...]
     """Things that stand among the people, from far to near."""
+
+    @property
+    def shadow_light(self) -> Light:
+        """The light that throws shadows on the ground: hardly any indoors."""
+        light = self.camera.light
+        return light if self.camera.is_outdoors else Light(light.side, _INDOOR_CONTRAST)
+
+    def shadow_of(self, sprite: Sprite, x: int, y: int, footprint: float) -> Shadow:
+        """Return the shadow of a thing that stands on row y, half as wide as ``footprint``."""
+        camera = self.camera
+        tall = min(sprite.bgra.shape[0], camera.person_height(y, 2.2))
+        size = (camera.width, camera.height)
+        return make_shadow(size, x, y, 0.7 * tall, footprint, self.shadow_light)
+
+    @cached_property
+    def object_shadows(self) -> dict[int, Shadow]:
+        """The shadow of each object, by its ``id``; they are the same in all frames."""
+        return {id(o): self.shadow_of(o.sprite, o.x, o.y, o.footprint) for o in self.objects}
 
 
 def build_scene(spec: WorldSpec, index: int, camera: Camera | None = None) -> Scene:

@@ -6,19 +6,22 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from person_search.synthetic.canvas import Light, Sprite
+from person_search.synthetic.canvas import Sprite
 from person_search.synthetic.palette import Stream, make_rng
 from person_search.synthetic.people.identity import Identity
 from person_search.synthetic.people.pose import Pose
-from person_search.synthetic.places.camera import noise_tile, tone_table
-from person_search.synthetic.places.paste import PixelBox, cast_shadow, paste
+from person_search.synthetic.places.camera import add_noise, tone_table
+from person_search.synthetic.places.paste import (
+    PixelBox,
+    boxes_overlap,
+    cast_shadow,
+    make_shadow,
+    paste,
+)
 from person_search.synthetic.places.scene import PlacedObject, Scene
 from person_search.synthetic.town.spec import TownSpec
 from person_search.synthetic.town.sprites import WalkCycles, tone_sprite
 from person_search.synthetic.world import Placed, painting_order, visible_shares
-
-_SHADOW_CONTRAST = 0.1
-"""Indoors."""
 
 
 class CameraView:
@@ -45,19 +48,15 @@ class CameraView:
         self._look = spec.look()
         table = tone_table(camera, self._look, make_rng(spec.seed, Stream.TOWN, 4, index))
         self.cycles = WalkCycles(cast, gaits, camera.light, table, spec.views, spec.phases)
-        self._shadows = camera.light
-        if not camera.is_outdoors:
-            self._shadows = Light(camera.light.side, _SHADOW_CONTRAST)
         objects = tuple(
             dataclasses.replace(thing, sprite=tone_sprite(thing.sprite, table))
             for thing in scene.objects
         )
         self._ground = np.asarray(cv2.LUT(scene.background, table))
         for thing in objects:
-            tall = min(thing.sprite.bgra.shape[0], camera.person_height(thing.y, 2.2))
             cast_shadow(
-                self._ground, thing.x, thing.y, 0.7 * tall, thing.footprint, self._shadows
-            )  # fmt: skip
+                self._ground, scene.shadow_of(thing.sprite, thing.x, thing.y, thing.footprint)
+            )
         if camera.blur > 0.3:
             self._ground = cv2.GaussianBlur(self._ground, (5, 5), round(camera.blur, 2))
         self._empty = self._ground.copy()
@@ -65,8 +64,7 @@ class CameraView:
             paste(self._empty, thing.sprite, thing.x, thing.y)
         self.scene = dataclasses.replace(scene, background=self._empty, objects=objects)
         self._clusters = _clusters(objects)
-        tile = noise_tile(spec.height + 64, spec.width + 64)
-        self._noise = tile * np.int16(round(camera.noise)) >> 6
+        self._noise = round(camera.noise)
 
     def paint(self, placed: list[Placed]) -> tuple[np.ndarray, list[float]]:
         """Paint people into the picture.
@@ -82,26 +80,26 @@ class CameraView:
         areas = [_area(person) for person in placed]
         touched: list[PlacedObject] = []
         for cluster in self._clusters:
-            if any(_overlap(area, _box(thing)) for area in areas for thing in cluster):
+            if any(boxes_overlap(area, _box(thing)) for area in areas for thing in cluster):
                 touched += cluster
         for thing in touched:
             x1, y1, x2, y2 = (max(0, edge) for edge in _box(thing))
             image[y1:y2, x1:x2] = self._ground[y1:y2, x1:x2]
         scene = dataclasses.replace(self.scene, objects=tuple(touched))
         for person in placed:
-            reach = 0.7 * person.sprite.bgra.shape[0]
-            cast_shadow(image, person.x, person.y, reach, person.footprint, self._shadows)
+            reach, light = 0.7 * person.sprite.bgra.shape[0], scene.shadow_light
+            size = (image.shape[1], image.shape[0])
+            cast_shadow(
+                image, make_shadow(size, person.x, person.y, reach, person.footprint, light)
+            )
         for painted in painting_order(scene, placed):
             paste(image, painted.sprite, painted.x, painted.y)
         return image, visible_shares(scene, placed, self._look)
 
     def add_noise(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return what the sensor delivers of a picture."""
-        height, width = image.shape[:2]
         dy, dx = (int(k) for k in rng.integers(0, 64, 2))
-        return np.asarray(
-            cv2.add(image, self._noise[dy : dy + height, dx : dx + width], dtype=cv2.CV_8U)
-        )
+        return add_noise(image, self._noise, dy, dx)
 
 
 def _box(thing: PlacedObject) -> PixelBox:
@@ -117,15 +115,11 @@ def _area(person: Placed) -> PixelBox:
     return min(x1, person.x - reach), y1, max(x2, person.x + reach), y2 + margin
 
 
-def _overlap(one: PixelBox, other: PixelBox) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
 def _clusters(objects: Sequence[PlacedObject]) -> list[list[PlacedObject]]:
     """Return the objects in groups; those of different groups do not overlap."""
     clusters: list[list[PlacedObject]] = []
     for thing in objects:
-        near = [c for c in clusters if any(_overlap(_box(thing), _box(other)) for other in c)]
+        near = [c for c in clusters if any(boxes_overlap(_box(thing), _box(other)) for other in c)]
         clusters = [c for c in clusters if not any(c is other for other in near)]
         clusters.append([thing, *(other for cluster in near for other in cluster)])
     return clusters
