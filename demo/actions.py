@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
+from person_search.cases.blur import shown_as_asked
 from person_search.drawing.blurring import blur_around
 from person_search.footage.images import (
     ImageError,
@@ -27,7 +28,7 @@ from person_search.inference.queries import (
 )
 from person_search.people import Box, Match, People
 
-from .service import NO_CALIBRATION, Gallery, Service
+from .service import Gallery, Service
 
 if TYPE_CHECKING:
     from person_search.inference.finder import PersonFinder
@@ -52,7 +53,8 @@ class SearchSettings:
 
     top: int = 12
     frames: FrameFilter = ALL_FRAMES
-    threshold: float = NO_CALIBRATION
+    threshold: float | None = None
+    """Similarity from which on a match counts as the person; None for the model's."""
     by: str = "appearance"
     """What is ranked, one of `RANKED`."""
 
@@ -66,6 +68,13 @@ class Answer:
     threshold: float
     not_people: int = 0
     """How many would be among the matches, but were called nobody."""
+    is_known: bool = True
+    """Whether the model's calibration, or whoever asks, gave the threshold; else it is a guess."""
+
+    def shows(self, match: Match) -> bool:
+        """Whether a match is shown as the person asked for where all others are blurred."""
+        shown = shown_as_asked(self.matches, self.threshold if self.is_known else None)
+        return any(is_one for one, is_one in zip(self.matches, shown, strict=True) if one == match)
 
     @property
     def num_above(self) -> int:
@@ -241,7 +250,9 @@ def search_gallery(
         one = settings.by != "person"
         matches = gallery.index.search(embeddings, one_per_frame=one, **asked)
     people = [match for match in matches if not match.is_nobody]
-    return Answer(people, settings.threshold, len(matches) - len(people))
+    known = service.finder.threshold if settings.threshold is None else settings.threshold
+    threshold = service.threshold if known is None else float(known)
+    return Answer(people, threshold, len(matches) - len(people), is_known=known is not None)
 
 
 def row_of(gallery: Gallery, match: Match) -> int:

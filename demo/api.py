@@ -125,7 +125,7 @@ class _Endpoints:
         settings = SearchSettings(
             top=top,
             frames=parse_filter(cameras, since, until),
-            threshold=service.threshold if threshold is None else float(threshold),
+            threshold=None if threshold is None else float(threshold),
             by=by,
         )
         found = actions.choose_one(service.finder, pixels, box=box, number=person)
@@ -135,15 +135,13 @@ class _Endpoints:
             )
             use.asked(pixels, found.box(0)).showed(answer.matches).said(frames_sent=pictures)
         blur = service.hiding(gallery, False)
-        # Without a calibration and a wish nobody knows from which similarity on a match is right.
-        is_known = threshold is not None or service.finder.threshold is not None
         return {
             "box": _rounded(found.box(0)),
-            "threshold": answer.threshold if is_known else None,
-            "is_probably_absent": answer.is_probably_absent if is_known else None,
+            "threshold": answer.threshold if answer.is_known else None,
+            "is_probably_absent": answer.is_probably_absent if answer.is_known else None,
             "not_people": answer.not_people,
             "matches": [
-                match_to_json(match, rank, pictures, blur and blur.only(answer.is_above(match)))
+                match_to_json(match, rank, pictures, blur and blur.only(answer.shows(match)))
                 for rank, match in enumerate(answer.matches, start=1)
             ],
         }

@@ -182,7 +182,7 @@ def _match_step(service: Service) -> tuple:
         )  # fmt: skip
         with gr.Row():
             threshold = gr.Slider(
-                0, 1, round(service.threshold, 2), step=0.01, label="Threshold", min_width=200,
+                0, 1, service.threshold_at_start, step=0.001, label="Threshold", min_width=200,
                 info=f"Above it a match is probably right; {origin}.", elem_id="threshold",
             )  # fmt: skip
             top = gr.Slider(

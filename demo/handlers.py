@@ -175,7 +175,9 @@ class Handlers:
             The query, the stage, the results, the gallery, the settings, the gallery's summary,
             and the mark that others are blurred.
         """
-        link = parse_link(str(event.link), Fields(self.service.threshold, blur=self.service.blur))
+        link = parse_link(
+            str(event.link), Fields(self.service.threshold_at_start, blur=self.service.blur)
+        )
         info = self.service.gallery(link.gallery).index.info()
         for camera in link.fields.cameras:
             if camera not in info.cameras:
@@ -245,7 +247,7 @@ class Handlers:
         asked = SearchSettings(
             top=int(chosen.top),
             frames=parse_filter(chosen.cameras, chosen.since, chosen.until),
-            threshold=float(chosen.threshold),
+            threshold=self.service.said_threshold(chosen.threshold),
             by=str(chosen.ranked),
         )
         gallery = self.service.gallery(label)

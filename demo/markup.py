@@ -11,7 +11,7 @@ import numpy as np
 from person_search.cases.blur import Blur
 from person_search.commands.output import count_not_people
 from person_search.footage.time_text import format_time
-from person_search.people import Match
+from person_search.people import Match, similarity_text
 
 from .actions import Answer, Query
 from .inputs import Fields
@@ -181,11 +181,12 @@ def results(
     head = (
         f'<div class="ps-asked"><img src="{asked}" alt="The person asked for">'
         f"<div>{verdict(answer, gallery_label, is_empty)}"
-        f"{_filters(fields)}{_fused(query)}{_judged(answer)}{_not_people(answer)}</div></div>"
+        f"{_alone(answer, blur)}{_filters(fields)}{_fused(query)}{_judged(answer)}"
+        f"{_not_people(answer)}</div></div>"
     )
     above, below, wrong = (
         "".join(
-            _card(i, m, blur and blur.only(answer.is_above(m)))
+            _card(i, m, answer.threshold, blur and blur.only(answer.shows(m)))
             for i, m in enumerate(answer.matches)
             if is_there(m)
         )
@@ -200,8 +201,13 @@ def results(
         parts.append(f'<ol class="ps-cards">{above}</ol>{EXPORT}')
     if below:
         hidden = "" if blur is None else ", blurred"
+        which = (
+            "Below the threshold: probably other people"
+            if answer.is_known
+            else f"Less similar than {answer.threshold:g}, which is a guess"
+        )
         parts.append(
-            f'<h3 class="ps-divider">Below the threshold: probably other people{hidden}</h3>'
+            f'<h3 class="ps-divider">{which}{hidden}</h3>'
             f'<ol class="ps-cards ps-below" start="{answer.num_above + 1}">{below}</ol>'
         )
     if wrong:
@@ -209,6 +215,16 @@ def results(
             f'<h3 class="ps-divider">Called wrong</h3><ul class="ps-cards ps-below">{wrong}</ul>'
         )
     return "".join(parts)
+
+
+def _alone(answer: Answer, blur: Blur | None) -> str:
+    """Say why everybody else is blurred, where no threshold says who is the person."""
+    if blur is None or answer.is_known or len(answer.matches) < 2:
+        return ""
+    return (
+        '<p class="ps-hint">Only the best match is shown, and those called right: this model has '
+        "no threshold that says who is the person. Set one in the settings to show more.</p>"
+    )
 
 
 def _filters(fields: Fields | None) -> str:
@@ -264,16 +280,21 @@ def verdict(answer: Answer, gallery_label: str, is_empty: bool) -> str:
             "Nobody in this gallery passes the filters: clear them, or widen camera or time.",
             "warning",
         )
-    best = answer.matches[0].similarity
+    best = similarity_text(answer.matches[0].similarity, answer.threshold)
+    if not answer.is_known:
+        return note(
+            f"{count(len(answer.matches), 'match')} in “{gallery_label}”, best similarity {best}. "
+            "This model has no threshold that says which are right: look at each."
+        )
     if answer.is_probably_absent:
         return note(
-            f"Probably not in this gallery: the best match has similarity {best:.2f}, below the "
-            f"threshold of {answer.threshold:.2f}.",
+            f"Probably not in this gallery: the best match has similarity {best}, below the "
+            f"threshold of {answer.threshold:.6g}.",
             "warning",
         )
     return note(
-        f"{count(answer.num_above, 'match')} in “{gallery_label}”, best similarity {best:.2f} "
-        f"(threshold {answer.threshold:.2f}).",
+        f"{count(answer.num_above, 'match')} in “{gallery_label}”, best similarity {best} "
+        f"(threshold {answer.threshold:.6g}).",
         "good",
     )
 
@@ -303,7 +324,7 @@ _SAID = {
 }
 
 
-def _card(place: int, match: Match, blur: Blur | None) -> str:
+def _card(place: int, match: Match, threshold: float, blur: Blur | None) -> str:
     person, frame = show_match(match, blur)
     rank = place + 1
     where = match.camera or "camera unknown"
@@ -318,7 +339,7 @@ def _card(place: int, match: Match, blur: Blur | None) -> str:
         f"{said}</span>"
         f'<img class="ps-frame" src="{frame}" alt="">'
         '<span class="ps-similarity"><span class="ps-unseen">similarity</span> '
-        f"<b>{match.similarity:.2f}</b>"
+        f"<b>{similarity_text(match.similarity, threshold)}</b>"
         f'<i class="ps-bar"><i style="{bar}"></i></i></span>'
         f'<span class="ps-camera">{escape(where)}</span>'
         f'<span class="ps-time">{escape(when)}</span></button></li>'

@@ -11,7 +11,7 @@ from person_search.cases.blur import Blur
 from person_search.drawing.clips import Clip
 from person_search.footage.frames import split_frame_name
 from person_search.footage.time_text import format_time
-from person_search.people import Appearance, Match
+from person_search.people import Appearance, Match, similarity_text
 
 from .pictures import show_frame, show_match
 
@@ -33,6 +33,9 @@ class Place:
 
     count: int
     """Of matches in the answer."""
+
+    threshold: float | None = None
+    """Of the answer, which its similarity is written to be told apart from."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def _facts(match: Match, place: Place | None, stay: Stay | None) -> str:
     file, number = split_frame_name(match.image)
     name = PurePath(file).name + (f", frame {number}" if number is not None else "")
     x1, y1, x2, y2 = match.box_xyxy
-    facts = [("Similarity", f"{match.similarity:.3f}")] if place else []
+    facts = [("Similarity", similarity_text(match.similarity, place.threshold))] if place else []
     facts.append(("Camera", match.camera or "unknown"))
     if stay is not None:
         facts += [

@@ -16,6 +16,7 @@ from demo.api import _Endpoints
 from demo.api_panel import api_panel
 from demo.service import NO_CALIBRATION, Gallery, Service
 from demo.stays import Place, stay_dialog
+from person_search.commands.output import SearchAnswer, format_answer
 from person_search.footage.files import FootageOptions
 from person_search.footage.images import ImageError
 from person_search.gallery.add_footage import IndexReport
@@ -172,6 +173,23 @@ def test_a_model_without_calibration_starts_at_a_half(service):
     assert service.threshold == 0.95
     service.finder.threshold = None
     assert service.threshold == NO_CALIBRATION
+
+
+def test_the_page_and_the_shell_compare_with_the_same_threshold(service):
+    """The field has steps of a thousandth; where nobody has moved it, the model's own counts."""
+    service.finder.threshold = 0.80594
+    assert service.threshold_at_start == 0.806
+    assert (service.said_threshold(0.806), service.said_threshold(0.805)) == (None, 0.805)
+    match = Match("a.png", (0, 0, 9, 9), 0.9, 0.805951)
+    answers = [Answer([match], 0.80594), SearchAnswer("g", "g", [], [match], 0.80594)]
+    assert answers[0].num_above == 1 and answers[1].is_in_gallery is True
+    said = markup.verdict(answers[0], "toy", False)
+    assert "similarity 0.806 (threshold 0.80594)" in said
+    assert " 0.806 " in format_answer(answers[1])
+    lower = Match("a.png", (0, 0, 9, 9), 0.9, 0.80593)
+    said = markup.verdict(Answer([lower], 0.80594), "toy", False)
+    assert "has similarity 0.8059, below the threshold of 0.80594" in said
+    assert " 0.8059 " in format_answer(SearchAnswer("g", "g", [], [lower], 0.80594))
 
 
 def save_upload(folder, name, names, **options):
