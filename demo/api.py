@@ -26,6 +26,7 @@ from .gradio_parts import typed
 from .inputs import parse_filter, parse_optional_time
 from .mistakes import told
 from .pictures import show_match
+from .rights import may
 from .service import Gallery, Service
 from .uploads import MODEL, uploaded_file
 
@@ -33,11 +34,14 @@ if TYPE_CHECKING:
     from person_search.gallery.index import GalleryInfo
 
 
-def add_api(service: Service) -> None:
+def add_api(service: Service) -> tuple[gr.HTML, Callable[[], str]]:
     """Add the endpoints, and the panel that describes them, to the page that is being built.
 
     Args:
         service: the model and the galleries.
+
+    Returns:
+        The panel, and what fills it for whoever looks at the page.
     """
     endpoints = _Endpoints(service)
     upload = uploaded_file(visible=False, label="image")
@@ -62,9 +66,9 @@ def add_api(service: Service) -> None:
         ],
         on_model=False,
     )  # fmt: skip
-    described = (endpoints.galleries, endpoints.find_people, endpoints.search, endpoints.index)
     script = (Path(__file__).parent / "assets" / "page.js").read_text(encoding="utf-8")
-    gr.HTML(api_panel(described), apply_default_css=False, js_on_load=script, elem_id="api")
+    panel = gr.HTML("", apply_default_css=False, js_on_load=script, elem_id="api")
+    return panel, endpoints.describe
 
 
 def _fail(error: Exception) -> NoReturn:
@@ -85,6 +89,11 @@ class _Endpoints:
 
     def __init__(self, service: Service):
         self.service = service
+
+    def describe(self) -> str:
+        """Return the panel with the endpoints that the caller may use."""
+        all_of_them = (self.galleries, self.find_people, self.search, self.index)
+        return api_panel([one for one in all_of_them if may(f"_Endpoints.{one.__name__}")])
 
     def galleries(self) -> dict[str, Any]:
         """List the galleries: name, frames, people, cameras, first and last time."""

@@ -102,7 +102,8 @@ def build_app(service: Service) -> gr.Blocks:
         gallery.input(handlers.change_gallery, gallery, [summary, *settings[2:5]], **QUIET).then(
             handlers.ask_again, asked, [query, results], **QUIET
         )
-        add_api(service)
+        panel, fill_panel = add_api(service)
+        app.load(fill_panel, None, panel, api_visibility="private", show_progress="hidden")
     guard_events(app)
     app.service = service
     return app.queue(max_size=MAX_WAITING, default_concurrency_limit=4)

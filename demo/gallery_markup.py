@@ -10,6 +10,7 @@ from person_search.gallery.add_footage import IndexReport
 
 from .inputs import as_picked
 from .markup import count, note
+from .rights import may
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryInfo
@@ -21,7 +22,8 @@ MOST_MOMENTS = 24
 def gallery_summary(info: "GalleryInfo", label: str, has_label: bool = True) -> str:
     """Return what a gallery holds in one line, with its label where nothing else shows it."""
     if not info.frames:
-        return note(f"“{label}” is empty. Add images or a video in the tab “Add footage”.")
+        advice = " Add images or a video in the tab “Add footage”."
+        return note(f"“{label}” is empty.{advice if may('Handlers.add_footage') else ''}")
     parts = [label] if has_label else []
     parts += [count(info.frames, "frame"), count(info.people, "person")]
     if info.cameras:

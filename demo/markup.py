@@ -17,6 +17,7 @@ from .actions import Answer, Query
 from .inputs import Fields
 from .links import link_to
 from .pictures import show_match, show_person, show_whole
+from .rights import may
 from .timeline import timeline
 
 NO_PICTURE = (
@@ -198,7 +199,8 @@ def results(
     )
     parts = [head, _link(query, gallery_label, fields), timeline(answer.matches, answer.threshold)]
     if above:
-        parts.append(f'<ol class="ps-cards">{above}</ol>{EXPORT}')
+        export = EXPORT if may("Handlers.export") else ""
+        parts.append(f'<ol class="ps-cards">{above}</ol>{export}')
     if below:
         hidden = "" if blur is None else ", blurred"
         which = (
@@ -257,10 +259,14 @@ def _judged(answer: Answer) -> str:
     right, wrong = (sum(m.judgement is v for m in answer.matches) for v in (True, False))
     if not right + wrong:
         return ""
+    undo = (
+        ' <button type="button" class="ps-link" data-undo="1">Undo the last</button> '
+        '<button type="button" class="ps-link" data-undo="all">Undo all</button>'
+        if may("Handlers.undo")
+        else ""
+    )
     return (
-        f'<p class="ps-hint">Called right: {right}, wrong: {wrong}; kept in the gallery. '
-        '<button type="button" class="ps-link" data-undo="1">Undo the last</button> '
-        '<button type="button" class="ps-link" data-undo="all">Undo all</button></p>'
+        f'<p class="ps-hint">Called right: {right}, wrong: {wrong}; kept in the gallery.{undo}</p>'
     )
 
 
@@ -274,7 +280,8 @@ def _not_people(answer: Answer) -> str:
 def verdict(answer: Answer, gallery_label: str, is_empty: bool) -> str:
     """Return what the search says about the person, as a note."""
     if is_empty:
-        return note(f"The gallery “{gallery_label}” is empty: add footage first.", "warning")
+        advice = ": add footage first" if may("Handlers.add_footage") else ""
+        return note(f"The gallery “{gallery_label}” is empty{advice}.", "warning")
     if not answer.matches:
         return note(
             "Nobody in this gallery passes the filters: clear them, or widen camera or time.",

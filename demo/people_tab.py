@@ -14,6 +14,7 @@ from . import activity
 from .groups import MOST_STAYS, NOBODY, group_dialog, group_rows, nobody_dialog
 from .markup import escape, note
 from .mistakes import plain_message, told
+from .rights import may_for_all
 from .service import Service
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class PeopleHandlers:
             options = groups.options
             if options is None:
                 return NOBODY, gr.skip(), gr.skip()
-            return self._rows(index, shown), round(options.threshold, 2), options.across_days
+            fields = _settings(round(options.threshold, 2), options.across_days)
+            return self._rows(index, shown), *fields
         except (ValueError, OSError) as error:
             return note(plain_message(error), "error"), gr.skip(), gr.skip()
 
@@ -183,6 +185,16 @@ class PeopleHandlers:
         stays = [index.appearances.get(one.id) for one in group.appearances[:MOST_STAYS]]
         activity.begin_on(index, "people show").showed_stays(stays).said(words=[str(number)]).end()
         return group_dialog(group, stays, others, next(_serials))
+
+
+def _settings(threshold: float, across_days: bool) -> tuple:
+    """Show how the gallery is grouped; whoever may not change that cannot."""
+    if may_for_all("PeopleHandlers.group"):
+        return threshold, across_days
+    return tuple(
+        gr.update(value=value, interactive=False, info="For editors who see all cameras.")
+        for value in (threshold, across_days)
+    )
 
 
 def _pictures(index: "GalleryIndex", groups: "Sequence[Group]") -> dict[int, Match]:

@@ -14,6 +14,7 @@ from person_search.footage.time_text import format_time
 from person_search.people import Appearance, Match, similarity_text
 
 from .pictures import show_frame, show_match
+from .rights import may
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -203,7 +204,7 @@ def _actions(place: Place | None, stay: Stay | None, clip: Clip | None) -> str:
             f'<button type="button" class="ps-primary" data-same="{place.number}">Same person: '
             "search with this picture too</button>"
         )
-        if stay is not None:
+        if stay is not None and may("Handlers.judge"):
             for verdict, text in (
                 ("right", "✓ Right"),
                 ("wrong", "✗ Wrong"),

@@ -109,6 +109,7 @@ EVENTS = {
     "add_people_tab.<locals>.<lambda>": VIEWER,
     "show_caller": VIEWER,
     # The API.
+    "_Endpoints.describe": VIEWER,
     "_Endpoints.galleries": VIEWER,
     "_Endpoints.find_people": VIEWER,
     "_Endpoints.search": VIEWER,
