@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from person_search.footage.time_text import format_time
 from person_search.people import Match
 
+from .admin_markup import erasing
 from .markup import count, note
 from .pictures import show_match
 from .rights import may, may_for_all
@@ -241,8 +242,15 @@ def group_dialog(
         f"<header><h2>{escape(name)}</h2>"
         '<button type="button" data-close aria-label="Close">✕</button></header>'
         f'{_naming(group)}<ul class="ps-group-stays">{shown}</ul>{more}'
-        f"{_moving(group, others) if may_move else ''}{A_LOOK}</dialog>"
+        f"{_moving(group, others) if may_move else ''}{_erasing(group)}{A_LOOK}</dialog>"
     )
+
+
+def _erasing(group: "Group") -> str:
+    if not may_for_all("AdminHandlers.erase"):
+        return ""
+    stays = count(len(group.appearances), "stay")
+    return erasing("group", group.number, f"this person in all of this group, {stays},")
 
 
 def _naming(group: "Group") -> str:

@@ -72,7 +72,9 @@ that made them: index your footage again with the new one.</p>
 
 def count(number: int, noun: str) -> str:
     """Write a number with its noun: "1 frame", "1,204 frames", "2 people"."""
-    plural = {"person": "people"}.get(noun, noun + "s" if not noun.endswith("h") else noun + "es")
+    plural = {"person": "people", "entry": "entries"}.get(
+        noun, noun + "s" if not noun.endswith("h") else noun + "es"
+    )
     return f"{number:,} {noun if number == 1 else plural}"
 
 

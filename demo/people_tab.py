@@ -202,9 +202,15 @@ def _pictures(index: "GalleryIndex", groups: "Sequence[Group]") -> dict[int, Mat
 
 
 def add_people_tab(
-    service: Service, tab: gr.Tab, gallery: gr.Dropdown, query: gr.State, stays: Any, quiet: dict
-) -> None:
-    """Fill the tab, within its ``with``.
+    service: Service,
+    tab: gr.Tab,
+    gallery: gr.Dropdown,
+    query: gr.State,
+    stays: Any,
+    erase: Callable,
+    quiet: dict,
+) -> Any:
+    """Fill the tab, within its ``with``; return the event after which somebody was removed.
 
     Args:
         service: the model and the galleries.
@@ -212,6 +218,7 @@ def add_people_tab(
         gallery: the one that is chosen.
         query: of the search, which the dialog of a stay is handed.
         stays: handlers with ``show_stay`` and ``play``.
+        erase: handler that removes the person of a dialog from the gallery.
         quiet: options of events.
     """
     assets = Path(__file__).resolve().parent / "assets"
@@ -257,3 +264,5 @@ def add_people_tab(
         event(act, [gallery, shown], [rows, dialog], **quiet)
     dialog.stay(stays.show_stay, [query, gallery], dialog, **quiet)
     dialog.play(stays.play, [query, gallery], dialog, **quiet)
+    removed = dialog.erase(erase, gallery, dialog, **quiet, concurrency_limit=1)
+    return removed.then(handlers.open, [gallery, shown], opened, **quiet)

@@ -38,5 +38,5 @@ def check_sees_all(why: str = ALL_CAMERAS) -> None:
 
 def marks() -> str:
     """Return which tabs the caller may use, as `assets/style.css` reads it: others are hidden."""
-    tabs = (("add", may("Handlers.add_footage")),)
+    tabs = (("add", may("Handlers.add_footage")), ("admin", may("AdminHandlers.open")))
     return " ".join(name for name, is_shown in tabs if is_shown)

@@ -13,8 +13,9 @@ from person_search.footage.frames import split_frame_name
 from person_search.footage.time_text import format_time
 from person_search.people import Appearance, Match, similarity_text
 
+from .admin_markup import erasing
 from .pictures import show_frame, show_match
-from .rights import may
+from .rights import may, may_for_all
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -225,4 +226,7 @@ def _actions(place: Place | None, stay: Stay | None, clip: Clip | None) -> str:
             f'<button type="button" class="ps-primary" data-seek="{stay.appearance.id}">'
             "Search for this person</button>"
         )
+    if stay is not None and may_for_all("AdminHandlers.erase"):
+        what = "this person in this stay"
+        buttons.append(erasing("stay", stay.appearance.id, what))
     return "".join(buttons)

@@ -124,7 +124,7 @@ def test_stays_people_and_clips_of_the_page(served):
 
 
 def test_the_page_says_who_is_signed_in():
-    assert show_caller() == '<span hidden data-may="add"></span>'
+    assert show_caller() == '<span hidden data-may="add admin"></span>'
     with calling(Account("ann", "admin")):
         assert "ann (admin)" in show_caller()
     with calling(Account("<b>", "viewer", ["yard", "", "x", "y"])):

@@ -34,9 +34,10 @@ BUTTONS = {
     "move": "PeopleHandlers.move",
     "nobody-stays": "PeopleHandlers.call_stays_nobody",
     "somebody": "PeopleHandlers.call_somebody",
+    "erase": "AdminHandlers.erase",
 }
 """Buttons by what marks them, with the function that they lead to."""
-FOR_ALL = {"nobody", "nobody-stays", "somebody"}
+FOR_ALL = {"nobody", "nobody-stays", "somebody", "erase"}
 """They change what is seen by others: not for who sees some cameras."""
 SETTINGS = (0.95, 12, [], "", "", "appearance", False)
 
