@@ -70,11 +70,14 @@ class Answer:
     """How many would be among the matches, but were called nobody."""
     is_known: bool = True
     """Whether the model's calibration, or whoever asks, gave the threshold; else it is a guess."""
+    added: Sequence[Match] = ()
+    """Those of the matches that the visitor searches with, too."""
 
     def shows(self, match: Match) -> bool:
         """Whether a match is shown as the person asked for where all others are blurred."""
         shown = shown_as_asked(self.matches, self.threshold if self.is_known else None)
-        return any(is_one for one, is_one in zip(self.matches, shown, strict=True) if one == match)
+        pairs = zip(self.matches, shown, strict=True)
+        return match in self.added or any(is_one for one, is_one in pairs if one == match)
 
     @property
     def num_above(self) -> int:
@@ -119,6 +122,21 @@ class Query:
     source: Source | None = None
     also: tuple[str, ...] = ()
     """Confirmed matches: `frame_id` and place among its people, with a dot between."""
+    also_stays: frozenset[int] = frozenset()
+    """Ids of the stays of confirmed matches, as far as they are known."""
+
+    def has_added(self, match: Match) -> bool:
+        """Whether a match is one that this searches with, too, or another sight of its stay."""
+        stay = None if match.appearance is None else match.appearance.id
+        return stay in self.also_stays or match.person.replace("_", ".") in self.also
+
+    def with_answer(self, answer: Answer) -> "Query":
+        """Return this with its answer, in which what was added comes last of the right ones."""
+        right, others = answer.matches[: answer.num_above], answer.matches[answer.num_above :]
+        added = [match for match in right if self.has_added(match)]
+        found = [match for match in right if match not in added]
+        matches = [*found, *added, *others]
+        return replace(self, answer=replace(answer, matches=matches, added=added))
 
     @property
     def number(self) -> int | None:
@@ -280,4 +298,7 @@ def with_match(gallery: Gallery, query: Query, match: Match) -> Query:
         query,
         embeddings=np.vstack([query.embeddings, embedding]),
         also=(*query.also, f"{frame_id(match.image)}.{row}"),
+        also_stays=query.also_stays.union(
+            [] if match.appearance is None else [match.appearance.id]
+        ),
     )

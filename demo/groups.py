@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from person_search.footage.time_text import format_time
+from person_search.footage.time_text import format_duration, format_time
 from person_search.people import Match
 
 from .admin_markup import erasing
@@ -234,7 +234,7 @@ def group_dialog(
     """
     name = title(group)
     left = len(group.appearances) - len(stays)
-    more = f'<p class="ps-hint">{left} more stays are not shown.</p>' if left > 0 else ""
+    more = f'<p class="ps-hint">{count(left, "more stay")} not shown.</p>' if left > 0 else ""
     may_move = may("PeopleHandlers.move")
     shown = "".join(_stay(one, may_move) for one in stays)
     return (
@@ -286,7 +286,7 @@ def _moving(group: "Group", others: "Sequence[Group]") -> str:
 
 def _stay(one: "StoredAppearance", may_move: bool) -> str:
     stay = one.appearance
-    when = f"{format_time(stay.start)}, {stay.seconds:.0f} s"
+    when = f"{format_time(stay.start)}, {format_duration(stay.seconds)}"
     where = stay.camera or "camera unknown"
     return (
         f'<li><button type="button" class="ps-chip" data-stay="{stay.id}" '

@@ -9,7 +9,7 @@ import numpy as np
 from person_search.footage.files import FootageOptions
 from person_search.gallery.summary import GalleryInfo
 
-from . import actions, activity, additions, case_download, gallery_markup, markup
+from . import actions, activity, additions, case_download, gallery_markup, markup, results_markup
 from .actions import Query, SearchSettings, Source
 from .dialogs import match_at, needed, serials, warn
 from .inputs import Fields, parse_box, parse_filter, parse_optional_time
@@ -232,7 +232,8 @@ class Handlers:
     def forget_added(self, query: Query | None, label: str, *settings: Any) -> tuple:
         """Search with the first picture alone again."""
         query = needed(query)
-        return self._ask(replace(query, embeddings=query.embeddings[:1], also=()), label, settings)
+        alone = replace(query, embeddings=query.embeddings[:1], also=(), also_stays=frozenset())
+        return self._ask(alone, label, settings)
 
     @told(_not_exported)
     def export(self, query: Query | None, label: str) -> str:
@@ -257,10 +258,10 @@ class Handlers:
             )
             if query.box is not None:
                 use.asked(query.image, query.box, len(query.embeddings)).showed(answer.matches)
-        query = replace(query, answer=answer)
+        query = query.with_answer(answer)
         is_empty = not answer.matches and gallery.index.info().people == 0
         blur = self.service.hiding(label, chosen.blur)
-        return query, markup.results(query, label, is_empty, fields=chosen, blur=blur)
+        return query, results_markup.results(query, label, is_empty, fields=chosen, blur=blur)
 
     # Galleries.
 

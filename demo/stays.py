@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from person_search.cases.blur import Blur
 from person_search.drawing.clips import Clip
 from person_search.footage.frames import split_frame_name
-from person_search.footage.time_text import format_time
+from person_search.footage.time_text import format_duration, format_time
 from person_search.people import Appearance, Match, similarity_text
 
 from .admin_markup import erasing
+from .markup import count
 from .pictures import show_frame, show_match
 from .rights import may, may_for_all
 
@@ -149,7 +150,7 @@ def _facts(match: Match, place: Place | None, stay: Stay | None) -> str:
         facts += [
             ("From", format_time(stay.appearance.start)),
             ("Until", format_time(stay.appearance.end)),
-            ("Seen in", f"{stay.appearance.frames} frames"),
+            ("Seen in", count(stay.appearance.frames, "frame")),
         ]
     facts += [
         ("This frame", format_time(match.timestamp)),
@@ -190,7 +191,7 @@ def _others(some: "Sequence[StoredAppearance]", blur: Blur | None) -> str:
 
 def _other(one: "StoredAppearance", blur: Blur | None) -> str:
     when = format_time(one.appearance.start)
-    label = f"The stay of {when}, {one.appearance.seconds:.0f} s"
+    label = f"The stay of {when}, {format_duration(one.appearance.seconds)}"
     return (
         f'<button type="button" class="ps-chip" data-stay="{one.appearance.id}" '
         f'aria-label="{escape(label)}" title="{escape(label)}">'

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import PurePath
 
 from person_search.footage.frames import split_frame_name
-from person_search.footage.time_text import YEAR, format_time
+from person_search.footage.time_text import YEAR, format_duration, format_time
 from person_search.people import Match, similarity_text
 
 LEAST_SECONDS = 10.0
@@ -90,7 +90,8 @@ def _bar(
     left = 100 * (start - first) / (last - first)
     width = 100 * (end - start) / (last - first)
     label = (
-        f"Match {place + 1}, {_row_of(match)}, {format_time(start)}, {end - start:.0f} s, "
+        f"Match {place + 1}, {_row_of(match)}, {format_time(start)}, "
+        f"{format_duration(end - start)}, "
         f"similarity {similarity_text(match.similarity, threshold)}"
     )
     kind = "ps-stay" if match.similarity >= threshold else "ps-stay ps-pale"
