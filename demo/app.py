@@ -82,7 +82,7 @@ def build_app(service: Service) -> gr.Blocks:
                     )
             with gr.Tab("Add footage", id="add"):
                 changes.append(_add_tab(handlers, gallery))
-            with gr.Tab("Administration", id="admin") as tab:
+            with gr.Tab("Admin", id="admin") as tab:
                 changes.append(add_admin_tab(admin, tab, gallery, QUIET))
         _connect_picture(handlers, query, stage, picked, results, gallery, settings)
         _connect_matches(handlers, query, results, gallery, settings)

@@ -108,7 +108,7 @@ def walk(page):
     page.get_by_role("tab", name="Add footage").click()
     expect(page.locator("#footage")).to_be_visible()
     yield "add footage"
-    page.get_by_role("tab", name="Administration").click()
+    page.get_by_role("tab", name="Admin").click()
     page.locator("#remove-camera input").click()
     page.get_by_role("option", name="gate").click()
     page.get_by_role("button", name="Show what would go").click()
