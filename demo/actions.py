@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
+from person_search.cases.blur import shown_as_asked
 from person_search.drawing.blurring import blur_around
 from person_search.footage.images import (
     ImageError,
@@ -27,7 +28,7 @@ from person_search.inference.queries import (
 )
 from person_search.people import Box, Match, People
 
-from .service import NO_CALIBRATION, Gallery, Service
+from .service import Gallery, Service
 
 if TYPE_CHECKING:
     from person_search.inference.finder import PersonFinder
@@ -52,7 +53,8 @@ class SearchSettings:
 
     top: int = 12
     frames: FrameFilter = ALL_FRAMES
-    threshold: float = NO_CALIBRATION
+    threshold: float | None = None
+    """Similarity from which on a match counts as the person; None for the model's."""
     by: str = "appearance"
     """What is ranked, one of `RANKED`."""
 
@@ -66,6 +68,16 @@ class Answer:
     threshold: float
     not_people: int = 0
     """How many would be among the matches, but were called nobody."""
+    is_known: bool = True
+    """Whether the model's calibration, or whoever asks, gave the threshold; else it is a guess."""
+    added: Sequence[Match] = ()
+    """Those of the matches that the visitor searches with, too."""
+
+    def shows(self, match: Match) -> bool:
+        """Whether a match is shown as the person asked for where all others are blurred."""
+        shown = shown_as_asked(self.matches, self.threshold if self.is_known else None)
+        pairs = zip(self.matches, shown, strict=True)
+        return match in self.added or any(is_one for one, is_one in pairs if one == match)
 
     @property
     def num_above(self) -> int:
@@ -110,6 +122,21 @@ class Query:
     source: Source | None = None
     also: tuple[str, ...] = ()
     """Confirmed matches: `frame_id` and place among its people, with a dot between."""
+    also_stays: frozenset[int] = frozenset()
+    """Ids of the stays of confirmed matches, as far as they are known."""
+
+    def has_added(self, match: Match) -> bool:
+        """Whether a match is one that this searches with, too, or another sight of its stay."""
+        stay = None if match.appearance is None else match.appearance.id
+        return stay in self.also_stays or match.person.replace("_", ".") in self.also
+
+    def with_answer(self, answer: Answer) -> "Query":
+        """Return this with its answer, in which what was added comes last of the right ones."""
+        right, others = answer.matches[: answer.num_above], answer.matches[answer.num_above :]
+        added = [match for match in right if self.has_added(match)]
+        found = [match for match in right if match not in added]
+        matches = [*found, *added, *others]
+        return replace(self, answer=replace(answer, matches=matches, added=added))
 
     @property
     def number(self) -> int | None:
@@ -241,7 +268,9 @@ def search_gallery(
         one = settings.by != "person"
         matches = gallery.index.search(embeddings, one_per_frame=one, **asked)
     people = [match for match in matches if not match.is_nobody]
-    return Answer(people, settings.threshold, len(matches) - len(people))
+    known = service.finder.threshold if settings.threshold is None else settings.threshold
+    threshold = service.threshold if known is None else float(known)
+    return Answer(people, threshold, len(matches) - len(people), is_known=known is not None)
 
 
 def row_of(gallery: Gallery, match: Match) -> int:
@@ -269,4 +298,7 @@ def with_match(gallery: Gallery, query: Query, match: Match) -> Query:
         query,
         embeddings=np.vstack([query.embeddings, embedding]),
         also=(*query.also, f"{frame_id(match.image)}.{row}"),
+        also_stays=query.also_stays.union(
+            [] if match.appearance is None else [match.appearance.id]
+        ),
     )

@@ -89,7 +89,7 @@ def notice(gallery: Gallery) -> str:
     return (
         '<p class="ps-hint ps-logged" role="note">Searches of this gallery are logged: what you '
         f"search for ({kept}), which matches, frames, stays and clips you are shown, what you "
-        f"judge, name, add and export, and when, {escape(who)}.</p>"
+        f"judge, name, add, export and remove, and when, {escape(who)}.</p>"
     )
 
 

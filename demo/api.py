@@ -5,7 +5,7 @@ pictures go out as base64 inside the answer, cut from the frames of a match, nev
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import gradio as gr
@@ -13,7 +13,6 @@ import gradio as gr
 from person_search.cases.blur import Blur
 from person_search.commands.output import appearance_to_dict
 from person_search.footage.files import FootageOptions
-from person_search.footage.frames import split_frame_name
 from person_search.footage.time_text import format_time
 from person_search.gallery.add_footage import IndexReport
 from person_search.inference.queries import find_people
@@ -21,11 +20,14 @@ from person_search.people import Match
 
 from . import actions, activity, additions
 from .actions import SearchSettings
+from .admin_api import AdminEndpoints
 from .api_panel import api_panel
+from .frame_names import frame_label
 from .gradio_parts import typed
 from .inputs import parse_filter, parse_optional_time
 from .mistakes import told
 from .pictures import show_match
+from .rights import may
 from .service import Gallery, Service
 from .uploads import MODEL, uploaded_file
 
@@ -33,11 +35,14 @@ if TYPE_CHECKING:
     from person_search.gallery.index import GalleryInfo
 
 
-def add_api(service: Service) -> None:
+def add_api(service: Service) -> tuple[gr.HTML, Callable[[], str]]:
     """Add the endpoints, and the panel that describes them, to the page that is being built.
 
     Args:
         service: the model and the galleries.
+
+    Returns:
+        The panel, and what fills it for whoever looks at the page.
     """
     endpoints = _Endpoints(service)
     upload = uploaded_file(visible=False, label="image")
@@ -62,9 +67,18 @@ def add_api(service: Service) -> None:
         ],
         on_model=False,
     )  # fmt: skip
-    described = (endpoints.galleries, endpoints.find_people, endpoints.search, endpoints.index)
+    _add(
+        endpoints.admin.remove,
+        [
+            typed(str | None, None), typed(str | None, None), typed(str | float | None, None),
+            typed(list[str] | None, None), typed(list[int] | None, None), typed(bool, True),
+        ],
+        on_model=False,
+    )  # fmt: skip
+    _add(endpoints.admin.log, [typed(str | None, None), typed(int, 100)], on_model=False)
     script = (Path(__file__).parent / "assets" / "page.js").read_text(encoding="utf-8")
-    gr.HTML(api_panel(described), apply_default_css=False, js_on_load=script, elem_id="api")
+    panel = gr.HTML("", apply_default_css=False, js_on_load=script, elem_id="api")
+    return panel, endpoints.describe
 
 
 def _fail(error: Exception) -> NoReturn:
@@ -85,6 +99,13 @@ class _Endpoints:
 
     def __init__(self, service: Service):
         self.service = service
+        self.admin = AdminEndpoints(service)
+
+    def describe(self) -> str:
+        """Return the panel with the endpoints that the caller may use."""
+        admin = (self.admin.remove, self.admin.log)
+        all_of_them = (self.galleries, self.find_people, self.search, self.index, *admin)
+        return api_panel([one for one in all_of_them if may(one.__qualname__)])
 
     def galleries(self) -> dict[str, Any]:
         """List the galleries: name, frames, people, cameras, first and last time."""
@@ -125,7 +146,7 @@ class _Endpoints:
         settings = SearchSettings(
             top=top,
             frames=parse_filter(cameras, since, until),
-            threshold=service.threshold if threshold is None else float(threshold),
+            threshold=None if threshold is None else float(threshold),
             by=by,
         )
         found = actions.choose_one(service.finder, pixels, box=box, number=person)
@@ -135,15 +156,13 @@ class _Endpoints:
             )
             use.asked(pixels, found.box(0)).showed(answer.matches).said(frames_sent=pictures)
         blur = service.hiding(gallery, False)
-        # Without a calibration and a wish nobody knows from which similarity on a match is right.
-        is_known = threshold is not None or service.finder.threshold is not None
         return {
             "box": _rounded(found.box(0)),
-            "threshold": answer.threshold if is_known else None,
-            "is_probably_absent": answer.is_probably_absent if is_known else None,
+            "threshold": answer.threshold if answer.is_known else None,
+            "is_probably_absent": answer.is_probably_absent if answer.is_known else None,
             "not_people": answer.not_people,
             "matches": [
-                match_to_json(match, rank, pictures, blur and blur.only(answer.is_above(match)))
+                match_to_json(match, rank, pictures, blur and blur.only(answer.shows(match)))
                 for rank, match in enumerate(answer.matches, start=1)
             ],
         }
@@ -190,17 +209,6 @@ def gallery_to_json(gallery: Gallery, info: "GalleryInfo") -> dict[str, Any]:
         "first": info.first_timestamp,
         "last": info.last_timestamp,
     }
-
-
-def frame_label(name: str) -> str:
-    """Return what a frame is called outside of the server: its file and the folder of that.
-
-    Args:
-        name: path of a picture, or ``FILE#frame=N`` of a video.
-    """
-    file, number = split_frame_name(name)
-    label = "/".join(PurePath(file).parts[-2:])
-    return label if number is None else f"{label}#frame={number}"
 
 
 def match_to_json(

@@ -18,6 +18,7 @@ from person_search.accounts.users import Users
 
 from . import actions, markup
 from .activity import record_login
+from .admin_tab import AdminHandlers, add_admin_tab
 from .api import add_api
 from .caller_line import show_caller
 from .dialogs import Dialogs
@@ -59,7 +60,7 @@ def build_app(service: Service) -> gr.Blocks:
         hide_folder(shown.footage.parent)
         if "://" not in shown.index.uri:
             hide_folder(Path(shown.index.uri).parent)
-    handlers, dialogs = Handlers(service), Dialogs(service)
+    handlers, dialogs, admin = Handlers(service), Dialogs(service), AdminHandlers(service)
     with gr.Blocks(
         title="Person search", delete_cache=(FORGET_AFTER, FORGET_AFTER), analytics_enabled=False
     ) as app:
@@ -73,15 +74,22 @@ def build_app(service: Service) -> gr.Blocks:
                     stage, picked = _picture_steps(service)
                 with gr.Column(scale=6, min_width=340):
                     settings, clear, results, dialog, case = _match_step(service)
+            changes = []
             if not service.blur:  # the tab shows everybody
                 with gr.Tab("People", id="people") as people:
-                    add_people_tab(service, people, gallery, query, dialogs, QUIET)
+                    changes.append(
+                        add_people_tab(service, people, gallery, query, dialogs, admin.erase, QUIET)
+                    )
             with gr.Tab("Add footage", id="add"):
-                added = _add_tab(handlers, gallery)
+                changes.append(_add_tab(handlers, gallery))
+            with gr.Tab("Admin", id="admin") as tab:
+                changes.append(add_admin_tab(admin, tab, gallery, QUIET))
         _connect_picture(handlers, query, stage, picked, results, gallery, settings)
         _connect_matches(handlers, query, results, gallery, settings)
         _connect_dialogs(handlers, dialogs, query, results, dialog, gallery, settings)
         asked = [query, gallery, *settings]
+        erased = dialog.erase(admin.erase, gallery, dialog, **QUIET, concurrency_limit=1)
+        changes.append(erased.then(handlers.ask_again, asked, [query, results], **QUIET))
         gr.on(
             [clear.click, results.clear], handlers.clear, asked,
             [query, results, *settings[2:5]], **QUIET,
@@ -97,12 +105,14 @@ def build_app(service: Service) -> gr.Blocks:
         describe = {"fn": handlers.describe, "inputs": gallery, "outputs": [summary, settings[2]]}
         app.load(**describe, api_visibility="private", show_progress="hidden")
         app.load(show_caller, None, caller, api_visibility="private", show_progress="hidden")
-        added.then(**describe, **QUIET)
+        for change in changes:
+            change.then(**describe, **QUIET)
         # Not where a link opens another one: that sets all fields itself.
         gallery.input(handlers.change_gallery, gallery, [summary, *settings[2:5]], **QUIET).then(
             handlers.ask_again, asked, [query, results], **QUIET
         )
-        add_api(service)
+        panel, fill_panel = add_api(service)
+        app.load(fill_panel, None, panel, api_visibility="private", show_progress="hidden")
     guard_events(app)
     app.service = service
     return app.queue(max_size=MAX_WAITING, default_concurrency_limit=4)
@@ -182,7 +192,7 @@ def _match_step(service: Service) -> tuple:
         )  # fmt: skip
         with gr.Row():
             threshold = gr.Slider(
-                0, 1, round(service.threshold, 2), step=0.01, label="Threshold", min_width=200,
+                0, 1, service.threshold_at_start, step=0.001, label="Threshold", min_width=200,
                 info=f"Above it a match is probably right; {origin}.", elem_id="threshold",
             )  # fmt: skip
             top = gr.Slider(

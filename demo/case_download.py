@@ -31,11 +31,15 @@ def ask_for_case(query: Query, threshold: float | None) -> CaseRequest:
         raise ValueError("no match reaches the threshold: there is nothing to export")
     # Where the model did not find who was asked for, it may have missed others, too.
     others = None if query.number is None else find_beside(query.people, query.box).boxes
+    handed = answer.matches[: answer.num_above]
     return CaseRequest(
-        answer.matches[: answer.num_above],
+        handed,
         [CaseQuery(query.image, query.box, others)],
         threshold=threshold,
         min_similarity=answer.threshold,
+        doubtful=frozenset(
+            number for number, match in enumerate(handed, 1) if not answer.shows(match)
+        ),
         made=time.time(),
     )
 

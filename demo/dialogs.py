@@ -87,7 +87,7 @@ class Dialogs:
     ) -> Blur | None:
         """Return what hides others in a match's pictures: everybody where it is somebody else."""
         blur, answer = self.service.hiding(label, is_wished), needed(query).answer
-        return blur and blur.only(answer is not None and answer.is_above(match))
+        return blur and blur.only(answer is not None and answer.shows(match))
 
 
 def _asked(query: Query | None, blur: Blur | None) -> str:
@@ -106,7 +106,9 @@ def needed(query: Query | None) -> Query:
 
 def _place(query: Query | None, number: int) -> Place:
     answer = needed(query).answer
-    return Place(number, len(answer.matches) if answer is not None else 0)
+    if answer is None:
+        return Place(number, 0)
+    return Place(number, len(answer.matches), answer.threshold)
 
 
 def match_at(query: Query | None, place: int) -> Match:

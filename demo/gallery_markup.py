@@ -5,11 +5,12 @@ from html import escape
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from person_search.footage.time_text import YEAR, format_time
+from person_search.footage.time_text import YEAR, format_span, format_time
 from person_search.gallery.add_footage import IndexReport
 
 from .inputs import as_picked
 from .markup import count, note
+from .rights import may
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryInfo
@@ -21,14 +22,15 @@ MOST_MOMENTS = 24
 def gallery_summary(info: "GalleryInfo", label: str, has_label: bool = True) -> str:
     """Return what a gallery holds in one line, with its label where nothing else shows it."""
     if not info.frames:
-        return note(f"“{label}” is empty. Add images or a video in the tab “Add footage”.")
+        advice = " Add images or a video in the tab “Add footage”."
+        return note(f"“{label}” is empty.{advice if may('Handlers.add_footage') else ''}")
     parts = [label] if has_label else []
     parts += [count(info.frames, "frame"), count(info.people, "person")]
     if info.cameras:
         parts.append(count(len(info.cameras), "camera"))
     if info.first_timestamp is not None:
-        first, last = format_time(info.first_timestamp), format_time(info.last_timestamp)
-        parts.append(f"{first} to {last}" if first != last else first)
+        first, last = info.first_timestamp, info.last_timestamp
+        parts.append(format_time(first) if first == last else format_span(first, last))
     if info.card is not None:
         parts.append(f"model: {info.card.name}, knows {info.card.domain}")
     cells = "".join(f"<span>{escape(part)}</span>" for part in parts)

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from person_search.footage.time_text import format_time
+from person_search.footage.time_text import format_duration, format_time
 from person_search.people import Match
 
+from .admin_markup import erasing
 from .markup import count, note
 from .pictures import show_match
+from .rights import may, may_for_all
 
 if TYPE_CHECKING:
     from person_search.gallery.rows import Group, StoredAppearance
@@ -72,14 +74,28 @@ def group_rows(
         "warning",
     )  # fmt: skip
     return (
-        f'{warning}<div class="ps-group-tools" role="group" aria-label="Groups">'
-        '<button type="button" class="ps-secondary" data-merge disabled>Merge chosen</button>'
-        '<button type="button" class="ps-secondary" data-nobody disabled>Chosen are not people'
-        "</button>"
-        '<button type="button" class="ps-secondary" data-undo>Undo</button>'
+        f'{warning}<div class="ps-group-tools" role="group" aria-label="Groups">{_tools()}'
         f'<span class="ps-hint">{count(len(groups), "group")}</span></div>'
         f'<ul class="ps-groups">{rows}</ul>{more}{_doubtful(doubtful, num_doubtful)}'
         f"{_hidden(hidden)}{A_LOOK}"
+    )
+
+
+def _tools() -> str:
+    """Return the buttons above the groups that the caller may use."""
+    tools = (
+        ("Merge chosen", "data-merge disabled", may("PeopleHandlers.merge")),
+        (
+            "Chosen are not people",
+            "data-nobody disabled",
+            may_for_all("PeopleHandlers.call_nobody"),
+        ),
+        ("Undo", "data-undo", may_for_all("PeopleHandlers.undo")),
+    )
+    return "".join(
+        f'<button type="button" class="ps-secondary" {kind}>{text}</button>'
+        for text, kind, is_shown in tools
+        if is_shown
     )
 
 
@@ -90,9 +106,15 @@ def _doubtful(rows: str, count_of: int) -> str:
         f"<details data-doubtful><summary>Probably not people: {count(count_of, 'group')}</summary>"
         '<p class="ps-hint">They never move, or look like what you called so at the same place. '
         "Who sits still may be among them. "
-        '<button type="button" class="ps-link" data-tick>Choose all of these</button></p>'
+        f"{_tick()}</p>"
         f'<ul class="ps-groups">{rows}</ul></details>'
     )
+
+
+def _tick() -> str:
+    if not may_for_all("PeopleHandlers.call_nobody"):
+        return ""
+    return '<button type="button" class="ps-link" data-tick>Choose all of these</button>'
 
 
 def _hidden(count_of: int) -> str:
@@ -124,8 +146,7 @@ def nobody_dialog(groups: "Sequence[Group]", pictures: dict[int, Match], serial:
         f'<li><img class="ps-thing" src="{show_match(pictures[group.number])[0]}" alt="">'
         f"<span>{escape(title(group))}<br>{count(len(group.appearances), 'stay')}, "
         f"{escape(', '.join(name or 'camera unknown' for name in group.cameras))}</span>"
-        f'<button type="button" class="ps-secondary" data-somebody="{group.number}" '
-        f'aria-label="A person after all: {escape(title(group))}">A person after all</button></li>'
+        f"{_somebody(group)}</li>"
         for group in groups
         if group.number in pictures
     )
@@ -135,6 +156,15 @@ def nobody_dialog(groups: "Sequence[Group]", pictures: dict[int, Match], serial:
         f'<dialog class="ps-dialog" data-serial="{serial}" aria-label="Not people">'
         '<header><h2>Not people</h2><button type="button" data-close aria-label="Close">✕</button>'
         f'</header><ul class="ps-group-stays">{rows}</ul>{more}</dialog>'
+    )
+
+
+def _somebody(group: "Group") -> str:
+    if not may_for_all("PeopleHandlers.call_somebody"):
+        return ""
+    return (
+        f'<button type="button" class="ps-secondary" data-somebody="{group.number}" '
+        f'aria-label="A person after all: {escape(title(group))}">A person after all</button>'
     )
 
 
@@ -148,9 +178,13 @@ def _row(group: "Group", best: Match, names: dict[int, str]) -> str:
     when = _span(group)
     cameras = ", ".join(camera or "camera unknown" for camera in group.cameras)
     stays = f"{count(len(group.appearances), 'stay')}, {count(group.frames, 'frame')}"
+    choose = (
+        f'<input type="checkbox" data-choose="{group.number}" aria-label="Choose {escape(name)}">'
+        if may("PeopleHandlers.merge")
+        else ""
+    )
     return (
-        f'<li class="ps-group"><input type="checkbox" data-choose="{group.number}" '
-        f'aria-label="Choose {escape(name)}">'
+        f'<li class="ps-group">{choose}'
         f'<button type="button" class="ps-group-open" data-group="{group.number}">'
         f'<img src="{show_match(best)[0]}" alt="">'
         f'<span class="ps-group-text"><b>{escape(name)}</b><span>{escape(stays)}</span>'
@@ -200,36 +234,68 @@ def group_dialog(
     """
     name = title(group)
     left = len(group.appearances) - len(stays)
-    more = f'<p class="ps-hint">{left} more stays are not shown.</p>' if left > 0 else ""
-    options = "".join(
-        f'<option value="{other.number}">{escape(title(other))}</option>' for other in others
-    )
+    more = f'<p class="ps-hint">{count(left, "more stay")} not shown.</p>' if left > 0 else ""
+    may_move = may("PeopleHandlers.move")
+    shown = "".join(_stay(one, may_move) for one in stays)
     return (
         f'<dialog class="ps-dialog" data-serial="{serial}" aria-label="{escape(name)}">'
         f"<header><h2>{escape(name)}</h2>"
         '<button type="button" data-close aria-label="Close">✕</button></header>'
-        f'<div class="ps-group-tools"><label>Name <input type="text" class="ps-field" data-name '
+        f'{_naming(group)}<ul class="ps-group-stays">{shown}</ul>{more}'
+        f"{_moving(group, others) if may_move else ''}{_erasing(group)}{A_LOOK}</dialog>"
+    )
+
+
+def _erasing(group: "Group") -> str:
+    if not may_for_all("AdminHandlers.erase"):
+        return ""
+    stays = count(len(group.appearances), "stay")
+    return erasing("group", group.number, f"this person in all of this group, {stays},")
+
+
+def _naming(group: "Group") -> str:
+    if not may("PeopleHandlers.name"):
+        return ""
+    return (
+        '<div class="ps-group-tools"><label>Name <input type="text" class="ps-field" data-name '
         f'maxlength="100" value="{escape(group.name)}"></label>'
         f'<button type="button" class="ps-primary" data-save="{group.number}">Save name</button>'
-        f'</div><ul class="ps-group-stays">{"".join(map(_stay, stays))}</ul>{more}'
+        "</div>"
+    )
+
+
+def _moving(group: "Group", others: "Sequence[Group]") -> str:
+    """Return what moves the stays that are chosen."""
+    options = "".join(
+        f'<option value="{other.number}">{escape(title(other))}</option>' for other in others
+    )
+    nobody = (
+        f'<button type="button" class="ps-secondary" data-nobody-stays="{group.number}" disabled>'
+        "Chosen are not people</button>"
+        if may_for_all("PeopleHandlers.call_stays_nobody")
+        else ""
+    )
+    return (
         f'<footer><button type="button" class="ps-secondary" data-split="{group.number}" disabled>'
         "Split chosen into a new group</button>"
         f'<select class="ps-field" aria-label="Another group" data-target disabled>{options}'
         f'</select><button type="button" class="ps-secondary" data-move="{group.number}" disabled'
-        '>Move chosen there</button><button type="button" class="ps-secondary" '
-        f'data-nobody-stays="{group.number}" disabled>Chosen are not people</button></footer>'
-        f"{A_LOOK}</dialog>"
+        f">Move chosen there</button>{nobody}</footer>"
     )
 
 
-def _stay(one: "StoredAppearance") -> str:
+def _stay(one: "StoredAppearance", may_move: bool) -> str:
     stay = one.appearance
-    when = f"{format_time(stay.start)}, {stay.seconds:.0f} s"
+    when = f"{format_time(stay.start)}, {format_duration(stay.seconds)}"
     where = stay.camera or "camera unknown"
     return (
         f'<li><button type="button" class="ps-chip" data-stay="{stay.id}" '
         f'aria-label="{escape(f"Show the stay of {when}, {where}")}">'
         f'<img src="{show_match(one.best)[0]}" alt=""></button>'
-        f'<label><input type="checkbox" data-part="{stay.id}"> <span>{escape(when)}<br>'
-        f"{escape(where)}</span></label></li>"
+        f"{_choice(stay.id, may_move)}<span>{escape(when)}<br>{escape(where)}</span>"
+        f"{'</label>' if may_move else ''}</li>"
     )
+
+
+def _choice(stay: int, may_move: bool) -> str:
+    return f'<label><input type="checkbox" data-part="{stay}"> ' if may_move else ""

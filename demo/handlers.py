@@ -9,7 +9,7 @@ import numpy as np
 from person_search.footage.files import FootageOptions
 from person_search.gallery.summary import GalleryInfo
 
-from . import actions, activity, additions, case_download, gallery_markup, markup
+from . import actions, activity, additions, case_download, gallery_markup, markup, results_markup
 from .actions import Query, SearchSettings, Source
 from .dialogs import match_at, needed, serials, warn
 from .inputs import Fields, parse_box, parse_filter, parse_optional_time
@@ -175,7 +175,9 @@ class Handlers:
             The query, the stage, the results, the gallery, the settings, the gallery's summary,
             and the mark that others are blurred.
         """
-        link = parse_link(str(event.link), Fields(self.service.threshold, blur=self.service.blur))
+        link = parse_link(
+            str(event.link), Fields(self.service.threshold_at_start, blur=self.service.blur)
+        )
         info = self.service.gallery(link.gallery).index.info()
         for camera in link.fields.cameras:
             if camera not in info.cameras:
@@ -230,7 +232,8 @@ class Handlers:
     def forget_added(self, query: Query | None, label: str, *settings: Any) -> tuple:
         """Search with the first picture alone again."""
         query = needed(query)
-        return self._ask(replace(query, embeddings=query.embeddings[:1], also=()), label, settings)
+        alone = replace(query, embeddings=query.embeddings[:1], also=(), also_stays=frozenset())
+        return self._ask(alone, label, settings)
 
     @told(_not_exported)
     def export(self, query: Query | None, label: str) -> str:
@@ -245,7 +248,7 @@ class Handlers:
         asked = SearchSettings(
             top=int(chosen.top),
             frames=parse_filter(chosen.cameras, chosen.since, chosen.until),
-            threshold=float(chosen.threshold),
+            threshold=self.service.said_threshold(chosen.threshold),
             by=str(chosen.ranked),
         )
         gallery = self.service.gallery(label)
@@ -255,10 +258,10 @@ class Handlers:
             )
             if query.box is not None:
                 use.asked(query.image, query.box, len(query.embeddings)).showed(answer.matches)
-        query = replace(query, answer=answer)
+        query = query.with_answer(answer)
         is_empty = not answer.matches and gallery.index.info().people == 0
         blur = self.service.hiding(label, chosen.blur)
-        return query, markup.results(query, label, is_empty, fields=chosen, blur=blur)
+        return query, results_markup.results(query, label, is_empty, fields=chosen, blur=blur)
 
     # Galleries.
 

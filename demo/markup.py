@@ -8,16 +8,8 @@ from html import escape
 
 import numpy as np
 
-from person_search.cases.blur import Blur
-from person_search.commands.output import count_not_people
-from person_search.footage.time_text import format_time
-from person_search.people import Match
-
-from .actions import Answer, Query
-from .inputs import Fields
-from .links import link_to
-from .pictures import show_match, show_person, show_whole
-from .timeline import timeline
+from .actions import Query
+from .pictures import show_person, show_whole
 
 NO_PICTURE = (
     '<div class="ps-empty">Choose an example or upload a picture. '
@@ -36,12 +28,6 @@ LINK_WITHOUT_PICTURE = (
     "uploads are not kept: choose it again. Gallery and settings are as in the link.</p>"
 )
 """Where a search was opened whose picture nobody has."""
-EXPORT = (
-    '<p class="ps-export"><button type="button" class="ps-secondary" data-export>Export these '
-    'matches</button> <span class="ps-hint">A zip to hand on: report, pictures, clips and times. '
-    "Other people are blurred.</span></p>"
-)
-"""Below the matches above the threshold, which it exports."""
 
 
 def step(number: int, title: str, hint: str = "") -> str:
@@ -71,7 +57,9 @@ that made them: index your footage again with the new one.</p>
 
 def count(number: int, noun: str) -> str:
     """Write a number with its noun: "1 frame", "1,204 frames", "2 people"."""
-    plural = {"person": "people"}.get(noun, noun + "s" if not noun.endswith("h") else noun + "es")
+    plural = {"person": "people", "entry": "entries"}.get(
+        noun, noun + "s" if not noun.endswith("h") else noun + "es"
+    )
     return f"{number:,} {noun if number == 1 else plural}"
 
 
@@ -154,172 +142,4 @@ def _chips(query: Query, picture: np.ndarray, chosen: int | None) -> str:
         f'aria-label="Search for person {number}">'
         f'<img src="{show_person(picture, tuple(box))}" alt=""><span>{number}</span></button>'
         for number, box in enumerate(query.people.boxes.tolist(), start=1)
-    )
-
-
-def results(
-    query: Query,
-    gallery_label: str,
-    is_empty: bool = False,
-    *,
-    fields: Fields | None = None,
-    blur: Blur | None = None,
-) -> str:
-    """Return the ranked matches as cards, under a line that says what to make of them.
-
-    Args:
-        query: With its answer.
-        gallery_label: Where was searched.
-        is_empty: Whether nobody is in the gallery.
-        fields: What was set: names the filters in force, and makes the search a link.
-        blur: Hides everybody but those who are probably the person asked for.
-    """
-    answer = query.answer
-    if answer is None or query.box is None:
-        return NO_SEARCH
-    asked = show_person(query.picture(blur is not None), query.box)
-    head = (
-        f'<div class="ps-asked"><img src="{asked}" alt="The person asked for">'
-        f"<div>{verdict(answer, gallery_label, is_empty)}"
-        f"{_filters(fields)}{_fused(query)}{_judged(answer)}{_not_people(answer)}</div></div>"
-    )
-    above, below, wrong = (
-        "".join(
-            _card(i, m, blur and blur.only(answer.is_above(m)))
-            for i, m in enumerate(answer.matches)
-            if is_there(m)
-        )
-        for is_there in (
-            answer.is_above,
-            lambda m: m.judgement is None and not answer.is_above(m),
-            lambda m: m.judgement is False,
-        )
-    )
-    parts = [head, _link(query, gallery_label, fields), timeline(answer.matches, answer.threshold)]
-    if above:
-        parts.append(f'<ol class="ps-cards">{above}</ol>{EXPORT}')
-    if below:
-        hidden = "" if blur is None else ", blurred"
-        parts.append(
-            f'<h3 class="ps-divider">Below the threshold: probably other people{hidden}</h3>'
-            f'<ol class="ps-cards ps-below" start="{answer.num_above + 1}">{below}</ol>'
-        )
-    if wrong:
-        parts.append(
-            f'<h3 class="ps-divider">Called wrong</h3><ul class="ps-cards ps-below">{wrong}</ul>'
-        )
-    return "".join(parts)
-
-
-def _filters(fields: Fields | None) -> str:
-    """Name the filters in force, with a button that clears them."""
-    filters = fields.filters() if fields is not None else []
-    if not filters:
-        return ""
-    return (
-        f'<p class="ps-hint">Only {escape(", ".join(filters))}. '
-        '<button type="button" class="ps-link" data-clear>Clear filters</button></p>'
-    )
-
-
-def _link(query: Query, gallery_label: str, fields: Fields | None) -> str:
-    """Return the button that copies the search's link, and what the link cannot carry."""
-    if fields is None:
-        return ""
-    link, hint = link_to(query, gallery_label, fields), ""
-    if query.source is None:
-        what = "only the confirmed matches" if link.also else "gallery and settings, not the person"
-        hint = f"Your picture is not kept: the link holds {what}."
-    return (
-        f'<p class="ps-address" data-link="{escape(link.to_text())}"><button type="button" '
-        'class="ps-link" data-copy>Copy a link to this search</button> '
-        f'<span class="ps-hint" role="status" data-hint="{hint}">{hint}</span></p>'
-    )
-
-
-def _judged(answer: Answer) -> str:
-    right, wrong = (sum(m.judgement is v for m in answer.matches) for v in (True, False))
-    if not right + wrong:
-        return ""
-    return (
-        f'<p class="ps-hint">Called right: {right}, wrong: {wrong}; kept in the gallery. '
-        '<button type="button" class="ps-link" data-undo="1">Undo the last</button> '
-        '<button type="button" class="ps-link" data-undo="all">Undo all</button></p>'
-    )
-
-
-def _not_people(answer: Answer) -> str:
-    if not answer.not_people:
-        return ""
-    said = count_not_people(answer.not_people)
-    return f'<p class="ps-hint">{said}, hidden; the tab People shows them.</p>'
-
-
-def verdict(answer: Answer, gallery_label: str, is_empty: bool) -> str:
-    """Return what the search says about the person, as a note."""
-    if is_empty:
-        return note(f"The gallery “{gallery_label}” is empty: add footage first.", "warning")
-    if not answer.matches:
-        return note(
-            "Nobody in this gallery passes the filters: clear them, or widen camera or time.",
-            "warning",
-        )
-    best = answer.matches[0].similarity
-    if answer.is_probably_absent:
-        return note(
-            f"Probably not in this gallery: the best match has similarity {best:.2f}, below the "
-            f"threshold of {answer.threshold:.2f}.",
-            "warning",
-        )
-    return note(
-        f"{count(answer.num_above, 'match')} in “{gallery_label}”, best similarity {best:.2f} "
-        f"(threshold {answer.threshold:.2f}).",
-        "good",
-    )
-
-
-def _fused(query: Query) -> str:
-    pictures = len(query.embeddings)
-    if pictures < 2:
-        return ""
-    return (
-        f'<p class="ps-hint">Searching with {pictures} pictures of this person. '
-        '<button type="button" class="ps-link" data-forget>Only the first</button></p>'
-    )
-
-
-def stay_text(match: Match) -> str:
-    """Say when a match was seen: how long, where it belongs to a stay."""
-    if match.appearance is None or match.appearance.frames < 2:
-        return "time unknown" if match.timestamp is None else format_time(match.timestamp)
-    stay = match.appearance
-    return f"{format_time(stay.start)}, {stay.seconds:.0f} s, {count(stay.frames, 'frame')}"
-
-
-_SAID = {
-    None: "",
-    True: '<span class="ps-said">✓ right</span>',
-    False: '<span class="ps-said ps-said-wrong">✗ wrong</span>',
-}
-
-
-def _card(place: int, match: Match, blur: Blur | None) -> str:
-    person, frame = show_match(match, blur)
-    rank = place + 1
-    where = match.camera or "camera unknown"
-    when = stay_text(match)
-    said = _SAID[match.judgement]
-    bar = f"width:{100 * min(max(match.similarity, 0.0), 1.0):.0f}%"
-    return (
-        # Read out with these words between; to the eye the places say as much.
-        f'<li class="ps-card"><button type="button" data-place="{place}">'
-        '<span class="ps-pictures"><span class="ps-unseen">Match </span>'
-        f'<img class="ps-person" src="{person}" alt=""><span class="ps-rank">{rank}</span>'
-        f"{said}</span>"
-        f'<img class="ps-frame" src="{frame}" alt="">'
-        '<span class="ps-similarity"><span class="ps-unseen">similarity</span> '
-        f"<b>{match.similarity:.2f}</b>"
-        f'<i class="ps-bar"><i style="{bar}"></i></i></span>'
-        f'<span class="ps-camera">{escape(where)}</span>'
-        f'<span class="ps-time">{escape(when)}</span></button></li>'
     )

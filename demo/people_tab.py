@@ -14,6 +14,7 @@ from . import activity
 from .groups import MOST_STAYS, NOBODY, group_dialog, group_rows, nobody_dialog
 from .markup import escape, note
 from .mistakes import plain_message, told
+from .rights import may_for_all
 from .service import Service
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class PeopleHandlers:
             options = groups.options
             if options is None:
                 return NOBODY, gr.skip(), gr.skip()
-            return self._rows(index, shown), round(options.threshold, 2), options.across_days
+            fields = _settings(round(options.threshold, 2), options.across_days)
+            return self._rows(index, shown), *fields
         except (ValueError, OSError) as error:
             return note(plain_message(error), "error"), gr.skip(), gr.skip()
 
@@ -185,14 +187,30 @@ class PeopleHandlers:
         return group_dialog(group, stays, others, next(_serials))
 
 
+def _settings(threshold: float, across_days: bool) -> tuple:
+    """Show how the gallery is grouped; whoever may not change that cannot."""
+    if may_for_all("PeopleHandlers.group"):
+        return threshold, across_days
+    return tuple(
+        gr.update(value=value, interactive=False, info="For editors who see all cameras.")
+        for value in (threshold, across_days)
+    )
+
+
 def _pictures(index: "GalleryIndex", groups: "Sequence[Group]") -> dict[int, Match]:
     return {group.number: index.appearances.get(group.best).best for group in groups}
 
 
 def add_people_tab(
-    service: Service, tab: gr.Tab, gallery: gr.Dropdown, query: gr.State, stays: Any, quiet: dict
-) -> None:
-    """Fill the tab, within its ``with``.
+    service: Service,
+    tab: gr.Tab,
+    gallery: gr.Dropdown,
+    query: gr.State,
+    stays: Any,
+    erase: Callable,
+    quiet: dict,
+) -> Any:
+    """Fill the tab, within its ``with``; return the event after which somebody was removed.
 
     Args:
         service: the model and the galleries.
@@ -200,6 +218,7 @@ def add_people_tab(
         gallery: the one that is chosen.
         query: of the search, which the dialog of a stay is handed.
         stays: handlers with ``show_stay`` and ``play``.
+        erase: handler that removes the person of a dialog from the gallery.
         quiet: options of events.
     """
     assets = Path(__file__).resolve().parent / "assets"
@@ -245,3 +264,5 @@ def add_people_tab(
         event(act, [gallery, shown], [rows, dialog], **quiet)
     dialog.stay(stays.show_stay, [query, gallery], dialog, **quiet)
     dialog.play(stays.play, [query, gallery], dialog, **quiet)
+    removed = dialog.erase(erase, gallery, dialog, **quiet, concurrency_limit=1)
+    return removed.then(handlers.open, [gallery, shown], opened, **quiet)

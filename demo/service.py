@@ -97,3 +97,12 @@ class Service:
         """The similarity above which a match is probably right: calibrated where that was done."""
         found = self.finder.threshold
         return NO_CALIBRATION if found is None else float(found)
+
+    @property
+    def threshold_at_start(self) -> float:
+        """Where the field for the threshold stands at first: `threshold` in its steps."""
+        return round(self.threshold, 3)
+
+    def said_threshold(self, field: float) -> float | None:
+        """Return the threshold that a visitor has set; None where the field stands as at first."""
+        return None if field == self.threshold_at_start else float(field)

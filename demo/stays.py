@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 from person_search.cases.blur import Blur
 from person_search.drawing.clips import Clip
 from person_search.footage.frames import split_frame_name
-from person_search.footage.time_text import format_time
-from person_search.people import Appearance, Match
+from person_search.footage.time_text import format_duration, format_time
+from person_search.people import Appearance, Match, similarity_text
 
+from .admin_markup import erasing
+from .markup import count
 from .pictures import show_frame, show_match
+from .rights import may, may_for_all
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -33,6 +36,9 @@ class Place:
 
     count: int
     """Of matches in the answer."""
+
+    threshold: float | None = None
+    """Of the answer, which its similarity is written to be told apart from."""
 
 
 @dataclass(frozen=True)
@@ -138,13 +144,13 @@ def _facts(match: Match, place: Place | None, stay: Stay | None) -> str:
     file, number = split_frame_name(match.image)
     name = PurePath(file).name + (f", frame {number}" if number is not None else "")
     x1, y1, x2, y2 = match.box_xyxy
-    facts = [("Similarity", f"{match.similarity:.3f}")] if place else []
+    facts = [("Similarity", similarity_text(match.similarity, place.threshold))] if place else []
     facts.append(("Camera", match.camera or "unknown"))
     if stay is not None:
         facts += [
             ("From", format_time(stay.appearance.start)),
             ("Until", format_time(stay.appearance.end)),
-            ("Seen in", f"{stay.appearance.frames} frames"),
+            ("Seen in", count(stay.appearance.frames, "frame")),
         ]
     facts += [
         ("This frame", format_time(match.timestamp)),
@@ -185,7 +191,7 @@ def _others(some: "Sequence[StoredAppearance]", blur: Blur | None) -> str:
 
 def _other(one: "StoredAppearance", blur: Blur | None) -> str:
     when = format_time(one.appearance.start)
-    label = f"The stay of {when}, {one.appearance.seconds:.0f} s"
+    label = f"The stay of {when}, {format_duration(one.appearance.seconds)}"
     return (
         f'<button type="button" class="ps-chip" data-stay="{one.appearance.id}" '
         f'aria-label="{escape(label)}" title="{escape(label)}">'
@@ -200,7 +206,7 @@ def _actions(place: Place | None, stay: Stay | None, clip: Clip | None) -> str:
             f'<button type="button" class="ps-primary" data-same="{place.number}">Same person: '
             "search with this picture too</button>"
         )
-        if stay is not None:
+        if stay is not None and may("Handlers.judge"):
             for verdict, text in (
                 ("right", "✓ Right"),
                 ("wrong", "✗ Wrong"),
@@ -221,4 +227,7 @@ def _actions(place: Place | None, stay: Stay | None, clip: Clip | None) -> str:
             f'<button type="button" class="ps-primary" data-seek="{stay.appearance.id}">'
             "Search for this person</button>"
         )
+    if stay is not None and may_for_all("AdminHandlers.erase"):
+        what = "this person in this stay"
+        buttons.append(erasing("stay", stay.appearance.id, what))
     return "".join(buttons)

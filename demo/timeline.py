@@ -9,8 +9,8 @@ from html import escape
 from pathlib import PurePath
 
 from person_search.footage.frames import split_frame_name
-from person_search.footage.time_text import YEAR, format_time
-from person_search.people import Match
+from person_search.footage.time_text import YEAR, format_duration, format_time
+from person_search.people import Match, similarity_text
 
 LEAST_SECONDS = 10.0
 """That a timeline spans at least."""
@@ -36,7 +36,7 @@ def timeline(matches: Sequence[Match], threshold: float) -> str:
     first, last = first - margin, last + margin
     rows: dict[str, list[str]] = {}
     for place, match in sorted(shown, key=lambda pair: spans[pair[0]]):
-        bar = _bar(place, match, spans[place], first, last, match.similarity >= threshold)
+        bar = _bar(place, match, spans[place], first, last, threshold)
         rows.setdefault(_row_of(match), []).append(bar)
     lines = "".join(_row(name, bars) for name, bars in sorted(rows.items()))
     return (
@@ -84,16 +84,17 @@ def _bar(
     span: tuple[float, float],
     first: float,
     last: float,
-    is_above: bool,
+    threshold: float,
 ) -> str:
     start, end = span
     left = 100 * (start - first) / (last - first)
     width = 100 * (end - start) / (last - first)
     label = (
-        f"Match {place + 1}, {_row_of(match)}, {format_time(start)}, {end - start:.0f} s, "
-        f"similarity {match.similarity:.2f}"
+        f"Match {place + 1}, {_row_of(match)}, {format_time(start)}, "
+        f"{format_duration(end - start)}, "
+        f"similarity {similarity_text(match.similarity, threshold)}"
     )
-    kind = "ps-stay" if is_above else "ps-stay ps-pale"
+    kind = "ps-stay" if match.similarity >= threshold else "ps-stay ps-pale"
     return (
         f'<button type="button" class="{kind}" data-place="{place}" '
         f'style="left:{left:.4f}%;width:max(8px,{width:.4f}%)" aria-label="{escape(label)}" '

@@ -232,3 +232,23 @@ class Match:
 
     is_nobody: bool = False
     """Whether somebody said that it is not a person; only where such matches were asked for."""
+
+
+def similarity_text(similarity: float, threshold: float | None = None) -> str:
+    """Write a similarity: the same number wherever it is shown.
+
+    Args:
+        similarity: -1..1.
+        threshold: That it is compared with, where there is one: it gets as many digits, three or
+            more, as it takes to stand on the right side of it.
+
+    Examples:
+        >>> similarity_text(0.80572), similarity_text(0.80572, 0.8059)
+        ('0.806', '0.8057')
+    """
+    text = f"{similarity:.3f}"
+    for digits in range(4, 8):
+        if threshold is None or (float(text) >= threshold) == (similarity >= threshold):
+            break
+        text = f"{similarity:.{digits}f}"
+    return text

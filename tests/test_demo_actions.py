@@ -10,12 +10,13 @@ import pytest
 from helpers_demo import FINGERPRINT, ColorFinder, draw_colors
 from PIL import Image
 
-from demo import actions, additions, gallery_markup, markup, pictures
+from demo import actions, additions, gallery_markup, markup, pictures, results_markup
 from demo.actions import Answer, SearchSettings
 from demo.api import _Endpoints
 from demo.api_panel import api_panel
 from demo.service import NO_CALIBRATION, Gallery, Service
 from demo.stays import Place, stay_dialog
+from person_search.commands.output import SearchAnswer, format_answer
 from person_search.footage.files import FootageOptions
 from person_search.footage.images import ImageError
 from person_search.gallery.add_footage import IndexReport
@@ -23,7 +24,7 @@ from person_search.gallery.rows import Stored
 from person_search.gallery.search_options import FrameFilter
 from person_search.gallery.summary import GalleryInfo
 from person_search.inference.model_card import ModelCard
-from person_search.people import Match
+from person_search.people import Appearance, Match
 
 
 class MemoryIndex:
@@ -174,6 +175,23 @@ def test_a_model_without_calibration_starts_at_a_half(service):
     assert service.threshold == NO_CALIBRATION
 
 
+def test_the_page_and_the_shell_compare_with_the_same_threshold(service):
+    """The field has steps of a thousandth; where nobody has moved it, the model's own counts."""
+    service.finder.threshold = 0.80594
+    assert service.threshold_at_start == 0.806
+    assert (service.said_threshold(0.806), service.said_threshold(0.805)) == (None, 0.805)
+    match = Match("a.png", (0, 0, 9, 9), 0.9, 0.805951)
+    answers = [Answer([match], 0.80594), SearchAnswer("g", "g", [], [match], 0.80594)]
+    assert answers[0].num_above == 1 and answers[1].is_in_gallery is True
+    said = results_markup.verdict(answers[0], "toy", False)
+    assert "similarity 0.806 (threshold 0.80594)" in said
+    assert " 0.806 " in format_answer(answers[1])
+    lower = Match("a.png", (0, 0, 9, 9), 0.9, 0.80593)
+    said = results_markup.verdict(Answer([lower], 0.80594), "toy", False)
+    assert "has similarity 0.8059, below the threshold of 0.80594" in said
+    assert " 0.8059 " in format_answer(SearchAnswer("g", "g", [], [lower], 0.80594))
+
+
 def save_upload(folder, name, names, **options):
     folder.mkdir(exist_ok=True)
     Image.fromarray(draw_colors(names)).save(folder / name, **options)
@@ -234,6 +252,27 @@ def test_a_confirmed_match_joins_the_query(service, tmp_path):
         actions.with_match(gallery, query, replace(match, box_xyxy=(0, 0, 5, 5)))
 
 
+def test_what_was_added_comes_last_of_the_right_matches():
+    """Else the picture that was just added would be the best match of itself."""
+    stay = Appearance(7, "hall", 1.0, 9.0, 3)
+    added, sight, other, low = (
+        Match(f"/gone/{n}.jpg", (1, 2, 30, 60), 0.9, 1 - n / 10, person=f"{n}_0", appearance=one)
+        for n, one in enumerate((None, stay, None, None))
+    )
+    query = replace(make_query(["red"]), also=("0.0",), also_stays=frozenset([7]))
+    answer = query.with_answer(Answer([added, sight, other, low], 0.75)).answer
+    assert list(answer.matches) == [other, added, sight, low] and answer.num_above == 3
+    assert list(answer.added) == [added, sight]
+    # Somebody has looked at what they added: it is shown where nothing else says who is right.
+    unsure = query.with_answer(Answer([added, sight, other, low], 0.75, is_known=False)).answer
+    assert [unsure.shows(match) for match in unsure.matches] == [True, True, True, False]
+    asked = replace(query, answer=answer, box=(1, 1, 9, 9), embeddings=np.eye(3)[:2])
+    shown = results_markup.results(asked, "toy")
+    assert "pictures of this person; what you added comes last" in shown
+    assert shown.count("✓ added") == 2
+    assert not replace(query, also=()).has_added(added)
+
+
 def make_answer(similarities, threshold=0.5, name="/gone/a.jpg"):
     matches = [
         Match(name, (1, 2, 30, 60), 0.9, s, camera="<b>door</b>", timestamp=None)
@@ -255,7 +294,7 @@ def make_answer(similarities, threshold=0.5, name="/gone/a.jpg"):
     ],
 )
 def test_the_verdict(similarities, is_empty, expected):
-    assert expected in markup.verdict(make_answer(similarities), "toy", is_empty)
+    assert expected in results_markup.verdict(make_answer(similarities), "toy", is_empty)
 
 
 def test_matches_below_the_threshold_stand_apart_and_names_are_escaped(tmp_path):
@@ -263,7 +302,7 @@ def test_matches_below_the_threshold_stand_apart_and_names_are_escaped(tmp_path)
     Image.fromarray(draw_colors(["red"])).save(file)
     answer = make_answer([0.9, 0.3], name=str(file))
     query = replace(make_query(["red"]), answer=answer)
-    page = markup.results(query, "<u>toy</u>")
+    page = results_markup.results(query, "<u>toy</u>")
     assert page.count('class="ps-card"') == 2 and 'start="2"' in page
     assert page.index("probably other people") < page.index('data-place="1"')
     dialog = stay_dialog(answer.matches[0], Place(0, 2), None, 7)
@@ -276,7 +315,7 @@ def test_matches_below_the_threshold_stand_apart_and_names_are_escaped(tmp_path)
 def test_a_match_at_the_threshold_stands_above_it():
     answer = make_answer([0.75, 0.5, 0.4375, 0.25])  # 2 of 4 are at least 0.5
     assert answer.num_above == 2 and not answer.is_probably_absent
-    page = markup.results(replace(make_query(["red"]), answer=answer), "toy")
+    page = results_markup.results(replace(make_query(["red"]), answer=answer), "toy")
     above, below = page.split("probably other people")
     assert [above.count('class="ps-card"'), below.count('class="ps-card"')] == [2, 2]
     assert 'data-place="1"' in above and 'data-place="2"' in below and 'start="3"' in below
@@ -350,6 +389,8 @@ def test_the_fields_of_time_are_told_the_gallery_s_clock(first, last, clock):
         assert 'data-last="0:01:01.0"' in summary
     else:
         assert moments == []
+    if clock == "both":
+        assert "some frames have no date" in summary and "0:00:00.0 to 2" not in summary
     if clock == "dates":
         assert f'data-last="{datetime.fromtimestamp(last).isoformat()}"' in summary
 

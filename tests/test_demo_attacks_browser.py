@@ -121,14 +121,16 @@ def test_the_policy_of_the_page_stops_a_script_that_got_in(page, served):
     page.wait_for_timeout(500)
 
 
-def test_a_viewer_is_told_what_is_for_others_and_signs_out(page, served):
+def test_a_viewer_is_offered_nothing_that_is_for_others_and_signs_out(page, served):
     url, query, _ = served
     sign_in(page, url, "bob")
     expect(page.locator("#caller")).to_contain_text("viewer")
     page.locator("#upload input[type=file]").set_input_files(query)
     expect(page.locator("#results .ps-card").first).to_be_visible()
-    page.get_by_role("button", name="Export these matches").click()
-    expect(page.get_by_text("only an admin may do this")).to_be_visible()
+    expect(page.get_by_role("button", name="Export these matches")).to_have_count(0)
+    expect(page.get_by_role("tab", name="People")).to_be_visible()
+    for name in ("Add footage", "Admin"):
+        expect(page.get_by_role("tab", name=name)).not_to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Password")).to_be_visible()
     page.goto(url)

@@ -18,6 +18,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from demo.app import build_app, launch_app
 from demo.service import Gallery, Service
+from person_search.accountability.activity_log import ActivityLog
 from person_search.footage.files import FootageOptions
 from person_search.gallery.add_footage import index_footage
 from person_search.gallery.index import GalleryIndex
@@ -54,6 +55,7 @@ def address(tmp_path_factory):
         options = FootageOptions(camera_from="folder", time_from="name")
         index_footage(index, finder, [folder.parent], options, progress=False)
         index.appearances.link()
+        ActivityLog(index).switch_on()
         app = build_app(Service(finder, {"toy": Gallery("toy", index, root)}, [example]))
         yield launch_app(app, port=None)
         app.close()
@@ -87,6 +89,7 @@ def walk(page):
     dialog = page.locator("#dialog dialog[open]")
     expect(dialog).to_be_visible()
     yield "dialog of a stay"
+    dialog.locator(".ps-erase summary").click()
     dialog.locator("[data-play]").click()
     expect(dialog.locator("video")).to_be_visible()
     yield "clip"
@@ -105,6 +108,17 @@ def walk(page):
     page.get_by_role("tab", name="Add footage").click()
     expect(page.locator("#footage")).to_be_visible()
     yield "add footage"
+    page.get_by_role("tab", name="Admin").click()
+    page.locator("#remove-camera input").click()
+    page.get_by_role("option", name="gate").click()
+    page.get_by_role("button", name="Show what would go").click()
+    expect(page.locator("#removal [data-remove]")).to_be_visible()
+    page.get_by_role("button", name="Show the log").click()
+    expect(page.locator("#log table")).to_be_visible()
+    yield "administration"
+    page.get_by_role("button", name="Verify").click()
+    expect(page.locator("#log .ps-good")).to_be_visible()
+    yield "a log that holds"
     page.locator(".ps-api summary").click()
     expect(page.locator(".ps-api pre")).to_be_visible()
     yield "API"
@@ -138,6 +152,6 @@ def test_axe_finds_nothing(browser, address, theme, width):
         ]
         assert told == [], state
         states.append(state)
-    assert len(states) == 12
+    assert len(states) == 14
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     context.close()

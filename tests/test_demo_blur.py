@@ -3,6 +3,7 @@
 import argparse
 import base64
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ pytest.importorskip("gradio", reason="needs the extra demo")
 import gradio as gr
 
 from demo import pictures, serve
+from demo.actions import Answer
 from demo.api import match_to_json
 from demo.app import build_app
+from demo.case_download import ask_for_case
 from demo.dialogs import Dialogs
 from demo.handlers import Handlers
 from demo.service import Gallery, Service
@@ -178,6 +181,45 @@ def test_a_sheet_of_matches_shows_the_person_alone(service, tmp_path):
     )
     assert has(sheet, "red", 1e-3) and not has(sheet, "blue", 1e-4)
     assert has(open_sheet, "blue", 1e-4)
+
+
+class UncalibratedFinder(ColorFinder):
+    threshold = None
+
+
+def test_without_a_threshold_only_the_best_match_is_shown(service, tmp_path, capsys):
+    """Also where the field stands at its first value, which nobody has chosen."""
+    guessing = Service(UncalibratedFinder(), service.galleries)
+    page, start = Handlers(guessing), (0.5, 12, [], "", "", "person")
+    look = page._look_at(draw_stripes(["red"]), "toy", (*start, True))[0]
+    query, results = page._ask(look, "toy", (*start, True))
+    _, *cards = pictures_in(results)
+    assert len(query.answer.matches) == 6 and sum(has(card, "red") for card in cards) == 2
+    assert not any(has(card, "blue") for card in cards)
+    assert "Only the best match is shown" in results and "no threshold" in results
+    request = ask_for_case(query, None)
+    assert request.doubtful == frozenset(range(2, len(request.matches) + 1)) != frozenset()
+    # What somebody has said holds.
+    chosen, results = page._ask(look, "toy", (0.9, *start[1:], True))
+    assert sum(has(card, "red") for card in pictures_in(results)[1:]) == 6
+    assert "Only the best" not in results and not ask_for_case(chosen, None).doubtful
+    best, other, *_ = query.answer.matches
+    judged = Answer([replace(best, judgement=False), replace(other, judgement=True)], 0.5, 0, False)
+    assert [judged.shows(match) for match in judged.matches] == [False, True]
+
+
+def test_a_sheet_without_a_threshold_shows_the_best_match_alone(service, tmp_path):
+    query, _ = search(service)
+    Image.fromarray(draw_stripes(["red"])).save(tmp_path / "query.png")
+    asked = ChosenQuery(str(tmp_path / "query.png"), ColorFinder().find([draw_stripes(["red"])])[0])
+    index = service.gallery("toy").index
+    matches = index.search(query.embeddings, top=3)
+    red = []
+    for threshold, least in ((0.5, None), (None, 0.5), (None, None)):
+        answer = SearchAnswer("g.db", "gallery", [asked], matches, threshold, least)
+        sheet = np.asarray(draw_answer(answer, Blur(index))).astype(int)
+        red.append((np.abs(sheet - COLORS["red"]).max(axis=2) < 60).sum())
+    assert red[0] == red[1] > 1.5 * red[2] > 0
 
 
 def test_whoever_serves_the_page_can_set_it_for_all(service):

@@ -124,10 +124,38 @@ def test_stays_people_and_clips_of_the_page(served):
 
 
 def test_the_page_says_who_is_signed_in():
-    assert show_caller() == ""
+    assert show_caller() == '<span hidden data-may="add admin"></span>'
     with calling(Account("ann", "admin")):
         assert "ann (admin)" in show_caller()
     with calling(Account("<b>", "viewer", ["yard", "", "x", "y"])):
         line = show_caller()
         assert "&lt;b&gt; (viewer, sees camera unknown, x, y and 1 more)" in line
         assert 'action="logout"' in line
+
+
+def test_health_names_galleries_to_admins_who_see_all_cameras(served):
+    clients = served[1]
+    assert clients["ann"].get("health").json()["galleries"] == {"town": "ok"}
+    for name in ("bob", "eve", "nil"):
+        assert clients[name].get("health").json() == {"status": "ok"}
+
+
+def test_what_is_counted_for_a_user_does_not_grow_with_other_cameras(served, picture):
+    """Not the summary, the people of an answer, nor what is said where nothing is found."""
+    service, clients, folder = served
+    page, people = Handlers(service), PeopleHandlers(service)
+
+    def seen():
+        with calling(Account("bob", "viewer", ["yard"])):
+            rows, *_ = people.open("town", 24)
+            summary, cameras = page.describe("town")
+            return rows, summary, cameras["choices"], call_api(clients["bob"], "galleries")
+
+    before = seen()
+    file = folder / "later.jpg"
+    Image.fromarray(draw_colors(["green", "cyan"], seed=5)).save(file)
+    options = FootageOptions(camera="hall", start=1.9e9)
+    index_uploads(service, service.gallery(None), [file], options)
+    assert seen() == before
+    index = service.gallery(None).index
+    assert index.remove(camera="hall", until=None).frames > 1

@@ -15,7 +15,7 @@ from PIL import Image
 
 pytest.importorskip("gradio", reason="needs the extra demo")
 
-from demo import case_download, markup
+from demo import case_download, results_markup
 from demo.actions import Answer, Query
 from demo.handlers import Handlers
 from demo.service import Gallery, Service
@@ -78,5 +78,5 @@ def test_nothing_to_export_and_too_much_of_it(handlers, monkeypatch):
 
 
 def test_the_button_is_there_where_there_is_something_to_export(handlers):
-    assert "data-export" in markup.results(ask(handlers), "toy")
-    assert "data-export" not in markup.results(ask(handlers, threshold=1.1), "toy")
+    assert "data-export" in results_markup.results(ask(handlers), "toy")
+    assert "data-export" not in results_markup.results(ask(handlers, threshold=1.1), "toy")

@@ -69,6 +69,7 @@ def test_the_json_object():
         "name": "gallery",
         "queries": [{"image": "q.jpg", "box": [0, 0, 5, 9]}],
         "threshold": 0.5,
+        "min_similarity": None,
         "in_gallery": True,
         "by": "frame",
         "not_people": 0,

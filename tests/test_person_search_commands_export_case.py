@@ -71,6 +71,33 @@ def test_a_query_hands_on_what_reaches_the_threshold(colors, capsys):
     assert "these are the 1 most similar; --top takes more" in err
 
 
+def test_without_a_threshold_only_the_best_match_is_shown(colors, capsys, monkeypatch):
+    """Whoever may be anybody else is listed, but no picture shows them."""
+    monkeypatch.setattr(ColorFinder, "threshold", None)
+    query = ("--gallery", colors / "g.db", "--query", f"{colors / '0.png'}#1")
+    found = colors / "found.json"
+    assert main(["search", *map(str, query), "--json"]) == 0
+    found.write_text(capsys.readouterr().out)
+    for name, chosen, shown in (
+        ("found", query, ["001-1.jpg", "001-person.jpg"]),
+        ("from", (*query[:2], "--from", found), ["001-1.jpg", "001-person.jpg"]),
+        ("least", (*query, "--min-similarity", 0.9), None),
+        ("shown", (*query, "--show-others"), None),
+    ):
+        status, _, err = run(capsys, *chosen, "--out", colors / name)
+        written = sorted(path.name for path in (colors / name / "pictures").iterdir())
+        case = json.loads((colors / name / "case.json").read_text())
+        assert status == 0 and len(case["matches"]) > 1
+        assert ("only the best match is shown" in err) is (shown is not None)
+        if shown is None:
+            assert len(written) == 2 * len(case["matches"])
+            continue
+        assert written == shown
+        assert ["may be somebody else" in str(one["notes"]) for one in case["matches"]] == [
+            False, True, True,
+        ]  # fmt: skip
+
+
 def test_nobody_similar_and_somebody_to_choose(colors, capsys):
     asked = ["--gallery", colors / "g.db", "--out", colors / "case"]
     status, said, _ = run(capsys, *asked, "--query", f"{colors / '2.png'}")

@@ -127,8 +127,8 @@ def test_rank_similarity_camera_time_and_name_are_written(frame, monkeypatch):
     ]
     texts = _texts(monkeypatch, [Ranking(frame, BOX, matches)], "title")
     assert "title" in texts
-    assert texts[texts.index("1.  similarity 0.88") :][:4] == [
-        "1.  similarity 0.88",
+    assert texts[texts.index("1.  similarity 0.876") :][:4] == [
+        "1.  similarity 0.876",
         "camera north",
         "0:01:15.3",
         "frame.png",

@@ -19,6 +19,10 @@ element.addEventListener('click', (event) => {
   }
   // The search may be on another tab than this dialog.
   if (asked.seek !== undefined) window.dispatchEvent(new CustomEvent('person-search-seek', { detail: Number(asked.seek) }));
+  if (asked.erase !== undefined) {
+    button.disabled = true;
+    trigger('erase', { kind: asked.erase, number: Number(asked.erased) });
+  }
   // A click on the dialog itself is one on the dark area around its content.
   if (asked.judge !== undefined) trigger('judge', { verdict: asked.judge, place: Number(asked.at) });
   if (asked.same !== undefined || asked.judge !== undefined || asked.seek !== undefined || event.target === dialog || asked.close !== undefined) dialog.close();

@@ -8,11 +8,12 @@ watch('value', () => {
   if (!made) return;
   const bytes = Uint8Array.from(atob(made.dataset.zip), (letter) => letter.charCodeAt(0));
   const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([bytes], { type: 'application/zip' }));
+  link.href = URL.createObjectURL(new Blob([bytes], { type: made.dataset.type ?? 'application/zip' }));
   link.download = made.dataset.name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   delete made.dataset.zip;
+  if (made.dataset.type) return;
   // For the eye it stands beside the button; here it is read out.
   for (const hint of document.querySelectorAll('#results .ps-export .ps-hint')) hint.textContent = made.textContent;
 });

@@ -1,5 +1,7 @@
 // What the whole page needs beside its parts.
-for (const place of document.querySelectorAll('[data-address]')) place.textContent = location.origin + location.pathname;
+watch('value', () => {
+  for (const place of document.querySelectorAll('[data-address]')) place.textContent = location.origin + location.pathname;
+});
 
 // Gradio names its upload buttons otherwise than they read, so that nobody can say what they see.
 const mend = () => {

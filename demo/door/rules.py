@@ -108,11 +108,22 @@ EVENTS = {
     "PeopleHandlers.call_somebody": EDITOR,
     "add_people_tab.<locals>.<lambda>": VIEWER,
     "show_caller": VIEWER,
+    # The tab for admins.
+    "AdminHandlers.open": ADMIN,
+    "AdminHandlers.plan": ADMIN,
+    "AdminHandlers.remove": ADMIN,
+    "AdminHandlers.erase": ADMIN,
+    "AdminHandlers.log": ADMIN,
+    "AdminHandlers.verify": ADMIN,
+    "AdminHandlers.export": ADMIN,
     # The API.
+    "_Endpoints.describe": VIEWER,
     "_Endpoints.galleries": VIEWER,
     "_Endpoints.find_people": VIEWER,
     "_Endpoints.search": VIEWER,
     "_Endpoints.index": EDITOR,
+    "AdminEndpoints.remove": ADMIN,
+    "AdminEndpoints.log": ADMIN,
 }
 """Least role for each function of an event, by its qualified name."""
 

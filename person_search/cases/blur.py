@@ -24,6 +24,34 @@ if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
 
 
+def shown_as_asked(matches: Sequence[Match], least: float | None) -> list[bool]:
+    """Say which matches show the person asked for, where everybody else is blurred.
+
+    A match is somebody else unless something says otherwise: a person who looked at it, or a
+    similarity from which on matches are right. Where neither does, only the best one is shown.
+
+    Args:
+        matches: Best first.
+        least: The model's threshold, or the one that a user gave; None without either.
+
+    Returns:
+        For each match, whether its person stays recognizable.
+
+    Examples:
+        >>> best, next_best = (Match("a.png", (0, 0, 9, 9), 0.9, s) for s in (0.8, 0.7))
+        >>> shown_as_asked([best, next_best], None)
+        [True, False]
+    """
+    return [
+        match.judgement
+        if match.judgement is not None
+        else match.similarity >= least
+        if least is not None
+        else place == 0
+        for place, match in enumerate(matches)
+    ]
+
+
 class Hidden(NamedTuple):
     """What is blurred in one picture."""
 

@@ -64,6 +64,10 @@ class CaseRequest:
     judgements: Mapping[int, Sequence[Judgement]] = field(default_factory=dict)
     """Of matches, by number from 1."""
 
+    doubtful: frozenset[int] = frozenset()
+    """Numbers from 1 of matches that may well be somebody else, see `shown_as_asked`: unless others
+    are shown, there are no pictures and no clips of them."""
+
     show_others: bool = False
     """Whether people other than the one asked for stay recognizable."""
 

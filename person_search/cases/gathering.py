@@ -40,6 +40,11 @@ PERSON_SIZE = (300, 400)
 """Width and height of the picture of the person alone, pixels."""
 JPEG = {"quality": 90, "optimize": True}
 
+DOUBTFUL = (
+    "No pictures: this may be somebody else. The model has no threshold that says who is the "
+    "person, and nobody has called this match right."
+)
+
 
 def gather(index: "GalleryIndex", request: CaseRequest, folder: Path) -> Case:
     """Write the pictures and clips of a case into a folder; return what it says.
@@ -127,6 +132,8 @@ class _Writer:
         """Write the pictures and the clip of a match."""
         notes = self._note_sources(sights)
         good = [s for s in sights if self._sources.of(s.image).state == AS_INDEXED]
+        if number in self._request.doubtful and not self._request.show_others:
+            notes, good = [DOUBTFUL], []
         pictures: dict[str, str] = {}
         person = None
         for place, sight in enumerate(_choose(match, good), 1):

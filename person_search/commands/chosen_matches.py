@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from person_search.cases.blur import shown_as_asked
 from person_search.cases.contents import CaseQuery, CaseRequest, Judgement
 from person_search.cases.hiding import row_of
 from person_search.commands.query_text import absolute_name
@@ -39,6 +40,9 @@ def make_request(
     judgements: "Sequence[Sequence[StoredJudgement]] | None" = None,
 ) -> CaseRequest:
     """Return what is to be handed on, with the switches of ``person-search export-case``."""
+    least = threshold if min_similarity is None else min_similarity
+    # What was chosen without a query was chosen by somebody who looked.
+    shown = shown_as_asked(matches, least) if queries and least is None else []
     said = {
         number: [Judgement("right" if j.is_right else "wrong", j.maker, j.made) for j in some]
         for number, some in enumerate(judgements or (), 1)
@@ -48,6 +52,7 @@ def make_request(
         queries,
         threshold=threshold,
         min_similarity=min_similarity,
+        doubtful=frozenset(number for number, is_shown in enumerate(shown, 1) if not is_shown),
         show_others=args.show_others,
         clips=not args.no_clips,
         full_paths=args.full_paths,
@@ -108,13 +113,14 @@ def _from_content(
     if "matches" not in content:
         listed = content.get("appearances", [content])
         return make_request(args, [_same_appearance(index, one) for one in listed])
-    threshold = content["threshold"]
+    threshold, least = content["threshold"], content.get("min_similarity")
     return make_request(
         args,
         # As with --subject: what somebody has called wrong is nobody to hand on.
         [_match(index, one) for one in content["matches"] if one.get("judgement") != "wrong"],
         [_query(index, args.file, str(q["image"]), _box(q["box"])) for q in content["queries"]],
         threshold=None if threshold is None else _number(threshold),
+        min_similarity=None if least is None else _number(least),
     )
 
 
@@ -153,7 +159,8 @@ def _same_appearance(index: "GalleryIndex", said: dict[str, Any]) -> Match:
 
 
 def _match(index: "GalleryIndex", said: dict[str, Any]) -> Match:
-    match = replace(_sight(index, said), similarity=_number(said["similarity"]))
+    is_right = True if said.get("judgement") == "right" else None
+    match = replace(_sight(index, said), similarity=_number(said["similarity"]), judgement=is_right)
     if said["appearance"] is None:
         return match
     stay = index.appearances.get(_whole(said["appearance"]["id"])).appearance

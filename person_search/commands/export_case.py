@@ -148,6 +148,12 @@ def run(args: argparse.Namespace) -> int:
             report = export_case(index, request, args.out)
     for note in report.notes:
         print(note, file=sys.stderr)
+    if request.doubtful and not args.show_others:
+        print(
+            "only the best match is shown, and those called right: this model has no threshold; "
+            "say --min-similarity X, or --id of those that you have looked at",
+            file=sys.stderr,
+        )
     if args.query and len(request.matches) == args.top:
         print(f"these are the {args.top} most similar; --top takes more", file=sys.stderr)
     others = "shown" if args.show_others else "blurred"

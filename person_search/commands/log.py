@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,12 +202,12 @@ def _frame_names(index: "GalleryIndex") -> dict[str, str]:
 
 
 def _format(entry: dict[str, Any], names: dict[str, str]) -> str:
-    details = _details(entry)
+    details = details_of(entry)
     results = entry.get("results", [])
     shown = f"  {len(results)} shown" if results else ""
     lines = [
         f"{entry['seq']:6d}  {format_time(entry['start'])}  {entry['end'] - entry['start']:6.2f} s"
-        f"  {_printable(entry['user'] or '-'):10s}  {entry['via']:6s}  {entry['action']}{shown}"
+        f"  {printable(entry['user'] or '-'):10s}  {entry['via']:6s}  {entry['action']}{shown}"
         + (f"  {details}" if details else "")
     ]
     if names:
@@ -217,12 +218,13 @@ def _format(entry: dict[str, Any], names: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return a name that moves no cursor: who failed to log in may have sent any."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def _details(entry: dict[str, Any]) -> str:
+def details_of(entry: dict[str, Any]) -> str:
+    """Return what an entry has beyond the columns of `COLUMNS`, as JSON; "" for nothing."""
     said = {key: value for key, value in entry.items() if key not in _TOLD}
     return json.dumps(said, ensure_ascii=False, sort_keys=True) if said else ""
 
@@ -231,17 +233,19 @@ def _export(entries: list[dict[str, Any]], file: Path) -> None:
     from person_search.accountability.entries import to_line
     from reid_heads.atomic_file import atomic_file
 
-    if file.suffix == ".jsonl":
-        data = b"".join(map(to_line, entries))
-    else:
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(COLUMNS)
-        writer.writerows(map(_row, entries))
-        data = text.getvalue().encode()
+    data = b"".join(map(to_line, entries)) if file.suffix == ".jsonl" else entries_csv(entries)
     with atomic_file(file, 0o600) as opened:
         opened.write(data)
     print(f"{file}: {len(entries)} entries")
+
+
+def entries_csv(entries: Iterable[dict[str, Any]]) -> bytes:
+    """Return entries as a table with the columns `COLUMNS`, in UTF-8."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    writer.writerows(map(_row, entries))
+    return text.getvalue().encode()
 
 
 def _row(entry: dict[str, Any]) -> list[object]:
@@ -251,7 +255,7 @@ def _row(entry: dict[str, Any]) -> list[object]:
         *(_plain(entry["user"]), entry["via"], gallery.get("name", ""), gallery.get("state", "")),
         " ".join(query["sha256"] for query in entry.get("queries", ())),
         " ".join(f"{one['person']}:{one['similarity']}" for one in entry.get("results", ())),
-        _details(entry),
+        details_of(entry),
         entry["hash"],
     ]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from person_search.commands.query_text import ChosenQuery, OpenQuery
 from person_search.footage.time_text import format_time
+from person_search.people import similarity_text
 
 if TYPE_CHECKING:
     from person_search.people import Appearance, Match
@@ -53,6 +54,11 @@ class SearchAnswer:
     """Whether cameras or times were chosen, so that a part of the gallery was searched."""
 
     @property
+    def least(self) -> float | None:
+        """The similarity from which on a match counts as the person; None if nobody knows one."""
+        return self.threshold if self.min_similarity is None else self.min_similarity
+
+    @property
     def is_in_gallery(self) -> bool | None:
         """Whether the best similarity reaches the threshold; None if that cannot be known.
 
@@ -80,7 +86,7 @@ def format_answer(answer: SearchAnswer) -> str:
         limit = "" if least is None else f" with a similarity of at least {least:g}"
         lines = [f"no match{limit} in the frames searched"]
     else:
-        lines = _format_matches(answer.matches)
+        lines = _format_matches(answer.matches, answer.threshold)
         similarities = [match.similarity for match in answer.matches]
         if answer.order is not None and similarities != sorted(similarities, reverse=True):
             lines.append(
@@ -107,7 +113,7 @@ def count_not_people(count: int) -> str:
     return "1 not a person" if count == 1 else f"{count} not people"
 
 
-def _format_matches(matches: Sequence["Match"]) -> list[str]:
+def _format_matches(matches: Sequence["Match"], threshold: float | None) -> list[str]:
     has_stays = any(match.appearance is not None for match in matches)
     times = "from                 until                frames" if has_stays else f"{'time':19s}"
     number = "      id" if has_stays else ""
@@ -115,7 +121,8 @@ def _format_matches(matches: Sequence["Match"]) -> list[str]:
     for rank, match in enumerate(matches, 1):
         box = " ".join(f"{v:4.0f}" for v in match.box_xyxy)
         lines.append(
-            f"{rank:4d}{_format_id(match, has_stays)}  {match.similarity:10.3f}  "
+            f"{rank:4d}{_format_id(match, has_stays)}  "
+            f"{similarity_text(match.similarity, threshold):>10s}  "
             f"{match.score:5.2f}  {match.camera or '-':8s}  {_format_times(match, has_stays)}  "
             f"{box}  {match.image}{_VERDICTS[match.judgement]}"
         )
@@ -144,6 +151,7 @@ def answer_to_json(answer: SearchAnswer) -> str:
         "name": answer.name,
         "queries": [{"image": q.image, "box": _round_box(q.box)} for q in answer.queries],
         "threshold": answer.threshold,
+        "min_similarity": answer.min_similarity,
         "in_gallery": answer.is_in_gallery,
         "by": answer.by,
         "not_people": answer.not_people,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from person_search.cases.blur import Blur
+from person_search.cases.blur import Blur, shown_as_asked
 from person_search.commands.output import SearchAnswer
 from person_search.commands.query_text import OpenQuery
 from person_search.commands.written_files import check_can_write
@@ -23,8 +23,8 @@ def draw_answer(answer: SearchAnswer, blur: Blur | None = None) -> Image.Image:
 
     Args:
         answer: Of a search.
-        blur: Hides everybody but the person asked for: also the people of matches below the
-            threshold, who are probably others. None shows everybody.
+        blur: Hides everybody but the person asked for: also the people of matches that are probably
+            others, see `shown_as_asked`. None shows everybody.
 
     Raises:
         OSError: The query's picture cannot be read.
@@ -41,14 +41,13 @@ def draw_answer(answer: SearchAnswer, blur: Blur | None = None) -> Image.Image:
 def _hide(answer: SearchAnswer, blur: Blur) -> Hide:
     query = answer.queries[0]
     beside = np.zeros((0, 4)) if query.beside is None else query.beside.boxes
-    limits = (answer.min_similarity, answer.threshold)
-    least = next((limit for limit in limits if limit is not None), -1.0)
+    is_shown = shown_as_asked(answer.matches, answer.least)
+    asked = [match for match, is_one in zip(answer.matches, is_shown, strict=True) if is_one]
 
     def hide(match: Match | None, picture: np.ndarray) -> np.ndarray:
         if match is None:
             return blur_around(picture, query.box, beside)
-        is_asked = match.similarity >= least if match.judgement is None else match.judgement
-        return blur.only(is_asked).hidden(match).blur(picture, match.box_xyxy)
+        return blur.only(match in asked).hidden(match).blur(picture, match.box_xyxy)
 
     return hide
 

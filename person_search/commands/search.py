@@ -266,6 +266,12 @@ def _show_answer(args: argparse.Namespace, answer: SearchAnswer, blur: Blur | No
     print(answer_to_json(answer) if args.json else format_answer(answer))
     if args.save is not None:
         save_picture(draw_answer(answer, blur), args.save)
+        if blur is not None and answer.least is None and len(answer.matches) > 1:
+            print(
+                "only the best match is shown, and those called right: this model has no threshold "
+                "that says who is the person; --min-similarity X shows those at least so similar",
+                file=sys.stderr,
+            )
 
 
 def _show_choices(args: argparse.Namespace, queries: list[OpenQuery]) -> None:

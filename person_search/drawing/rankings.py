@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from person_search.drawing.people import draw_people
 from person_search.footage.frames import read_frame
 from person_search.footage.time_text import format_time
-from person_search.people import Box, Match
+from person_search.people import Box, Match, similarity_text
 
 __all__ = ["Ranking", "crop_around", "draw_people", "draw_rankings"]
 
@@ -166,7 +166,7 @@ def _draw_match(ranking: Ranking, place: int, hide: Hide | None) -> Image.Image:
         frame = _read(match.image, match, hide)
     except (OSError, ValueError) as error:
         logger.warning("cannot draw match %d: %s", place + 1, error)
-    caption = f"{place + 1}.  similarity {match.similarity:.2f}"
+    caption = f"{place + 1}.  similarity {similarity_text(match.similarity)}"
     # One line more for everybody or nobody, so that cells without a camera keep their names level.
     details = []
     if any(other.camera for other in ranking.matches):

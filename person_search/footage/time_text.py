@@ -221,3 +221,21 @@ def format_time(seconds: float | None) -> str:
         return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
     tenths = math.floor(seconds * 10 + 0.5)
     return f"{tenths // 36000}:{tenths // 600 % 60:02d}:{tenths // 10 % 60:02d}.{tenths % 10}"
+
+
+def format_duration(seconds: float) -> str:
+    """Write how long something lasted, in the units in which it is told.
+
+    Examples:
+        >>> format_duration(0.4), format_duration(12), format_duration(200), format_duration(5400)
+        ('under 1 s', '12 s', '3 min 20 s', '1 h 30 min')
+    """
+    whole = math.floor(seconds + 0.5)
+    if whole < 1:
+        return "under 1 s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
+    minutes = whole // 60
+    return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
