@@ -64,7 +64,7 @@ class Logins:
         device = _cookies(headers).get(self._device_name, "")
         # A browser that knows the owner is counted by itself; others by where they are.
         counted = device if is_device(device, name, stamp) else client
-        wait = self._attempts.begin(counted)
+        wait = self._attempts.begin(counted, name)
         is_page = "text/html" in headers.get("accept", "")
         if wait > 0:
             said = f"too many wrong passwords; try again in {wait:.0f} s"
@@ -82,7 +82,7 @@ class Logins:
             if is_page:
                 return _page(401, "Name or password is wrong.")
             return 401, [_JSON], json.dumps({"detail": "Incorrect credentials."}).encode()
-        self._attempts.forgive(counted)
+        self._attempts.forgive(counted, name)
         # What the browser held before means nothing from now on.
         self._sessions.end(_cookies(headers).get(self._cookie(is_secure), ""))
         token = self._sessions.begin(name, stamp)
