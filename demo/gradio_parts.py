@@ -136,6 +136,20 @@ def take_turns(app: gr.Blocks, client: Callable[[dict[str, Any]], str]) -> None:
         line.queue[:] = [event for _, event in ranked]
 
 
+def page_of(app: gr.Blocks, event: str) -> str:
+    """Return the session of the page that an event belongs to; its id where it stands for one.
+
+    Args:
+        app: the page; to be called in the thread of its server.
+        event: the id, not heard of yet or unknown.
+    """
+    pending = GRADIO.part(_queue(app), "pending_event_ids_session")
+    found = GRADIO.part(_queue(app), "event_ids_to_events").get(event)
+    if found is not None:
+        return str(found.session_hash)
+    return next((page for page, events in pending.items() if event in events), event)
+
+
 def forget_page(app: gr.Blocks, page: str, is_over: bool) -> None:
     """Forget a session of the page that nobody listens to any more: Gradio keeps it for ever.
 

@@ -39,6 +39,7 @@ from helpers_door import (
 )
 
 from demo.app import upload_folder
+from demo.door import sessions
 from demo.door.guard import name_of
 from demo.door.settings import DoorSettings, Limits
 from demo.gradio_parts import events_of
@@ -365,6 +366,12 @@ def test_one_client_cannot_take_all_connections(served):
         "POST /login HTTP/1.1\r\nHost: HOST\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
         "GET / HTTP/1.1\r\n\r\n",
         "GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\nconnection: close\r\n\r\n",
+        "POST /login HTTP/1.1\r\nHost: HOST\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n"
+        "content-type: application/x-www-form-urlencoded\r\n\r\n"
+        "17\r\nusername=ann&password=x\r\n0\r\n\r\n",
+        "GET /config HTTP/1.1\r\nHost: HOST\r\nauthorization: Bearer ps_bob\r\n"
+        "authorization: Bearer ps_ann\r\nconnection: close\r\n\r\n",
+        "GET /health HTTP/1.0\r\n\r\n",
     ],
 )
 def test_requests_that_mean_two_things_are_refused(head, served):
@@ -595,6 +602,33 @@ def test_a_session_of_the_page_is_not_told_to_others(served, picture):
         for path in ("queue/join", "cancel", "reset"):
             body = {"session_hash": "hers", "data": [], "fn_index": 0, "event_id": "e"}
             assert bob.post(f"gradio_api/{path}", json=body).status_code == 403
+
+
+@pytest.mark.parametrize("page", [None, "hers as well"])
+def test_an_answer_of_the_api_is_told_to_nobody_else(page, served):
+    named = {} if page is None else {"session_hash": page}
+    with client_of(served[1], "ann") as ann, client_of(served[1], "bob") as bob:
+        joined = ann.post("gradio_api/call/galleries", json={"data": [], **named})
+        path = f"gradio_api/call/galleries/{joined.json()['event_id']}"
+        assert bob.get(path).status_code == 403
+        assert "event: complete" in ann.get(path).text
+
+
+def test_a_session_has_a_name_of_some_letters(ann):
+    for page in ("", "p" * 129):
+        asked = {"data": [], "session_hash": page}
+        assert ann.post("gradio_api/call/galleries", json=asked).status_code == 400
+        assert ann.post("gradio_api/cancel", json=asked | {"fn_index": 0}).status_code == 400
+    assert call_api(ann, "galleries")[0]
+
+
+def test_one_client_does_not_take_the_place_of_all_pictures(served, ann, monkeypatch):
+    monkeypatch.setattr(sessions, "MOST_OF_ONE", 3)
+    numbers = {name_of(event.fn): n for n, event in enumerate(events_of(served[0]))}
+    states = served[0].state_holder.session_data
+    for n in range(6):
+        assert call_event(ann, numbers["show_caller"], [], f"many{n}")[0] == 200
+    assert [n for n in range(6) if f"many{n}" in states] == [3, 4, 5]
 
 
 def test_answers_that_were_heard_leave_nothing(served, ann):
