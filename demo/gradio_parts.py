@@ -63,6 +63,20 @@ def separate_uploads() -> None:
     gr.route_utils.GradioUploadFile = OwnUpload
 
 
+def take_files_alone() -> None:
+    """Refuse uploads with other fields than files: Gradio keeps those in memory, whatever size."""
+    parser = GRADIO.part("gradio.route_utils", "GradioMultiPartParser")
+    refusal = GRADIO.part("gradio.route_utils", "MultiPartException")
+
+    class FilesAlone(parser):
+        def on_headers_finished(self) -> None:
+            super().on_headers_finished()
+            if GRADIO.part(self, "_current_part").file is None:
+                raise refusal("Expected files alone, each with a name.")
+
+    gr.route_utils.GradioMultiPartParser = FilesAlone
+
+
 def guard_field(field: gr.File, guard: Callable[[Take], Take]) -> None:
     """Change how a file field takes files, and hand their paths on without a copy.
 

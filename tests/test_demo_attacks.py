@@ -41,13 +41,14 @@ from helpers_door import (
 from demo.app import upload_folder
 from demo.door import sessions
 from demo.door.guard import name_of
-from demo.door.settings import DoorSettings, Limits
+from demo.door.settings import FILE_COUNTS_AS, DoorSettings, Limits
 from demo.gradio_parts import events_of
 from person_search.gallery.index import GalleryIndex
 
 LIMITS = Limits(
-    idle_seconds=0.5, header_seconds=0.5, upload_seconds=2.0, waiting=3, uploads=4, connections=30
-)
+    idle_seconds=0.5, header_seconds=0.5, upload_seconds=2.0, waiting=3, uploads=4, connections=30,
+    kept_bytes_each=50 * FILE_COUNTS_AS,
+)  # fmt: skip
 OTHER = "127.0.0.7"
 """An address that other clients come from."""
 SECRET = "127.0.0.1 is home"
@@ -307,6 +308,38 @@ def test_files_of_one_upload_are_counted(ann):
     assert not upload_folder_files()
     few = [("files", (f"{n}.png", b"x")) for n in range(3)]
     assert len(ann.post("gradio_api/upload", files=few).json()) == 3
+
+
+def test_fields_that_are_no_files_are_not_kept_in_memory(ann):
+    """100 MB of a field took 247 MB."""
+    head = b'--XX\r\ncontent-disposition: form-data; name="files"\r\n\r\n'
+    kind = {"content-type": "multipart/form-data; boundary=XX"}
+    before = peak()
+    for path in ("", "?upload_id=x"):
+        with contextlib.suppress(httpx.TransportError):  # closed before all of it came
+            body = itertools.chain([head], itertools.repeat(b"x" * 100_000, 900))
+            answer = ann.post(f"gradio_api/upload{path}", content=body, headers=kind)
+            assert answer.status_code == 400
+    answer = ann.post("gradio_api/upload", content=head + b"x\r\n--XX--\r\n", headers=kind)
+    assert answer.status_code == 400 and "files alone" in answer.text
+    assert peak() - before < 50
+    assert not upload_folder_files()
+
+
+def test_one_client_cannot_take_all_the_room_for_uploads(served, picture):
+    content = picture.read_bytes()
+    many = [("files", (f"{n}.png", content)) for n in range(51)]
+    with from_address(served[1], OTHER, "bob") as bob, client_of(served[1], "ann") as ann:
+        paths = bob.post("gradio_api/upload", files=many).json()
+        answer = bob.post("gradio_api/upload", files=many[:1])
+        assert answer.status_code == 429 and "51 of your uploads wait" in answer.text
+        upload(ann, picture)
+        # What is used makes room.
+        used = {"path": paths[0], "meta": {"_type": "gradio.FileData"}}
+        assert call_api(bob, "find_people", used)[0]
+        assert bob.post("gradio_api/upload", files=many[:1]).status_code == 200
+    for file in upload_folder_files():
+        file.unlink()
 
 
 def test_ten_files_of_nineteen_megabytes_are_too_much_at_once(served):

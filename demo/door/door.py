@@ -288,18 +288,22 @@ class Door:
         check_length(headers, limits.files_bytes + limits.json_bytes)
         if kept_bytes(self._house.uploads) > limits.kept_bytes:
             raise Refused(503, "too many uploads wait to be used; try again in some minutes", BUSY)
+        self._traffic.check_kept(client)
         async with self._traffic.upload(client):
             upload, is_taken = Upload(receive, boundary, limits), False
 
             async def send_unless_refused(message: dict[str, Any]) -> None:
                 nonlocal is_taken
                 is_taken = is_taken or message.get("status") == 200
-                if upload.refused is None:
-                    await send(message)
+                if upload.refused is not None:
+                    return
+                if is_taken and message.get("body"):
+                    self._traffic.keep(client, map(Path, json.loads(message["body"])))
+                await send(message)
 
             with self._house.arriving() as files:
                 try:
-                    await self._house.app(scope, upload.receive, send_unless_refused)
+                    await self._house.app(uncompressed(scope), upload.receive, send_unless_refused)
                 except Exception:
                     if upload.refused is None:
                         raise
