@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from person_search.accounts.account import Account
+from person_search.accounts.passwords import check_kept
 from reid_heads.atomic_file import atomic_file
 
 VERSION = 1
 MODE = 0o600
 """Of the file: nobody but its owner reads it."""
 _NAME = re.compile(r"[\w.@-]{1,100}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIELDS = {"role", "cameras", "password", "tokens"}
 
 
@@ -66,7 +68,7 @@ def read_users(path: Path) -> dict[str, User]:
         data = file.read()
     try:
         return _parse(json.loads(data))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsersError(
             f"{path} is no file of users, or damaged ({error}); make one with: person-search user "
             f"add NAME --users {path}"
@@ -140,7 +142,11 @@ def _parse(content: Any) -> dict[str, User]:
             check_name(name), said["role"], None if cameras is None else frozenset(cameras)
         )
         tokens = tuple(Token(**one) for one in said["tokens"])
-        found[name] = User(account, str(said["password"]), tokens)
+        # Else they would fail at the door, where a damaged file lets nobody in and says so.
+        if not all(_SHA256.fullmatch(token.sha256) for token in tokens):
+            raise ValueError(f"user {name} has a token of another form")
+        check_kept(said["password"])
+        found[name] = User(account, said["password"], tokens)
     return found
 
 
