@@ -17,7 +17,7 @@ from person_search.footage.frames import read_frame
 from person_search.footage.images import ImageError, decode_image, open_image, read_bytes
 from person_search.footage.listing import VIDEO_SUFFIXES, list_files
 from person_search.footage.square_pixels import NONE
-from person_search.footage.time_text import find_time, read_name_pattern
+from person_search.footage.time_text import YEAR, find_time, read_name_pattern
 from person_search.footage.video import decode_frames, read_clock
 
 
@@ -61,8 +61,12 @@ class BrokenFile:
     reason: str
 
     def __str__(self) -> str:
-        """Return the name and the reason, which does not begin with the name again."""
-        return f"{self.name}: {self.reason.removeprefix(self.name).strip(' :')}"
+        """Return the name and the reason, which does not begin with the name again.
+
+        On one line: a file's name may hold line ends, and signs that steer a terminal.
+        """
+        text = f"{self.name}: {self.reason.removeprefix(self.name).strip(' :')}"
+        return "".join(repr(letter)[1:-1] if _is_control(letter) else letter for letter in text)
 
 
 @dataclass(frozen=True)
@@ -257,6 +261,9 @@ def _make_frame(path: Path, options: FootageOptions) -> Frame:
         timestamp = _read_exif_time(data)
     else:
         timestamp = options.time_in_name(path)
+    # A clock that was never set, or a file system without dates; a picture is of no video's start.
+    if timestamp is not None and timestamp < YEAR:
+        timestamp = None
     digest = hashlib.sha256(data).hexdigest()
     return Frame(str(path), digest, options.camera_of(path), timestamp, data)
 
@@ -294,7 +301,7 @@ def _plan_video(path: Path, options: FootageOptions) -> tuple[dict[int, Frame], 
     in_name = options.time_in_name(path)
     start = options.start if in_name is None else in_name
     # Frames that were indexed with pixels as they lie in the file are others.
-    shape = "" if clock.stretch == NONE else "#square pixels"
+    shape = ("" if clock.stretch == NONE else "#square pixels") + clock.mark
     frames = {
         number: Frame(
             name=f"{path}#frame={number}",
