@@ -157,8 +157,10 @@ class Query:
         """Return the picture to show: of a gallery's frame, others may have to be blurred."""
         if not is_blurred or self.source is None or self.source.kind != "frame":
             return self.image
-        beside = self.people if self.box is None else find_beside(self.people, self.box)
-        return blur_around(self.image, self.box, beside.boxes)
+        # A box of the visitor's own could be drawn around everybody, and shows nobody.
+        if self.box is None or self.number is None:
+            return blur_around(self.image, None, self.people.boxes)
+        return blur_around(self.image, self.box, find_beside(self.people, self.box).boxes)
 
 
 def open_picture(source: ImageSource) -> np.ndarray:

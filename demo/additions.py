@@ -4,12 +4,15 @@ import hashlib
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from person_search.footage.files import BrokenFile, FootageOptions, list_footage
+from person_search.footage.frames import split_frame_name
 from person_search.footage.images import ImageError, check_pixels, read_image_size
 from person_search.gallery.add_footage import IndexReport, index_footage
+from person_search.gallery.errors import GalleryError
 
 from . import activity
 from .actions import MAX_PIXELS
@@ -67,6 +70,18 @@ def _check_size(upload: Path) -> None:
     check_pixels(width, height, upload.name, MAX_PIXELS)
 
 
+def _discard_unknown(service: Service, kept: Sequence[Path]) -> None:
+    """Delete the files that no gallery knows: nothing would ever remove them."""
+    with suppress(GalleryError, OSError):  # who knows them cannot be found out then
+        # Of all cameras, also those that the sender may not see.
+        known = {
+            split_frame_name(frame.name)[0]
+            for gallery in service.galleries.values()
+            for frame in gallery.index.frames()
+        }
+        discard([path for path in kept if str(path) not in known])
+
+
 def discard(files: Sequence[str | Path]) -> None:
     """Delete what is left of uploaded files, after a mistake for one."""
     for file in files:
@@ -90,11 +105,16 @@ def index_uploads(
     if not files:
         raise ValueError("no files given; choose images or a video first")
     kept = keep_uploads(files, gallery.footage)
-    with activity.begin(gallery, "import", via) as use:
-        report = index_footage(
-            gallery.index, service.finder, kept, options, progress=False, on_progress=on_progress
-        )
-        use.said(frames=report.frames_added, people=report.people_added)
+    try:
+        with activity.begin(gallery, "import", via) as use:
+            report = index_footage(
+                gallery.index, service.finder, kept, options, progress=False,
+                on_progress=on_progress,
+            )  # fmt: skip
+            use.said(frames=report.frames_added, people=report.people_added)
+    except BaseException:
+        _discard_unknown(service, kept)
+        raise
     # A sender knows the file's name, not the one under which it was kept.
     senders = {str(path): path.name.partition("-")[2] for path in kept}
     broken = []

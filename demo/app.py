@@ -28,7 +28,14 @@ from .door.guard import guard_events, name_of
 from .door.headers import Nonces
 from .door.serving import housekeeping, listen, serve
 from .door.settings import DoorSettings
-from .gradio_parts import arriving_files, events_named, forget_page, take_turns, waiting_scopes
+from .gradio_parts import (
+    arriving_files,
+    events_named,
+    forget_page,
+    page_of,
+    take_turns,
+    waiting_scopes,
+)
 from .handlers import Handlers
 from .health import Health
 from .mistakes import hide_folder
@@ -333,6 +340,7 @@ def launch_app(
         lambda client: sum(client == _client(scope) for scope in waiting_scopes(app)),
         lambda: take_turns(app, _client),
         lambda page, is_over: forget_page(app, page, is_over),
+        lambda event: page_of(app, event),
         lambda user, done: record_login(
             map(app.service.gallery, app.service.galleries), user, done
         ),

@@ -63,6 +63,20 @@ def separate_uploads() -> None:
     gr.route_utils.GradioUploadFile = OwnUpload
 
 
+def take_files_alone() -> None:
+    """Refuse uploads with other fields than files: Gradio keeps those in memory, whatever size."""
+    parser = GRADIO.part("gradio.route_utils", "GradioMultiPartParser")
+    refusal = GRADIO.part("gradio.route_utils", "MultiPartException")
+
+    class FilesAlone(parser):
+        def on_headers_finished(self) -> None:
+            super().on_headers_finished()
+            if GRADIO.part(self, "_current_part").file is None:
+                raise refusal("Expected files alone, each with a name.")
+
+    gr.route_utils.GradioMultiPartParser = FilesAlone
+
+
 def guard_field(field: gr.File, guard: Callable[[Take], Take]) -> None:
     """Change how a file field takes files, and hand their paths on without a copy.
 
@@ -134,6 +148,20 @@ def take_turns(app: gr.Blocks, client: Callable[[dict[str, Any]], str]) -> None:
             ranked.append((seen[name], event))
         ranked.sort(key=lambda pair: pair[0])
         line.queue[:] = [event for _, event in ranked]
+
+
+def page_of(app: gr.Blocks, event: str) -> str:
+    """Return the session of the page that an event belongs to; its id where it stands for one.
+
+    Args:
+        app: the page; to be called in the thread of its server.
+        event: the id, not heard of yet or unknown.
+    """
+    pending = GRADIO.part(_queue(app), "pending_event_ids_session")
+    found = GRADIO.part(_queue(app), "event_ids_to_events").get(event)
+    if found is not None:
+        return str(found.session_hash)
+    return next((page for page, events in pending.items() if event in events), event)
 
 
 def forget_page(app: gr.Blocks, page: str, is_over: bool) -> None:

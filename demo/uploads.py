@@ -12,13 +12,14 @@ import gradio as gr
 
 from reid_heads.unfinished import unfinished
 
-from .gradio_parts import Take, guard_field, separate_uploads
+from .gradio_parts import Take, guard_field, separate_uploads, take_files_alone
 
 MODEL = "model"
 """Events that run the model queue under this name, one at a time."""
 
 
 separate_uploads()
+take_files_alone()
 
 
 def uploaded_file(**options: Any) -> gr.File:

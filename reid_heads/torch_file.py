@@ -39,7 +39,8 @@ def check_sums(path: str | os.PathLike[str]) -> None:
     written without checksums, pass.
 
     Raises:
-        DamagedFileError: names the part that differs.
+        DamagedFileError: names the part that differs, or is packed: ``torch.save`` packs none,
+            and a few megabytes could be unpacked into all of the memory.
         OSError: if the file cannot be read.
     """
     if not zipfile.is_zipfile(path):
@@ -48,6 +49,12 @@ def check_sums(path: str | os.PathLike[str]) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
+            packed = [info for info in parts if info.compress_type != zipfile.ZIP_STORED]
+            if packed:
+                raise DamagedFileError(
+                    f"{os.fspath(path)} is packed ({packed[0].filename}: {packed[0].file_size:,} "
+                    "bytes), as torch.save never does; save it again with torch.save"
+                )
             # torch.serialization.set_crc32_options(False) leaves zeros.
             if not any(info.CRC for info in parts):
                 return
@@ -56,7 +63,7 @@ def check_sums(path: str | os.PathLike[str]) -> None:
                 with archive.open(info) as file:
                     while file.read(_CHUNK):
                         pass
-    except PermissionError:
+    except (PermissionError, DamagedFileError):
         raise
     # What a damaged archive raises is of any kind.
     except Exception as error:

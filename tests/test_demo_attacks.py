@@ -39,14 +39,16 @@ from helpers_door import (
 )
 
 from demo.app import upload_folder
+from demo.door import sessions
 from demo.door.guard import name_of
-from demo.door.settings import DoorSettings, Limits
+from demo.door.settings import FILE_COUNTS_AS, DoorSettings, Limits
 from demo.gradio_parts import events_of
 from person_search.gallery.index import GalleryIndex
 
 LIMITS = Limits(
-    idle_seconds=0.5, header_seconds=0.5, upload_seconds=2.0, waiting=3, uploads=4, connections=30
-)
+    idle_seconds=0.5, header_seconds=0.5, upload_seconds=2.0, waiting=3, uploads=4, connections=30,
+    kept_bytes_each=50 * FILE_COUNTS_AS,
+)  # fmt: skip
 OTHER = "127.0.0.7"
 """An address that other clients come from."""
 SECRET = "127.0.0.1 is home"
@@ -308,6 +310,38 @@ def test_files_of_one_upload_are_counted(ann):
     assert len(ann.post("gradio_api/upload", files=few).json()) == 3
 
 
+def test_fields_that_are_no_files_are_not_kept_in_memory(ann):
+    """100 MB of a field took 247 MB."""
+    head = b'--XX\r\ncontent-disposition: form-data; name="files"\r\n\r\n'
+    kind = {"content-type": "multipart/form-data; boundary=XX"}
+    before = peak()
+    for path in ("", "?upload_id=x"):
+        with contextlib.suppress(httpx.TransportError):  # closed before all of it came
+            body = itertools.chain([head], itertools.repeat(b"x" * 100_000, 900))
+            answer = ann.post(f"gradio_api/upload{path}", content=body, headers=kind)
+            assert answer.status_code == 400
+    answer = ann.post("gradio_api/upload", content=head + b"x\r\n--XX--\r\n", headers=kind)
+    assert answer.status_code == 400 and "files alone" in answer.text
+    assert peak() - before < 50
+    assert not upload_folder_files()
+
+
+def test_one_client_cannot_take_all_the_room_for_uploads(served, picture):
+    content = picture.read_bytes()
+    many = [("files", (f"{n}.png", content)) for n in range(51)]
+    with from_address(served[1], OTHER, "bob") as bob, client_of(served[1], "ann") as ann:
+        paths = bob.post("gradio_api/upload", files=many).json()
+        answer = bob.post("gradio_api/upload", files=many[:1])
+        assert answer.status_code == 429 and "51 of your uploads wait" in answer.text
+        upload(ann, picture)
+        # What is used makes room.
+        used = {"path": paths[0], "meta": {"_type": "gradio.FileData"}}
+        assert call_api(bob, "find_people", used)[0]
+        assert bob.post("gradio_api/upload", files=many[:1]).status_code == 200
+    for file in upload_folder_files():
+        file.unlink()
+
+
 def test_ten_files_of_nineteen_megabytes_are_too_much_at_once(served):
     head = (
         "POST /gradio_api/upload HTTP/1.1\r\nHost: HOST\r\n"
@@ -365,6 +399,12 @@ def test_one_client_cannot_take_all_connections(served):
         "POST /login HTTP/1.1\r\nHost: HOST\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
         "GET / HTTP/1.1\r\n\r\n",
         "GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\nconnection: close\r\n\r\n",
+        "POST /login HTTP/1.1\r\nHost: HOST\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n"
+        "content-type: application/x-www-form-urlencoded\r\n\r\n"
+        "17\r\nusername=ann&password=x\r\n0\r\n\r\n",
+        "GET /config HTTP/1.1\r\nHost: HOST\r\nauthorization: Bearer ps_bob\r\n"
+        "authorization: Bearer ps_ann\r\nconnection: close\r\n\r\n",
+        "GET /health HTTP/1.0\r\n\r\n",
     ],
 )
 def test_requests_that_mean_two_things_are_refused(head, served):
@@ -595,6 +635,33 @@ def test_a_session_of_the_page_is_not_told_to_others(served, picture):
         for path in ("queue/join", "cancel", "reset"):
             body = {"session_hash": "hers", "data": [], "fn_index": 0, "event_id": "e"}
             assert bob.post(f"gradio_api/{path}", json=body).status_code == 403
+
+
+@pytest.mark.parametrize("page", [None, "hers as well"])
+def test_an_answer_of_the_api_is_told_to_nobody_else(page, served):
+    named = {} if page is None else {"session_hash": page}
+    with client_of(served[1], "ann") as ann, client_of(served[1], "bob") as bob:
+        joined = ann.post("gradio_api/call/galleries", json={"data": [], **named})
+        path = f"gradio_api/call/galleries/{joined.json()['event_id']}"
+        assert bob.get(path).status_code == 403
+        assert "event: complete" in ann.get(path).text
+
+
+def test_a_session_has_a_name_of_some_letters(ann):
+    for page in ("", "p" * 129):
+        asked = {"data": [], "session_hash": page}
+        assert ann.post("gradio_api/call/galleries", json=asked).status_code == 400
+        assert ann.post("gradio_api/cancel", json=asked | {"fn_index": 0}).status_code == 400
+    assert call_api(ann, "galleries")[0]
+
+
+def test_one_client_does_not_take_the_place_of_all_pictures(served, ann, monkeypatch):
+    monkeypatch.setattr(sessions, "MOST_OF_ONE", 3)
+    numbers = {name_of(event.fn): n for n, event in enumerate(events_of(served[0]))}
+    states = served[0].state_holder.session_data
+    for n in range(6):
+        assert call_event(ann, numbers["show_caller"], [], f"many{n}")[0] == 200
+    assert [n for n in range(6) if f"many{n}" in states] == [3, 4, 5]
 
 
 def test_answers_that_were_heard_leave_nothing(served, ann):

@@ -21,6 +21,7 @@ from demo.app import build_app
 from demo.case_download import ask_for_case
 from demo.dialogs import Dialogs
 from demo.handlers import Handlers
+from demo.links import open_frame
 from demo.service import Gallery, Service
 from person_search.cases.blur import Blur
 from person_search.commands.output import SearchAnswer
@@ -149,6 +150,22 @@ def test_a_frame_of_the_gallery_as_the_picture_shows_whoever_is_chosen_on_it(ser
     assert has(whole, "blue") and not has(whole, "red")
     *_, stage, dialog, mark = page.blur(query, "toy", *SETTINGS, False)
     assert has(pictures_in(stage)[0], "red") and (dialog, mark) == ("", "")
+
+
+@pytest.mark.parametrize("way", ["draw", "type"])
+def test_a_box_of_ones_own_on_a_frame_of_the_gallery_shows_nobody(service, way):
+    """It could be drawn around all of the frame, and those whom nobody has found."""
+    index = service.gallery("toy").index
+    (frame, *_), strict = index.frames(), Service(service.finder, service.galleries, blur=True)
+    page, settings = Handlers(strict), (*SETTINGS, False)
+    query = open_frame(strict.gallery("toy"), frame.name)
+    query = replace(query, people=query.people.numbered(1))
+    if way == "draw":
+        query, results, stage = page.draw(event(box=[0, 0, 240, 120]), query, "toy", *settings)
+    else:
+        query, results, stage = page.type_box(query, "0, 0, 240, 120", "toy", *settings)
+    for picture in (*pictures_in(stage), pictures_in(results)[0]):
+        assert not has(picture, "red") and not has(picture, "blue")
 
 
 def test_what_cannot_be_blurred_for_certain_is_not_shown(service):

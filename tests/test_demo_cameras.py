@@ -3,6 +3,7 @@
 import functools
 import json
 import ssl
+from pathlib import Path
 
 import pytest
 
@@ -96,7 +97,22 @@ def test_footage_of_another_camera_cannot_be_added(camera, is_added, served, tmp
     if not is_added:
         assert "give one of them as the camera: yard" in str(answer)
     new = [frame.name for frame in index.frames() if frame.name.endswith(".png")]
+    # What is refused leaves no file that nobody would ever remove.
+    assert [str(path) for path in (served[2] / "town").rglob("*.png")] == new
     assert len(new) == is_added and index.remove(names=new).frames == is_added
+    for name in new:
+        Path(name).unlink()
+
+
+def test_a_refusal_leaves_the_file_of_a_frame_that_is_not_seen(served, tmp_path):
+    service, clients, folder = served
+    (there,) = (folder / "town").glob("*-hall.jpg")
+    same = tmp_path / there.name.partition("-")[2]
+    same.write_bytes(there.read_bytes())
+    asked = [[upload(clients["eve"], same)], None, "yard", 1.0, None]
+    went_well, answer = call_api(clients["eve"], "index", *asked)
+    assert not went_well and "cameras that you may see" in str(answer) and there.exists()
+    assert len(list(service.gallery(None).index.frames())) == 2
 
 
 def test_viewers_add_nothing(served, picture):

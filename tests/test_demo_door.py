@@ -118,23 +118,37 @@ class Clock:
 def test_guessing_gets_slow_for_who_guesses_alone():
     clock = Clock()
     attempts = Attempts(clock)
-    assert all(attempts.begin("mallory") == 0 for _ in range(FREE_TRIES))
-    assert 0 < attempts.begin("mallory") <= 1
-    assert attempts.begin("owner") == 0
+    assert all(attempts.begin("mallory", "ann") == 0 for _ in range(FREE_TRIES))
+    assert 0 < attempts.begin("mallory", "ann") <= 1
+    assert attempts.begin("owner", "ann") == 0
     waits = []
     for _ in range(10):
-        wait = attempts.begin("mallory")
+        wait = attempts.begin("mallory", "ann")
         clock.now += wait
         waits.append(wait)
-        assert attempts.begin("mallory") == 0
+        assert attempts.begin("mallory", "ann") == 0
     assert waits == sorted(waits) and waits[-1] == LONGEST_WAIT
-    attempts.forgive("mallory")
-    assert attempts.begin("mallory") == 0
+    attempts.forgive("mallory", "ann")
+    assert attempts.begin("mallory", "ann") == 0
+
+
+def test_a_password_of_ones_own_makes_no_room_for_guesses_at_another():
+    attempts = Attempts(Clock())
+    assert all(attempts.begin("mallory", "ann") == 0 for _ in range(FREE_TRIES - 1))
+    assert attempts.begin("mallory", "mallory") == 0
+    attempts.forgive("mallory", "mallory")
+    assert attempts.begin("mallory", "ann") == 0
+    assert attempts.begin("mallory", "ann") > 0 and attempts.begin("mallory", "mallory") > 0
+    attempts.forgive("elsewhere", "ann")
+    assert attempts.begin("mallory", "ann") > 0
+    # A long name costs no more memory than one that a user can have.
+    assert attempts.begin("other", "n" * 4000) == 0
+    assert max(map(len, attempts._tries["other"].names)) == 100
 
 
 def test_many_tries_at_once_are_counted_before_they_are_checked():
     attempts = Attempts(Clock())
-    assert sum(attempts.begin("mallory") == 0 for _ in range(100)) == FREE_TRIES
+    assert sum(attempts.begin("mallory", "ann") == 0 for _ in range(100)) == FREE_TRIES
 
 
 def test_a_browser_is_known_by_a_cookie_that_nobody_else_can_make():

@@ -107,6 +107,11 @@ TOKEN = {"label": "api", "sha256": "ab" * 32, "made": 5.0}
         lambda said: said["users"]["ann"].update(expires=5),
         lambda said: said["users"]["ann"].pop("cameras"),
         lambda said: said["users"].update({"a b": said["users"]["ann"]}),
+        lambda said: said["users"]["ann"].update(password="secret"),
+        lambda said: said["users"]["ann"].update(password="scrypt$15$8$1$AAAA$AAAA"),
+        lambda said: said["users"]["ann"].update(password="scrypt$1073741824$8$1$AAAA$AAAA"),
+        lambda said: said["users"]["ann"].update(password="scrypt$16$8$0$AAAA$AAAA"),
+        lambda said: said["users"]["ann"].update(password="scrypt$16$8$1$A$AAAA"),
         lambda said: said["users"]["ann"].update(password=None),
         lambda said: said["users"]["ann"]["tokens"].append({"label": "api"}),
         lambda said: said["users"]["ann"].update(tokens=[{**TOKEN, "sha256": None}]),
@@ -145,7 +150,10 @@ def test_users_are_checked_and_the_file_is_read_anew(tmp_path):
     assert users.named("ann") is None and users.stamp("ann") == ""
 
 
-@pytest.mark.parametrize("harm", [lambda p: p.unlink(), lambda p: p.write_text("{")])
+@pytest.mark.parametrize(
+    "harm",
+    [lambda p: p.unlink(), lambda p: p.write_text("{"), lambda p: p.write_text("[" * 100_000)],
+)
 def test_without_its_file_nobody_is_let_in_until_it_is_back(harm, tmp_path):
     path = tmp_path / "users.json"
     add(path, "ann")
@@ -156,6 +164,38 @@ def test_without_its_file_nobody_is_let_in_until_it_is_back(harm, tmp_path):
     path.write_bytes(kept)
     path.chmod(0o600)
     assert users.check("ann", "secret") is not None and not users.fault
+
+
+def test_those_of_before_are_out_whatever_goes_wrong(tmp_path, monkeypatch):
+    path = tmp_path / "users.json"
+    add(path, "ann")
+    users = Users.open(path)
+    path.write_text(path.read_text() + " ")
+
+    def fail(_):
+        raise MemoryError
+
+    monkeypatch.setattr(users_module, "read_users", fail)
+    with pytest.raises(MemoryError):
+        users.named("ann")
+    assert users.named("ann") is None and users.fault
+
+
+def test_a_change_while_the_file_is_opened_is_seen(tmp_path, monkeypatch):
+    path = tmp_path / "users.json"
+    add(path, "ann")
+    add(path, "bob")
+
+    def slowly(path):
+        found = read_users(path)
+        with changed_users(path) as users:
+            users.pop("ann", None)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(users_module, "read_users", slowly)
+        users = Users.open(path)
+    assert users.named("ann") is None and users.named("bob") is not None
 
 
 def test_one_user_without_a_file_may_do_everything():

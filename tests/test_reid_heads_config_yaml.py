@@ -1,6 +1,7 @@
 import pytest
 
 from reid_heads.config import load_config
+from reid_heads.config_yaml import check_plain
 from reid_heads.trust import trusted_files
 
 
@@ -55,3 +56,37 @@ def test_a_base_that_is_missing_is_named(tmp_path):
     (tmp_path / "leaf.yaml").write_text("_BASE_: gone.yaml\n")
     with pytest.raises(FileNotFoundError, match=r"leaf\.yaml: there is no .*gone\.yaml"):
         load_config(str(tmp_path / "leaf.yaml"))
+
+
+LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (LAUGHS, "more than 100,000 values"),
+        (LAUGHS.replace("[x, x]", "{x: 1}").replace("[*", "{k: *").replace(", *", ", l: *")
+         .replace("]", "}"), "more than 100,000 values"),
+        ("a: &a [*a]\n", "or for themselves"),
+        ("[" * 100_000, "nested deeper than 100"),
+    ],
+)  # fmt: skip
+def test_aliases_that_stand_for_billions_are_refused(tmp_path, content, message):
+    (tmp_path / "bomb.yaml").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        check_plain(str(tmp_path / "bomb.yaml"))
+
+
+def test_aliases_and_empty_files_are_read(tmp_path):
+    (tmp_path / "c.yaml").write_text("A: &a {X: 1}\nB: {<<: *a, Y: [2]}\n")
+    check_plain(str(tmp_path / "c.yaml"))
+    (tmp_path / "c.yaml").write_text("# nothing\n")
+    check_plain(str(tmp_path / "c.yaml"))
+
+
+def test_bases_that_are_read_ever_more_often_are_refused(tmp_path):
+    for n in range(20):
+        (tmp_path / f"{n}.yaml").write_text(f"_BASE_: [{n + 1}.yaml, {n + 1}.yaml]\n")
+    (tmp_path / "20.yaml").write_text("SEED: 1\n")
+    with pytest.raises(ValueError, match="names more than 100 files"):
+        check_plain(str(tmp_path / "0.yaml"))

@@ -1,4 +1,5 @@
 import os
+import zipfile
 
 import pytest
 import torch
@@ -79,3 +80,18 @@ def test_only_a_trusted_file_runs(tmp_path, monkeypatch):
     with trusted_files():
         load_torch_file(tmp_path / "foreign.pth")
     assert marker.exists()
+
+
+@pytest.mark.parametrize("crc", [True, False])
+def test_a_file_that_is_packed_is_refused_before_it_is_unpacked(tmp_path, crc):
+    """Zeros are packed a thousandfold: ten megabytes would be read as ten gigabytes."""
+    torch.save({"a": torch.zeros(100_000)}, tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for name in plain.namelist():
+            bomb.writestr(name, plain.read(name) if crc else b"")
+    assert (tmp_path / "bomb.pth").stat().st_size < 5_000
+    with pytest.raises(DamagedFileError, match="is packed"):
+        load_torch_file(tmp_path / "bomb.pth")

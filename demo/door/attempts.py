@@ -9,9 +9,9 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 FREE_TRIES = 5
 """Wrong passwords in a row before a client must wait."""
@@ -21,11 +21,13 @@ FORGIVEN_AFTER = 900.0
 """Seconds without a try after which the count starts again."""
 MOST_CLIENTS = 10_000
 """That are remembered; the oldest are forgotten."""
+_MOST_COUNTED = 50
+"""Tries of a client: more change nothing."""
 
 
 @dataclass
 class _Tries:
-    count: int = 0
+    names: Counter[str] = field(default_factory=Counter)
     last: float = 0.0
     free_at: float = 0.0
 
@@ -38,8 +40,12 @@ class Attempts:
         self._clock = clock
         self._tries: OrderedDict[str, _Tries] = OrderedDict()
 
-    def begin(self, client: str) -> float:
+    def begin(self, client: str, name: str) -> float:
         """Count a try before it is made, so that many at once are not one.
+
+        Args:
+            client: who tries.
+            name: whose password; its first 100 letters count, more has no user.
 
         Returns:
             0 where it may be made, else the seconds to wait; then it does not count.
@@ -50,17 +56,30 @@ class Attempts:
         while len(self._tries) > MOST_CLIENTS:
             self._tries.popitem(last=False)
         if now - tries.last > FORGIVEN_AFTER:
-            tries.count, tries.free_at = 0, 0.0
+            tries.names.clear()
+            tries.free_at = 0.0
         if now < tries.free_at:
             return tries.free_at - now
-        tries.count, tries.last = min(tries.count + 1, 50), now
-        if tries.count >= FREE_TRIES:
-            tries.free_at = now + min(2.0 ** (tries.count - FREE_TRIES), LONGEST_WAIT)
+        if tries.names.total() < _MOST_COUNTED:
+            tries.names[name[:100]] += 1
+        tries.last = now
+        too_many = tries.names.total() - FREE_TRIES
+        if too_many >= 0:
+            tries.free_at = now + min(2.0**too_many, LONGEST_WAIT)
         return 0.0
 
-    def forgive(self, client: str) -> None:
-        """Forget a client's tries: the password was right."""
-        self._tries.pop(client, None)
+    def forgive(self, client: str, name: str) -> None:
+        """Forget a client's tries of one name: the password was right.
+
+        Those of other names count on: who has a password of their own could else guess another's
+        between two logins for ever.
+        """
+        tries = self._tries.get(client)
+        if tries is None:
+            return
+        del tries.names[name[:100]]
+        if tries.names.total() < FREE_TRIES:
+            tries.free_at = 0.0
 
 
 def make_device(name: str, stamp: str) -> str:

@@ -1,6 +1,7 @@
 """What a request brings along, counted while it comes: too much, or too slow, is not read on."""
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -127,6 +128,24 @@ def boundary_of(content_type: str) -> bytes:
     if found is None:
         raise Refused(415, "expected files as multipart/form-data")
     return (found[1] or found[2]).encode("latin-1")
+
+
+def read_json(body: bytes) -> dict[str, Any]:
+    """Read a body as a JSON object.
+
+    Raises:
+        Refused: 400, it is none.
+    """
+    try:
+        said = json.loads(body)
+    except ValueError:
+        raise Refused(400, "the request is no JSON") from None
+    # Too deep for the reader, which recurses.
+    except RecursionError:
+        raise Refused(400, "the request is nested too deeply") from None
+    if not isinstance(said, dict):
+        raise Refused(400, "the request is no JSON object")
+    return said
 
 
 async def _next(receive: Receive, limits: Limits, ends: float) -> Message:

@@ -1,6 +1,6 @@
 """Who asks: found at the door, and known to what works for them."""
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -21,6 +21,9 @@ class Asker:
 
     account: Account | None
     """None where there are no users: then everybody may do everything."""
+
+    is_current: Callable[[], bool] = lambda: True
+    """Says, in any thread, whether the account still has its rights: an event may wait for long."""
 
 
 def set_asker(scope: MutableMapping[str, Any], asker: Asker) -> None:

@@ -8,15 +8,24 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 from person_search.accounts.account import Account
 from person_search.accounts.users import Users
 
 from .addresses import AllowedNames, client_of, hear_proxies
-from .bodies import Receive, Refused, Upload, boundary_of, check_length, read_body, replay
+from .bodies import (
+    Receive,
+    Refused,
+    Upload,
+    boundary_of,
+    check_length,
+    read_body,
+    read_json,
+    replay,
+)
 from .callers import Asker, set_asker
 from .headers import Send, with_security
+from .heads import LISTEN, pages_of_address, read_headers, uncompressed
 from .logins import Answer, Logins
 from .rules import CLOSED, JOIN, OPEN, UPLOAD, access_of, refusal_of
 from .sessions import Pages
@@ -25,11 +34,9 @@ from .traffic import BUSY, Traffic, kept_bytes
 
 logger = logging.getLogger(__name__)
 
-MOST_HEADERS = 16_384
-"""Bytes."""
+MOST_LETTERS = 128
+"""Of the name of a session of the page."""
 _STATIC = ("/assets/", "/static/", "/svelte/")
-_LISTEN = r"/gradio_api/(?:heartbeat|call/(?:v2/)?[^/]+)/([^/]+)"
-"""Where somebody listens as long as a session of the page, or an event, lasts; its id."""
 Scope = dict[str, Any]
 
 
@@ -61,6 +68,9 @@ class House:
     left: Callable[[str, bool], None]
     """Called with a session of the page when nobody listens to it any more, and whether that was
     one call of the API."""
+
+    page_of: Callable[[str], str]
+    """Returns the session of the page that the id of an event leads to."""
 
     record_login: Callable[[str | None, bool | None], None]
     """See `Logins`."""
@@ -102,7 +112,7 @@ class Door:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope = hear_proxies(scope, self._settings.proxies)
-        headers = _read_headers(scope)
+        headers = read_headers(scope)
         self._check_names(scope, headers)
         path, method = scope["path"], scope["method"]
         access = access_of(method, path)
@@ -123,7 +133,11 @@ class Door:
                 if not account.may(access):
                     raise Refused(403, f"{account.name} is {account.role}; expected {access}")
             # Uploads of all clients wait and are counted by where they come from.
-            asker = Asker(client if account is None else f"user {account.name}", account)
+            if account is None or self._logins is None:
+                asker = Asker(client, None)
+            else:
+                still = self._logins.recheck(headers, account)
+                asker = Asker(f"user {account.name}", account, still)
             set_asker(scope, asker)
             await self._hand_on(scope, headers, receive, send, client, asker)
 
@@ -167,7 +181,7 @@ class Door:
         elif self._logins is None:
             raise Refused(404, "nobody signs in here")
         elif path == "/logout":
-            answer = self._logins.go_out(headers, is_secure)
+            answer = await self._logins.go_out(headers, is_secure)
         elif scope["method"] == "GET":
             answer = self._logins.ask()
         else:
@@ -198,14 +212,15 @@ class Door:
         asker: Asker,
     ) -> None:
         path, owner = scope["path"], self._owner(asker)
-        self._check_page(_pages_of_address(scope), owner, take=False)
+        named = pages_of_address(scope)
+        self._check_page([*named, *map(self._house.page_of, named)], owner, take=False)
         if scope["method"] in ("GET", "HEAD"):
             try:
                 return await self._house.app(scope, receive, send)
             finally:
-                heard = re.fullmatch(_LISTEN, path)
+                heard = re.fullmatch(LISTEN, path)
                 if heard:
-                    self._house.left(heard[1], "/call/" in path)
+                    self._leave(heard[1], "/call/" in path)
         if path == UPLOAD:
             return await self._take_upload(scope, headers, receive, send, client)
         check_length(headers, self._limits.json_bytes)
@@ -215,14 +230,37 @@ class Door:
         if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise Refused(415, "expected JSON, content-type: application/json")
         body = await read_body(receive, self._limits.json_bytes, self._limits)
-        said = _read_json(body)
+        said = read_json(body)
         if is_join:
             self._check_role(path, said, asker.account)
         page = said.get("session_hash")
+        if isinstance(page, str) and not 0 < len(page) <= MOST_LETTERS:
+            # Gradio fails at an empty one when the event is in its queue already.
+            raise Refused(400, f"session_hash has {len(page)} letters; expected 1..{MOST_LETTERS}")
         self._check_page([page] if isinstance(page, str) else [], owner, take=True)
+        if not is_join:
+            return await self._house.app(scope, replay(body, receive), send)
+        if page is None:
+            scope, send = uncompressed(scope), self._taking(send, owner)
         await self._house.app(scope, replay(body, receive), send)
-        if is_join:
-            self._house.joined()
+        for gone in self._pages.surplus(owner):
+            self._house.left(gone, True)
+        self._house.joined()
+
+    def _taking(self, send: Send, owner: str) -> Send:
+        """Return what sends the id of an event that stands for a session: its owner's alone."""
+
+        async def take(message: dict[str, Any]) -> None:
+            found = re.fullmatch(rb'\{"event_id":\s*"([\w-]+)"\}', message.get("body", b""))
+            self._check_page([found[1].decode()] if found else [], owner, take=True)
+            await send(message)
+
+        return take
+
+    def _leave(self, page: str, is_over: bool) -> None:
+        if is_over:
+            self._pages.forget(page)
+        self._house.left(page, is_over)
 
     def _check_role(self, path: str, said: dict[str, Any], account: Account | None) -> None:
         """Refuse an event before Gradio works for it; the guard looks again when it runs."""
@@ -255,18 +293,22 @@ class Door:
         check_length(headers, limits.files_bytes + limits.json_bytes)
         if kept_bytes(self._house.uploads) > limits.kept_bytes:
             raise Refused(503, "too many uploads wait to be used; try again in some minutes", BUSY)
+        self._traffic.check_kept(client)
         async with self._traffic.upload(client):
             upload, is_taken = Upload(receive, boundary, limits), False
 
             async def send_unless_refused(message: dict[str, Any]) -> None:
                 nonlocal is_taken
                 is_taken = is_taken or message.get("status") == 200
-                if upload.refused is None:
-                    await send(message)
+                if upload.refused is not None:
+                    return
+                if is_taken and message.get("body"):
+                    self._traffic.keep(client, map(Path, json.loads(message["body"])))
+                await send(message)
 
             with self._house.arriving() as files:
                 try:
-                    await self._house.app(scope, upload.receive, send_unless_refused)
+                    await self._house.app(uncompressed(scope), upload.receive, send_unless_refused)
                 except Exception:
                     if upload.refused is None:
                         raise
@@ -283,43 +325,3 @@ async def _answer(send: Send, answer: Answer, is_head: bool = False) -> None:
     written.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": written})
     await send({"type": "http.response.body", "body": b"" if is_head else body})
-
-
-def _read_headers(scope: Scope) -> dict[str, str]:
-    """Return the headers by name in lower case.
-
-    Raises:
-        Refused: 431, they are too large; 400, one is there twice that says who asks, or how much
-            comes.
-    """
-    if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADERS:
-        raise Refused(431, f"the headers are too large; expected at most {MOST_HEADERS:,} bytes")
-    found: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        if name in found and name in ("host", "origin", "content-length", "content-type"):
-            raise Refused(400, f"the header {name} is there twice")
-        found[name] = f"{found[name]}; {value}" if name == "cookie" and name in found else value
-    return found
-
-
-def _pages_of_address(scope: Scope) -> list[str]:
-    """Return the sessions of the page that a request names in its address."""
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-    named = list(query.get("session_hash", []))
-    # Gradio takes the id of an event that it does not know for that of a session.
-    found = re.fullmatch(_LISTEN, scope["path"])
-    return [*named, found[1]] if found else named
-
-
-def _read_json(body: bytes) -> dict[str, Any]:
-    try:
-        said = json.loads(body)
-    except ValueError:
-        raise Refused(400, "the request is no JSON") from None
-    # Too deep for the reader, which recurses.
-    except RecursionError:
-        raise Refused(400, "the request is nested too deeply") from None
-    if not isinstance(said, dict):
-        raise Refused(400, "the request is no JSON object")
-    return said

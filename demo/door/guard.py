@@ -72,6 +72,10 @@ def _admitted(function: Callable) -> Account | None:
     asker = None if scope is None else asker_of(scope)
     if asker is None:
         raise gr.Error("This request did not come through the door.", print_exception=False)
+    if not asker.is_current():
+        raise gr.Error(
+            "You are not signed in any more: load the page again.", print_exception=False
+        )
     refusal = refusal_of(name_of(function), asker.account)
     if refusal:
         raise gr.Error(escape(refusal), print_exception=False)

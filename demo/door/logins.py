@@ -1,6 +1,7 @@
 """Coming in by name and password, or by a token; and going out."""
 
 import json
+import logging
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -15,6 +16,8 @@ from .attempts import Attempts, is_device, make_device
 from .bodies import Refused
 from .login_page import POLICY, login_page
 from .sessions import Sessions
+
+logger = logging.getLogger(__name__)
 
 DEVICE_SECONDS = 180 * 86400
 MOST_CHECKED = 2
@@ -43,13 +46,25 @@ class Logins:
 
     def account_of(self, headers: dict[str, str], is_secure: bool) -> Account | None:
         """Return who sent a request, by its token or cookie; None for nobody."""
-        kind, _, token = headers.get("authorization", "").partition(" ")
-        if token:
-            return self.users.by_token(token.strip()) if kind.lower() == "bearer" else None
+        token = _token(headers)
+        if token is not None:
+            return self.users.by_token(token)
         found = self._sessions.find(_cookies(headers).get(self._cookie(is_secure), ""))
         if found is None or self.users.stamp(found[0]) != found[1]:
             return None
         return self.users.named(found[0])
+
+    def recheck(self, headers: dict[str, str], account: Account) -> Callable[[], bool]:
+        """Return what says, in any thread and later, whether an account still has its rights.
+
+        Args:
+            headers: of the request that it came in with.
+            account: from `account_of`.
+        """
+        token, stamp = _token(headers), self.users.stamp(account.name)
+        if token is not None:
+            return lambda: self.users.by_token(token) == account
+        return lambda: self.users.stamp(account.name) == stamp
 
     async def come_in(
         self, headers: dict[str, str], body: bytes, client: str, is_secure: bool
@@ -57,14 +72,14 @@ class Logins:
         """Answer a login.
 
         Raises:
-            Refused: 429, too many tries; 400, no name and password.
+            Refused: 429, too many tries; 400, no name and password; 503, it cannot be logged.
         """
         name, password = _read_form(headers, body)
         stamp = self.users.stamp(name)
         device = _cookies(headers).get(self._device_name, "")
         # A browser that knows the owner is counted by itself; others by where they are.
         counted = device if is_device(device, name, stamp) else client
-        wait = self._attempts.begin(counted)
+        wait = self._attempts.begin(counted, name)
         is_page = "text/html" in headers.get("accept", "")
         if wait > 0:
             said = f"too many wrong passwords; try again in {wait:.0f} s"
@@ -77,12 +92,18 @@ class Logins:
             self.users.check, name, password, limiter=self._turns
         )
         known = name if account is not None or self.users.named(name) is not None else None
-        await anyio.to_thread.run_sync(self._record, known, account is not None)
+        try:
+            await anyio.to_thread.run_sync(self._record, known, account is not None)
+        except Exception:
+            logger.exception("a login could not be logged")
+            raise Refused(
+                503, "the log cannot be written, and nobody signs in: tell whoever runs this page"
+            ) from None
         if account is None:
             if is_page:
                 return _page(401, "Name or password is wrong.")
             return 401, [_JSON], json.dumps({"detail": "Incorrect credentials."}).encode()
-        self._attempts.forgive(counted)
+        self._attempts.forgive(counted, name)
         # What the browser held before means nothing from now on.
         self._sessions.end(_cookies(headers).get(self._cookie(is_secure), ""))
         token = self._sessions.begin(name, stamp)
@@ -97,13 +118,17 @@ class Logins:
             return 303, [("location", "/"), *cookies], b""
         return 200, [_JSON, *cookies], json.dumps({"success": True}).encode()
 
-    def go_out(self, headers: dict[str, str], is_secure: bool) -> Answer:
+    async def go_out(self, headers: dict[str, str], is_secure: bool) -> Answer:
         """Answer a logout."""
         name = self._cookie(is_secure)
         account = self.account_of(headers, is_secure)
-        if account is not None:
-            self._record(account.name, None)
+        # First: whatever else fails, nobody stays signed in.
         self._sessions.end(_cookies(headers).get(name, ""))
+        if account is not None:
+            try:
+                await anyio.to_thread.run_sync(self._record, account.name, None)
+            except Exception:
+                logger.exception("a logout could not be logged")
         gone = _cookie(name, "", is_secure, 0)
         return 303, [("location", "/"), ("set-cookie", gone)], b""
 
@@ -131,6 +156,14 @@ def _cookie(name: str, value: str, is_secure: bool, seconds: int | None = None) 
     if seconds is not None:
         parts.append(f"Max-Age={seconds}")
     return "; ".join(parts)
+
+
+def _token(headers: dict[str, str]) -> str | None:
+    """Return the token of a request, "" where it says another kind; None where it says nothing."""
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    if not token:
+        return None
+    return token.strip() if kind.lower() == "bearer" else ""
 
 
 def _cookies(headers: dict[str, str]) -> dict[str, str]:

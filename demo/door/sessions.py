@@ -15,6 +15,9 @@ MOST_SESSIONS = 20
 """Of one user; the oldest end."""
 MOST_PAGES = 20_000
 """Sessions of the page whose owners are remembered."""
+MOST_OF_ONE = 100
+"""Of one owner: a quarter of those whose pictures and answers are kept, so that no owner takes the
+place of all others."""
 
 
 @dataclass
@@ -75,6 +78,7 @@ class Pages:
     def __init__(self) -> None:
         """Know none."""
         self._owners: OrderedDict[str, str] = OrderedDict()
+        self._of: dict[str, OrderedDict[str, None]] = {}
 
     def may_use(self, page: str, owner: str, *, take: bool = True) -> bool:
         """Say whether an owner may use a session, and take it where nobody has it.
@@ -87,11 +91,30 @@ class Pages:
         found = self._owners.get(page)
         if found is None and take:
             self._owners[page] = found = owner
+            self._of.setdefault(owner, OrderedDict())[page] = None
             while len(self._owners) > MOST_PAGES:
-                self._owners.popitem(last=False)
+                self.forget(next(iter(self._owners)))
         elif found is not None:
             self._owners.move_to_end(page)
+            self._of[found].move_to_end(page)
         return found is None or found == owner
+
+    def surplus(self, owner: str) -> list[str]:
+        """Forget, and return, the sessions of an owner that are too many: the longest unused."""
+        mine = self._of.get(owner, {})
+        gone = list(mine)[: max(0, len(mine) - MOST_OF_ONE)]
+        for page in gone:
+            self.forget(page)
+        return gone
+
+    def forget(self, page: str) -> None:
+        """Forget whose a session was: it is over."""
+        owner = self._owners.pop(page, None)
+        if owner is None:
+            return
+        del self._of[owner][page]
+        if not self._of[owner]:
+            del self._of[owner]
 
 
 def _hash(token: str) -> str:

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 
+FILE_COUNTS_AS = 250_000
+"""Bytes: so that there are not too many small ones."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """How much is taken, each before any work is done with it. A client is an address."""
@@ -26,6 +30,9 @@ class Limits:
 
     kept_bytes: int = 2_000_000_000
     """Of uploads of all clients that nobody has used yet."""
+
+    kept_bytes_each: int = 500_000_000
+    """Likewise, of one client; a file counts as `FILE_COUNTS_AS` at least."""
 
     kept_seconds: float = 900.0
     """After which an upload that nobody has used is deleted."""

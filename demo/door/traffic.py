@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from .bodies import Refused
-from .settings import Limits
+from .settings import FILE_COUNTS_AS, Limits
 
 BUSY = {"retry-after": "5"}
 
@@ -21,6 +21,7 @@ class Traffic:
         self._limits = limits
         self._requests: Counter[str] = Counter()
         self._uploads: dict[str, tuple[asyncio.Semaphore, int]] = {}
+        self._kept: dict[str, list[Path]] = {}
 
     @contextmanager
     def request(self, client: str) -> Iterator[None]:
@@ -67,6 +68,28 @@ class Traffic:
                 self._uploads[client] = turns, count - 1
             else:
                 del self._uploads[client]
+
+    def keep(self, client: str, files: Iterable[Path]) -> None:
+        """Remember whose files lie in the folder of uploads now."""
+        self._kept.setdefault(client, []).extend(files)
+
+    def check_kept(self, client: str) -> None:
+        """Refuse a client whose uploads that nobody has used yet are too many.
+
+        Raises:
+            Refused: 429.
+        """
+        sizes = {}
+        for file in self._kept.pop(client, []):
+            with suppress(OSError):
+                sizes[file] = max(file.lstat().st_size, FILE_COUNTS_AS)
+        if sizes:
+            self._kept[client] = list(sizes)
+        if sum(sizes.values()) > self._limits.kept_bytes_each:
+            raise Refused(
+                429, f"{len(sizes)} of your uploads wait to be used; use them, or try again in "
+                "some minutes", BUSY,
+            )  # fmt: skip
 
 
 def kept_bytes(folder: Path) -> int:

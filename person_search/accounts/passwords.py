@@ -13,6 +13,10 @@ _TOKEN_BYTES = 32
 _HASH_BYTES = 32
 
 
+MOST_COST = 2**23
+"""Most n r p that is computed: 12 times the default, 1 GB at most and some seconds."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """What a guess costs: scrypt's parameters (RFC 7914)."""
@@ -56,17 +60,17 @@ def is_password(password: str, kept: str) -> bool:
     Raises:
         ValueError: nothing of ours was kept.
     """
-    try:
-        kind, n, r, p, salt, expected = kept.split("$")
-        cost = Cost(int(n), int(r), int(p))
-        if kind != "scrypt":
-            raise ValueError(kind)
-        found = _scrypt(password, base64.b64decode(salt, validate=True), cost)
-        return hmac.compare_digest(found, base64.b64decode(expected, validate=True))
-    except ValueError as error:
-        raise ValueError(
-            "what is kept of a password is damaged; set it anew: person-search user password"
-        ) from error
+    cost, salt, expected = _read(kept)
+    return hmac.compare_digest(_scrypt(password, salt, cost), expected)
+
+
+def check_kept(kept: str) -> None:
+    """Refuse what was not kept of a password, or costs too much to check.
+
+    Raises:
+        ValueError: nothing of ours was kept.
+    """
+    _read(kept)
 
 
 def make_token() -> str:
@@ -80,6 +84,24 @@ def hash_token(token: str) -> str:
     It has 256 random bits, which nobody guesses: one round of SHA-256 is enough.
     """
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _read(kept: str) -> tuple[Cost, bytes, bytes]:
+    try:
+        kind, *numbers, salt, expected = kept.split("$")
+        cost = Cost(*map(int, numbers))
+        is_ours = kind == "scrypt" and len(numbers) == 3 and min(cost.n - 1, cost.r, cost.p) > 0
+        if not is_ours or cost.n & (cost.n - 1) or cost.n * cost.r * cost.p > MOST_COST:
+            raise ValueError(kind)
+        return (
+            cost,
+            base64.b64decode(salt, validate=True),
+            base64.b64decode(expected, validate=True),
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            "what is kept of a password is damaged; set it anew: person-search user password"
+        ) from error
 
 
 def _scrypt(password: str, salt: bytes, cost: Cost) -> bytes:

@@ -24,10 +24,14 @@ class Users:
     out with the next request. While it is missing or damaged nobody is let in.
     """
 
-    def __init__(self, users: dict[str, User], path: Path | None = None) -> None:
+    def __init__(
+        self,
+        users: dict[str, User],
+        path: Path | None = None,
+        version: tuple[int, ...] | None = None,
+    ) -> None:
         """Use `single` or `open` instead."""
-        self._users, self._path = users, path
-        self._version = None if path is None else _version(path)
+        self._users, self._path, self._version = users, path, version
         self._turn = threading.Lock()
         # Of nobody: a name that is not there takes as long as a wrong password.
         self._nobody: str | None = None
@@ -43,13 +47,15 @@ class Users:
             OSError: it is not there, or may not be read.
         """
         path = path.expanduser().absolute()
+        # First: what changes meanwhile is read anew.
+        version = _version(path)
         users = read_users(path)
         if not users:
             raise UsersError(
                 f"nobody is in {path}; add somebody with: person-search user add NAME --users "
                 f"{path}"
             )
-        return cls(users, path)
+        return cls(users, path, version)
 
     @classmethod
     def single(cls, name: str, password: str, cost: Cost = DEFAULT_COST) -> "Users":
@@ -99,10 +105,12 @@ class Users:
             version = _version(self._path)
             if version != self._version:
                 self._version = version
+                # Whatever goes wrong, those of before are not let in.
+                self._users, self.fault = {}, f"{self._path} cannot be read"
                 try:
                     self._users, self.fault = read_users(self._path), ""
                 except (UsersError, OSError) as error:
-                    self._users, self.fault = {}, str(error)
+                    self.fault = str(error)
             return self._users
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from person_search.accounts.account import Account
+from person_search.accounts.passwords import check_kept
 from reid_heads.atomic_file import atomic_file
 
 VERSION = 1
@@ -67,7 +68,7 @@ def read_users(path: Path) -> dict[str, User]:
         data = file.read()
     try:
         return _parse(json.loads(data))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsersError(
             f"{path} is no file of users, or damaged ({error}); make one with: person-search user "
             f"add NAME --users {path}"
@@ -140,6 +141,8 @@ def _parse(content: Any) -> dict[str, User]:
         )
         if not isinstance(said["password"], str):
             raise ValueError(f"user {name} has a password that is no text")
+        # Else it would fail at the door, where a damaged file lets nobody in and says so.
+        check_kept(said["password"])
         found[name] = User(account, said["password"], tuple(map(_parse_token, said["tokens"])))
     return found
 
