@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -189,6 +190,25 @@ def test_a_log_that_is_gone_is_begun_again_and_missed(index, log):
     _search(log, index)
     problems = log.verify().problems
     assert "entries are missing" in problems[0] and log.entries()[0]["seq"] == 2
+
+
+def test_a_copy_of_a_gallery_is_logged_too(index, log, tmp_path):
+    """Whoever copies the file alone has not switched the log off."""
+    _search(log, index)
+    index.close()
+    shutil.copy(tmp_path / "town.db", tmp_path / "copy.db")
+    with GalleryIndex.open(tmp_path / "copy.db") as copy:
+        copied = ActivityLog(copy)
+        assert copied.is_on and copied.path == tmp_path / "copy-log.jsonl"
+        _search(copied, copy)
+        (entry,) = copied.entries()
+        assert entry["seq"] == 2 and "entries are missing" in copied.verify().problems[0]
+    shutil.copy(tmp_path / "town.db", tmp_path / "copy.db")
+    shutil.copy(log.path, copied.path)
+    with GalleryIndex.open(tmp_path / "copy.db") as copy:
+        copied = ActivityLog(copy)
+        _search(copied, copy)
+        assert copied.verify().problems == [] and len(copied.entries()) == 3
 
 
 def test_nothing_is_searched_that_cannot_be_logged(index, log):
