@@ -1,6 +1,7 @@
 """Users of the page: the file, the passwords, the tokens, and the command that writes it."""
 
 import json
+import os
 import stat
 from dataclasses import replace
 
@@ -168,6 +169,17 @@ def test_users_are_checked_and_the_file_is_read_anew(tmp_path):
     with changed_users(path) as found:
         del found["ann"]
     assert users.named("ann") is None and users.stamp("ann") == ""
+
+
+def test_a_file_with_the_time_of_the_one_before_is_read_anew(tmp_path):
+    """As ``cp -p`` and ``rsync`` put it there."""
+    path = tmp_path / "users.json"
+    add(path, "ann")
+    users, before = Users.open(path), path.stat().st_mtime_ns
+    with changed_users(path) as found:
+        del found["ann"]
+    os.utime(path, ns=(before, before))
+    assert users.named("ann") is None
 
 
 def test_who_is_not_there_is_answered_as_late_as_a_wrong_password(tmp_path, monkeypatch):
