@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -191,6 +192,25 @@ def test_a_log_that_is_gone_is_begun_again_and_missed(index, log):
     assert "entries are missing" in problems[0] and log.entries()[0]["seq"] == 2
 
 
+def test_a_copy_of_a_gallery_is_logged_too(index, log, tmp_path):
+    """Whoever copies the file alone has not switched the log off."""
+    _search(log, index)
+    index.close()
+    shutil.copy(tmp_path / "town.db", tmp_path / "copy.db")
+    with GalleryIndex.open(tmp_path / "copy.db") as copy:
+        copied = ActivityLog(copy)
+        assert copied.is_on and copied.path == tmp_path / "copy-log.jsonl"
+        _search(copied, copy)
+        (entry,) = copied.entries()
+        assert entry["seq"] == 2 and "entries are missing" in copied.verify().problems[0]
+    shutil.copy(tmp_path / "town.db", tmp_path / "copy.db")
+    shutil.copy(log.path, copied.path)
+    with GalleryIndex.open(tmp_path / "copy.db") as copy:
+        copied = ActivityLog(copy)
+        _search(copied, copy)
+        assert copied.verify().problems == [] and len(copied.entries()) == 3
+
+
 def test_nothing_is_searched_that_cannot_be_logged(index, log):
     log.path.unlink()
     log.path.mkdir()
@@ -230,8 +250,9 @@ def test_old_entries_go_with_their_pictures(index, log, tmp_path):
     os.utime(lost, (1e9, 1e9))
     late = log.entries()[-1]["end"]
     assert log.cut(late - 1000, rule="log 180 days", via="shell") == 0
-    assert log.cut(late + 0.001, rule="log 180 days", via="shell") == 3
+    assert log.cut(late + 0.001, rule="log 180 days", user="anna", via="shell") == 3
     (cut,) = log.entries()
+    assert (cut["user"], cut["via"], cut["rule"]) == ("anna", "shell", "log 180 days")
     assert (cut["action"], cut["through"]["seq"], cut["problems_before"]) == ("cut", 2, 0)
     assert index.accountability.log_head().seq == cut["seq"]
     assert log.settings() == {"pictures": True} and log.is_on
@@ -239,6 +260,17 @@ def test_old_entries_go_with_their_pictures(index, log, tmp_path):
     assert list((tmp_path / "town-log-pictures").iterdir()) == [young], "may still get an entry"
     _search(log, index)
     assert log.verify().problems == [] and "kept" in log.entries()[-1]["queries"][0]
+
+
+def test_a_picture_that_a_later_entry_tells_of_stays(index, log, tmp_path, monkeypatch):
+    log.switch_on(pictures=True)
+    _search(log, index)
+    early = log.entries()[-1]["end"]
+    monkeypatch.setattr("person_search.accountability.activity_log.now", lambda: early + 9000)
+    _search(log, index)
+    (kept,) = (tmp_path / "town-log-pictures").iterdir()
+    assert log.cut(early + 1000, rule="log 1h", via="shell") == 3
+    assert kept.exists() and log.verify().problems == []
 
 
 def test_a_repaired_gallery_still_knows_its_log(index, log):

@@ -9,7 +9,8 @@ import time
 import pytest
 from helpers_log import LogWriter
 
-from person_search.accountability.chain_file import ChainFile
+from person_search.accountability.chain_file import ANCHOR, ChainFile
+from person_search.accountability.entries import seal, to_line
 from person_search.accountability.errors import LogError
 from person_search.accountability.verifying import parse_head, verify_chain
 
@@ -183,6 +184,28 @@ def test_the_oldest_part_is_cut_and_the_chain_holds(chain):
     assert verify_chain(chain).problems
     chain.path.write_bytes(b"".join(lines[1:]))
     assert "entries are missing" in verify_chain(chain).problems[0]
+
+
+def test_an_anchor_hides_nothing_that_was_taken_away(chain):
+    """Whoever can write the file can write one, with a hash that fits."""
+
+    def anchor(entry):
+        content = {"action": ANCHOR, "settings": {}}
+        return to_line(seal(content, entry["seq"], entry["hash"]))
+
+    entries, lines = list(chain.entries()), chain.path.read_bytes().splitlines(keepends=True)
+    chain.path.write_bytes(lines[0] + anchor(entries[2]) + b"".join(lines[3:]))
+    problems = verify_chain(chain).problems
+    assert "line 2: an anchor stands where an entry would" in problems[0]
+    # One more taken away than the entry says that tells of it.
+    chain.path.write_bytes(b"".join(lines))
+    said = {"end": 9.0, "rule": "log 1d"}
+    assert chain.cut(lambda entry: entry["end"] < 2, said, {"settings": {}}) == 2
+    assert verify_chain(chain).problems == []
+    lines = chain.path.read_bytes().splitlines(keepends=True)
+    chain.path.write_bytes(anchor(entries[2]) + b"".join(lines[2:]))
+    (problem,) = verify_chain(chain).problems
+    assert problem == "the entries up to 2 are gone, and no entry says that they were removed"
 
 
 def test_what_was_written_while_the_clock_was_wrong_goes_with_what_follows(tmp_path):

@@ -1,7 +1,9 @@
 """Users of the page: the file, the passwords, the tokens, and the command that writes it."""
 
 import json
+import os
 import stat
+from dataclasses import replace
 
 import pytest
 
@@ -55,8 +57,19 @@ def test_a_password_is_kept_as_a_hash_with_a_salt_of_its_own():
     assert kept.startswith("scrypt$16$8$1$") and "sécret" not in kept
     assert kept != hash_password("sécret", CHEAP)
     assert is_password("sécret", kept) and not is_password("secret", kept)
-    with pytest.raises(ValueError, match="is damaged; set it anew"):
-        is_password("x", "md5$1$2$3$4$5")
+    assert is_password("\ud83d", hash_password("\ud83d", CHEAP)), (
+        "half of a letter, as browsers send"
+    )
+    salt = kept.split("$")[4]
+    for damaged in (
+        "md5$1$2$3$4$5",
+        kept.replace("scrypt", "bcrypt"),
+        kept.replace(salt, f"!{salt}"),
+        f"{kept}!",
+        kept.replace("$16$", "$15$"),
+    ):
+        with pytest.raises(ValueError, match="is damaged; set it anew"):
+            is_password("sécret", damaged)
     with pytest.raises(ValueError, match="empty"):
         hash_password("")
 
@@ -79,9 +92,10 @@ def test_the_file_is_its_owners_alone_and_says_nothing_secret(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     text = path.read_text()
     assert "secret" not in text and token not in text
-    path.chmod(0o644)
-    with pytest.raises(UsersError, match="others may read it; run: chmod 600"):
-        read_users(path)
+    for mode in (0o644, 0o640, 0o602):
+        path.chmod(mode)
+        with pytest.raises(UsersError, match="others may read it; run: chmod 600"):
+            read_users(path)
 
 
 def test_a_change_that_fails_leaves_the_file_as_it_was(tmp_path):
@@ -143,11 +157,56 @@ def test_users_are_checked_and_the_file_is_read_anew(tmp_path):
         found["ann"] = with_token(found["ann"], Token("api", hash_token(token), 0.0))
     assert users.by_token(token).name == "ann" and users.by_token("ps_guess") is None
     assert users.stamp("ann") == stamp  # a token more ends no login
+    # A login ends with another password, another role, or other cameras, each by itself.
+    kept, seen = read_users(path)["ann"], {stamp}
+    for changed in (
+        replace(kept, password=hash_password("another", CHEAP)),
+        replace(kept, account=replace(kept.account, role="viewer")),
+        replace(kept, account=replace(kept.account, cameras=None)),
+        replace(kept, account=replace(kept.account, cameras=frozenset())),
+    ):
+        with changed_users(path) as found:
+            found["ann"] = changed
+        seen.add(users.stamp("ann"))
+    assert len(seen) == 5
     add(path, "ann", "viewer")
-    assert users.stamp("ann") != stamp and users.named("ann").role == "viewer"
+    assert users.stamp("ann") not in seen and users.named("ann").role == "viewer"
     with changed_users(path) as found:
         del found["ann"]
     assert users.named("ann") is None and users.stamp("ann") == ""
+
+
+def test_a_file_with_the_time_of_the_one_before_is_read_anew(tmp_path):
+    """As ``cp -p`` and ``rsync`` put it there."""
+    path = tmp_path / "users.json"
+    add(path, "ann")
+    users, before = Users.open(path), path.stat().st_mtime_ns
+    with changed_users(path) as found:
+        del found["ann"]
+    os.utime(path, ns=(before, before))
+    assert users.named("ann") is None
+
+
+def test_who_is_not_there_is_answered_as_late_as_a_wrong_password(tmp_path, monkeypatch):
+    """The time would tell which names there are."""
+    add(tmp_path / "users.json", "ann")
+    users, tried = Users.open(tmp_path / "users.json"), []
+    monkeypatch.setattr(
+        users_module, "is_password", lambda *said: tried.append(said) or is_password(*said)
+    )
+    for name in ("ann", "bob", "bob"):
+        assert users.check(name, "guess") is None
+    costs = [kept.split("$")[:4] for _, kept in tried]
+    assert len(costs) == 3 and costs[0] == costs[1] == costs[2]
+    assert {said for said, _ in tried} == {"guess"}
+
+
+def test_without_anybody_nobody_is_served(tmp_path):
+    add(tmp_path / "users.json", "ann")
+    with changed_users(tmp_path / "users.json") as users:
+        users.clear()
+    with pytest.raises(UsersError, match=r"nobody is in .*user add NAME"):
+        Users.open(tmp_path / "users.json")
 
 
 @pytest.mark.parametrize(

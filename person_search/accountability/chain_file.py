@@ -158,7 +158,7 @@ class ChainFile:
         """
         with self._explaining("written"), self._locked(make=False) as file:
             old = _oldest(self.path, is_old)
-            if not old.removed or old.last is None:
+            if old.last is None:
                 return 0
             through = {"seq": old.last["seq"], "hash": old.last["hash"]}
             said = {**content, "action": CUT, "through": through, "removed": old.removed}
