@@ -72,10 +72,18 @@ class Answer:
     """Whether the model's calibration, or whoever asks, gave the threshold; else it is a guess."""
     added: Sequence[Match] = ()
     """Those of the matches that the visitor searches with, too."""
+    least_shown: float | None = 0.0
+    """No match below is shown where others are blurred: the model's threshold where whoever serves
+    wants them blurred, which a visitor cannot lower. None shows the best one alone."""
+    gallery: str = ""
+    """Its label."""
 
     def shows(self, match: Match) -> bool:
         """Whether a match is shown as the person asked for where all others are blurred."""
-        shown = shown_as_asked(self.matches, self.threshold if self.is_known else None)
+        least = None
+        if self.is_known and self.least_shown is not None:
+            least = max(self.threshold, self.least_shown)
+        shown = shown_as_asked(self.matches, least)
         pairs = zip(self.matches, shown, strict=True)
         return match in self.added or any(is_one for one, is_one in pairs if one == match)
 
@@ -272,7 +280,14 @@ def search_gallery(
     people = [match for match in matches if not match.is_nobody]
     known = service.finder.threshold if settings.threshold is None else settings.threshold
     threshold = service.threshold if known is None else float(known)
-    return Answer(people, threshold, len(matches) - len(people), is_known=known is not None)
+    return Answer(
+        people,
+        threshold,
+        len(matches) - len(people),
+        is_known=known is not None,
+        least_shown=service.finder.threshold if service.blur else 0.0,
+        gallery=gallery.label,
+    )
 
 
 def row_of(gallery: Gallery, match: Match) -> int:

@@ -39,10 +39,10 @@ class Dialogs:
     ) -> str:
         """Show the whole frame of a match, and its stay."""
         number = int(event.place)
-        match = match_at(query, number)
+        match = match_at(query, number, label)
         stay = None if match.appearance is None else self._stay(label, match.appearance.id)
         blur = self._blur_of(query, match, label, is_blurred)
-        activity.begin(self.service.gallery(label), "view frame").showed([match]).end()
+        self._tell("view frame", label, match, stay)
         return stay_dialog(
             match, _place(query, number), stay, next(serials),
             asked=_asked(query, blur), blur=blur,
@@ -56,7 +56,7 @@ class Dialogs:
         stay = self._stay(label, int(event.stay))
         best = self.service.gallery(label).index.appearances.get(stay.appearance.id).best
         blur = self.service.hiding(label, is_blurred)
-        activity.begin(self.service.gallery(label), "view stay").showed([best]).end()
+        self._tell("view stay", label, best, stay)
         return stay_dialog(best, None, stay, next(serials), blur=blur and blur.nobody())
 
     @told(warn)
@@ -69,15 +69,20 @@ class Dialogs:
         match, place = index.appearances.get(stay.appearance.id).best, None
         blur = blur and blur.nobody()
         if event.place is not None:
-            match, place = match_at(query, int(event.place)), _place(query, int(event.place))
+            match, place = match_at(query, int(event.place), label), _place(query, int(event.place))
             blur = self._blur_of(query, match, label, is_blurred)
             if match.appearance is None or match.appearance.id != stay.appearance.id:
                 raise ValueError("this match is gone: search again")
         sights = index.appearances.sights(stay.appearance.id)
         clip = cut_clip(sights, hide=None if blur is None else blur.clip(sights))
         asked = "" if place is None else _asked(query, blur)
-        activity.begin(self.service.gallery(label), "clip").showed([match]).end()
+        self._tell("clip", label, match, stay)
         return stay_dialog(match, place, stay, next(serials), clip, asked=asked, blur=blur)
+
+    def _tell(self, action: str, label: str, match: Match, stay: Stay | None) -> None:
+        """Log who is about to be shown: the match, and the stays around its own."""
+        use = activity.begin(self.service.gallery(label), action).showed([match])
+        use.showed_stays(() if stay is None else stay.around()).end()
 
     def _stay(self, label: str, appearance: int) -> Stay:
         return look_up(self.service.gallery(label).index, appearance)
@@ -111,9 +116,14 @@ def _place(query: Query | None, number: int) -> Place:
     return Place(number, len(answer.matches), answer.threshold)
 
 
-def match_at(query: Query | None, place: int) -> Match:
-    """Return a match of the answer by its place, from 0."""
-    matches = query.answer.matches if query is not None and query.answer is not None else ()
-    if not 0 <= place < len(matches):
+def match_at(query: Query | None, place: int, label: str) -> Match:
+    """Return a match of the answer by its place, from 0.
+
+    Raises:
+        ValueError: It is not there any more, or the answer is another gallery's, in whose log and
+            under whose rules it would be shown.
+    """
+    answer = None if query is None else query.answer
+    if answer is None or answer.gallery != label or not 0 <= place < len(answer.matches):
         raise ValueError("this match is gone: search again")
-    return matches[place]
+    return answer.matches[place]

@@ -196,7 +196,7 @@ class Handlers:
     @told(warn)
     def judge(self, event: gr.EventData, query: Query | None, label: str, *settings: Any) -> tuple:
         """Keep that a match is right, wrong, or no person at all, and search again."""
-        query, match = needed(query), match_at(query, int(event.place))
+        query, match = needed(query), match_at(query, int(event.place), label)
         gallery = self.service.gallery(label)
         if event.verdict == "nobody" and match.appearance is not None:
             with activity.begin(gallery, "people nobody").showed([match]):
@@ -224,7 +224,7 @@ class Handlers:
         self, event: gr.EventData, query: Query | None, label: str, *settings: Any
     ) -> tuple:
         """Search with a confirmed match, too."""
-        match = match_at(query, int(event.place))
+        match = match_at(query, int(event.place), label)
         more = actions.with_match(self.service.gallery(label), needed(query), match)
         return self._ask(more, label, settings)
 

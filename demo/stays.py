@@ -53,6 +53,11 @@ class Stay:
     after: "StoredAppearance | None"
     beside: "Sequence[StoredAppearance]"
 
+    def around(self) -> "list[StoredAppearance]":
+        """Return the stays that its dialog shows beside it."""
+        near = [one for one in (self.before, self.after) if one is not None]
+        return [*self.beside[:MOST_OTHERS], *near]
+
 
 def look_up(index: "GalleryIndex", appearance: int) -> Stay:
     """Read a stay from a gallery.

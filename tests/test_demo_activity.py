@@ -1,6 +1,7 @@
 """The page and its API tell the log of a gallery what visitors are shown."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from helpers_demo import EMBEDDING_DIM, FINGERPRINT, ColorFinder, draw_colors
 from PIL import Image
 
-pytest.importorskip("gradio", reason="needs the extra demo")
+gr = pytest.importorskip("gradio", reason="needs the extra demo")
 
 from demo import activity, api
 from demo.dialogs import Dialogs
@@ -82,6 +83,25 @@ def test_what_a_visitor_does(service, tmp_path):
     judged = entries(service)[5]
     assert judged["results"][0]["judgement"] == "right" and judged["subject"] == query.subject
     assert {e["user"] for e in entries(service)[1:]} == {"anna"}
+
+
+def test_who_stands_beside_a_shown_stay_is_logged_too(service, tmp_path):
+    _, query = search(service, tmp_path)
+    match = query.answer.matches[0]
+    look_up = Dialogs(service)._stay("toy", match.appearance.id)
+    Dialogs(service).show(event(place=0), query, "toy")
+    told = entries(service)[-1]["results"]
+    assert len(told) == 1 + len(look_up.around()) > 1
+
+
+def test_a_match_of_another_gallery_is_not_shown_under_this_ones_log(service, tmp_path):
+    page, query = search(service, tmp_path)
+    elsewhere = replace(query, answer=replace(query.answer, gallery="other"))
+    before = len(entries(service))
+    for call in (Dialogs(service).show, Dialogs(service).play):
+        with pytest.warns(UserWarning, match="search again"):
+            assert call(event(place=0, stay=1), elsewhere, "toy") == gr.skip()
+    assert len(entries(service)) == before
 
 
 def test_a_judge_is_named_in_the_gallery(service, tmp_path):

@@ -246,6 +246,27 @@ def test_whoever_serves_the_page_can_set_it_for_all(service):
     assert strict.hiding("toy", False) is not None and service.hiding("toy", False) is None
 
 
+def test_a_visitors_threshold_does_not_lower_what_is_set_for_all(service):
+    least = service.finder.threshold
+    strict = Service(service.finder, service.galleries, blur=True)
+    for served, wished, is_shown in (
+        (strict, 0.0, False),
+        (strict, 0.99, False),
+        (service, 0, True),
+    ):
+        query, _ = search(served)
+        answer = Handlers(served)._ask(query, "toy", (wished, *SETTINGS[1:], True))[0].answer
+        others = [match for match in answer.matches if match.similarity < least]
+        assert others and all(answer.shows(match) == is_shown for match in others), wished
+    right = [match for match in answer.matches if match.similarity >= least]
+    assert right and all(answer.shows(match) for match in right)
+    # A model without a threshold: the best match alone, whatever is wished.
+    service.finder.threshold = None
+    answer = Handlers(strict)._ask(query, "toy", (0.1, *SETTINGS[1:], True))[0].answer
+    assert [answer.shows(match) for match in answer.matches].count(True) >= 1
+    assert not any(answer.shows(match) for match in others)
+
+
 @pytest.mark.parametrize("is_strict", [True, False])
 def test_serving_with_blur_leaves_no_way_to_switch_it_off(
     service, is_strict, monkeypatch, tmp_path
