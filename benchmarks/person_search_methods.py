@@ -208,8 +208,12 @@ def train_row(
     settings += ["SOLVER.CHECKPOINT_PERIOD", "250", "TEST.SEARCH.BY_FREQUENCY", "True"]
     settings += ["SEED", str(seed), *row.overrides, *overrides]
     stage1 = stages[dataset, seed].result() if row.stage1 else None
-    if row.config != "slim_fpn":
-        settings += [STL + "CONFIG_FILE", "", STL + "WEIGHTS", stage1["weights"] if stage1 else ""]
+    if stage1:
+        settings += [STL + "CONFIG_FILE", "", STL + "WEIGHTS", stage1["weights"]]
+    elif row.config.startswith("stl"):
+        # Without stage 1 nothing reads what to take of it, and the config would be refused.
+        settings += [STL + "CONFIG_FILE", "", STL + "TRANSFER_NECK", "False"]
+        settings += [STL + "TRANSFER_DETECTOR", "False"]
     folder = OUTPUT / dataset / f"{name}_seed{seed}"
     config_file = f"configs/{dataset}/{row.config}.yaml"
     run = train("person_search", config_file, folder, settings, threads=1)
