@@ -24,6 +24,7 @@ from training_runs import (
     compare,
     describe_conditions,
     mean_minutes,
+    parse_rows,
     run_quietly,
     spread,
     train,
@@ -88,7 +89,8 @@ def main() -> None:
     trainings = [
         partial(train_row, row, seed, args) for row, seed in jobs if (row, seed) not in finished
     ]
-    facts = {"iterations": ITERATIONS, "stage1_iterations": int(STAGE1[1])}
+    seeds = sorted({*args.seeds, *(seed for _, seed in finished)})
+    facts = {"iterations": ITERATIONS, "stage1_iterations": int(STAGE1[1]), "seeds": seeds}
     compare(args, trainings, RESULTS, format_table, earlier, **facts)
 
 
@@ -113,14 +115,10 @@ def read_record() -> list[dict]:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = parse_rows(__doc__, ROWS)
     add = parser.add_argument
-    add("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
-    add("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    add("--processes", type=int, default=2, help="runs at a time, a thread each")
     add("--imagenet", type=Path, default=Path("output/mobilenet_v2.pth"), help="ImageNet weights")
     add("--anew", action="store_true", help="keep no run of an earlier record")
-    add("overrides", nargs="*", help="KEY VALUE pairs for stage 2 of every run")
     return parser.parse_args()
 
 
