@@ -39,8 +39,8 @@ def _stage1(name: str, group: str = "search") -> Check:
     return Check(unit, first, _search(name, "multi_plain_oim", "a start from nothing", group))
 
 
-def _levels(shared: str) -> Check:
-    first = _search("drawn_cuhk", f"multi_stl_oim{shared}", "three levels fused")
+def _levels(shared: str, how: str = "", title: str = "three levels fused") -> Check:
+    first = _search("drawn_cuhk", f"multi_stl_oim{shared}{how}", title)
     second = _search("drawn_cuhk", f"one_stl_oim{shared}", "one level")
     last = shared.removeprefix("_") or "res2"
     return Check(f"drawn-cuhk, shared up to {last}, mAP", first, second)
@@ -62,6 +62,14 @@ STL = Claim(
         _starts(_STL, ("imagenet_longer", "ImageNet's weights, as long as both stages")),
         *(_stage1(n, g) for n in ("drawn_cuhk", "drawn_prw") for g in ("search", "search_tail")),
         *(_levels(shared) for shared in ("", "_res3", "_res4")),
+        *(
+            _levels(shared, f"_{how}", title)
+            for how, title in (
+                ("attention", "three fused by attention"),
+                ("pyramid", "fused with levels of the pyramid"),
+            )
+            for shared in ("", "_res4")
+        ),
     ),
     "several levels help only where the one level is as coarse as res4: people of 50 pixels are "
     "three cells high there; what stage 1 adds to ImageNet needs more seeds",
@@ -76,6 +84,14 @@ _STEPS = (
     ("ablation/6_bnneck", "+ BNNeck"),
     ("ablation/7_center", "+ center loss"),
 )
+_LEFT_OUT = (
+    ("no_warm_up", "without warm-up"),
+    ("no_random_erasing", "without random erasing"),
+    ("no_label_smoothing", "without label smoothing"),
+    ("no_last_stride", "without last stride 1"),
+    ("no_bnneck", "without BNNeck"),
+    ("no_center", "without center loss"),
+)
 TRICKS = Claim(
     "Bag of Tricks",
     "Luo et al., Bag of Tricks and a Strong Baseline for Deep Person Re-identification, CVPRW 2019",
@@ -84,6 +100,7 @@ TRICKS = Claim(
     (
         _pair("drawn_market", _STEPS[-1], _STEPS[0]),
         *(_pair("drawn_market", b, a) for a, b in pairwise(_STEPS)),
+        *(_pair("leave_one_out", ("all", "all six, 18 epochs"), row) for row in _LEFT_OUT),
     ),
     "BNNeck brings nearly all; random erasing slows a training of 7 epochs from scratch, and costs "
     "with BNNeck too; the others change less than the seeds",
@@ -99,6 +116,8 @@ MGN = Claim(
     (
         _pair("drawn_market", ("mgn", "MGN"), _STEPS[0]),
         _pair("drawn_market", ("mgn", "MGN"), ("ablation/7_center", "Bag of Tricks")),
+        _pair("leave_one_out", ("mgn", "MGN, 18 epochs"), ("none", "softmax + triplet")),
+        _pair("leave_one_out", ("mgn", "MGN, 18 epochs"), ("all", "Bag of Tricks")),
     ),
     "7 epochs are too short and hang on the seed: in 18 it reaches twice that "
     "([Results](results.md#crops)), and its re-implementers train 200 to 500",

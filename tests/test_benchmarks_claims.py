@@ -8,6 +8,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # By their benchmarks: rows that are compared as soon as they have been run.
 WAITING = {
+    "leave_one_out": (
+        *("all", "none", "mgn", "no_warm_up", "no_random_erasing", "no_label_smoothing"),
+        *("no_last_stride", "no_bnneck", "no_center"),
+    ),
+    "person_search_methods": (
+        *("multi_stl_oim_attention", "multi_stl_oim_pyramid"),
+        *("multi_stl_oim_res4_attention", "multi_stl_oim_res4_pyramid"),
+    ),
     "mobilenet_starts": ("imagenet", "imagenet_longer", "stl_imagenet"),
     "margins_behind_norm": ("cosine", "arcface"),
     "label_noise_look_alikes": ("arcface", "sub_centers", "purified"),
