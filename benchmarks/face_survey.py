@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from training_runs import compare, describe_conditions, mean_minutes, parse_rows, spread, train
+from training_reports import describe_conditions
+from training_runs import compare, mean_minutes, parse_rows, spread, train
 
 from person_search.synthetic.face_writer import PAIRS_FILE, write_faces
 from person_search.synthetic.faces.spec import FACE_PRESETS

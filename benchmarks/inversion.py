@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from training_runs import describe_machine, draw_market, run_quietly, spread, train, write_report
+from training_reports import write_report
+from training_runs import describe_machine, draw_market, run_quietly, spread, train
 
 from reid_heads.config import load_config
 from reid_heads.data.datasets.market1501 import load_market1501

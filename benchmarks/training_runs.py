@@ -2,6 +2,7 @@
 
 import argparse
 import concurrent.futures
+import contextlib
 import datetime
 import json
 import os
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,20 @@ from typing import Any
 import numpy as np
 import torch
 from tqdm import tqdm
+from training_reports import add_to, describe_conditions, write_report
 
 from person_search.synthetic.market_writer import write_market1501
 from person_search.synthetic.world_spec import PRESETS
 from reid_heads.data.builtin import get_datasets_root
 
 REID_METRICS = ("mAP", "mINP", "top1", "top5")
+
+only_finished = False
+"""Whether ``train`` reads finished trainings and starts none (``--finished`` of the benchmarks)."""
+
+
+class NotTrainedError(Exception):
+    """A training that is not there, where none may be started."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +50,21 @@ class Comparison:
     rows: Mapping[str, str]
     """What each row is called in the table, in the table's order."""
 
+    variants: Mapping[str, tuple[str, Sequence[str]]] = field(default_factory=dict)
+    """Rows without a config of their own: the row whose config it is, and what it overrides."""
+
     @property
     def output(self) -> Path:
         """Folder of the trainings."""
         return Path("output") / self.name
 
     def config(self, row: str) -> str:
-        """Return the path of a row's config."""
-        return str(self.configs / f"{row}.yaml")
+        """Return the path of the config of a row, or of the one that it is a variant of."""
+        return str(self.configs / f"{self.variants.get(row, (row,))[0]}.yaml")
+
+    def overrides(self, row: str) -> list[str]:
+        """Return what a row overrides of its config: alternating keys and values."""
+        return list(self.variants[row][1]) if row in self.variants else []
 
     def parser(self, description: str) -> argparse.ArgumentParser:
         """Return the command line; see ``parse_rows``."""
@@ -56,7 +72,7 @@ class Comparison:
 
     def train_row(self, row: str, seed: int, overrides: list[str]) -> dict:
         """Train one row with one seed in a process of its own, or read what is there."""
-        settings = ["SEED", str(seed), *overrides]
+        settings = ["SEED", str(seed), *self.overrides(row), *overrides]
         folder = self.output / f"{row}_seed{seed}"
         run = train("reid_heads", self.config(row), folder, settings, threads=1)
         return {**run, "row": row, "seed": seed}
@@ -91,15 +107,18 @@ def train(module: str, config_file: str, folder: Path, overrides: list[str], thr
             with two.
 
     Returns:
-        ``{"folder", "minutes", "threads", "results", "ms_per_frame"}``; minutes is None for an
-        interrupted run, of which only the last part is known.
+        ``{"folder", "minutes", "threads", "results", "ms_per_frame", "date", "load"}``; minutes is
+        None for an interrupted run, of which only the last part is known.
 
     Raises:
         RuntimeError: if the training fails; has the end of its output.
+        NotTrainedError: if it has not finished and ``only_finished`` is set.
     """
     finished = folder / "finished.json"
     if finished.exists():
         return json.loads(finished.read_text())
+    if only_finished:
+        raise NotTrainedError(folder)
     was_interrupted = (folder / "last_checkpoint").exists()
     command = [sys.executable, "-m", f"{module}.train_net", "--resume", "--config-file"]
     started = time.perf_counter()
@@ -111,6 +130,9 @@ def train(module: str, config_file: str, folder: Path, overrides: list[str], thr
         "threads": threads,
         "results": json.loads((folder / "inference/results.json").read_text()),
         "ms_per_frame": read_ms_per_frame(folder / "log.txt"),
+        "date": datetime.date.today().isoformat(),
+        # Processes that ran or waited, mean of five minutes: 1 on a machine with nothing else.
+        "load": round(os.getloadavg()[1], 1),
     }
     finished.write_text(json.dumps(run))
     return run
@@ -151,8 +173,25 @@ def parse_rows(
     parser.add_argument(flag, dest="rows", nargs="+", choices=rows, default=rows)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, a thread each")
+    parser.add_argument(
+        "--finished",
+        action=_OnlyFinished,
+        nargs=0,
+        help="train nothing: write the report of what has been trained",
+    )
+    parser.add_argument(
+        "--add",
+        action="store_true",
+        help="keep the runs of the report that is there and are not of this start",
+    )
     parser.add_argument("overrides", nargs="*", help="KEY VALUE pairs for every run")
     return parser
+
+
+class _OnlyFinished(argparse.Action):
+    def __call__(self, *_: object) -> None:
+        global only_finished
+        only_finished = True
 
 
 def draw_market(processes: int) -> Path:
@@ -185,15 +224,19 @@ def each_seed(
 def train_all(
     trainings: Sequence[Callable[[], dict]], processes: int, done: Callable[[list[dict]], None]
 ) -> list[dict]:
-    """Run trainings, several at a time; ``done`` gets the runs so far after each of them."""
+    """Run trainings, several at a time; ``done`` gets the runs so far after each of them.
+
+    Those that may not be started (``only_finished``) are left out.
+    """
     runs: list[dict] = []
     # Threads only wait for the training processes.
     with concurrent.futures.ThreadPoolExecutor(processes) as pool:
         futures = [pool.submit(training) for training in trainings]
         finished = concurrent.futures.as_completed(futures)
         for future in tqdm(finished, total=len(futures), desc="runs", disable=None):
-            runs.append(future.result())
-            done(runs)
+            with contextlib.suppress(NotTrainedError):
+                runs.append(future.result())
+                done(runs)
     return runs
 
 
@@ -215,9 +258,13 @@ def compare(
         earlier: runs that belong to the report already.
         **facts: whatever else belongs to it.
     """
+    there = results.with_suffix(".json")
+    kept = json.loads(there.read_text()) if args.add and there.exists() else None
 
     def report(runs: list[dict]) -> None:
         content = {**describe_report(args), **facts, "runs": [*earlier, *runs]}
+        if kept:
+            content = add_to(kept, content)
         write_report(results, content, format_table(content))
 
     runs = train_all(trainings, args.processes, report)
@@ -236,22 +283,6 @@ def describe_report(args: argparse.Namespace) -> dict:
     }
 
 
-def write_report(results: Path, report: dict, table: str) -> None:
-    """Write the numbers to ``results``.json and the table to ``results``.md."""
-    results.parent.mkdir(parents=True, exist_ok=True)
-    results.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
-    results.with_suffix(".md").write_text(table)
-
-
-def describe_conditions(report: dict) -> str:
-    """Say in a line when, where and how a comparison was run."""
-    return (
-        f"{report['date']}, {report['machine']}, seeds {report['seeds']}; mean ± standard "
-        f"deviation over the seeds, percent; {report['processes']} runs at a time with a thread "
-        f"each. Command: `{report['command']}`"
-    )
-
-
 def mean_minutes(runs: list[dict]) -> str:
     """Return the mean time of the runs that were not interrupted."""
     known = [run["minutes"] for run in runs if run["minutes"] is not None]
@@ -259,9 +290,16 @@ def mean_minutes(runs: list[dict]) -> str:
 
 
 def by_row(report: dict, rows: Mapping[str, str]) -> Iterator[tuple[str, str, list[dict]]]:
-    """Yield row, title and runs of the rows of a report that have run."""
+    """Yield row, title and runs of the rows of a report that have run.
+
+    The title names the seeds of a row that has not run with all of them.
+    """
     for row, title in rows.items():
         runs = [run for run in report["runs"] if run["row"] == row]
+        seeds = sorted({run["seed"] for run in runs})
+        if seeds and seeds != sorted(report["seeds"]):
+            named = " and ".join(map(str, seeds))
+            title = f"{title} (seed{'s' * (len(seeds) > 1)} {named})"
         if runs:
             yield row, title, runs
 

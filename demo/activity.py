@@ -13,7 +13,7 @@ from person_search.accountability.retention_timer import RetentionTimer
 from person_search.accountability.uses import Use
 
 from .door.callers import current_caller
-from .service import Gallery
+from .service import Gallery, Service
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -60,12 +60,18 @@ def switch_on_for_users(galleries: Sequence[Gallery], has_users: bool) -> int:
     return sum([log.switch_on(via="serve") for log in _logs(galleries)])
 
 
-def retaining(galleries: Sequence[Gallery]) -> RetentionTimer:
-    """Return what applies the rules of galleries as long as it is entered."""
+def retaining(service: Service) -> RetentionTimer:
+    """Return what applies the rules of galleries as long as it is entered.
+
+    Those of a gallery whose file is replaced meanwhile are the new one's.
+    """
     from .pictures import forget_pictures
 
     return RetentionTimer(
-        [(gallery.index, [gallery.footage]) for gallery in galleries],
+        [
+            (lambda label=label: service.gallery(label).index, [gallery.footage])
+            for label, gallery in service.galleries.items()
+        ],
         logger.warning,
         on_removed=lambda _: forget_pictures(),
         via="serve",

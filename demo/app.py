@@ -323,7 +323,9 @@ def launch_app(
         lambda client: sum(client == _client(scope) for scope in waiting_scopes(app)),
         lambda: take_turns(app, _client),
         lambda page, is_over: forget_page(app, page, is_over),
-        lambda user, done: record_login(app.service.galleries.values(), user, done),
+        lambda user, done: record_login(
+            map(app.service.gallery, app.service.galleries), user, done
+        ),
     )
     # Gradio's `close` ends it.
     app.server = serve(Door(house, settings, port, users), settings, listener)

@@ -124,12 +124,13 @@ def run(args: argparse.Namespace) -> int:
     if uris is None:
         uris, examples = [str(DRAWN / DRAWN_FILE)], prepare_drawn_gallery(DRAWN, finder)
     galleries = open_galleries(uris, finder, args.footage)
+    served = {gallery.label: gallery for gallery in galleries}
     try:
         if switch_on_for_users(galleries, has_users=users is not None):
             print(
                 "uses are logged from now on, as people log in: person-search log", file=sys.stderr
             )
-        service = Service(finder, {g.label: g for g in galleries}, examples, args.blur)
+        service = Service(finder, served, examples, args.blur)
         app = build_app(service)
         url = launch_app(app, port=port, users=users, settings=settings)
         print(f"person search is ready: {url}  (Ctrl-C ends it)", flush=True)
@@ -137,10 +138,10 @@ def run(args: argparse.Namespace) -> int:
             print(
                 "the connection is not encrypted: put a proxy with TLS before it", file=sys.stderr
             )
-        with retaining(galleries):
+        with retaining(service):
             _wait(app)
     finally:
-        for gallery in galleries:
+        for gallery in served.values():  # some may have been opened anew
             gallery.index.close()
     return 0
 

@@ -1,13 +1,16 @@
 """What may come in as a file: only what was uploaded, never an address to fetch."""
 
 import atexit
-import shutil
 import tempfile
+from contextlib import ExitStack
 from functools import cache
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+
+from reid_heads.unfinished import unfinished
 
 from .gradio_parts import Take, guard_field, separate_uploads
 
@@ -46,8 +49,12 @@ def uploaded_file(**options: Any) -> gr.File:
 def upload_folder() -> str:
     """Return this process's folder of uploads, which goes with the process.
 
-    Uploads lie in it until they are read and deleted.
+    Uploads lie in it until they are read and deleted. Those of a process that was killed go when
+    the next one makes its folder.
     """
-    folder = tempfile.mkdtemp(prefix="person-search-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    stack = ExitStack()
+    # Gradio gives no file out of a hidden folder.
+    made = unfinished(Path(tempfile.gettempdir(), "uploads"), is_folder=True, is_hidden=False)
+    folder = stack.enter_context(made)
+    atexit.register(stack.close)
+    return str(folder)

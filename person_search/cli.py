@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from person_search.commands.ending import EndedError, ending_by_signals
 from person_search.commands.registry import BASE, Command, find_commands, name_extra
 from person_search.commands.version import describe_version
 from reid_heads.library_parts import MissingPartError
@@ -57,8 +58,8 @@ def build_parser(
         prog="person-search",
         description="Find a person in a gallery of panoramas.",
         epilog="Exit status: 0 done, 1 nothing found, 2 wrong use or failure, 3 one of the people "
-        "listed must be chosen, 130 stopped by Ctrl-C. Results go to the standard output, all else "
-        "to the standard error.",
+        "listed must be chosen, 130 stopped by Ctrl-C, 143 by SIGTERM. Results go to the standard "
+        "output, all else to the standard error.",
     )
     parser.add_argument(
         "--version", action=_ShowVersion, nargs=0, help="print the version and where it runs from"
@@ -79,9 +80,9 @@ def build_parser(
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit status.
 
-    It is 0 for done, 1 for nothing found, `FAILURE` or `STOPPED`; a command may have more. A user's
-    mistake (a missing file, a wrong value) ends with its message alone, a mistake of ours with a
-    traceback.
+    It is 0 for done, 1 for nothing found, `FAILURE` or `STOPPED`, or `EndedError.status`; a command
+    may have more. A user's mistake (a missing file, a wrong value) ends with its message alone, a
+    mistake of ours with a traceback.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     # No option of the whole program takes a value, so the first plain word is the command.
@@ -93,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         args = build_parser(commands, chosen).parse_args(arguments)
-        with trusted_files(getattr(args, "trust_this_file", False)):
+        with ending_by_signals(), trusted_files(getattr(args, "trust_this_file", False)):
             status = args.run(args) or 0
         sys.stdout.flush()
         return status
@@ -101,8 +102,11 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader of a pipe has gone, as "head" does; Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         advice = commands[chosen].advice_if_stopped() if chosen in commands else "nothing was done"
+        if isinstance(stop, EndedError):
+            print(f"person-search {chosen}: stopped by {stop}; {advice}", file=sys.stderr)
+            return stop.status
         print(f"\nperson-search {chosen}: stopped; {advice}", file=sys.stderr)
         return STOPPED
     except Exception as error:

@@ -4,13 +4,13 @@ import contextlib
 import errno
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+
+from reid_heads.unfinished import unfinished
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The last one is a limit of the file system, or of the process, on a file's size."""
@@ -43,27 +43,24 @@ def atomic_file(
 ) -> Iterator[BinaryIO]:
     """Open a file to write that takes the place of ``path`` when the context ends well.
 
-    After an error, a full disk for one, whatever stood at ``path`` is still there. The folder is
-    made if missing. ``mode`` says who may read the file. A durable file is on the disk before it
-    takes the place, so that after a power cut, too, the one or the other is there whole.
+    After an error, a full disk for one, whatever stood at ``path`` is still there; what a killed
+    process leaves, the next one removes (`unfinished`). The folder is made if missing. ``mode``
+    says who may read the file. A durable file is on the disk before it takes the place, so that
+    after a power cut, too, the one or the other is there whole.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(suffix=f"{path.suffix}.part", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    with unfinished(path) as temporary:
+        with temporary.open("wb") as file:
             yield file
             if is_durable:
                 file.flush()
                 os.fsync(file.fileno())
-        # mkstemp's files are for their owner alone.
+        # It was for its owner alone.
         os.chmod(temporary, mode)
         os.replace(temporary, path)
         if is_durable:
             _sync_folder(path.parent)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _sync_folder(folder: Path) -> None:
@@ -87,15 +84,11 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise FileExistsError(f"{path} is there already; choose a new folder, or remove it first")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-    try:
+    with unfinished(path, is_folder=True) as temporary:
         yield temporary
-        # mkdtemp's folders are for their owner alone.
+        # It was for its owner alone.
         os.chmod(temporary, 0o755)
         os.replace(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def save_arrays(

@@ -7,20 +7,28 @@ The first line says how many folds there are and how many pairs of each kind a f
 Fields are apart by tabs, or by spaces where a line has no tab.
 
 A list of the other form has no first line of numbers, but two paths and 1 for one person or 0 for
-two a line, apart by commas, tabs or spaces, perhaps below a header. Of a path its last folder and
-the file's name count. Its pairs are put into ten folds of consecutive pairs, as is usual for such
-lists (scikit-learn's ``KFold``).
+two a line (also true and false, or -1 for two), apart by commas, tabs or spaces, perhaps below a
+header; paths may stand in quotes. Of a path its last folder and the file's name count. Its pairs
+are put into ten folds of consecutive pairs, as is usual for such lists (scikit-learn's ``KFold``).
 
 Letters: N pairs.
 """
 
+import csv
 import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from reid_heads.text_files import read_text
+
+_LABELS = {
+    **dict.fromkeys(("1", "1.0", "true"), True),
+    **dict.fromkeys(("0", "0.0", "-1", "false"), False),
+}
+"""In small letters: whether a pair shows one person."""
 
 NUM_FOLDS = 10
 """Into which the pairs of a list without folds are put."""
@@ -51,7 +59,8 @@ class FacePairs:
 
 def image_stem(name: str) -> str:
     """Return the name that pairs know an image by: the last folder and the file without suffix."""
-    path = PurePosixPath(name)
+    # Letters with marks are written in two ways.
+    path = PurePosixPath(unicodedata.normalize("NFC", name))
     return f"{path.parent.name}/{path.stem}"
 
 
@@ -66,7 +75,7 @@ def read_pairs(path: str | os.PathLike[str]) -> FacePairs:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such pair list; expected a file as LFW's pairs.txt")
-    lines = read_text(path).splitlines()
+    lines = read_text(path).split("\n")
     listed = [(n, line) for n, line in enumerate(lines, start=1) if line.strip()]
     # The first line may be a header.
     if any(_read_paths(line) is not None for _, line in listed[:2]):
@@ -101,16 +110,20 @@ def read_pairs(path: str | os.PathLike[str]) -> FacePairs:
 
 def _read_path_pairs(lines: list[tuple[int, str]], path: Path) -> FacePairs:
     """Read numbered lines of two paths and 0 or 1, with or without a header."""
-    rows = []
+    rows: list[tuple[str, str, bool]] = []
+    known: dict[str, str] = {}
+    labels: dict[frozenset[str], bool] = {}
     for number, line in lines:
-        row = _read_paths(line)
-        if row is not None:
-            rows.append(row)
-        elif number != lines[0][0]:
+        row, place = _read_paths(line), f"{path}, line {number}"
+        if row is None and number == lines[0][0]:
+            continue
+        if row is None:
             raise ValueError(
-                f"{path}, line {number}: expected two paths of images and 0 or 1, as "
-                f"'ann/1.jpg bo/2.jpg 0', got {line.strip()!r}"
+                f"{place}: expected two paths of images and 0 or 1, as 'ann/1.jpg bo/2.jpg 0', got "
+                f"{line.strip()!r}"
             )
+        _check_pair(row, known, labels, place)
+        rows.append(row)
     return FacePairs(
         first=tuple(image_stem(one) for one, _, _ in rows),
         second=tuple(image_stem(other) for _, other, _ in rows),
@@ -120,15 +133,50 @@ def _read_path_pairs(lines: list[tuple[int, str]], path: Path) -> FacePairs:
     )
 
 
+def _check_pair(
+    row: tuple[str, str, bool],
+    known: dict[str, str],
+    labels: dict[frozenset[str], bool],
+    place: str,
+) -> None:
+    """Refuse a pair of one image, of two that have the same name, and one that is told both ways.
+
+    Args:
+        row: two paths, and whether they show one person.
+        known: the path of each image so far, which is added to.
+        labels: likewise of each pair what was said of it.
+        place: where it stands.
+    """
+    one, other, is_genuine = row
+    for name in (one, other):
+        plain = os.path.splitext(os.path.normpath(name))[0]
+        before = known.setdefault(image_stem(name), plain)
+        # One of them may be written from a folder further up.
+        if not f"/{before}".endswith(f"/{plain}") and not f"/{plain}".endswith(f"/{before}"):
+            raise ValueError(
+                f"{place}: {before} and {plain} are one image by their last folder and name, which "
+                "are all that counts; give the folders of two people two names"
+            )
+    pair = frozenset((image_stem(one), image_stem(other)))
+    if len(pair) == 1:
+        raise ValueError(f"{place}: the pair is of one image, {one}; expected two")
+    if labels.setdefault(pair, is_genuine) != is_genuine:
+        raise ValueError(f"{place}: the pair of {one} and {other} is said to be 0 and 1")
+
+
 def _read_paths(line: str) -> tuple[str, str, bool] | None:
     """Read two paths and 0 or 1, which may stand at either end; None of a line of another form."""
     separator = next((sign for sign in ("\t", ",", ";") if sign in line), None)
-    fields = [field.strip().replace("\\", "/") for field in line.split(separator)]
+    if '"' in line:
+        cells = next(csv.reader([line.strip()], delimiter=separator or " ", skipinitialspace=True))
+    else:
+        cells = line.split(separator)
+    fields = [field.strip().replace("\\", "/") for field in cells]
     paths = [field for field in fields if _is_image(field)]
-    labels = [field for field in fields if field in ("0", "1")]
+    labels = [field for field in fields if field.lower() in _LABELS]
     if len(fields) != 3 or len(paths) != 2 or len(labels) != 1 or fields[1] in labels:
         return None
-    return paths[0], paths[1], labels[0] == "1"
+    return paths[0], paths[1], _LABELS[labels[0].lower()]
 
 
 def _is_image(name: str) -> bool:
@@ -177,4 +225,4 @@ def _image(person: str, number: str) -> str:
         return image_stem(f"{person}/{PurePosixPath(number).name}")
     if not person or int(number) < 0:
         raise ValueError
-    return f"{person}/{person}_{int(number):04d}"
+    return unicodedata.normalize("NFC", f"{person}/{person}_{int(number):04d}")

@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from reid_heads.deep_tiff import decode_deep_tiff, read_tiff_head
+from reid_heads.deep_tiff import TiffHead, decode_deep_tiff, read_tiff_head
+from reid_heads.file_kinds import name_kind
+from reid_heads.picture_kinds import is_known_picture, name_other_picture
 
 MAX_PIXELS = 100_000_000
 """Largest width x height that is decoded: 300 MB as an array. Larger ones are bombs or mistakes."""
@@ -32,6 +34,9 @@ IMAGE_SUFFIXES = HEIF_SUFFIXES | frozenset(f".{kind}" for kind in _KINDS.split()
 ORIENTATION = 0x0112
 """EXIF tag."""
 
+_LOW_BITS: dict[object, int] = {"L;2": 85, "L;4": 17}
+"""Of grey PNG of 2 and 4 bits, as Pillow names them: what a step is in 8 bits."""
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 ImageSource = str | Path | np.ndarray | Image.Image
@@ -45,8 +50,9 @@ def read_image(source: ImageSource) -> np.ndarray:
     """Read a picture as RGB.
 
     The EXIF rotation is applied. Grey, palette, CMYK and 1-bit pictures become RGB, transparent
-    ones are laid on white, 16 bits and float (0..1, 0..255 or 0..65535), grey or in colour, are
-    scaled to 8 bits; of an animated file the first picture is taken.
+    ones are laid on white, 10 to 16 bits and float (0..1, 0..255 or 0..65535), grey or in colour,
+    are scaled to 8 bits; of an animated file the first picture is taken. What is stored in 16 bits
+    is taken as of 16: of a sensor's 12 bits that nothing scaled the picture is dark.
 
     Args:
         source: a file, an RGB uint8 array (H, W, 3), or a Pillow image.
@@ -94,12 +100,15 @@ def read_image_size(file: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path, formats=_readable_formats()) as image:
             (width, height), turn = image.size, _orientation(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_large(str(path)) from None
     # Pillow's decoders raise a dozen types on damaged data.
     except Exception as error:
-        head = read_tiff_head(read_bytes(path)) if isinstance(error, OSError) else None
+        data = read_bytes(path)
+        head = read_tiff_head(data) if isinstance(error, OSError) else None
         if head is None:
-            raise _not_a_picture(str(path), path.suffix) from error
-        width, height, turn = head
+            raise _not_a_picture(str(path), path.suffix, data) from error
+        width, height, turn = head.width, head.height, head.turn
     # From 5 on it lies on its side.
     return (height, width) if 5 <= turn <= 8 else (width, height)
 
@@ -150,20 +159,20 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.nda
     """
     if not data:
         raise ImageError(f"{name} is empty (zero bytes)")
+    head = read_tiff_head(data)
+    if head is not None and head.is_misread:
+        return _decode_deep(data, head, name, max_pixels)
     try:
         with open_image(data) as image:
             return _to_rgb(image, name, max_pixels)
     except ImageError:
         raise
     except UnidentifiedImageError:
-        deep = _decode_deep(data, name, max_pixels)
-        if deep is None:
-            raise _not_a_picture(name, Path(name).suffix) from None
-        return deep
+        if head is None:
+            raise _not_a_picture(name, Path(name).suffix, data) from None
+        return _decode_deep(data, head, name, max_pixels)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(
-            f"{name} has far too many pixels; expected at most {max_pixels:,}: scale it down"
-        ) from None
+        raise _too_large(name, max_pixels) from None
     # Pillow's decoders raise a dozen types on damaged data: struct.error, SyntaxError, EOFError, …
     except Exception as error:
         raise ImageError(f"{name} is damaged: {_reason(error)}") from error
@@ -178,42 +187,51 @@ def open_image(data: bytes) -> Image.Image:
     return Image.open(BytesIO(data), formats=_readable_formats())
 
 
-def _not_a_picture(name: str, suffix: str) -> ImageError:
+def _too_large(name: str, max_pixels: int = MAX_PIXELS) -> ImageError:
+    return ImageError(
+        f"{name} has far too many pixels; expected at most {max_pixels:,}: scale it down"
+    )
+
+
+def _not_a_picture(name: str, suffix: str, data: bytes) -> ImageError:
     if suffix.lower() in HEIF_SUFFIXES and "HEIF" not in _readable_formats():
         return ImageError(
             f"{name} is a HEIF picture, which needs the package pillow-heif: pip install "
             "pillow-heif, or save it as JPEG"
         )
+    head = read_tiff_head(data)
+    kind = None if head is None else head.describe_unread()
+    if not is_known_picture(data):
+        kind = kind or name_other_picture(data) or name_kind(data[:1024])
+    if kind:
+        return ImageError(f"{name} is not a picture that can be read but {kind}")
     return ImageError(
         f"{name} is not a picture, or its head is damaged; expected one of {', '.join(FORMATS)}"
     )
 
 
-def _decode_deep(data: bytes, name: str, max_pixels: int) -> np.ndarray | None:
-    """Decode a TIFF in colour of more than 8 bits a channel to (H, W, 3) uint8; None of others.
+def _decode_deep(data: bytes, head: TiffHead, name: str, max_pixels: int) -> np.ndarray:
+    """Decode a TIFF that Pillow does not read to (H, W, 3) uint8.
 
     Raises:
         ImageError: as `read_image`.
     """
-    head = read_tiff_head(data)
-    if head is None:
-        return None
-    width, height, turn = head
-    check_pixels(width, height, name, max_pixels)
-    deep = decode_deep_tiff(data)
+    check_pixels(head.width, head.height, name, max_pixels)
+    deep = decode_deep_tiff(data, head)
     if deep is None:
-        return None
-    rgb = Image.fromarray(_lay_on_white(deep, name))
-    rgb.getexif()[ORIENTATION] = turn
+        raise _not_a_picture(name, Path(name).suffix, data)
+    pixels = _lay_on_white(deep, name)
+    rgb = Image.fromarray(255 - pixels if head.zero_is_white else pixels)
+    rgb.getexif()[ORIENTATION] = head.turn
     ImageOps.exif_transpose(rgb, in_place=True)
     return np.array(rgb)
 
 
 def _lay_on_white(deep: np.ndarray, name: str) -> np.ndarray:
-    """Scale (H, W, 3) or, with an alpha, (H, W, 4) of more than 8 bits to (H, W, 3) uint8."""
+    """Scale (H, W, 1 or 3) or, with an alpha, (H, W, 4) of any depth to (H, W, 3) uint8."""
     rgb = _scale_to_bytes(deep[:, :, :3], name)
-    if deep.shape[2] == 3:
-        return rgb
+    if deep.shape[2] < 4:
+        return np.broadcast_to(rgb, (*rgb.shape[:2], 3))
     alpha = _scale_to_bytes(deep[:, :, 3:], name) / 255.0
     return np.rint(255 + (rgb - 255.0) * alpha).astype(np.uint8)
 
@@ -240,8 +258,9 @@ def _check_array(array: np.ndarray) -> np.ndarray:
 def _to_rgb(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     check_pixels(*image.size, name, max_pixels)
     try:
+        stored = image.tile[0].args if getattr(image, "tile", None) else None
         image.load()
-        rgb = _to_rgb_image(image, name)
+        rgb = _to_rgb_image(image, name, stored)
     except ImageError:
         raise
     except Exception as error:
@@ -269,13 +288,25 @@ def check_pixels(width: int, height: int, name: str, max_pixels: int = MAX_PIXEL
         )
 
 
-def _to_rgb_image(image: Image.Image, name: str) -> Image.Image:
+def _to_rgb_image(image: Image.Image, name: str, stored: object) -> Image.Image:
+    """Convert a loaded picture; ``stored`` is how Pillow says that its pixels lie in the file."""
+    transparent = image.info.get("transparency")
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.asarray(image)
         # Pillow scales a PGM of more than 8 bits to 0..65535 itself, but into 32 bits.
         if image.format == "PPM" and image.mode == "I":
             values = values.astype(np.uint16)
+        if values.dtype == np.uint16 and transparent is not None:
+            values = np.where(values == transparent, np.uint16(65535), values)
         return Image.fromarray(_scale_to_bytes(values, name)).convert("RGB")
+    # Pillow scales the pixels of these to 8 bits, but not the value that stands for no pixel.
+    if stored in _LOW_BITS and transparent is not None:
+        image.info["transparency"] = transparent * _LOW_BITS[stored]
+    elif stored == "RGB;16B" and transparent is not None:
+        image.info["transparency"] = tuple(value >> 8 for value in transparent)
+    if image.format == "BMP" and image.mode == "RGBA" and image.getextrema()[3] == (0, 0):
+        # Whoever wrote it left the fourth byte of each pixel at 0.
+        return image.convert("RGB")
     if image.has_transparency_data:
         pixels = image.convert("RGBA")
         white = Image.new("RGBA", pixels.size, (255, 255, 255, 255))

@@ -1,7 +1,7 @@
 """Text, JSON and tables as editors, spreadsheets and other programs write them.
 
 A byte order mark, either kind of line end, semicolons or tabs between the cells, capitals and
-spaces in a header, a number written as 1.0: what can mean one thing only is read as that.
+spaces in a header, a number written as 1.0 or 1,0: what can mean one thing only is read as that.
 """
 
 import codecs
@@ -10,6 +10,7 @@ import io
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,18 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_PACKED = (
+    (b"\x1f\x8b", "packed by gzip: unpack it"),
+    (b"PK\x03\x04", "a zip archive or an Excel workbook: unpack it, or save the table as CSV"),
+    (b"version https://git-lfs", "a pointer of Git LFS to the file: fetch it with git lfs pull"),
+)
 _DELIMITERS = ",;\t"
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
-NAMELESS = ("", "nan", "none", "null", "n/a", "na", "-")
+_NUMBER = re.compile(r"[+-]?[0-9]+([.][0-9]*|,0{1,2})?")
+_SHORTENED = re.compile(r"[+-]?[0-9]+([.,][0-9]+[eE][+-]?|[eE][+])[0-9]+")
+_DECIMAL_COMMA = re.compile(r"(?<=[0-9]),(?=[0-9])")
+_LARGEST_FLOAT = 2**53
+"""Beyond it, one float stands for several whole numbers."""
+NAMELESS = ("", "nan", "none", "null", "n/a", "#n/a", "na", "<na>", "-")
 """How tables say that there is no value, in small letters."""
 
 
@@ -38,12 +48,28 @@ def read_text(path: str | Path) -> str:
         OSError: if it cannot be read.
     """
     data = Path(path).read_bytes()
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    for start, what in _PACKED:
+        if data.startswith(start):
+            raise ValueError(f"{path} is no text but {what}")
     try:
-        text = data.decode(encoding)
+        text = data.decode(_find_encoding(data))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no text in UTF-8 ({error}); save it as such") from error
+    if "\0" in text:
+        raise ValueError(f"{path} is no text: it holds zero bytes")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _find_encoding(data: bytes) -> str:
+    """Return what the byte order mark says; without one UTF-8, or UTF-16 by its zero bytes."""
+    marked = next((name for mark, name in _MARKS if data.startswith(mark)), None)
+    if marked is not None or b"\0" not in data:
+        return marked or "utf-8"
+    # Each letter of Latin text has one zero byte, always on the same side.
+    first, second = data[0::2].count(0), data[1::2].count(0)
+    if min(first, second) > 0 or 2 * max(first, second) < len(data) // 2:
+        return "utf-8"
+    return "utf-16-le" if second else "utf-16-be"
 
 
 def read_json(path: str | Path) -> Any:
@@ -54,10 +80,12 @@ def read_json(path: str | Path) -> Any:
         OSError: if it cannot be read.
     """
     try:
-        return json.loads(read_text(path))
+        text = read_text(path)
+        return json.loads(text)
     # The last is raised by what is nested too deeply.
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
+        said = str(error).removeprefix(f"{path} ")
+        raise ValueError(f"{path} is not a JSON file: {said}") from error
 
 
 def read_table(
@@ -80,8 +108,9 @@ def read_table(
         OSError: if it cannot be read.
     """
     lines, wanted = read_text(path).split("\n"), tuple(wanted)
+    first = next((row for row, line in enumerate(lines) if line.strip()), 0)
     # So Excel says, in a line of its own, what it puts between cells.
-    first = 1 if lines[0].strip().lower().startswith("sep=") else 0
+    first += lines[first].strip().lower().startswith("sep=")
     header = lines[first] if len(lines) > first else ""
     delimiter = max(_DELIMITERS, key=lambda sign: len(set(wanted) & set(_split(header, sign))))
     names = _split(header, delimiter)
@@ -123,6 +152,8 @@ def _split(header: str, delimiter: str) -> list[str]:
 def read_numbers(path: str | Path) -> np.ndarray:
     """Read lines of as many numbers each, apart by commas, semicolons, tabs or spaces.
 
+    Where others than commas are between them, a comma within one is its decimal point.
+
     Args:
         path: the file. A header, a first line that begins with no number, is passed over, and so
             are empty lines and what separates nothing at the end of a line.
@@ -141,7 +172,7 @@ def read_numbers(path: str | Path) -> np.ndarray:
         if not cells:
             continue
         try:
-            rows.append([float(cell) for cell in cells])
+            rows.append([_parse_number(cell) for cell in cells])
         except ValueError:
             if rows or header or _NUMBER.fullmatch(cells[0]):
                 raise ValueError(f"{place}: {line.strip()!r} is no line of numbers") from None
@@ -156,8 +187,25 @@ def read_numbers(path: str | Path) -> np.ndarray:
 
 
 def _split_numbers(line: str) -> list[str]:
-    cells = re.split(r"\s*[,;\t]\s*|\s+", line.strip().rstrip(",; \t"))
+    text = line.strip().rstrip(",; \t")
+    words = text.split()
+    # As 1;2,5 or 1 2,5; but 1,2 and 1, 2 and 1,2 3,4 are apart by commas.
+    if re.search("[;\t]", text) or (
+        len(words) > 1 and any("," not in word for word in words) and _are_plain(words)
+    ):
+        text = _DECIMAL_COMMA.sub(".", text)
+    cells = re.split(r"\s*[,;\t]\s*|\s+", text)
     return [] if cells == [""] else cells
+
+
+def _are_plain(words: Sequence[str]) -> bool:
+    return all(len(_DECIMAL_COMMA.findall(word)) == word.count(",") <= 1 for word in words)
+
+
+def _parse_number(cell: str) -> float:
+    if "_" in cell:  # Python's own way to group digits
+        raise ValueError(cell)
+    return float(cell)
 
 
 def parse_id(value: Any) -> int | str | None:
@@ -168,10 +216,12 @@ def parse_id(value: Any) -> int | str | None:
             or a text of `NAMELESS`.
 
     Returns:
-        The number or the name, without spaces around it; None for none.
+        The number or the name, without spaces around it and in Unicode's composed form (NFC); None
+        for none.
 
     Raises:
-        ValueError: it is something else, such as 1.5 or a list; says what was got.
+        ValueError: it is something else, such as 1.5 or a list, or a number that was shortened, so
+            that it may stand for several, as 1.23457E+12 does; says what was got.
 
     Examples:
         >>> parse_id(5.0), parse_id(" 007 "), parse_id("Anna"), parse_id(float("nan"))
@@ -180,12 +230,17 @@ def parse_id(value: Any) -> int | str | None:
     if value is None:
         return None
     if isinstance(value, str):
-        text = value.strip()
+        text = unicodedata.normalize("NFC", value.strip())
         if text.lower() in NAMELESS:
             return None
+        if _SHORTENED.fullmatch(text):
+            raise ValueError(
+                f"{value!r}, a number as spreadsheets shorten it, which may stand for several; "
+                "expected a whole number or a name: format the column as whole numbers or text"
+            )
         if not _NUMBER.fullmatch(text):
             return text
-        whole, _, fraction = text.partition(".")
+        whole, _, fraction = text.replace(",", ".").partition(".")
         if not fraction.strip("0"):
             return int(whole)
     elif isinstance(value, int) and not isinstance(value, bool):
@@ -193,7 +248,12 @@ def parse_id(value: Any) -> int | str | None:
     elif isinstance(value, float) and math.isnan(value):
         return None
     elif isinstance(value, float) and value.is_integer():
-        return int(value)
+        if abs(value) < _LARGEST_FLOAT:
+            return int(value)
+        raise ValueError(
+            f"{value!r}, a float so large that it may stand for several whole numbers; expected a "
+            "whole number or a name: write it without a point"
+        )
     raise ValueError(f"{value!r}; expected a whole number or a name")
 
 

@@ -16,9 +16,13 @@ from demo.handlers import Handlers
 from demo.people_tab import PeopleHandlers
 from demo.service import Gallery, Service
 from person_search.accountability.activity_log import ActivityLog
+from person_search.accountability.retention import keep_rules
+from person_search.accountability.retention_rules import RetentionRules
 from person_search.accountability.uses import hash_picture
 from person_search.footage.files import FootageOptions
 from person_search.gallery.add_footage import index_footage
+from person_search.gallery.checking import back_up
+from person_search.gallery.errors import GalleryError
 from person_search.gallery.index import GalleryIndex
 
 SETTINGS = (0.5, 12, (), "", "", "appearance")
@@ -151,3 +155,20 @@ def test_what_is_refused_is_logged_as_failed(service, tmp_path):
         page.merge(event(groups=["1", "999"]), "toy", 24)
     (merged,) = [e for e in entries(service) if e["action"] == "people merge"]
     assert merged["failed"] == "GalleryError" and merged["words"] == ["1", "999"]
+
+
+def test_rules_are_those_of_the_file_that_stands_there_now(service, tmp_path):
+    """A file that was replaced while it was served was kept for ever."""
+    timer, old = activity.retaining(service), service.galleries["toy"].index
+    back_up(tmp_path / "g.db", tmp_path / "copy.db")
+    with GalleryIndex.open(tmp_path / "copy.db") as copy:
+        keep_rules(copy, RetentionRules(keep=3600.0))
+    for end in ("", "-wal", "-shm"):
+        (tmp_path / f"g.db{end}").unlink()
+    (tmp_path / "copy.db").rename(tmp_path / "g.db")
+    assert timer.apply() == 3600.0
+    new = service.galleries["toy"].index
+    assert new is not old and list(new.frames()) == []
+    with pytest.raises(GalleryError, match="closed"):
+        old.known_frames([])
+    new.close()

@@ -73,6 +73,8 @@ def check_program(words: list[str]) -> None:
         check_docker(arguments)
     elif program == "python" and arguments[0] == "-c":
         compile(arguments[1], "-c", "exec")
+    elif program == "python":
+        assert (ROOT / arguments[0]).is_file(), words
     else:
         assert program in FOREIGN, f"no check knows the program {program}"
 

@@ -19,9 +19,11 @@ FLOORS = {
             "file_kinds",
             "former_keys",
             "library_parts",
+            "picture_kinds",
             "plain_pickle",
             "text_files",
             "trust",
+            "unfinished",
         ),
         (
             "atomic_file",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers_log import LOOKS, make_gallery
 
+from person_search.accountability import log_settings
 from person_search.accountability.activity_log import ActivityLog
 from person_search.accountability.errors import LogError
 from person_search.accountability.uses import hash_picture, hash_subject
@@ -131,6 +132,54 @@ def test_a_log_that_is_cut_off_is_missed_by_the_gallery(index, log):
     assert log.entries()[-1]["missing"]["seq"] == 1
 
 
+def test_a_log_that_was_cut_off_behind_its_off_is_on(index, log):
+    """Else whoever can write the file could switch it off without a word."""
+    log.switch_off()
+    off = log.path.read_bytes()
+    assert not log.is_on
+    with index._store._database.writing("testing"):
+        log.switch_on()
+        log.switch_off()
+    assert index.accountability.log_head().seq == 1 and not log.is_on
+    log.switch_on()
+    log.path.write_bytes(off)
+    assert log.is_on
+    _search(log, index)
+    assert log.entries()[-1]["missing"]["seq"] == 4
+
+
+def test_a_clock_that_was_wrong_keeps_no_entry_for_ever(index, log, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("person_search.accountability.activity_log.now", lambda: 9e9)
+        _search(log, index)
+    _search(log, index)
+    late = log.entries()[-1]["end"]
+    assert log.cut(late + 0.001, rule="log 180 days", via="shell") == 3
+
+
+def test_settings_are_found_in_what_came_since(log, monkeypatch):
+    monkeypatch.setattr(log_settings, "_BLOCK", 16)
+    size = log.path.stat().st_size
+    assert log.settings() == {"pictures": False}
+    read, pread = [], os.pread
+    monkeypatch.setattr(os, "pread", lambda f, n, at: read.append(at) or pread(f, n, at))
+    log.record("search", note='"settings":{"pictures":true}')
+    assert log.settings() == {"pictures": False}
+    assert min(at for at in read if at) >= size - 1, "what was read before is not read again"
+    assert log.switch_on(pictures=True) and log.switch_on(pictures=False)
+    assert log.settings() == {"pictures": False} and not log.switch_on()
+    log.switch_on(pictures=True)
+    whole = log.path.read_bytes()
+    log.path.write_bytes(whole + b'{"settings":{"pict')
+    assert log.settings() == {"pictures": True}, "what is being written has no end yet"
+    log.path.write_bytes(whole + b'{"settings":{"pictures":false}}\n')
+    assert log.settings() == {"pictures": False}
+    log.path.write_bytes(whole[: whole.index(b"\n") + 1])
+    assert log.settings() == {"pictures": False}
+    log.path.write_bytes(b"")
+    assert log.settings() == {}
+
+
 def test_a_log_that_is_gone_is_begun_again_and_missed(index, log):
     _search(log, index)
     log.path.unlink()
@@ -147,6 +196,20 @@ def test_nothing_is_searched_that_cannot_be_logged(index, log):
     log.path.mkdir()
     with pytest.raises(LogError, match="cannot be"):
         _search(log, index)
+
+
+def test_nothing_begins_that_cannot_be_logged(index, log, monkeypatch):
+    """Else what was removed would be gone when the entry of it fails."""
+    opened = os.open
+
+    def refuse(path, flags, *rest, **more):
+        if os.fspath(path) == str(log.path) and flags & os.O_WRONLY:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(LogError, match=r"cannot be written \(Permission denied\)"):
+        log.use("remove")
 
 
 def test_a_search_does_not_wait_for_a_writer(index, log):
@@ -168,7 +231,9 @@ def test_old_entries_go_with_their_pictures(index, log, tmp_path):
     late = log.entries()[-1]["end"]
     assert log.cut(late - 1000, rule="log 180 days", via="shell") == 0
     assert log.cut(late + 0.001, rule="log 180 days", via="shell") == 3
-    assert [entry["action"] for entry in log.entries()] == ["cut"]
+    (cut,) = log.entries()
+    assert (cut["action"], cut["through"]["seq"], cut["problems_before"]) == ("cut", 2, 0)
+    assert index.accountability.log_head().seq == cut["seq"]
     assert log.settings() == {"pictures": True} and log.is_on
     assert log.verify().problems == []
     assert list((tmp_path / "town-log-pictures").iterdir()) == [young], "may still get an entry"

@@ -185,6 +185,16 @@ def test_the_oldest_part_is_cut_and_the_chain_holds(chain):
     assert "entries are missing" in verify_chain(chain).problems[0]
 
 
+def test_what_was_written_while_the_clock_was_wrong_goes_with_what_follows(tmp_path):
+    chain = ChainFile(tmp_path / "log.jsonl")
+    for end in (1.0, 9e9, 2.0, 9e9, 7.0, 1.0):
+        chain.append({"action": "search", "end": end})
+    ages = {1.0: True, 2.0: True, 7.0: False, 9e9: None}
+    assert chain.cut(lambda e: ages[e["end"]], {"end": 7.0}, {"settings": {}}) == 3
+    assert [entry["seq"] for entry in chain.entries()] == [3, 4, 5, 6]
+    assert verify_chain(chain).problems == []
+
+
 def test_a_log_that_cannot_be_written_says_what_to_do(tmp_path):
     chain = ChainFile(tmp_path / "gone" / "log.jsonl")
     with pytest.raises(LogError, match=r"cannot be written.*person-search log off"):

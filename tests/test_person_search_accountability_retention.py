@@ -1,7 +1,6 @@
 """What is kept for long enough goes, with every byte; everything else stays."""
 
 import json
-import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 from helpers_gallery import DIM, FINGERPRINT, make_frame, unit
 
 from person_search.accountability.activity_log import ActivityLog
-from person_search.accountability.own_pictures import remove_leftovers
 from person_search.accountability.receipts import receipts_of
 from person_search.accountability.retention import (
     apply_rules,
@@ -114,7 +112,7 @@ def test_no_byte_is_left(town, tmp_path, monkeypatch):
         reader.search(LOOKS[2])
         reader.prepare()
         assert (tmp_path / "t.db-matrix1").exists()
-        leftover = tmp_path / ".t.999999999.part.db"
+        leftover = tmp_path / ".t.db.person-search-9-0123abcd.part.db"
         leftover.write_bytes(LOOKS[5].tobytes())
         apply_rules(town, RULES, at=NOW)
         raw = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
@@ -217,15 +215,15 @@ def test_the_gallery_keeps_the_rules(town):
 def test_a_program_that_runs_applies_them(town):
     keep_rules(town, RetentionRules(keep=DAY))
     said, removed = [], []
-    timer = RetentionTimer([(town, ())], said.append, removed.append)
+    timer = RetentionTimer([(lambda: town, ())], said.append, removed.append)
     assert timer.apply() == 3600.0 and removed[0]["frames"] == 18
     assert "removed 18 frames" in said[0]
     with timer:
         pass
     assert timer.apply() == 3600.0 and len(removed) == 1
     town.close()
-    timer.apply()
-    assert "stays for now" in said[-1]
+    assert timer.apply() == 3600.0, "not a day later"
+    assert "stays for now" in said[-1] and town.uri in said[-1]
 
 
 def test_pauses_grow_with_the_periods():
@@ -246,13 +244,27 @@ def test_what_is_no_period(text):
         parse_period(text)
 
 
-def test_leftovers_of_processes_that_run_stay(tmp_path):
-    names = [f".t.{os.getpid()}.part.db", ".t.999999999.part.db-wal", ".other.1.part.db", ".t.db"]
-    names.append(".t-log.jsonl.999999999.part")
-    for name in names:
-        (tmp_path / name).touch()
-    assert remove_leftovers(tmp_path / "t.db") == 2
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([names[0], names[2], names[3]])
+def test_what_fails_half_way_is_in_the_log(town, monkeypatch):
+    ActivityLog(town).switch_on()
+
+    def fail(*_):
+        raise PermissionError(13, "Permission denied", "hall.jpg")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("person_search.accountability.retention._remove", fail)
+        with pytest.raises(PermissionError):
+            apply_rules(town, RULES, at=NOW)
+    entry = ActivityLog(town).entries()[-1]
+    assert (entry["action"], entry["failed"]) == ("retention", "PermissionError")
+    assert apply_rules(town, RULES, at=NOW)["frames"] > 0
+
+
+def test_pictures_of_the_log_that_were_left_half_written_go(town, tmp_path):
+    half = tmp_path / "t-log-pictures/.a.png.person-search-9-0123abcd.part"
+    half.parent.mkdir()
+    half.touch()
+    assert apply_rules(town, RetentionRules(keep=900 * DAY), at=NOW) is not None
+    assert not half.exists()
 
 
 # --- the commands ---
@@ -283,6 +295,48 @@ def test_retain_asks_keeps_the_rules_and_gives_a_receipt(run, town):
     assert run("retain", "--no-rules")[0] == 0 and rules_of(town) == RetentionRules()
     status, _, err = run("retain")
     assert status == 2 and "there are no rules" in err
+
+
+class ServerStore:
+    """What a Milvus server offers of a gallery, over the rows of a file."""
+
+    appearances, judgements, accountability, uri = None, None, None, "http://db.lan:19530"
+
+    def __init__(self, store):
+        self._store = store
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
+def test_rules_for_a_server_are_given_each_time(town, tmp_path, monkeypatch, capsys):
+    uri, store = ServerStore.uri, town._store
+    monkeypatch.setenv("PERSON_SEARCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("person_search.gallery.index.open_store", lambda *_: ServerStore(store))
+    monkeypatch.setattr(store, "close", lambda: None)
+
+    def call(*words):
+        status = main([*words, "--gallery", uri])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    assert call("log", "on")[0] == 0
+    rules = "retain", "--keep", "30d", "--camera", "gate=forever", "--log", "200d"
+    status, out, err = call(*rules, "--yes")
+    assert status == 0 and out.startswith("removed 4 frames with 4 people, 0 files and 0 entries")
+    assert "takes the frames from its files and log in its own time" in out
+    assert "a server keeps no rules: run this again and again" in err
+    assert call(*rules)[1] == "nothing was old enough to be removed\n"
+    status, _, err = call("retain")
+    assert status == 2 and "there are no rules for http://db.lan:19530; give --keep" in err
+    receipt = json.loads(call("retain", "--receipts")[1])
+    assert receipt["frames"] == 4 and receipt["gallery"]["file"] == "db.lan:19530"
+    assert receipt["gallery"]["state"] is receipt["state_before"] is None
+    names = ["db.lan_19530-log.jsonl", "db.lan_19530-receipts.jsonl"]
+    assert sorted(p.name for p in (tmp_path / "home/logs").iterdir()) == names
+    status, out, err = call("forget", "--person", f"{tmp_path / 'undated.jpg'}#1", "--yes")
+    assert (status, out) == (2, "") and "person-search remove --frames" in err
+    assert len(list(town.frames())) == 16
 
 
 def test_wrong_use(run):

@@ -95,6 +95,9 @@ def test_a_change_that_fails_leaves_the_file_as_it_was(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"users.json", ".users.json.lock"}
 
 
+TOKEN = {"label": "api", "sha256": "ab" * 32, "made": 5.0}
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -104,6 +107,12 @@ def test_a_change_that_fails_leaves_the_file_as_it_was(tmp_path):
         lambda said: said["users"]["ann"].update(expires=5),
         lambda said: said["users"]["ann"].pop("cameras"),
         lambda said: said["users"].update({"a b": said["users"]["ann"]}),
+        lambda said: said["users"]["ann"].update(password=None),
+        lambda said: said["users"]["ann"]["tokens"].append({"label": "api"}),
+        lambda said: said["users"]["ann"].update(tokens=[{**TOKEN, "sha256": None}]),
+        lambda said: said["users"]["ann"].update(tokens=[{**TOKEN, "sha256": "ab"}]),
+        lambda said: said["users"]["ann"].update(tokens=[{**TOKEN, "label": 5}]),
+        lambda said: said["users"]["ann"].update(tokens=[{**TOKEN, "made": "now"}]),
     ],
 )
 def test_what_is_not_understood_lets_nobody_in(damage, tmp_path):
@@ -214,6 +223,19 @@ def test_the_command_refuses(words, message, tmp_path, monkeypatch, capsys):
     assert main(["user", *words, "--users", str(tmp_path / "users.json")]) == 2
     assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "users.json").exists()
+
+
+def test_who_was_added_while_a_password_was_typed_stays(tmp_path, monkeypatch, capsys, cheap):
+    path = tmp_path / "users.json"
+
+    def type_it(prompt):
+        add(path, "ann", "admin")
+        return "three plain words"
+
+    monkeypatch.setattr(user_command.getpass, "getpass", type_it)
+    assert main(["user", "add", "ann", "--users", str(path)]) == 2
+    assert "there is a user 'ann' already" in capsys.readouterr().err
+    assert read_users(path)["ann"].account.role == "admin"
 
 
 def test_a_password_typed_twice_must_be_the_same(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -132,6 +133,48 @@ def test_statuses(one_command, capsys, body, status, message):
     one_command(body)
     assert main(["fly"]) == status
     assert capsys.readouterr().err.endswith(message)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_a_command_as_a_ctrl_c_does(one_command, capsys, number, status):
+    """It ended where it stood, and half-written files stayed."""
+    one_command(
+        f"import os, time\n    try: os.kill(os.getpid(), {number:d}); time.sleep(9)\n"
+        "    finally: print('tidied up')"
+    )
+    before = signal.getsignal(number)
+    assert before == signal.SIG_DFL and main(["fly"]) == status
+    said = capsys.readouterr()
+    assert said.out == "tidied up\n" and signal.getsignal(number) == before
+    name = signal.Signals(number).name
+    assert said.err == f"person-search fly: stopped by {name}; the same command starts again\n"
+
+
+def test_a_signal_that_is_ignored_stays_ignored(one_command, monkeypatch):
+    """As under nohup, whose commands outlive their terminal."""
+    one_command("import os, signal; os.kill(os.getpid(), signal.SIGHUP)")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert main(["fly"]) == 0 and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_worker_that_is_told_to_end_is_silent(one_command, tmp_path):
+    one_command(
+        "import multiprocessing, time; fork = multiprocessing.get_context('fork')\n"
+        "    here, there = fork.Pipe()\n"
+        "    p = fork.Process(target=lambda: (there.send(1), time.sleep(9)))\n"
+        "    p.start(); here.recv(); p.terminate(); p.join(); return 50 - p.exitcode"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "person_search.cli", "fly"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (65, "", "")
 
 
 @pytest.mark.parametrize("num_lines", [1, 100_000])

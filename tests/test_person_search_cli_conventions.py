@@ -166,7 +166,8 @@ def test_every_command_says_how_to_go_on_after_a_ctrl_c(command, monkeypatch, ca
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT reaches no single process there")
-def test_a_real_ctrl_c_ends_with_130_and_leaves_nothing_half_drawn(tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_real_signal_ends_a_command_which_leaves_nothing_half_drawn(tmp_path, number, status):
     command = [sys.executable, "-m", "person_search.cli", "draw", "--root", str(tmp_path)]
     process = subprocess.Popen(
         [*command, "--processes", "1"],
@@ -178,10 +179,10 @@ def test_a_real_ctrl_c_ends_with_130_and_leaves_nothing_half_drawn(tmp_path):
     )
     # Drawing has begun.
     wait_until(lambda: any(tmp_path.rglob("*.jpg")) or process.poll() is not None)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == 130 and out == "", err
-    assert "stopped; nothing half-drawn stays" in err and "Traceback" not in err
+    assert process.returncode == status and out == "", err
+    assert "stopped" in err and "; nothing half-drawn stays" in err and "Traceback" not in err
     assert not list(tmp_path.iterdir())
 
 

@@ -99,6 +99,7 @@ def test_what_a_search_printed(colors, capsys, monkeypatch):
     # Who else is in the query's picture was not printed: blue has no edges any more.
     query = np.asarray(Image.open(colors / "case" / "query-1.jpg")).astype(int)
     assert abs(np.diff(query[:, 140:], axis=1)).max() < 60 < abs(np.diff(query, axis=1)).max()
+    monkeypatch.chdir(colors)
     for text, words in (
         ("[]", "no JSON object"),
         ("{", "expected what search --json"),
@@ -111,6 +112,29 @@ def test_what_a_search_printed(colors, capsys, monkeypatch):
         monkeypatch.setattr(sys, "stdin", io.StringIO(text))
         status, said, err = run(capsys, *asked[:-1], colors / "b", "--from", "-")
         assert (status, said) == (2, "") and words in err and not (colors / "b").exists()
+
+
+def test_whoever_made_the_file_is_not_shown_pictures_from_elsewhere(colors, capsys, monkeypatch):
+    """A case shows what was asked with: a file could name any picture of the machine."""
+    (colors / "given").mkdir()
+    printed = colors / "given" / "found.json"
+    asked = ["--gallery", colors / "g.db", "--from", printed, "--out"]
+    query = ["--gallery", str(colors / "g.db"), "--query", f"{colors / '0.png'}#1", "--json"]
+    assert main(["search", *query]) == 0
+    text = capsys.readouterr().out
+    printed.write_text(text)
+    assert run(capsys, *asked, colors / "a")[0] == 0, "a frame of the gallery"
+    (colors / "0.png").rename(colors / "mine.png")
+    for name in (str(colors / "mine.png"), str(printed.parent / "../mine.png"), "../mine.png"):
+        printed.write_text(text.replace(str(colors / "0.png"), name, 1))
+        monkeypatch.chdir(printed.parent)
+        status, _, err = run(capsys, *asked, colors / "b")
+        assert status == 2 and "mine.png', which is outside of" in err
+        assert f"a query of {printed} names" in err and not (colors / "b").exists()
+    assert run(capsys, *asked, colors / "b", "--trust-this-file")[0] == 0
+    (colors / "mine.png").rename(printed.parent / "mine.png")
+    printed.write_text(text.replace(str(colors / "0.png"), "mine.png", 1))
+    assert run(capsys, *asked, colors / "c")[0] == 0
 
 
 def test_appearances_by_number_and_as_printed(hall, tmp_path, capsys):

@@ -84,3 +84,15 @@ def test_a_folder_with_a_line_break_in_its_name_does_not_end_the_run(run, tmp_pa
     status, out, talk = run("--camera-from", "folder")
     assert status == 0 and "added 2 frames" in out and "1 broken" in out
     assert r"the name of its camera, 'a\nb', has control characters; rename the folder" in talk
+
+
+def test_links_to_nothing_and_files_that_are_no_pictures_do_not_end_the_run(run, tmp_path):
+    """One of either ended it, and nothing was indexed."""
+    _save(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    (tmp_path / "footage" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (tmp_path / "footage" / "loop").symlink_to(tmp_path / "footage")
+    signed = cv2.imencode(".tiff", np.full((4, 4, 3), -5, np.int16))[1]
+    (tmp_path / "footage" / "signed.tif").write_bytes(signed.tobytes())
+    status, out, talk = run()
+    assert status == 0 and "added 3 frames with 6 people" in out and "2 broken" in out
+    assert "gone.jpg: " in talk and "signed.tif: has int16 values -5..-5" in talk

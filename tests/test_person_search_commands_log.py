@@ -1,21 +1,69 @@
 """The shell's commands tell the log what they did, and ``person-search log`` tells of it."""
 
 import csv
+import importlib.util
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from helpers_demo import EMBEDDING_DIM, FINGERPRINT, ColorFinder, draw_colors
 from helpers_gallery import Command
 from PIL import Image
 
+from person_search.accountability import chain_file
 from person_search.accountability.activity_log import ActivityLog
 from person_search.cli import main
 from person_search.commands import export_case, people, recorded, search
 from person_search.commands import index as index_command
+from person_search.commands.registry import find_commands
 from person_search.footage.files import FootageOptions
 from person_search.gallery.add_footage import index_footage
 from person_search.gallery.index import GalleryIndex
+
+NO_GALLERY = "it reads and changes no gallery"
+NOBODY = "it counts and compares, and shows nobody"
+RULES = {
+    "index": ("import begins", "import"),
+    "watch": ("watch begins", "watch", "alert", "retention"),
+    "search": ("search",),
+    "appearances": ("view stays", "view stay", "clip"),
+    "review": ("judge", "undo judgements", "view judgements"),
+    "export-case": ("export case begins", "export case"),
+    "people": ("view people", "people"),
+    "find": NO_GALLERY,
+    "info": NOBODY,
+    "remove": ("remove",),
+    "log": ("log on", "log off", "log show", "log export"),
+    "retain": ("keep rules", "retention"),
+    "forget": ("forget",),
+    "merge": ("import", "export gallery"),
+    "check": ("repair",),
+    "backup": ("backup",),
+    "calibrate": NO_GALLERY,
+    "models": NO_GALLERY,
+    "export-gallery": ("export gallery begins", "export gallery"),
+    "export": NO_GALLERY,
+    "draw": NO_GALLERY,
+    "user": NO_GALLERY,
+    "doctor": NO_GALLERY,
+    "completion": NO_GALLERY,
+    "serve": ("log on", "retention"),  # and what visitors do, see test_demo_activity
+}
+"""What each command tells the log; as text, why it tells nothing."""
+
+
+def test_every_command_has_a_rule():
+    """A new one that nobody thought of would search, or change, without a trace."""
+    assert sorted(RULES) == sorted(find_commands()), "say in RULES what the new command logs"
+
+
+@pytest.mark.parametrize("name", [n for n, rule in RULES.items() if rule == NO_GALLERY])
+def test_what_tells_nothing_opens_no_gallery(name):
+    module = find_commands()[name].module
+    source = Path(importlib.util.find_spec(module).origin).read_text()
+    for way in ("GalleryIndex", "list_galleries", "gallery.checking", "gallery.store"):
+        assert way not in source, f"{name} opens a gallery: say in RULES what it logs"
 
 
 @pytest.fixture(scope="module")
@@ -72,24 +120,74 @@ def test_every_command_tells_what_it_did(run, tmp_path):
     run("index", tmp_path / "red.png")
     assert run("backup", tmp_path / "g.db", tmp_path / "copy.db", gallery=())[0] == 0
     run("remove", "--frames", tmp_path / "red.png", "--yes")
+    for words in (["people", "show", "1"], ["retain", "--keep", "9000d", "--yes"]):
+        assert run(*words)[0] == 0
+    run("people", "show", "77")
+    assert run("check", tmp_path / "g.db", gallery=())[0] == 0
+    assert run("check", "--repair", tmp_path / "g.db", gallery=())[0] == 0
+    assert run("merge", tmp_path / "g.db", "--into", tmp_path / "h.db", gallery=())[0] == 0
+    run("info")
+    run("log", "verify")
+    run("forget", "--id", "1", "--yes")
+    run("retain", "--keep", "1d", "--yes")
+    run("log", "export", "--output", tmp_path / "log.csv")
     entries = _entries(run)
     assert {entry["user"] for entry in entries} == {"anna"}
     said = {entry["action"]: entry for entry in entries}
     assert [entry["action"] for entry in entries] == [
         *("log on", "search", "view stays", "view stay", "clip", "view people", "people name"),
-        *("judge", "undo judgements", "view judgements", "export case", "export gallery"),
-        *("import", "backup", "remove"),
+        *("judge", "undo judgements", "view judgements", "export case begins", "export case"),
+        *("export gallery begins", "export gallery", "import begins", "import"),
+        *("backup", "remove", "people show", "keep rules", "people show", "repair"),
+        *("export gallery", "forget", "keep rules", "retention", "log export"),
     ]
+    logged = {command: action for command, action in RULES.items() if isinstance(action, tuple)}
+    del logged["watch"], logged["serve"]  # which have their own tests
+    seen = {action.partition(" ")[0] if "people " in action else action for action in said}
+    assert seen | {"log off", "log show"} == {a for some in logged.values() for a in some}
     assert len(said["search"]["queries"]) == 1 and said["search"]["results"][0]["similarity"] > 0.99
     assert said["people name"]["words"] == ["1"]
     assert said["judge"]["results"][0]["judgement"] == "right"
     assert said["judge"]["subject"] == said["undo judgements"]["subject"]
     assert said["export case"]["others"] == "blurred" and said["export case"]["queries"]
-    assert (said["export gallery"]["people"], said["import"]["frames"]) == (4, 1)
+    gallery = next(entry for entry in entries if entry["action"] == "export gallery")
+    assert (gallery["people"], said["import"]["frames"], said["import"]["not_kept"]) == (4, 1, 0)
+    assert said["export case"]["personal_data"] is False
+    shown, refused = (entry for entry in entries if entry["action"] == "people show")
+    assert [r["stay"] for r in shown["results"]] == [1] and refused["failed"] == "GalleryError"
+    assert said["repair"]["problems"] == 0 and said["repair"]["frames"] == 2
+    assert said["keep rules"]["rules"][0] == "keep 1d" and said["retention"]["frames"] == 2
     assert said["remove"]["frames"] == 1
     assert said["remove"]["gallery"]["state"] != said["search"]["gallery"]["state"]
     assert said["search"]["gallery"]["state"] == said["import"]["gallery"]["state"]
     assert b"Berg" not in (tmp_path / "g-log.jsonl").read_bytes()
+
+
+def test_nothing_is_shown_once_the_disk_of_the_log_is_full(run, tmp_path, monkeypatch):
+    def fill(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(chain_file, "_write", fill)
+    for words in (
+        ["search", "--query", tmp_path / "red.png", "--save", tmp_path / "sheet.png"],
+        ["appearances"],
+        ["people", "show", "1"],
+        ["export-case", "--id", "1", "--out", tmp_path / "case.zip"],
+        ["export-gallery", "--format", "coco", "--output", tmp_path / "coco.json"],
+    ):
+        before = sorted(tmp_path.iterdir())
+        status, out, err = run(*words)
+        assert (status, out) == (2, "") and "cannot be written (No space left on device)" in err
+        assert sorted(tmp_path.iterdir()) == before, words
+
+
+def test_nothing_is_repaired_that_the_log_cannot_tell_of(run, tmp_path):
+    log, before = tmp_path / "g-log.jsonl", (tmp_path / "g.db").read_bytes()
+    log.rename(tmp_path / "away")
+    log.mkdir()
+    status, out, err = run("check", "--repair", tmp_path / "g.db", gallery=())
+    assert (status, out) == (2, "") and "g-log.jsonl cannot be read (Is a directory)" in err
+    assert (tmp_path / "g.db").read_bytes() == before
 
 
 def test_show_filters_and_names_frames(run, tmp_path):

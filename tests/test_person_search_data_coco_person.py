@@ -151,8 +151,8 @@ def test_crowds_other_categories_and_empty_boxes_are_left_out(tmp_path, caplog):
         ({"images": [_image(10, "b.jpg", cam_id=1.5)]}, r"images\[0\] has the cam_id 1\.5"),
         ({"images": [_image(10, "b.jpg", cam_id=[1])]}, r"images\[0\] has the cam_id \[1\]"),
         (
-            {"images": [_image(10, "b.jpg") | {"height": "48"}]},
-            r"images\[0\] has the width 64 and height '48'; expected pixels",
+            {"images": [_image(10, "b.jpg") | {"height": "48 px"}]},
+            r"images\[0\] has the width 64 and height '48 px'; expected pixels",
         ),
         ({"annotations": [_person(1, 99, [1, 1, 2, 2])]}, "image_id 99, which no image has"),
         (
@@ -187,6 +187,14 @@ def test_an_image_listed_under_two_ids_is_named(tmp_path):
     path = write_coco_person(tmp_path, [IMAGES[0], _image(11, "b.jpg")], [])
     with pytest.raises(ValueError, match=r"1 frame name\(s\) more than once, first \['b.jpg'\]"):
         load_coco_person(path, tmp_path, "train")
+
+
+def test_an_image_listed_under_two_names_is_named(tmp_path):
+    """The protocol searched the query's own picture under its other name."""
+    path = write_coco_person(tmp_path, [_image(1, "a.jpg"), _image(2, "./a.jpg")], [])
+    _change(path, annotations=[_person(n, n, [1, 1, 9, 9], person_id=5) for n in (1, 2)])
+    with pytest.raises(ValueError, match=r"more than once, first \['a\.jpg'\]"):
+        load_coco_person_protocol(path, tmp_path)
 
 
 def test_a_query_outside_its_image_is_named(json_file, tmp_path):
@@ -271,7 +279,7 @@ def test_perfect_detections_score_100_where_boxes_stick_out(tmp_path, has_size, 
 @pytest.mark.parametrize(
     ("size", "orientation", "message"),
     [
-        ((320, 240), 6, r"a\.jpg: 320x240 there, 240x320 pixels in the file, turned upright"),
+        ((320, 240), 6, r"a\.jpg: 320x240 there, 240x320 pixels in the file as shown; .*EXIF"),
         ((640, 480), 1, r"a\.jpg: 640x480 there, 320x240 pixels in the file; give boxes"),
         ((320, 241), 1, r"1 of 2 images have another size .*320x241 there"),
     ],

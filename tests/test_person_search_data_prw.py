@@ -136,6 +136,34 @@ def test_annotations_of_another_width_are_named(root):
 
 
 @pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (np.arange(10.0).reshape(5, 2), r"expected rows of id, x, y, w, h, got shape \(5, 2\)"),
+        (np.array([[30.5, 1, 2, 3, 4]]), r"expected whole numbers as ids, got \[30\.5\]"),
+    ],
+)
+def test_tables_that_lie_on_their_side_or_have_no_ids_are_named(root, table, message):
+    """Columns were read as rows: ids as places, and places as ids."""
+    save_mat(root / "annotations" / "c2s1_000014.jpg.mat", box_new=table)
+    with pytest.raises(ValueError, match=rf"000014.jpg.mat: {message}"):
+        load_prw_protocol(root)
+
+
+def test_frames_may_be_listed_with_their_suffix(root):
+    expected = load_prw_protocol(root)
+    stems = [name.removesuffix(".jpg") for name in expected.frame_names]
+    save_mat(root / "frame_test.mat", img_index_test=cell_array([f"{stem}.jpg" for stem in stems]))
+    assert load_prw_protocol(root).frame_names == expected.frame_names
+
+
+@pytest.mark.parametrize("ids", [[30.0, np.nan], [30.5, 40.0]])
+def test_ids_that_are_no_whole_numbers_are_named(root, ids):
+    save_mat(root / "ID_test.mat", ID_test2=np.array([ids]))
+    with pytest.raises(ValueError, match=r"ID_test\.mat: expected whole numbers in 'ID_test2'"):
+        load_prw_protocol(root)
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         ("30 1 2 3 c1s1_000011", "line 3: expected 'id x y w h frame', got '30 1 2 3"),

@@ -232,6 +232,30 @@ def test_a_detection_under_the_query_is_not_beside_it(bottom, is_beside):
     assert len(found.context_scores) == 2 + is_beside
 
 
+def test_the_context_that_a_model_tells_counts():
+    """Whom the query hides from the suppression hid nobody; only the model knows who that is."""
+    evaluator = PersonSearchEvaluator(lambda: make_protocol(1))
+    given, output = make_output(0)
+    query = int(output["queries"].query_ids[0])
+    beside = [[30.0, 10.0, 80.0, 160.0], COMPANION]
+    output["context"] = {
+        query: Instances(
+            (200, 600),
+            pred_boxes=Boxes(torch.tensor(beside)),
+            scores=torch.tensor([0.75, 0.5]),
+            embeddings=torch.eye(NUM + 1)[1:3],
+        )
+    }
+    evaluator.process([given], [output])
+    found = module.merge_frames(evaluator._frames, make_protocol(1))
+    assert found.context_boxes.tolist() == [PERSON, *beside]
+    assert found.context_scores.tolist() == [1.0, 0.75, 0.5]
+    assert np.argmax(found.context_embeddings[1:], axis=1).tolist() == [1, 2]
+    output["context"][query].embeddings = 2 * torch.eye(NUM + 1)[1:3]
+    with pytest.raises(ValueError, match="embeddings of the model's context have norms 2"):
+        evaluator.process([given], [output])
+
+
 def test_reset_forgets():
     evaluator = PersonSearchEvaluator(make_protocol)
     feed(evaluator, range(8))

@@ -1,13 +1,14 @@
 import hashlib
 import os
+import re
 import struct
 from datetime import UTC, datetime
 from fractions import Fraction
 
-import av
 import cv2
 import numpy as np
 import pytest
+from helpers_videos import number_of, numbered, write_coded
 from PIL import ExifTags, Image
 
 from person_search.footage import files as footage
@@ -24,23 +25,8 @@ from person_search.footage.frames import read_frame, read_frame_size
 from person_search.footage.images import ImageError
 from person_search.footage.listing import describe_kinds, list_files
 from person_search.footage.time_text import read_name_pattern
-from person_search.footage.video import VideoClock, read_clock
-
-NUM_BITS = 10
-
-
-def numbered(number, size=(96, 160)):
-    """A frame that shows its number: a white or black square for each bit, on moving grey."""
-    image = np.full((*size, 3), 60 + 5 * (number % 20), np.uint8)
-    for bit in range(NUM_BITS):
-        image[20:60, 4 + 15 * bit : 16 + 15 * bit] = 255 if number >> bit & 1 else 0
-    return image
-
-
-def number_of(image):
-    """Read the number off again; compression moves the values by far less than half."""
-    bits = [image[40, 10 + 15 * bit].mean() > 127 for bit in range(NUM_BITS)]
-    return sum(1 << place for place, is_set in enumerate(bits) if is_set)
+from person_search.footage.video import read_clock
+from person_search.footage.video_clock import VideoClock
 
 
 def write_video(path, numbers, rate=10.0, codec=None, size=(96, 160)):
@@ -324,20 +310,6 @@ def test_a_frame_is_read_again_exactly_as_it_was_indexed(tmp_path, name):
     assert number_of(read_frame(f"{path}#frame=119")) == 119
 
 
-def test_a_late_frame_is_found_by_seeking(tmp_path, monkeypatch):
-    """Decoding an hour of video for one picture would take minutes."""
-    path = write_video(tmp_path / "clip.mp4", range(600), rate=10)
-    monkeypatch.setattr(video, "decode_frames", lambda *args: pytest.fail("decoded from the start"))
-    for number in (599, 30, 301, 300, 299):
-        assert number_of(read_frame(f"{path}#frame={number}")) == number
-
-
-def test_where_no_seek_leads_to_the_frame_all_is_decoded(tmp_path, monkeypatch):
-    path = write_video(tmp_path / "clip.mp4", range(60))
-    monkeypatch.setattr(video, "_seek", lambda *args: None)
-    assert number_of(read_frame(f"{path}#frame=47")) == 47
-
-
 def test_the_hash_is_of_the_video_and_the_number(tmp_path):
     path = write_video(tmp_path / "clip.mp4", range(12))
     first, second = collect([path])
@@ -383,7 +355,7 @@ def test_a_start_makes_unix_times_and_the_camera_holds_for_videos_too(tmp_path):
     ],
 )
 def test_sampling_goes_by_time_not_by_number(times, every, expected):
-    assert VideoClock(tuple(times), False, 0.0, 0.0).sample(every) == expected
+    assert VideoClock(tuple(times), False).sample(every) == expected
 
 
 def test_a_video_starts_at_the_time_in_its_name(tmp_path):
@@ -440,6 +412,13 @@ def test_one_start_for_several_videos_is_refused(tmp_path):
         check_start(videos, FootageOptions(start=1.6e9))
 
 
+def test_what_is_said_of_a_file_is_one_line_and_steers_no_terminal():
+    """Its name was printed as it is: over two lines, and an escape sequence took effect."""
+    assert str(BrokenFile("/a\nb/\x1b[31m\u00e9.jpg", "is\tbroken")) == (
+        "/a\\nb/\\x1b[31m\u00e9.jpg: is\\tbroken"
+    )
+
+
 def test_a_camera_with_a_line_break_is_listed_and_the_rest_goes_on(tmp_path):
     """The run ended there."""
     save_image(tmp_path / "a\nb/1.jpg")
@@ -448,21 +427,6 @@ def test_a_camera_with_a_line_break_is_listed_and_the_rest_goes_on(tmp_path):
     *broken, good = collect([tmp_path], FootageOptions(camera_from="folder"))
     assert all(r"camera, 'a\nb', has control characters" in text for text in reasons(broken))
     assert (len(broken), good.camera) == (2, "c")
-
-
-def write_coded(path, codec, kind, size=(96, 160), aspect=None, number=12, options=None):
-    """Write numbered frames, 10 a second, by a named encoder into a named container."""
-    with av.open(str(path), "w", format=kind) as container:
-        stream = container.add_stream(codec, rate=10, options=options or {"g": "5"})
-        stream.height, stream.width = size
-        stream.pix_fmt = "yuv420p"
-        if aspect is not None:
-            stream.sample_aspect_ratio = aspect
-        for n in range(number):
-            frame = av.VideoFrame.from_ndarray(numbered(n, size), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
 
 
 @pytest.mark.parametrize(
@@ -557,40 +521,6 @@ def test_the_rotation_of_a_phone_video_is_applied(tmp_path):
     assert (read_frame(found[1].name) == found[1].load()).all()
 
 
-def test_without_timestamps_frames_are_counted(tmp_path, monkeypatch):
-    path = write_video(tmp_path / "clip.avi", range(30))
-    hide(monkeypatch, cv2.CAP_PROP_POS_MSEC)
-    found = collect([path])
-    assert [number_of(frame.load()) for frame in found] == [0, 10, 20]
-    assert number_of(read_frame(f"{path}#frame=17")) == 17
-
-
-def test_without_timestamps_and_frame_rate_the_video_is_broken(tmp_path, monkeypatch):
-    path = write_video(tmp_path / "clip.avi", range(30))
-    hide(monkeypatch, cv2.CAP_PROP_POS_MSEC, cv2.CAP_PROP_FPS)
-    (reason,) = reasons(collect([path]))
-    assert "neither timestamps nor a frame rate" in reason
-
-
-def hide(monkeypatch, *properties):
-    """Make captures answer 0 where a container says nothing."""
-
-    class Capture:
-        # Around it: OpenCV's class crashes when it is subclassed.
-        def __init__(self, *args):
-            self._capture = VideoCapture(*args)
-
-        def get(self, key):
-            return 0.0 if key in properties else self._capture.get(key)
-
-        def __getattr__(self, name):
-            return getattr(self._capture, name)
-
-    VideoCapture = cv2.VideoCapture
-    monkeypatch.setattr(cv2, "VideoCapture", Capture)
-    video._read_clock.cache_clear()
-
-
 def test_what_is_no_video_is_broken_and_nothing_is_written_to_the_terminal(tmp_path, capfd):
     write_video(tmp_path / "0.mp4", range(0))
     whole = write_video(tmp_path / "whole.mp4", range(50)).read_bytes()
@@ -620,16 +550,13 @@ def test_of_a_video_cut_off_the_frames_before_are_read_and_the_rest_is_reported(
     assert capfd.readouterr() == ("", "")
 
 
-def test_frames_that_cannot_be_decoded_are_reported(tmp_path, monkeypatch):
+def test_frames_that_cannot_be_decoded_are_reported(tmp_path):
     path = write_video(tmp_path / "clip.avi", range(40))
-    retrieve = video._retrieve
-    monkeypatch.setattr(
-        video,
-        "_retrieve",
-        lambda capture, clock: (
-            None if capture.get(cv2.CAP_PROP_POS_MSEC) > 1500 else retrieve(capture, clock)
-        ),
-    )
+    data = bytearray(path.read_bytes())
+    # Each frame is a JPEG; those from 1.5 s on lose their heads.
+    for place in [found.start() for found in re.finditer(b"\xff\xd8\xff", data)][15:]:
+        data[place : place + 400] = bytes(400)
+    path.write_bytes(data)
     *found, broken = collect([path])
     assert [number_of(frame.load()) for frame in found] == [0, 10]
     assert "2 of 4 sampled frames cannot be decoded" in broken.reason

@@ -167,7 +167,7 @@ def test_pictures_of_another_size_are_named(tmp_path, footage):
         ),
         ([("000001.png", 1, 1)], [(1, [1, 2, 3, 4], {"score": 80})], "score 80; expected 0 to 1"),
         ([("000001.png", 1, 1), ("./000001.png", 1, 1)], [], "repeats the file_name"),
-        ([("000001.png", "1", 1)], [], "has the width '1'"),
+        ([("000001.png", "1 px", 1)], [], "has the width '1 px'"),
         ([("000001.png", 10**400, 1)], [], "has the width 1000"),
         ([("000001.png", 1, 1)], [(1, [10**400, 2, 3, 4], {})], "bbox .*expected .x, y, w, h."),
         ([("000001.png", 1, 1)], [(1, [float("nan"), 2, 3, 4], {})], r"has the bbox \[nan"),
@@ -187,7 +187,7 @@ def test_a_coco_file_that_cannot_be_used_is_refused(
     ("name", "text", "message"),
     [
         ("a.json", "{", "is not a JSON file"),
-        ("a.json", "[]", "has no list 'images'"),
+        ("a.json", "[]", "is a list, as COCO's results are"),
         ("a.json", "[" * 100_000, "is not a JSON file: maximum recursion"),
         (
             "a.json",
@@ -201,7 +201,7 @@ def test_a_coco_file_that_cannot_be_used_is_refused(
         ),
         ("a.txt", "hello\n", "is no line of numbers"),
         ("a.txt", "1,1,2,3\n", "4 numbers a line; expected frame"),
-        ("a.txt", "1,1,2,3,4,5,1\n0,1,2,3,4,5,1\n", "line 2 has the frame 0"),
+        ("a.txt", "1,1,2,3,4,5,1\n0,1,2,3,4,5,1\n", "row 2 has the frame 0"),
         ("a.txt", "1,1,0.1,0.2,0.3,0.4,1\n", "boxes of 0 to 1"),
     ],
 )

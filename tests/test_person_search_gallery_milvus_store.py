@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from helpers_milvus import RealServer
 
 pytest.importorskip("pymilvus")
 
+from person_search.accountability.activity_log import ActivityLog
+from person_search.cli import main
 from person_search.gallery import milvus_rows, milvus_server, milvus_store
 from person_search.gallery.errors import GalleryError
 from person_search.gallery.index import GalleryIndex, list_galleries
@@ -387,3 +390,24 @@ def test_after_a_server_was_killed_the_next_run_completes_the_gallery(server):
         assert_holds(index, entries)
         for query in queries(36, 20):
             assert_matches(index.search(query), search_by_numpy(entries, query), entries)
+
+
+def test_rules_remove_what_a_server_has_kept_for_long_enough(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PERSON_SEARCH_HOME", str(tmp_path))
+    gallery = ("--gallery", server.address, "--name", "kept")
+    now = time.time()
+    frames = [make_frame(f"/hall/{days}.jpg", "hall", now - 86_400.0 * days) for days in (1, 40)]
+    with GalleryIndex.create(server.address, "kept", **MODEL) as index:
+        index.put([(frame, make_people(np.random.default_rng(0), 2)) for frame in frames])
+        assert main(["log", "on", *gallery]) == 0
+        assert main(["retain", "--keep", "30d", "--yes", *gallery]) == 0
+        assert "removed 1 frames with 2 people" in capsys.readouterr().out
+        assert [frame.name for frame in index.frames()] == ["/hall/1.jpg"]
+        assert main(["retain", "--keep", "30d", "--yes", *gallery]) == 0
+        assert capsys.readouterr().out == "nothing was old enough to be removed\n"
+        entries = ActivityLog(index).entries()
+    assert [entry["action"] for entry in entries] == [
+        *("log on", "keep rules", "retention", "keep rules")
+    ]
+    assert main(["forget", "--person", "/hall/1.jpg#1", "--yes", *gallery]) == 2
+    assert "person-search remove --frames" in capsys.readouterr().err

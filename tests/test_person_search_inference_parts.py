@@ -266,8 +266,8 @@ def test_a_crowd_is_looked_at_with_raised_limits(caplog):
     messages = [record.message for record in caplog.records]
     assert messages[0].endswith("searched with raised limits and in parts as well")
     assert messages[1:] == [
-        "a picture shows 15 people, as many as TEST.DETECTIONS_PER_IMAGE 15 allows; though raised; "
-        "some people may be missing"
+        "a picture shows 15 people, as many as TEST.DETECTIONS_PER_IMAGE 15 allows; the limits are "
+        "raised already, so some may be missing"
     ]
     network.raised = 0
     assert len(finder.find([crowd], parts=False)[0]) == 5

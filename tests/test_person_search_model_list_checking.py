@@ -89,15 +89,15 @@ def test_what_else_lies_there_does_not_hide_the_rest(download, monkeypatch):
     file, record = download
     (file.parent / "a folder").mkdir()
     (file.parent / "b link").symlink_to("nowhere")
-    (file.parent / "tmpabc.json.part").touch()
-    folder, link, whole, left = check_downloads()
+    (file.parent / ".a.json.person-search-9-0123abcd.part").touch()
+    left, folder, link, whole = check_downloads()
     assert folder.problems == link.problems == ("it is no file: remove it",)
     assert whole.path == file and not whole.problems
     assert not left.problems and "was stopped; it can be removed" in left.note
     dataclasses.replace(record, name="nae").save(file)
-    assert "its record is one of nae" in [*check_downloads()][2].problems[0]
+    assert "its record is one of nae" in [*check_downloads()][3].problems[0]
     monkeypatch.setattr(checking, "hash_file", raise_no_permission)
-    assert "cannot be read (Permission denied)" in [*check_downloads()][2].problems[0]
+    assert "cannot be read (Permission denied)" in [*check_downloads()][3].problems[0]
 
 
 def raise_no_permission(path):

@@ -292,6 +292,88 @@ def test_given_boxes_and_queries_stay_as_they_are(model, frame):
     torch.testing.assert_close(output["instances"].embeddings, output["queries"].embeddings)
 
 
+def beside_by_hand(boxes, scores, query, threshold, limit):
+    """SeqNet's rule, box by box: the query goes first, and whom it suppresses suppresses nobody."""
+    kept, chosen = [], [query]
+    for row in sorted(range(len(boxes)), key=lambda row: -scores[row]):
+        if all(iou_by_hand(boxes[row], other) <= threshold for other in chosen):
+            kept.append(row)
+            chosen.append(boxes[row])
+    return kept[: limit - 1]
+
+
+def iou_by_hand(a, b):
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    both = width * height
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+@pytest.mark.parametrize("limit", [100, 3])
+def test_a_query_takes_part_in_the_suppression_of_its_frame(limit, model, frame, monkeypatch):
+    """Beside the query (0, 0, 20, 50) stands (14, 0, 34, 50), whom (7, 0, 27, 50) hides otherwise.
+
+    Neighbours of 20 pixels that lie 7 apart have an IoU of 13 / 27 = 0.48.
+    """
+    heads = model.roi_heads
+    heads.refined_nms_thresh = 0.45
+    heads.box_predictor.test_topk_per_image = limit
+    near = torch.tensor([[7.0, 0, 27, 50], [14, 0, 34, 50], [90, 5, 120, 75]])
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.rand(200, 2, generator=generator) * torch.tensor([90.0, 40])
+    spread = torch.cat([corner, corner + 15 + 25 * torch.rand(200, 2, generator=generator)], dim=1)
+    queries = Boxes(torch.tensor([[0.0, 0, 20, 50], [60, 20, 90, 60], [200, 0, 220, 50]]))
+    for boxes in (near, spread):
+        scores = torch.linspace(1, 0.1, len(boxes))
+        candidates = Instances(
+            SIZE,
+            pred_boxes=Boxes(boxes),
+            scores=scores,
+            pred_classes=torch.zeros(len(boxes), dtype=torch.int64),
+            embeddings=torch.arange(len(boxes)).float()[:, None],
+        )
+        monkeypatch.setattr(heads, "_search", lambda *_, found=candidates: [found])
+        asked = Instances(SIZE, pred_boxes=queries)
+        (found,), told = heads(None, *inputs_of(model, frame), [asked])
+        assert found.scores.tolist() == heads._suppress(candidates).scores.tolist()
+        for query, people in zip(queries.tensor.tolist(), told["context"][0], strict=True):
+            expected = beside_by_hand(boxes.tolist(), scores.tolist(), query, 0.45, limit)
+            assert people.embeddings.flatten().tolist() == expected
+    assert heads(None, *inputs_of(model, frame), [None])[1] == {"context": [[]]}
+
+
+def inputs_of(model, frame):
+    with torch.no_grad():
+        images = model.preprocess_image([frame])
+        features = model.backbone(images.tensor)
+        return features, model.proposal_generator(images, features, None)[0]
+
+
+def test_who_stands_beside_a_query_comes_in_original_pixels(model, frame, make_input):
+    other = make_input([3], seed=5)
+    del other["instances"]
+    boxes = Boxes(torch.tensor([[50.0, 20, 75, 80], [10, 10, 30, 60]]))
+    asked = {
+        **frame,
+        "height": 2 * SIZE[0],
+        "width": 2 * SIZE[1],
+        "queries": Instances(SIZE, pred_boxes=boxes, query_ids=torch.tensor([7, 4])),
+    }
+    without, output = run(model, [other, asked])
+    assert "context" not in without
+    assert list(output["context"]) == [7, 4]
+    people = output["context"][7]
+    assert people.pred_boxes.tensor.max() > SIZE[1]
+    torch.testing.assert_close(people.embeddings.norm(dim=1), torch.ones(len(people)))
+    # Without the query's own place, they are the frame's detections.
+    far = {**asked, "queries": Instances(SIZE, pred_boxes=Boxes(torch.tensor([[0.0, 0, 1, 1]])))}
+    far["queries"].query_ids = torch.tensor([0])
+    _, output = run(model, [other, far])
+    assert torch.equal(
+        output["context"][0].pred_boxes.tensor, output["instances"].pred_boxes.tensor
+    )
+
+
 def test_a_batch_of_frames_is_split_again(model, frame, make_input):
     other = make_input([3], seed=5)
     del other["instances"]

@@ -12,6 +12,7 @@ from reid_heads.augmentation.intra_class import (
     IntraClassGaussians,
     IntraClassSettings,
     correct_variances,
+    weigh_neighbours,
 )
 
 SETTINGS = IntraClassSettings()
@@ -81,13 +82,17 @@ def loop(means, variances, counts, s):
     for k in people:
         squared = [[x * x for x in row] for row in means]
         others = sorted((i for i in people if i != k), key=lambda i: gap(squared[i], squared[k]))
+        near = others[: s.neighbours]
+        far = [[gap(of[i], of[k]) for i in near] for of in (squared, variances)]
+        # Squares of the scales; relative ones are times the mean square of the distances.
+        units = [sum(x) / len(x) for x in far] if s.relative_scales else [1, 1]
         weights = {
             i: counts[i]
             * math.exp(
-                -gap(squared[i], squared[k]) / (2 * s.mean_scale**2)
-                - gap(variances[i], variances[k]) / (2 * s.variance_scale**2)
+                -far[0][n] / (2 * s.mean_scale**2 * units[0])
+                - far[1][n] / (2 * s.variance_scale**2 * units[1])
             )
-            for i in others[: s.neighbours]
+            for n, i in enumerate(near)
         }
         alpha = 1 / (1 + math.log(1 + s.beta * (counts[k] - 1))) if counts[k] <= s.few else 0.0
         row = []
@@ -105,10 +110,11 @@ def loop(means, variances, counts, s):
         SETTINGS,
         replace(SETTINGS, neighbours=3),
         replace(SETTINGS, neighbours=3, mean_scale=0.5, variance_scale=0.1, gamma=0.4),
+        replace(SETTINGS, neighbours=4, mean_scale=0.5, variance_scale=0.7, relative_scales=True),
         replace(SETTINGS, beta=0.0, few=5),
         replace(SETTINGS, few=0),
     ],
-    ids=range(5),
+    ids=range(6),
 )
 def test_correction_equals_the_loop(settings, monkeypatch):
     # Several chunks, the last not full.
@@ -246,3 +252,54 @@ def test_everything_is_in_the_state():
 def test_bad_settings(changes, message):
     with pytest.raises(ValueError, match=message):
         replace(SETTINGS, **changes)
+
+
+def test_relative_scales_tell_neighbours_apart_and_absolute_ones_do_not():
+    """Three classes of unit rows, one like the first and one unlike it, and the first unsure."""
+    means = torch.tensor([[0.60, 0.80], [0.61, 0.79], [0.80, 0.60]]).double()
+    variances = torch.tensor([[0.01, 0.01], [0.01, 0.02], [0.05, 0.05]]).double()
+    counts = torch.tensor([1, 10, 10])
+    own = replace(SETTINGS, gamma=0.0, neighbours=2)
+    flat = correct_variances(means, variances, counts, own)[0]
+    torch.testing.assert_close(flat, variances[1:].mean(dim=0), rtol=0.1, atol=0)
+    relative = replace(own, mean_scale=0.3, variance_scale=0.3, relative_scales=True)
+    near = correct_variances(means, variances, counts, relative)[0]
+    torch.testing.assert_close(near, variances[1], rtol=0.01, atol=0)
+
+
+def test_absolute_weights_of_unit_rows_are_flat_and_relative_ones_are_not():
+    rng = np.random.default_rng(5)
+    rows = torch.from_numpy(rng.normal(size=(40, 64)))
+    means = torch.nn.functional.normalize(rows) * 0.8
+    variances = torch.from_numpy(rng.uniform(0, 0.01, (40, 64)))
+    every, ones = torch.arange(40), torch.ones(40, dtype=torch.float64)
+    absolute, index = weigh_neighbours(every, means, variances, ones, SETTINGS)
+    assert absolute.shape == index.shape == (40, 25)
+    assert not (index == every[:, None]).any()
+    torch.testing.assert_close(absolute.sum(dim=1), ones)
+    assert (absolute.amin(dim=1) / absolute.amax(dim=1) > 0.9).all()
+    relative = replace(SETTINGS, mean_scale=0.5, variance_scale=0.5, relative_scales=True)
+    weights, same = weigh_neighbours(every, means, variances, ones, relative)
+    assert torch.equal(index, same)
+    assert (weights.amin(dim=1) / weights.amax(dim=1) < 0.5).all()
+
+
+def test_relative_scales_of_equal_classes_are_no_division_by_zero():
+    same = torch.full((3, 2), 0.5, dtype=torch.float64)
+    counts = torch.tensor([1, 2, 3])
+    settings = replace(SETTINGS, relative_scales=True)
+    torch.testing.assert_close(correct_variances(same, same, counts, settings), same)
+
+
+def test_repeated_root_widens_each_copy():
+    """Variance 1e-4 and lambda 0.25: deviations 0.5 times 1e-2, 1e-1 and 10^-0.5."""
+    settings = replace(SETTINGS, strength=0.25, covariance="own", repeated_root=True)
+    gaussians = IntraClassGaussians(1, 4, settings)
+    gaussians.corrected.fill_(1e-4)
+    deviations = gaussians._deviations(torch.tensor([0, 0]))
+    assert deviations.shape == (3, 2, 4)
+    expected = torch.tensor([0.005, 0.05, 0.5 * 10**-0.5])
+    torch.testing.assert_close(deviations[:, 0, 0], expected)
+    plain = IntraClassGaussians(1, 4, replace(settings, repeated_root=False))
+    plain.corrected.fill_(1e-4)
+    torch.testing.assert_close(plain._deviations(torch.tensor([0]))[0, 0, 0], expected[0])

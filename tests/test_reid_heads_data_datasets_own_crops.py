@@ -1,3 +1,5 @@
+from unicodedata import normalize
+
 import pytest
 from helpers_crop_layouts import write_crops
 
@@ -143,6 +145,16 @@ def test_missing_and_repeated_crops(write_csv):
         load_own_crops(path, "train")
 
 
+def test_a_crop_under_two_names_is_one_crop(tmp_path):
+    """With ./ it was trained on twice, and could be two people."""
+    write_crops(tmp_path, ["a.jpg", "b.jpg"])
+    path = tmp_path / "crops.csv"
+    for other in ("./a.jpg", ".\\a.jpg", str(tmp_path / "a.jpg")):
+        path.write_text(f"path,person\na.jpg,1\nb.jpg,2\n{other},3\n")
+        with pytest.raises(ValueError, match=r"names the image a\.jpg twice"):
+            load_own_crops(path, "train")
+
+
 @pytest.mark.parametrize("name", ["../secret.jpg", "{}/secret.jpg"])
 def test_crops_outside_the_lists_folder_are_refused(write_csv, tmp_path, monkeypatch, name):
     write_crops(tmp_path, ["secret.jpg", "lists/a.jpg"])
@@ -239,6 +251,31 @@ def test_a_folder_for_each_person(tmp_path, train, caplog):
         ("query/zoe/0_c1.jpg", 2, 1),
     ]
     assert [row[1] for row in _rows(load_own_crops(tmp_path, "gallery"))] == [0, 1]
+
+
+def test_folders_below_those_of_people_are_told(tmp_path, caplog):
+    """Somebody whose images lie one folder deeper was left out without a word."""
+    write_crops(tmp_path, ["anna/2024/1.jpg", "bo/1.jpg", "cy/1.jpg", "cy/old/2.jpg"])
+    (tmp_path / ".cache").mkdir()
+    assert len(load_own_crops(tmp_path, "train")) == 2
+    assert "passed over 1 folders that hold no image themselves, such as anna/;" in caplog.text
+    assert "passed over 1 other file (folder 1)" in caplog.text
+
+
+def test_two_folders_of_one_number_are_refused(tmp_path):
+    """They were one person."""
+    write_crops(tmp_path, ["007/1.jpg", "7/1.jpg", "8/1.jpg"])
+    with pytest.raises(ValueError, match="has the folders 007 and 7, which are one person"):
+        load_own_crops(tmp_path, "train")
+
+
+def test_folders_are_people_whatever_their_names(tmp_path):
+    """Na and None are names of people, though not in a table."""
+    names = ["Na", "None", "1.5", normalize("NFD", "Zoë")]
+    write_crops(tmp_path / "query", [f"{name}/1_c1.jpg" for name in names])
+    write_crops(tmp_path / "gallery", [f"{normalize('NFC', names[-1])}/1_c2.jpg"])
+    assert [row[1] for row in _rows(load_own_crops(tmp_path, "query"))] == [0, 1, 2, 3]
+    assert [row[1] for row in _rows(load_own_crops(tmp_path, "gallery"))] == [3]
 
 
 def test_a_folder_that_is_neither_says_what_is_expected(tmp_path):

@@ -1,5 +1,7 @@
 """Pair lists in LFW's format."""
 
+from unicodedata import normalize
+
 import numpy as np
 import pytest
 from sklearn.model_selection import KFold
@@ -109,3 +111,40 @@ def test_pairs_of_paths_are_put_into_ten_folds_as_scikit_learn_does(write):
 def test_a_line_that_is_no_pair_of_paths(write, line):
     with pytest.raises(ValueError, match=rf"line 3: expected two paths .* got '{line}'"):
         read_pairs(write(["a/1.jpg b/2.jpg 0", "", line]))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ann b/1.jpg,bo/2.jpg,True",
+        '"ann b/1.jpg","bo/2.jpg",1',
+        '"ann b/1.jpg" bo/2.jpg 1.0',
+        "1\tann b/1.jpg\tbo/2.jpg",
+    ],
+)
+def test_pairs_of_paths_in_quotes_or_with_other_labels(write, line):
+    pairs = read_pairs(write([line, "bo/2.jpg,cid/1.jpg,-1"]))
+    assert (pairs.first[0], pairs.second[0]) == ("ann b/1", "bo/2")
+    assert pairs.is_genuine.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["x/ann/1.jpg y/ann/1.jpg 1"], "line 1: x/ann/1 and y/ann/1 are one image by their last"),
+        (["x/ann/1.jpg bo/1.jpg 0", "y/ann/1.jpg bo/1.jpg 0"], "line 2: x/ann/1 and y/ann/1 are"),
+        (["ann/1.jpg ./ann/1.png 1"], "line 1: the pair is of one image, ann/1.jpg"),
+        (["ann/1.jpg bo/1.jpg 0", "bo/1.jpg ann/1.jpg 1"], "line 2: .* said to be 0 and 1"),
+    ],
+)
+def test_pairs_that_compare_something_else_than_they_say(write, lines, message):
+    """An image was compared with itself, which is always the same person."""
+    with pytest.raises(ValueError, match=message):
+        read_pairs(write(lines))
+
+
+def test_names_are_the_same_however_their_letters_are_composed(write):
+    decomposed = normalize("NFD", "Zoë/Zoë_0001.jpg")
+    assert image_stem(decomposed) == image_stem(normalize("NFC", decomposed))
+    pairs = read_pairs(write(["1", f"{normalize('NFD', 'Zoë')}\t1\t2", "Bo\t1\tCid\t1"]))
+    assert pairs.first[0] == image_stem(decomposed)

@@ -1,4 +1,6 @@
 import codecs
+import gzip
+from unicodedata import normalize
 
 import pytest
 
@@ -27,6 +29,29 @@ def test_utf_16_of_the_other_byte_order(tmp_path):
     assert read_json(tmp_path / "a.json") == {"a": 1}
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_byte_order_mark(tmp_path, encoding):
+    """It was read as letters with zero bytes between them."""
+    (tmp_path / "a.csv").write_bytes("path,person\nZoë.png,1\n".encode(encoding))
+    ((_, row),) = read_table(tmp_path / "a.csv", WANTED)
+    assert row == {"path": "Zoë.png", "person": "1"}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (gzip.compress(b"{}"), "no text but packed by gzip: unpack it"),
+        (b"PK\x03\x04 and so on", "no text but .*Excel workbook: .*save the table as CSV"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "no text but a pointer of Git LFS"),
+        (b"path,person\na\0.png,1\n", "no text: it holds zero bytes"),
+    ],
+)
+def test_what_is_no_text_is_called_by_its_kind(tmp_path, data, message):
+    (tmp_path / "a").write_bytes(data)
+    with pytest.raises(ValueError, match=rf"a is {message}"):
+        read_text(tmp_path / "a")
+
+
 @pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"f\xfcr", b"{", b"[" * 100_000])
 def test_what_is_no_text_or_no_json_names_the_file(tmp_path, data):
     (tmp_path / "a.json").write_bytes(data)
@@ -40,6 +65,7 @@ def test_what_is_no_text_or_no_json_names_the_file(tmp_path, data):
         "path,person\na b.png,1\n",
         "path;person\na b.png;1\n",
         "sep=;\n path ; person \n a b.png ; 1 \n\n;\n",
+        "\n  \npath,person\na b.png,1\n",
         "Path\tPERSON\tnote\na b.png\t1",
         '\ufeff"path", "person"\r\n"a b.png", "1"\r\n',
     ],
@@ -49,7 +75,7 @@ def test_a_table_is_read_however_a_spreadsheet_writes_it(tmp_path, text):
     path.write_bytes(text.encode())
     ((place, row),) = read_table(path, WANTED)
     assert {name: row[name] for name in WANTED} == {"path": "a b.png", "person": "1"}
-    assert place == f"{path}, line {3 if 'sep' in text else 2}"
+    assert place == f"{path}, line {text[: text.index('a b.png')].count(chr(10)) + 1}"
 
 
 @pytest.mark.parametrize(
@@ -86,10 +112,21 @@ def test_what_is_no_such_table_says_why(tmp_path, text, message):
         ("NaN", None),
         ("", None),
         ("null", None),
+        ("#N/A", None),
+        ("5,0", 5),
+        (normalize("NFD", "Zoë"), normalize("NFC", "Zoë")),
+        (2.0**53 - 1, 2**53 - 1),
     ],
 )
 def test_ids(value, expected):
     assert parse_id(value) == expected
+
+
+@pytest.mark.parametrize("value", ["1.23457E+12", "1,23457E+12", "1E+12", 2.0**53, 1e300])
+def test_a_number_that_may_be_several_is_no_id(value):
+    """Excel and floats make one number of several people's, who then were one person."""
+    with pytest.raises(ValueError, match="may stand for several"):
+        parse_id(value)
 
 
 @pytest.mark.parametrize("value", [1.5, "1.5", float("inf"), True, [1], {}])
@@ -112,6 +149,10 @@ def test_names_are_numbered_after_the_numbers():
         "\ufeff1;2.5;\r\n3;-4;\r\n",
         "frame, id\n1, 2.5\n3, -4\n",
         "1\t2.5\n3\t-4\n",
+        "1;2,5\n3;-4\n",
+        "1\t2,5\n3\t-4,0\n",
+        "1 2,5\n3 -4\n",
+        "1, 2.5\n3 ,-4\n",
     ],
 )
 def test_numbers_however_they_are_separated(tmp_path, text):
@@ -127,3 +168,10 @@ def test_what_is_no_lines_of_numbers(tmp_path):
         path.write_text(text)
         with pytest.raises(ValueError, match=rf"a\.txt, {message}"):
             read_numbers(path)
+
+
+@pytest.mark.parametrize("text", ["1;1.234,5\n", "1,1_000\n", "1;2,x\n"])
+def test_numbers_that_may_mean_several_things_are_refused(tmp_path, text):
+    (tmp_path / "a.txt").write_text(text)
+    with pytest.raises(ValueError, match=r"a\.txt, line 1: .* is no line of numbers"):
+        read_numbers(tmp_path / "a.txt")

@@ -97,13 +97,14 @@ def test_training_goes_on_from_the_one_before_a_broken_checkpoint(
 ):
     save_three(checkpointer)
     break_file(tmp_path / "model_0000029.pth", how)
-    (tmp_path / "tmpabc.pth.part").write_bytes(b"half")
+    half = tmp_path / ".model_0000039.pth.person-search-9-0123abcd.part"
+    half.write_bytes(b"half")
     with caplog.at_level(logging.WARNING):
         assert checkpointer.resume_or_load("", resume=True)["iteration"] == 19
     said = {"flipped": "is damaged: the checksum", "cut off": "is cut off", "empty": "is cut off"}
     assert said[how] in caplog.text and "model_0000029.pth" in caplog.text
     assert "going on from" in caplog.text and "model_0000019.pth, the one before" in caplog.text
-    assert not (tmp_path / "tmpabc.pth.part").exists()
+    assert not half.exists()
 
 
 def test_a_broken_file_of_divided_classes_breaks_its_checkpoint(tmp_path, checkpointer):

@@ -7,14 +7,13 @@ the database that was searched, the input, and the people who verify the result.
 docs/log_and_retention.md.
 """
 
-import json
-import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from person_search.accountability.chain_file import ChainFile, Known
 from person_search.accountability.entries import Entry
 from person_search.accountability.errors import LogError
+from person_search.accountability.log_settings import read_settings
 from person_search.accountability.pictures import QueryPictures
 from person_search.accountability.places import log_file, query_pictures
 from person_search.accountability.uses import Use, now
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
 ON, OFF = "log on", "log off"
 LOGIN = "login"
-_SETTINGS = b'"settings":{'
-"""Begins what only entries of `ON` and anchors have: no text in an entry has a quote alone."""
 
 
 class ActivityLog:
@@ -52,16 +49,19 @@ class ActivityLog:
     def is_on(self) -> bool:
         """Whether uses of the gallery are logged.
 
-        A log that is gone, though the gallery knows that it was on, is begun again, and says so.
+        A log that is gone or was cut off, though the gallery knows that it was on, is begun again
+        or goes on, and says so.
 
         Raises:
             GalleryError: The gallery cannot be read.
             LogError: The log cannot be read.
         """
         last = self._chain.last()
-        if last is not None:
-            return bool(last["action"] != OFF)
+        if last is not None and last["action"] != OFF:
+            return True
         head = self._head()
+        if last is not None:  # was it the end, or were later entries cut off?
+            return head is not None and head.is_on and head.seq > last["seq"]
         return self._chain.has_bytes() if head is None else head.is_on
 
     def use(self, action: str, *, user: str | None = None, via: str = "python") -> Use:
@@ -148,25 +148,9 @@ class ActivityLog:
     def settings(self) -> dict[str, Any]:
         """Return what was said when it was switched on last; empty if it never was."""
         try:
-            with (
-                self.path.open("rb") as file,
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text,
-            ):
-                place = text.rfind(_SETTINGS)
-                if place < 0:
-                    return {}
-                found, _ = json.JSONDecoder().raw_decode(
-                    text[place + len(_SETTINGS) - 1 : place + 4096].decode("ascii", "replace")
-                )
-        except (
-            FileNotFoundError,
-            NotADirectoryError,
-            ValueError,
-        ):  # an empty file cannot be mapped
-            return {}
+            return read_settings(self.path)
         except OSError as error:
             raise LogError(f"the log {self.path} cannot be read: {error.strerror}") from error
-        return dict(found)
 
     def entries(self) -> list[Entry]:
         """Return all entries that are as they were written, oldest first; none without a log."""
@@ -202,8 +186,10 @@ class ActivityLog:
             return 0
         problems = len(self.verify().problems)
         pictures = self._pictures.kept(self._chain.entries())
+        latest = max(now(), before)
         removed = self._chain.cut(
-            lambda entry: entry["end"] < before,
+            # Written while the clock was wrong: as old as what follows.
+            lambda entry: None if entry["end"] > latest else entry["end"] < before,
             {"start": now(), "end": now(), "user": user, "via": via, "rule": rule,
              "problems_before": problems},
             {"settings": self.settings()},

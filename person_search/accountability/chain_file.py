@@ -22,6 +22,7 @@ from person_search.accountability.entries import (
     to_line,
 )
 from person_search.accountability.errors import LogError
+from reid_heads.unfinished import unfinished
 
 ANCHOR = "anchor"
 """Action of the first line of a file whose oldest entries were removed."""
@@ -132,7 +133,7 @@ class ChainFile:
 
     def cut(
         self,
-        is_old: Callable[[Entry], bool],
+        is_old: Callable[[Entry], bool | None],
         content: Entry,
         anchor: Entry,
         then: Callable[[Entry], None] | None = None,
@@ -143,7 +144,8 @@ class ChainFile:
         anew, with an anchor in place of what is gone. Stopped in between, the same again goes on.
 
         Args:
-            is_old: Whether an entry is to be removed.
+            is_old: Whether an entry is to be removed; None for one that goes with the next one of
+                which that is known.
             content: What the entry says that is written; gets ``through`` and ``removed``.
             anchor: What the anchor says besides.
             then: As of `append`.
@@ -205,9 +207,8 @@ class ChainFile:
 
     def _replace(self, anchor: bytes, start: int) -> None:
         """Write the file anew: an anchor, then what stands from a place on."""
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-        try:
-            with self.path.open("rb") as source, temporary.open("xb") as target:
+        with unfinished(self.path) as temporary:
+            with self.path.open("rb") as source, temporary.open("wb") as target:
                 os.fchmod(target.fileno(), os.fstat(source.fileno()).st_mode & 0o777)
                 target.write(anchor)
                 source.seek(start)
@@ -217,8 +218,6 @@ class ChainFile:
                 os.fsync(target.fileno())
             os.replace(temporary, self.path)
             _sync_folder(self.path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     @contextmanager
     def _locked(self, make: bool) -> Iterator[int]:
@@ -261,9 +260,9 @@ class _Oldest(NamedTuple):
     """Where the line after the last of them begins, bytes."""
 
 
-def _oldest(path: Path, is_old: Callable[[Entry], bool]) -> _Oldest:
+def _oldest(path: Path, is_old: Callable[[Entry], bool | None]) -> _Oldest:
     found = _Oldest(0, None, 0)
-    place = 0
+    place, count = 0, 0
     with path.open("rb") as file:
         for line in file:
             place += len(line)
@@ -273,9 +272,12 @@ def _oldest(path: Path, is_old: Callable[[Entry], bool]) -> _Oldest:
                 continue
             if entry["action"] == ANCHOR:
                 continue
-            if not is_old(entry):
+            count += 1
+            is_entry_old = is_old(entry)
+            if is_entry_old:
+                found = _Oldest(count, entry, place)
+            elif is_entry_old is not None:
                 break
-            found = _Oldest(found.removed + 1, entry, place)
     return found
 
 

@@ -1,7 +1,5 @@
 """Deleting files of frames that are removed, where they are this program's to delete."""
 
-import os
-import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -47,30 +45,3 @@ def delete_files(files: Iterable[Path], folders: Sequence[Path]) -> int:
                 break
             place = place.parent
     return count
-
-
-def remove_leftovers(path: Path) -> int:
-    """Remove what killed processes left beside a gallery file; return how many files.
-
-    Writing a file anew makes another one first, which is named after the process.
-    """
-    stem, count = re.escape(path.stem), 0
-    ours = re.compile(
-        rf"\.{stem}\.(\d+)\.part\.db(-wal|-shm|-journal)?|\.{stem}-(log|receipts)\.jsonl\.(\d+)\.part"
-    )
-    for file in list(path.parent.iterdir()):
-        found = ours.fullmatch(file.name)
-        if found is not None and not _is_running(int(found[1] or found[4])):
-            file.unlink(missing_ok=True)
-            count += 1
-    return count
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -14,15 +14,17 @@ from pathlib import Path
 
 from person_search.accountability.activity_log import ActivityLog
 from person_search.accountability.entries import Entry
-from person_search.accountability.own_pictures import deletable, delete_files, remove_leftovers
-from person_search.accountability.places import own_folders
+from person_search.accountability.own_pictures import deletable, delete_files
+from person_search.accountability.places import own_folders, query_pictures
 from person_search.accountability.receipts import write_receipt
 from person_search.accountability.retention_rules import RetentionRules, format_period
+from person_search.accountability.uses import Use
 from person_search.footage.frames import split_frame_name
 from person_search.footage.time_text import YEAR
 from person_search.gallery.index import GalleryIndex, list_galleries
 from person_search.gallery.sqlite_accountability import Retention
 from person_search.gallery.store import is_address
+from reid_heads.unfinished import remove_unfinished
 
 ACTION = "retention"
 
@@ -123,16 +125,37 @@ def apply_rules(
     """
     rules = rules_of(index) if rules is None else rules
     at = time.time() if at is None else at
-    log, before = ActivityLog(index), None
+    log = ActivityLog(index)
     use = log.use(ACTION, user=user, via=via)  # of which nothing becomes where nothing goes
     found = find_expired(index, rules, at, folders)
+    try:
+        return _apply(index, rules, found, use, at=at, folders=folders, user=user, via=via)
+    except BaseException as error:
+        # Some of it may be gone already.
+        use.said(failed=type(error).__name__).end()
+        raise
+
+
+def _apply(
+    index: GalleryIndex,
+    rules: RetentionRules,
+    found: Expired,
+    use: Use,
+    *,
+    at: float,
+    folders: Sequence[Path],
+    user: str | None,
+    via: str,
+) -> Entry | None:
+    """Remove what was found, and write a receipt; see `apply_rules`."""
+    log, before = ActivityLog(index), None
     own = index.accountability
     is_left = own is not None and own.retention().is_purge_pending
     if found.frames or is_left:
         before = log.state()
     pictures = delete_files(found.files, _folders(index, rules, folders))
     removed = _remove(index, list(found.frames)) if found.frames or is_left else 0
-    leftovers = 0 if is_address(index.uri) else remove_leftovers(Path(index.uri).resolve())
+    leftovers = _remove_unfinished(index)
     entries = 0
     if rules.log is not None:
         rule = f"log {format_period(rules.log)}"
@@ -170,6 +193,14 @@ def _remove(index: GalleryIndex, names: list[str]) -> int:
     index.purge()
     own.keep_retention(Retention(rules, False))
     return removed
+
+
+def _remove_unfinished(index: GalleryIndex) -> int:
+    """Remove what killed processes left beside a gallery file and the log's pictures."""
+    folders = [query_pictures(index.uri)]
+    if not is_address(index.uri):
+        folders.append(Path(index.uri).resolve().parent)
+    return sum(map(remove_unfinished, folders))
 
 
 def _folders(index: GalleryIndex, rules: RetentionRules, more: Sequence[Path]) -> list[Path]:

@@ -31,13 +31,13 @@ class RetentionTimer:
     """Applies the rules that galleries keep, at once and then now and again, in a thread.
 
     Example:
-        with RetentionTimer([index], say=print):
+        with RetentionTimer([(lambda: index, [])], say=print):
             ...
     """
 
     def __init__(
         self,
-        galleries: Sequence[tuple[GalleryIndex, Sequence[Path]]],
+        galleries: Sequence[tuple[Callable[[], GalleryIndex], Sequence[Path]]],
         say: Callable[[str], None],
         on_removed: Callable[[Entry], None] | None = None,
         via: str = "python",
@@ -45,8 +45,9 @@ class RetentionTimer:
         """Begin with ``with``.
 
         Args:
-            galleries: Each with the folders that this program keeps its pictures in, besides those
-                that are known. They must stay open.
+            galleries: What gives each, open, when its rules are to be applied: by then another
+                file may stand in its place. With the folders that this program keeps its pictures
+                in, besides those that are known.
             say: Told in a sentence what was removed, or why it cannot be.
             on_removed: Called with each receipt.
             via: As of `ActivityLog.use`.
@@ -66,17 +67,19 @@ class RetentionTimer:
     def apply(self) -> float:
         """Apply the rules of all galleries now; return the seconds until the next time.
 
-        What cannot be done is said, and tried again then.
+        What cannot be done is said, and tried again soon.
         """
-        rules = []
-        for index, folders in self._galleries:
+        rules, soonest = [], MOST
+        for current, folders in self._galleries:
             try:
+                index = current()
                 rules.append(rules_of(index))
                 if rules[-1].shortest is None:
                     continue
                 receipt = apply_rules(index, folders=folders, via=self._via)
             except (ValueError, OSError) as error:
-                self._say(f"what {index.uri} has kept for long enough stays for now: {error}")
+                self._say(f"what was kept for long enough stays for now: {error}")
+                soonest = LEAST
                 continue
             if receipt is not None:
                 self._say(
@@ -85,7 +88,7 @@ class RetentionTimer:
                 )
                 if self._on_removed is not None:
                     self._on_removed(receipt)
-        return pause_of(rules)
+        return min(pause_of(rules), soonest)
 
     def _run(self) -> None:
         while not self._stop.is_set():

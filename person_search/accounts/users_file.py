@@ -17,6 +17,7 @@ VERSION = 1
 MODE = 0o600
 """Of the file: nobody but its owner reads it."""
 _NAME = re.compile(r"[\w.@-]{1,100}")
+_HASH = re.compile(r"[0-9a-f]{64}")
 _FIELDS = {"role", "cameras", "password", "tokens"}
 
 
@@ -91,10 +92,8 @@ def changed_users(path: Path) -> Iterator[dict[str, User]]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         users = read_users(path) if path.exists() else {}
         yield users
-        with atomic_file(path, MODE) as file:
+        with atomic_file(path, MODE, is_durable=True) as file:
             file.write((json.dumps(_written(users), indent=2) + "\n").encode())
-            file.flush()
-            os.fsync(file.fileno())
     finally:
         os.close(lock)
 
@@ -139,9 +138,18 @@ def _parse(content: Any) -> dict[str, User]:
         account = Account(
             check_name(name), said["role"], None if cameras is None else frozenset(cameras)
         )
-        tokens = tuple(Token(**one) for one in said["tokens"])
-        found[name] = User(account, str(said["password"]), tokens)
+        if not isinstance(said["password"], str):
+            raise ValueError(f"user {name} has a password that is no text")
+        found[name] = User(account, said["password"], tuple(map(_parse_token, said["tokens"])))
     return found
+
+
+def _parse_token(said: Any) -> Token:
+    token = Token(**said)
+    is_hash = isinstance(token.sha256, str) and _HASH.fullmatch(token.sha256) is not None
+    if not (is_hash and isinstance(token.label, str) and isinstance(token.made, int | float)):
+        raise ValueError(f"got the token {said}; expected label, sha256 and made")
+    return token
 
 
 def _written(users: Mapping[str, User]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from person_search.cases.pdf_report import pdf_report
 from person_search.cases.tables import case_json, matches_csv, sights_csv
 from person_search.cases.wording import SUMS
 from reid_heads.atomic_file import atomic_file, naming_full_disk, new_folder
+from reid_heads.unfinished import unfinished
 
 if TYPE_CHECKING:
     from person_search.gallery.index import GalleryIndex
@@ -100,9 +101,9 @@ def zip_case(index: "GalleryIndex", request: CaseRequest) -> tuple[bytes, CaseRe
         GalleryError, OSError, ValueError: See `export_case`.
     """
     target = io.BytesIO()
-    with tempfile.TemporaryDirectory(prefix="person-search-case-") as name:
-        report = _fill(index, request, Path(name))
-        _pack(Path(name), target)
+    with unfinished(Path(tempfile.gettempdir(), "case"), is_folder=True) as folder:
+        report = _fill(index, request, folder)
+        _pack(folder, target)
     return target.getvalue(), report
 
 
@@ -110,10 +111,10 @@ def _write(index: "GalleryIndex", request: CaseRequest, path: Path) -> CaseRepor
     if not _is_zip(path):
         with new_folder(path) as folder:
             return _fill(index, request, folder)
-    with tempfile.TemporaryDirectory(".part", f".{path.name}.", path.parent) as name:
-        report = _fill(index, request, Path(name))
+    with unfinished(path, is_folder=True) as folder:
+        report = _fill(index, request, folder)
         with atomic_file(path) as file:
-            _pack(Path(name), file)
+            _pack(folder, file)
     return report
 
 

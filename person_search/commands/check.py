@@ -6,6 +6,12 @@ unless there is something to repair.
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from person_search.commands import recorded
+
+if TYPE_CHECKING:
+    from person_search.gallery.verifying import CheckReport
 
 NUM_SHOWN = 20
 IF_STOPPED = (
@@ -34,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from person_search.gallery.store import refuse_address
 
     refuse_address(args.gallery)
-    report = check_gallery_file(Path(args.gallery), args.repair)
+    report = _repair(args.gallery) if args.repair else check_gallery_file(Path(args.gallery))
     for problem in report.problems[:NUM_SHOWN]:
         print(f"wrong: {problem}")
     if len(report.problems) > NUM_SHOWN:
@@ -54,3 +60,30 @@ def run(args: argparse.Namespace) -> int:
     if report.problems and not args.repair:
         print("to repair what can be derived: person-search check --repair, after a backup")
     return 1 if report.problems and not report.repaired else 0
+
+
+def _repair(gallery: str) -> "CheckReport":
+    """Repair a gallery file, and tell its log, which must be writable before.
+
+    What is damaged may not open as a gallery: the log is told afterwards.
+
+    Raises:
+        GalleryError: It cannot be opened at all, or not be repaired, or the log not be written.
+    """
+    from person_search.accountability.activity_log import OFF
+    from person_search.accountability.chain_file import ChainFile
+    from person_search.accountability.places import log_file
+    from person_search.accountability.uses import now
+    from person_search.gallery.checking import check_gallery_file
+    from person_search.gallery.index import GalleryIndex, list_galleries
+
+    start, log = now(), ChainFile(log_file(gallery))
+    last = log.last()
+    if last is not None and last["action"] != OFF:
+        log.check_writable()
+    report = check_gallery_file(Path(gallery), repair=True)
+    for name in list_galleries(gallery)[:1]:
+        with GalleryIndex.open(gallery, name) as index, recorded.use(index, "repair") as use:
+            frames, people = report.stored
+            use.said(start=start, problems=len(report.problems), frames=frames, people=people)
+    return report

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from person_search.footage.frames import read_frame, split_frame_name
 from person_search.footage.images import ImageError
 from person_search.gallery.rows import to_match
 from person_search.people import Box, Match
+from reid_heads.listed_files import check_listed
 from reid_heads.text_files import read_text
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def read_chosen(index: "GalleryIndex", args: argparse.Namespace) -> CaseRequest:
     Raises:
         GalleryError: It does not hold one of them any more, or there is no such group.
         OSError: The file, or a query's picture, cannot be read.
-        ValueError: The file is none that a command printed.
+        ValueError: The file is none that a command printed, or names a query's picture elsewhere.
     """
     if args.group:
         of_groups = [index.appearances.groups.get(group).appearances for group in args.group]
@@ -111,12 +113,26 @@ def _from_content(
         args,
         # As with --subject: what somebody has called wrong is nobody to hand on.
         [_match(index, one) for one in content["matches"] if one.get("judgement") != "wrong"],
-        [_query(str(q["image"]), _box(q["box"])) for q in content["queries"]],
+        [_query(index, args.file, str(q["image"]), _box(q["box"])) for q in content["queries"]],
         threshold=None if threshold is None else _number(threshold),
     )
 
 
-def _query(image: str, box: Box) -> CaseQuery:
+def _query(index: "GalleryIndex", said_in: str, image: str, box: Box) -> CaseQuery:
+    """Return a query of the file, which the case shows.
+
+    Raises:
+        ValueError: Its picture cannot be read; or it is neither a frame of the gallery nor in the
+            folder of the file, whose maker would else be handed any picture of this machine.
+    """
+    frame = absolute_name(image)
+    if not index.known_frames([frame]):
+        is_piped = said_in == "-"
+        check_listed(
+            split_frame_name(frame)[0],
+            Path.cwd() if is_piped else Path(said_in).parent,
+            "a query of the standard input" if is_piped else f"a query of {said_in}",
+        )
     try:
         return case_query(image, box, None)
     except (OSError, ImageError) as error:

@@ -139,10 +139,12 @@ def run(args: argparse.Namespace) -> int:
             return NONE_FOUND
         if args.personal_data:
             request = _with_personal_data(index, request)
+        recorded.begins(index, "export case", matches=len(request.matches))
         with recorded.use(index, "export case") as use:
             for query in request.queries:
                 use.asked(query.picture, query.box)
             use.showed(request.matches).said(others="shown" if args.show_others else "blurred")
+            use.said(personal_data=args.personal_data)
             report = export_case(index, request, args.out)
     for note in report.notes:
         print(note, file=sys.stderr)

@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     _check_arguments(args)
     with GalleryIndex.open(args.gallery, args.name) as index:
         selection = _select(index, args)
+        recorded.begins(index, "export gallery", format=args.format)
         with recorded.use(index, "export gallery") as use:
             report = _export(index, args, selection)
             use.said(format=args.format, frames=report.frames, people=report.people)

@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
     """Remove the person after asking; return the exit status: 0, or 1 if the answer was no.
 
     Raises:
-        ValueError: Nothing says who, the gallery does not hold somebody, or nobody is there to be
-            asked.
+        ValueError: Nothing says who, the gallery is a server's or does not hold somebody, or
+            nobody is there to be asked.
     """
     from person_search.accountability.receipts import write_receipt
     from person_search.gallery.index import GalleryIndex
@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     people = [parse_person(text) for text in args.person]
     if not (args.id or args.group or people):
         raise ValueError("nothing says who is to be removed; give --id, --group or --person")
+    _refuse_server(args.gallery)
     with GalleryIndex.open(args.gallery, args.name) as index:
         stays = list(dict.fromkeys([*args.id, *stays_of_groups(index, args.group)]))
         frames = sum(index.appearances.get(stay).appearance.frames for stay in stays)
@@ -73,18 +74,18 @@ def run(args: argparse.Namespace) -> int:
         if not args.yes and not _confirm(args.gallery, len(stays), frames):
             print("nothing was removed", file=sys.stderr)
             return 1
-        use = recorded.use(index, "forget")
-        gone = index.appearances.forget(stays, people)
-        receipt = write_receipt(
-            index,
-            "forget",
-            use,
-            user=recorded.system_user(),
-            people=gone.people,
-            frames=gone.frames,
-            appearances=gone.appearances,
-            judgements=gone.judgements,
-        )
+        with recorded.use(index, "forget") as use:
+            gone = index.appearances.forget(stays, people)
+            receipt = write_receipt(
+                index,
+                "forget",
+                use,
+                user=recorded.system_user(),
+                people=gone.people,
+                frames=gone.frames,
+                appearances=gone.appearances,
+                judgements=gone.judgements,
+            )
     print(
         f"removed {gone.people} sights of the person from {gone.frames} frames, "
         f"{gone.appearances} stays and {gone.judgements} judgements; the frames stay without "
@@ -92,6 +93,24 @@ def run(args: argparse.Namespace) -> int:
     )
     print(f"receipt {receipt['seq']}:{receipt['hash']}")
     return 0
+
+
+def _refuse_server(gallery: str) -> None:
+    """Refuse a server: it keeps no stays, and knows a person by the place in the frame alone.
+
+    Raises:
+        GalleryError: Saying what to do.
+    """
+    from person_search.gallery.errors import GalleryError
+    from person_search.gallery.store import is_address
+
+    if is_address(gallery):
+        raise GalleryError(
+            f"{gallery} is a server's, out of which no single person can be taken: others in the "
+            "frame would take the person's number, by which the log tells who was shown. Remove "
+            "the frames that show the person: person-search remove --frames; or keep the gallery "
+            "in a file"
+        )
 
 
 def stays_of_groups(index: "GalleryIndex", groups: list[int]) -> list[int]:

@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         OSError: A path does not exist, or the gallery cannot be written.
     """
     from person_search.footage.files import FootageOptions, check_start
-    from person_search.footage.listing import list_files
+    from person_search.footage.listing import Listed, list_files
     from person_search.formats.boxes import open_boxes
     from person_search.gallery.add_footage import IndexReport, index_footage, link_people
     from person_search.gallery.index import GalleryIndex
@@ -150,7 +150,10 @@ def run(args: argparse.Namespace) -> int:
                 card=finder.card,
             )
         )
-        use = stack.enter_context(recorded.use(index, "import")) if workers.is_first else None
+        use = None
+        if workers.is_first:
+            recorded.begins(index, "import", files=len(footage))
+            use = stack.enter_context(recorded.use(index, "import"))
         if workers.is_first:
             workers.wait()
         report, without_time = IndexReport(), WithoutTime(options)
@@ -158,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
             report = index_footage(
                 index,
                 finder,
-                files,
+                Listed(files, []),
                 options,
                 batch_size=args.batch_size,
                 progress=workers.is_first,
@@ -171,11 +174,12 @@ def run(args: argparse.Namespace) -> int:
         if workers.is_first and workers.count > 1:
             # What all of them have stored, once.
             report.appearances_added = link_people(index)
-        if use is not None:
-            use.said(frames=report.frames_added, people=report.people_added)
         if workers.is_first and args.keep_best is not None:
             report.thinned = index.appearances.keep_best(args.keep_best)
             index.prepare()
+        if use is not None:
+            use.said(frames=report.frames_added, people=report.people_added)
+            use.said(not_kept=report.thinned.people)
     if boxes is not None:
         report.left_out += boxes.left_out()
     if workers.is_first:

@@ -11,8 +11,8 @@ everywhere; ``somebody 5`` takes that back. A group is a look, not a proven iden
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from person_search.commands import recorded
 from person_search.commands.model_arguments import (
@@ -98,11 +98,8 @@ def run(args: argparse.Namespace) -> int:
         )
         if count and not args.json:
             print(f"grouped {count} appearances", file=sys.stderr)
-        # Not the name that a group is given: names stay out of the log.
-        words = args.action[:2] if args.action[:1] == ["name"] else args.action
         if act is not None:
-            recorded.use(index, f"people {words[0]}").said(words=words[1:]).end()
-            return act(groups, args.json)
+            return _do(index, act, args)
         found = groups.all(nobody=args.nobody)
         recorded.use(index, "view people").said(groups=len(found)).end()
         if args.json:
@@ -112,6 +109,18 @@ def run(args: argparse.Namespace) -> int:
         else:
             print(format_groups(found, args.all, len(groups.all(nobody=True))))
     return 0 if found else NONE_FOUND
+
+
+def _do(index: "GalleryIndex", act: "Act", args: argparse.Namespace) -> int:
+    """Do an action, tell the log, and print what came of it."""
+    # Not the name that a group is given: names stay out of the log.
+    words = args.action[:2] if args.action[0] == "name" else args.action
+    with recorded.use(index, f"people {words[0]}") as use:
+        use.said(words=words[1:])
+        status, text, shown = act(index.appearances.groups, args.json)
+        use.showed_stays([index.appearances.get(stay) for stay in shown])
+    print(text)
+    return status
 
 
 def _threshold(index: "GalleryIndex", args: argparse.Namespace) -> float | None:
@@ -139,7 +148,20 @@ def _threshold(index: "GalleryIndex", args: argparse.Namespace) -> float | None:
     return float(finder.threshold)
 
 
-Act = Callable[["GalleryGroups", bool], int]
+class Outcome(NamedTuple):
+    """What came of an action."""
+
+    status: int
+    """Of the command."""
+
+    text: str
+    """To print."""
+
+    shown: Sequence[int] = ()
+    """Ids of the stays that it shows."""
+
+
+Act = Callable[["GalleryGroups", bool], Outcome]
 
 
 def parse_action(words: list[str]) -> Act | None:
@@ -186,17 +208,17 @@ def _number(text: str) -> int:
 def _telling(act: Callable[["GalleryGroups"], int]) -> Act:
     """Do something, and show the group that came of it."""
 
-    def do(groups: "GalleryGroups", as_json: bool) -> int:
+    def do(groups: "GalleryGroups", as_json: bool) -> Outcome:
         return _showing(act(groups))(groups, as_json)
 
     return do
 
 
 def _showing(number: int) -> Act:
-    def do(groups: "GalleryGroups", as_json: bool) -> int:
+    def do(groups: "GalleryGroups", as_json: bool) -> Outcome:
         group = groups.get(number)
-        print(json.dumps(_to_dict(group), indent=2) if as_json else format_group(group))
-        return 0
+        text = json.dumps(_to_dict(group), indent=2) if as_json else format_group(group)
+        return Outcome(0, text, [stay.id for stay in group.appearances])
 
     return do
 
@@ -204,26 +226,21 @@ def _showing(number: int) -> Act:
 def _calling(numbers: list[int], is_nobody: bool) -> Act:
     """Say whether groups are people, and say how it is from then on."""
 
-    def do(groups: "GalleryGroups", as_json: bool) -> int:
+    def do(groups: "GalleryGroups", as_json: bool) -> Outcome:
         groups.call_nobody(numbers, is_nobody)
         called = [groups.get(number) for number in dict.fromkeys(numbers)]
         if as_json:
-            print(json.dumps({"groups": [_to_dict(group) for group in called]}, indent=2))
-        else:
-            what = "not a person, and hidden" if is_nobody else "a person, and listed"
-            print("\n".join(f"group {group.number} is {what}" for group in called))
-        return 0
+            return Outcome(0, json.dumps({"groups": [_to_dict(g) for g in called]}, indent=2))
+        what = "not a person, and hidden" if is_nobody else "a person, and listed"
+        return Outcome(0, "\n".join(f"group {group.number} is {what}" for group in called))
 
     return do
 
 
-def _undo(groups: "GalleryGroups", as_json: bool) -> int:
+def _undo(groups: "GalleryGroups", as_json: bool) -> Outcome:
     done = groups.undo()
-    if as_json:
-        print(json.dumps({"undone": done}))
-    else:
-        print("there is nothing to undo" if done is None else f"undone: {done}")
-    return NONE_FOUND if done is None else 0
+    text = "there is nothing to undo" if done is None else f"undone: {done}"
+    return Outcome(NONE_FOUND * (done is None), json.dumps({"undone": done}) if as_json else text)
 
 
 def format_groups(found: "list[Group]", with_all: bool, hidden: int = 0) -> str:

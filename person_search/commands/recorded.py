@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from person_search.accountability.activity_log import ActivityLog
@@ -43,6 +43,17 @@ def use(index: "GalleryIndex", action: str) -> "Use":
     if begun.is_logged and action in SAID:
         print(f"{action} is logged: {system_user()}, and what is shown", file=sys.stderr)
     return begun
+
+
+def begins(index: "GalleryIndex", action: str, **said: Any) -> None:
+    """Tell that something begins that takes long, or writes a file: `use` tells when it has ended.
+
+    A process may be killed in between, or the disk of the log be full by then.
+
+    Raises:
+        LogError: The log is on and cannot be written.
+    """
+    open_log(index).record(f"{action} begins", user=system_user(), via=SHELL, **said)
 
 
 def asked(begun: "Use", queries: "Sequence[ChosenQuery]") -> None:

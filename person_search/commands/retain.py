@@ -101,8 +101,12 @@ def run(args: argparse.Namespace) -> int:
         if expired.frames and not args.yes and not _confirm(args.gallery):
             print("nothing was removed, and no rule is kept", file=sys.stderr)
             return 1
-        if given is not None and not keep_rules(index, rules):
-            print("a server keeps no rules: run this again and again", file=sys.stderr)
+        if given is not None:
+            with recorded.use(index, "keep rules") as use:
+                use.said(rules=rules.describe())
+                is_kept = keep_rules(index, rules)
+            if not is_kept:
+                print("a server keeps no rules: run this again and again", file=sys.stderr)
         _apply(index, rules)
     return 0
 
@@ -158,6 +162,7 @@ def _say(expired: "Expired") -> str:
 
 def _apply(index: "GalleryIndex", rules: "RetentionRules") -> None:
     from person_search.accountability.retention import apply_rules
+    from person_search.gallery.store import is_address
 
     receipt = apply_rules(index, rules, user=recorded.system_user(), via=recorded.SHELL)
     if receipt is None:
@@ -167,6 +172,8 @@ def _apply(index: "GalleryIndex", rules: "RetentionRules") -> None:
         f"removed {receipt['frames']} frames with {receipt['people']} people, "
         f"{receipt['pictures']} files and {receipt['log_entries']} entries of the log"
     )
+    if is_address(index.uri):
+        print("the server takes the frames from its files and log in its own time")
     print(f"receipt {receipt['seq']}:{receipt['hash']}")
 
 

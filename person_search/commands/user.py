@@ -10,7 +10,7 @@ import getpass
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,12 +88,18 @@ def run(args: argparse.Namespace) -> int:
 
 def _add(args: argparse.Namespace) -> None:
     name = check_name(args.name)
-    if args.users.exists() and name in read_users(args.users):
-        raise UsersError(f"there is a user {name!r} already; see person-search user change")
+    if args.users.exists():
+        _refuse_known(name, read_users(args.users))
     kept = hash_password(_new_password(args))
     with changed_users(args.users) as users:
+        _refuse_known(name, users)  # who was added while somebody typed
         users[name] = User(Account(name, args.role, _cameras(args.camera)), kept)
     print(f"{name} is {_article(args.role)} in {args.users}")
+
+
+def _refuse_known(name: str, users: Mapping[str, User]) -> None:
+    if name in users:
+        raise UsersError(f"there is a user {name!r} already; see person-search user change")
 
 
 def _change(args: argparse.Namespace) -> None:

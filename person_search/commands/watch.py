@@ -168,8 +168,8 @@ def run(args: argparse.Namespace) -> int:
                 say=_say,
             )
             # It may run for months, and be killed.
-            recorded.use(index, "watch begins").said(sources=len(sources), alerts=len(found)).end()
-            timer = RetentionTimer([(index, [keep] if keep else [])], _say, via="watch")
+            recorded.begins(index, "watch", sources=len(sources), alerts=len(found))
+            timer = RetentionTimer([(lambda: index, [keep] if keep else [])], _say, via="watch")
             with _stopping(watch), recorded.use(index, "watch") as use, timer:
                 _say(f"watching {', '.join(source.shown for source in sources)}")
                 try:

@@ -3,7 +3,8 @@
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
-from pathlib import Path, PureWindowsPath
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -13,6 +14,8 @@ from reid_heads.text_files import parse_id, read_json
 _LARGE = 1e9
 """Pixels that no box and no picture has."""
 _PERSON_ID = "person_id"
+_HAS_OTHERS = object()
+"""Stands among the ids of the category for all others that a file has."""
 _LIKE_AN_ID = re.compile(r"id|track|person|identity|number|name|object", re.IGNORECASE)
 # Of the annotation or of something else than the person.
 _NO_PERSON = ("id", "image_id", "category_id", "segment_id", "group_id")
@@ -28,6 +31,11 @@ def read_coco(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
     content = read_json(path)
+    if isinstance(content, list):
+        raise ValueError(
+            f"{path} is a list, as COCO's results are; expected COCO JSON, with 'images' and "
+            "'annotations'"
+        )
     for key in ("images", "annotations"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise ValueError(f"{path} has no list {key!r}; expected COCO JSON")
@@ -38,7 +46,7 @@ def read_coco(path: Path) -> dict[str, Any]:
 
 
 def find_person_categories(content: Mapping[str, Any], path: Path) -> Container[Any] | None:
-    """Return the ids of the category ``person``; None when the file names no categories.
+    """Return the ids of the category ``person``, for `is_person`; None without categories.
 
     Raises:
         ValueError: It names categories, but not this one.
@@ -46,12 +54,32 @@ def find_person_categories(content: Mapping[str, Any], path: Path) -> Container[
     categories = content.get("categories") or []
     if not categories:
         return None
-    # Ids of a broken file need not be hashable.
-    found = [c.get("id") for c in categories if str(c.get("name")).strip().lower() == "person"]
-    if not found:
+    found: set[Any] = set()
+    for category in categories:
+        if str(category.get("name")).strip().lower() == "person":
+            with suppress(ValueError):
+                found.add(parse_id(category.get("id")))
+        else:
+            found.add(_HAS_OTHERS)
+    if found <= {_HAS_OTHERS, None}:
         names = [entry.get("name") for entry in categories]
-        raise ValueError(f"{path} has the categories {names}, but none named 'person'")
+        raise ValueError(f"{path} has the categories {names}, but none named 'person' with an id")
     return found
+
+
+def is_person(entry: Mapping[str, Any], categories: Container[Any] | None) -> bool:
+    """Say whether an annotation is of a person.
+
+    Args:
+        entry: the annotation. Without ``category_id`` it is one where the file has no other
+            category.
+        categories: of `find_person_categories`.
+    """
+    if categories is None:
+        return True
+    if entry.get("category_id") is None:
+        return _HAS_OTHERS not in categories
+    return find_id(entry["category_id"], categories) is not None
 
 
 def find_id(value: Any, known: Container[int | str]) -> int | str | None:
@@ -69,26 +97,56 @@ def find_id(value: Any, known: Container[int | str]) -> int | str | None:
 
 
 def is_crowd(entry: Mapping[str, Any]) -> bool:
-    """Return whether an annotation is of a crowd: ``iscrowd`` of 1, "1" or true."""
+    """Return whether an annotation is of a crowd: ``iscrowd`` of 1, true, or these as text."""
     value = entry.get("iscrowd")
-    return value is True or find_id(value, {1}) == 1
+    return str(value).strip().lower() == "true" or find_id(value, {1}) == 1
 
 
 def box_of(entry: Mapping[str, Any]) -> Any:
     """Return the ``bbox`` of an annotation, or the box around its polygons where it has none.
 
     Returns:
-        As it stands in the file, or [x, y, w, h]; None where there is neither.
+        As it stands in the file, or [x, y, w, h]; None where there is neither. A box of zeros is
+        none where there are polygons. An object of ``x``, ``y``, ``width`` and ``height`` is read.
     """
-    polygons = entry.get("segmentation")
-    if entry.get("bbox") or not isinstance(polygons, list) or not polygons:
-        return entry.get("bbox")
+    polygons, box = entry.get("segmentation"), entry.get("bbox")
+    if isinstance(box, Mapping):
+        return [box.get(key) for key in ("x", "y", "width", "height")]
+    is_there = bool(box) and box != [0, 0, 0, 0]
+    if is_there or not isinstance(polygons, list) or not polygons:
+        return box
     try:
         points = np.concatenate([np.array(p, np.float64).reshape(-1, 2) for p in polygons])
     except (TypeError, ValueError):
         return None
     low, high = points.min(axis=0), points.max(axis=0)
     return [*low.tolist(), *(high - low).tolist()]
+
+
+def read_box(entry: Mapping[str, Any], where: str) -> np.ndarray:
+    """Read the box of an annotation, numbers that are written as text included.
+
+    Returns:
+        (4,) float64 of x, y, w, h as they stand in the file, in pixels.
+
+    Raises:
+        ValueError: It has none, or one of another form; names ``where`` it is.
+    """
+    try:
+        box = np.array(box_of(entry), np.float64)
+    except (TypeError, ValueError, OverflowError):
+        box = np.empty(0)
+    if box.shape == (4,) and (np.abs(box) < _LARGE).all():
+        return box
+    is_mask = not entry.get("bbox") and isinstance(entry.get("segmentation"), Mapping)
+    instead = (
+        "; it has a mask of run lengths only: write the box around it, which pycocotools' "
+        "mask.toBbox gives"
+    )
+    raise ValueError(
+        f"{where} has the bbox {entry.get('bbox')!r}; expected [x, y, w, h] in pixels"
+        f"{instead if is_mask else ''}"
+    )
 
 
 def own_person_id(entry: Mapping[str, Any]) -> Any:
@@ -141,12 +199,18 @@ def stated_size(image: Mapping[str, Any], where: str) -> tuple[int, int] | None:
     Raises:
         ValueError: They are no numbers of pixels, or only one of them is there.
     """
-    width, height = image.get("width"), image.get("height")
+    width, height = _as_number(image.get("width")), _as_number(image.get("height"))
     if width in (None, 0) and height in (None, 0):
         return None
     if not (is_pixels(width) and is_pixels(height) and min(width, height) >= 1):
         raise ValueError(f"{where} has the width {width!r} and height {height!r}; expected pixels")
     return round(float(width)), round(float(height))
+
+
+def _as_number(value: Any) -> Any:
+    """Return a number that is written as text, such as "320"; all else as it is."""
+    is_number = isinstance(value, str) and re.fullmatch(r" *[0-9]+([.]0*)? *", value)
+    return float(value) if is_number else value
 
 
 def refuse_shares(path: Path, boxes: np.ndarray, what: str = "") -> None:
@@ -160,23 +224,12 @@ def refuse_shares(path: Path, boxes: np.ndarray, what: str = "") -> None:
     Raises:
         ValueError: If all of them lie in 0 to 1.
     """
-    if len(boxes) and (boxes >= 0).all() and (boxes <= 1).all():
+    is_somewhere = len(boxes) > 0 and bool((boxes[:, 2:] > 0).any())
+    if is_somewhere and (boxes >= 0).all() and (boxes <= 1).all():
         raise ValueError(
             f"{path} has boxes of 0 to 1{what}, such as {boxes[0].tolist()}; expected pixels: "
             "multiply them by the picture's width and height"
         )
-
-
-def local_name(name: str, folder: Path) -> str:
-    r"""Return a file name as this system writes it: ``cam1\p1.jpg`` of Windows is ``cam1/p1.jpg``.
-
-    Args:
-        name: as listed, relative to the folder.
-        folder: where to look for a file that does have such signs in its name.
-    """
-    if "\\" not in name or (folder / name).exists():
-        return name
-    return PureWindowsPath(name).as_posix()
 
 
 def is_pixels(value: Any) -> TypeGuard[float]:

@@ -23,14 +23,15 @@ from typing import Any
 
 import numpy as np
 
+from person_search.data.box_checks import refuse_corners, warn_of_twins
 from person_search.data.coco_json import (
-    box_of,
     find_id,
     find_person_categories,
     hint_at_identities,
     is_crowd,
-    local_name,
+    is_person,
     own_person_id,
+    read_box,
     read_coco,
     refuse_shares,
     stated_size,
@@ -46,7 +47,7 @@ from person_search.data.frames import (
 )
 from person_search.data.protocol import SearchProtocol
 from reid_heads.labels import UNLABELED_PID
-from reid_heads.listed_files import check_listed
+from reid_heads.listed_files import check_listed, local_name
 from reid_heads.pictures import ImageError, read_image_size
 from reid_heads.text_files import number_ids, parse_id
 
@@ -233,7 +234,7 @@ def _read_people(
     raw: dict[int | str, list[np.ndarray]] = {}
     for row, annotation in enumerate(content["annotations"]):
         where = f"{path}: annotations[{row}]"
-        if categories is not None and annotation.get("category_id") not in categories:
+        if not is_person(annotation, categories):
             left_out["of another category"] += 1
             continue
         if is_crowd(annotation):
@@ -253,7 +254,11 @@ def _read_people(
         people[key] = person
     for image_id, boxes in raw.items():
         refuse_shares(path, np.array(boxes), f" in the image {images[image_id].file_name}")
+    rows = [(box, images[image_id].size) for image_id, boxes in raw.items() for box in boxes]
+    refuse_corners(path, [box for box, _ in rows], [size for _, size in rows])
     _tell(path, left_out)
+    named = [(images[p.image_id].file_name, p.pid) for p in people.values()]
+    warn_of_twins(path, [one for one in named if one[1] != UNLABELED_PID], len(images))
     return people
 
 
@@ -280,12 +285,7 @@ def _read_person(
     image_id = find_id(entry.get("image_id"), images)
     if image_id is None:
         raise ValueError(f"{where} has the image_id {entry.get('image_id')!r}, which no image has")
-    try:
-        box = np.array(box_of(entry), dtype=np.float64)
-    except (TypeError, ValueError):
-        box = np.empty(0)
-    if box.shape != (4,) or not np.isfinite(box).all():
-        raise ValueError(f"{where} has the bbox {entry.get('bbox')!r}; expected [x, y, w, h]")
+    box = read_box(entry, where)
     pid = _plain_id(own_person_id(entry), where, "person_id")
     is_nobody = pid is None or (isinstance(pid, int) and pid < 0)
     corners, size = _corners(box), images[image_id].size

@@ -4,7 +4,6 @@ Letters: F frames, M people in one frame, Q queries, T true (query, frame) pairs
 """
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +15,11 @@ import numpy as np
 
 from person_search.data.protocol import SearchProtocol
 from reid_heads.labels import UNLABELED_PID
+from reid_heads.listed_files import hint_at_missing
 from reid_heads.pictures import ImageError, read_image_size
 
 logger = logging.getLogger(__name__)
 
-_DRIVE = re.compile(r"[A-Za-z]:")
 _SHOWN = 3  # how many culprits an error message names
 _HEADER_THREADS = 8  # opening files waits for the disk, not for the processor
 
@@ -97,40 +96,30 @@ def read_image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
     """
     with ThreadPoolExecutor(_HEADER_THREADS) as pool:
         results = list(pool.map(_read_size, paths))
-    missing = [path for path, size in zip(paths, results, strict=True) if size == "missing"]
+    missing = [path for path, size in zip(paths, results, strict=True) if size is None]
     if missing:
         raise FileNotFoundError(
             f"{len(missing)} of {len(paths)} image files are missing, first: "
             + ", ".join(str(path) for path in missing[:_SHOWN])
-            + _hint_at_names(missing[0])
+            + hint_at_missing(missing[0])
         )
-    broken = [path for path, size in zip(paths, results, strict=True) if size == "broken"]
+    broken = [reason for reason in results if isinstance(reason, str)]
     if broken:
         raise ValueError(
             f"{len(broken)} of {len(paths)} files cannot be read as images, first: "
-            + ", ".join(str(path) for path in broken[:_SHOWN])
+            + "; ".join(broken[:_SHOWN])
         )
-    return [size for size in results if not isinstance(size, str)]
+    return [size for size in results if isinstance(size, tuple)]
 
 
-def _hint_at_names(path: Path) -> str:
-    drive = next((part for part in path.parts if _DRIVE.fullmatch(part)), None)
-    if drive is None:
-        return ""
-    return (
-        f"; the list names files of a Windows machine ({drive}): write them relative to the folder "
-        "of the images, as cam1/p1.jpg"
-    )
-
-
-def _read_size(path: Path) -> tuple[int, int] | str:
-    """Return (width, height), or ``missing`` or ``broken``."""
+def _read_size(path: Path) -> tuple[int, int] | str | None:
+    """Return (width, height), why it cannot be read, or None where it is missing."""
     try:
         return read_image_size(path)
     except FileNotFoundError:
-        return "missing"
-    except (ImageError, OSError):
-        return "broken"
+        return None
+    except (ImageError, OSError) as error:
+        return str(error)
 
 
 def build_dataset_dicts(
@@ -185,12 +174,13 @@ def _check_stated_sizes(
         return
     frame, size = wrong[0]
     said = frame.size or size
-    turned = ", turned upright as its EXIF says" if said == size[::-1] else ""
+    is_swapped = said == size[::-1]
+    turned = " as shown; the file is turned by its EXIF note, or they are swapped there"
     raise ValueError(
         f"{source}: {len(wrong)} of {len(frames)} images have another size than their width and "
         f"height there, first {frame.path}: {said[0]}x{said[1]} there, {size[0]}x{size[1]} pixels "
-        f"in the file{turned}; give boxes, width and height in the pixels of the files as they are "
-        "shown, or save the files as they were annotated"
+        f"in the file{turned if is_swapped else ''}; give boxes, width and height in the pixels of "
+        "the files as they are shown, or save the files as they were annotated"
     )
 
 

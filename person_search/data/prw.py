@@ -19,7 +19,11 @@ from person_search.data.frames import (
     check_split,
 )
 from person_search.data.protocol import SearchProtocol
-from reid_heads.data.datasets.mat_files import read_mat, read_strings
+from reid_heads.data.datasets.mat_files import (
+    read_mat,
+    read_strings,
+    read_whole_numbers,
+)
 from reid_heads.labels import UNLABELED_PID
 from reid_heads.listed_files import check_listed
 from reid_heads.text_files import read_text
@@ -104,9 +108,8 @@ def _read_identities(root: Path, split: str) -> dict[int, int]:
     """Map the ids on disk to 0..P-1, in the order of the file."""
     path = root / f"ID_{split}.mat"
     # The test file's variable is really called ID_test2.
-    ids = np.ravel(read_mat(path, "ID_train" if split == "train" else "ID_test2"))
-    if ids.dtype.kind not in "iuf":
-        raise ValueError(f"{path}: expected a list of person ids, got an array of type {ids.dtype}")
+    name = "ID_train" if split == "train" else "ID_test2"
+    ids = read_whole_numbers(read_mat(path, name), path, name)
     identities = {int(pid): row for row, pid in enumerate(ids)}
     if len(identities) != len(ids):
         raise ValueError(f"{path} lists a person id more than once")
@@ -120,7 +123,7 @@ def _read_frames(root: Path, split: str, identities: dict[int, int]) -> list[Fra
     numbers = dict(identities)
     frames = []
     for stem in names:
-        name = f"{stem}.jpg"
+        name = f"{stem.removesuffix('.jpg')}.jpg"
         check_listed(name, root / "frames", str(path))
         ids, boxes = _read_annotation(root / "annotations" / f"{name}.mat")
         # -2 is the official mark of people whose identity is unsure.
@@ -138,8 +141,11 @@ def _read_frames(root: Path, split: str, identities: dict[int, int]) -> list[Fra
 def _read_annotation(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read one frame's (M,) int64 ids, as on disk, and (M, 4) int64 boxes (x1, y1, x2, y2)."""
     rows = np.asarray(read_mat(path, *_ANNOTATION_KEYS))
-    if rows.size % 5 or rows.dtype.kind not in "iuf" or not np.isfinite(rows).all():
+    is_table = rows.size == 0 or rows.shape[-1] == 5
+    if not is_table or rows.dtype.kind not in "iuf" or not np.isfinite(rows).all():
         raise ValueError(f"{path}: expected rows of id, x, y, w, h, got shape {rows.shape}")
+    if (rows.reshape(-1, 5)[:, 0] % 1 != 0).any():
+        raise ValueError(f"{path}: expected whole numbers as ids, got {rows.reshape(-1, 5)[:, 0]}")
     # Widened before the sum, for files that hold small integers.
     rows = rows.reshape(-1, 5).astype(np.float64)
     # As SeqNet rounds: clip all four numbers at 0, add, cut the fraction off. Some x are negative.
@@ -163,7 +169,7 @@ def _read_queries(root: Path, identities: dict[int, int]) -> list[Query]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: is the data set unpacked completely?")
     queries = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         fields = line.split()
         if not fields:
             continue

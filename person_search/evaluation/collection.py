@@ -4,7 +4,8 @@ Letters: M detections in one frame, K queries cut from it, Q queries of the prot
 size.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -33,6 +34,9 @@ class FrameResult:
     """(K, 4)."""
     query_embeddings: np.ndarray
     """(K, D)."""
+    context: Mapping[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict)
+    """By query id, where the model tells who stands beside a query: their boxes (P, 4), scores (P,)
+    by which they fall, and embeddings (P, D); without the query."""
 
 
 def merge_frames(frames: list[FrameResult], protocol: SearchProtocol) -> Predictions:
@@ -44,8 +48,9 @@ def merge_frames(frames: list[FrameResult], protocol: SearchProtocol) -> Predict
         protocol: Gives the order.
 
     Returns:
-        The predictions with context people: for each query the query itself, then the detections of
-        its frame that it does not overlap by more than ``CONTEXT_NMS_IOU``, by falling score.
+        The predictions with context people: for each query the query itself, then the people beside
+        it by falling score: those that the model tells, else the detections of its frame that it
+        does not overlap by more than ``CONTEXT_NMS_IOU``.
 
     Raises:
         ValueError: If there is no frame, a frame or query is unknown to the protocol, or a query
@@ -114,16 +119,17 @@ def _context_of(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return boxes, scores and embeddings of the people around query ``k``, itself first."""
     box = frame.query_boxes[k : k + 1]
-    others = np.flatnonzero(
-        paired_iou(detected.boxes, np.repeat(box, len(detected.boxes), axis=0)) <= CONTEXT_NMS_IOU
-    )
-    others = others[np.argsort(-detected.scores[others], kind="stable")]
+    told = frame.context.get(int(frame.query_ids[k]))
+    if told is None:
+        overlaps = paired_iou(detected.boxes, np.repeat(box, len(detected.boxes), axis=0))
+        others = np.flatnonzero(overlaps <= CONTEXT_NMS_IOU)
+        others = others[np.argsort(-detected.scores[others], kind="stable")]
+        told = detected.boxes[others], detected.scores[others], detected.embeddings[others]
+    boxes, scores, embeddings = told
     return (
-        np.concatenate([box, detected.boxes[others]]),
-        np.concatenate([np.ones(1, dtype=np.float32), detected.scores[others]]),
-        np.concatenate(
-            [frame.query_embeddings[k : k + 1], detected.embeddings[others].reshape(-1, size)]
-        ),
+        np.concatenate([box, boxes]),
+        np.concatenate([np.ones(1, dtype=np.float32), scores]),
+        np.concatenate([frame.query_embeddings[k : k + 1], embeddings.reshape(-1, size)]),
     )
 
 

@@ -32,7 +32,8 @@ class PersonSearchEvaluator(DatasetEvaluator):
     The model gives for each frame ``{"instances": Instances(pred_boxes, scores, pred_classes,
     embeddings)}`` and, where queries stand in it, ``"queries": Instances(pred_boxes, embeddings,
     query_ids)``; boxes in original pixels, embeddings of unit norm, ``query_ids`` the rows of the
-    first protocol's queries.
+    first protocol's queries. It may give ``"context"`` too: by query id, the Instances of the
+    people beside the query, for context matching.
 
     Attributes:
         record: of which model the results are, by which command, on which data set; set before
@@ -80,14 +81,14 @@ class PersonSearchEvaluator(DatasetEvaluator):
         """
         for given, output in zip(inputs, outputs, strict=True):
             name = given["image_id"]
-            found = _to_arrays(output, "instances", ("scores",), name)
+            found = _to_arrays(output["instances"], "instances", ("scores",), name)
             asked = {
                 "boxes": found["boxes"][:0],
                 "embeddings": found["embeddings"][:0],
                 "query_ids": np.zeros(0, dtype=np.int64),
             }
             if output.get("queries") is not None and len(output["queries"]):
-                asked = _to_arrays(output, "queries", ("query_ids",), name)
+                asked = _to_arrays(output["queries"], "queries", ("query_ids",), name)
             self._frames.append(
                 FrameResult(
                     name=name,
@@ -97,6 +98,7 @@ class PersonSearchEvaluator(DatasetEvaluator):
                     query_ids=asked["query_ids"].astype(np.int64),
                     query_boxes=asked["boxes"],
                     query_embeddings=asked["embeddings"],
+                    context=_to_context(output, name),
                 )
             )
 
@@ -135,11 +137,21 @@ class PersonSearchEvaluator(DatasetEvaluator):
         return score_predictions(load_protocol, self._searches, predictions)
 
 
+def _to_context(
+    output: dict[str, Any], frame: str
+) -> dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Copy the people beside each query to arrays: boxes, scores, embeddings."""
+    context = {}
+    for query, people in output.get("context", {}).items():
+        arrays = _to_arrays(people, "context", ("scores",), frame)
+        context[query] = arrays["boxes"], arrays["scores"], arrays["embeddings"]
+    return context
+
+
 def _to_arrays(
-    output: dict[str, Any], key: str, extra: tuple[str, ...], frame: str
+    instances: Instances, key: str, extra: tuple[str, ...], frame: str
 ) -> dict[str, np.ndarray]:
     """Copy one Instances to arrays: boxes, embeddings and the extra fields."""
-    instances: Instances = output[key]
     for field in ("pred_boxes", "embeddings", *extra):
         if not instances.has(field):
             raise ValueError(

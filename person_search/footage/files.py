@@ -61,8 +61,12 @@ class BrokenFile:
     reason: str
 
     def __str__(self) -> str:
-        """Return the name and the reason, which does not begin with the name again."""
-        return f"{self.name}: {self.reason.removeprefix(self.name).strip(' :')}"
+        """Return the name and the reason, which does not begin with the name again.
+
+        On one line: a file's name may hold line ends, and signs that steer a terminal.
+        """
+        text = f"{self.name}: {self.reason.removeprefix(self.name).strip(' :')}"
+        return "".join(repr(letter)[1:-1] if _is_control(letter) else letter for letter in text)
 
 
 @dataclass(frozen=True)
@@ -294,7 +298,7 @@ def _plan_video(path: Path, options: FootageOptions) -> tuple[dict[int, Frame], 
     in_name = options.time_in_name(path)
     start = options.start if in_name is None else in_name
     # Frames that were indexed with pixels as they lie in the file are others.
-    shape = "" if clock.stretch == NONE else "#square pixels"
+    shape = ("" if clock.stretch == NONE else "#square pixels") + clock.mark
     frames = {
         number: Frame(
             name=f"{path}#frame={number}",

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from person_search.data.box_checks import look_like_corners
 from person_search.footage.files import BrokenFile
 from person_search.footage.frames import split_frame_name
 from person_search.gallery.known_boxes import GivenBoxes, name_some
@@ -54,6 +55,8 @@ class BoxFile(ABC):
         # What was left out while reading, and how many.
         self._dropped: Counter[str] = Counter()
         self._unused: list[str] = []
+        # (left, top, width, height) of boxes as they stand in the file, and their picture's sizes.
+        self._seen: list[tuple[np.ndarray, tuple[int, int]]] = []
 
     @abstractmethod
     def _locate(self, file: Path) -> Place | None:
@@ -79,11 +82,15 @@ class BoxFile(ABC):
             return None
         if found.size is not None and found.size != (width, height):
             said = "{} x {} pixels".format(*found.size)
-            turned = "; it is turned by its EXIF note" if found.size == (height, width) else ""
+            is_swapped = found.size == (height, width)
+            turned = "; it is turned by its EXIF note, or they are swapped" if is_swapped else ""
             raise ValueError(
                 f"{self.name} is of a picture of {said}, this one has {width} x {height}{turned}: "
                 "give boxes in its pixels"
             )
+        sides = found.boxes[:, 2:] - found.boxes[:, :2]
+        if len(sides):
+            self._seen.append((np.hstack([found.boxes[:, :2], sides]), (width, height)))
         wanted = found.scores >= self._min_score
         boxes = found.boxes[wanted].clip(0, [width, height] * 2).astype(np.float32)
         inside = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
@@ -126,4 +133,10 @@ class BoxFile(ABC):
         if self._unused:
             said = f"pictures or sequences that are not in the footage: {len(self._unused)}"
             found.append(BrokenFile(self.name, f"{said} ({name_some(self._unused)})"))
+        boxes = np.concatenate([np.zeros((0, 4)), *(boxes for boxes, _ in self._seen)])
+        sizes = [size for boxes, size in self._seen for _ in boxes]
+        if look_like_corners(boxes, np.array(sizes).reshape(-1, 2)):
+            said = "its boxes stick out of their pictures as left, top, width and height, and all "
+            said += f"lie inside as x1, y1, x2, y2, such as {boxes[0].tolist()}; was it written so?"
+            found.append(BrokenFile(self.name, said))
         return found

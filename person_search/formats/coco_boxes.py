@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from person_search.data.coco_json import (
-    box_of,
     find_id,
     find_person_categories,
     is_crowd,
+    is_person,
     is_pixels,
+    read_box,
     read_coco,
     refuse_shares,
     stated_size,
@@ -48,8 +49,8 @@ class CocoBoxes(BoxFile):
         people = self._read_people(content, ids)
         for row, (own_id, image) in enumerate(zip(ids, content["images"], strict=True)):
             self._add_image(f"{path}: images[{row}]", image, people.get(own_id))
-        all_boxes = [b for found in people.values() for b, _ in found]
-        refuse_shares(path, np.array(all_boxes).reshape(-1, 4))
+        for found in people.values():
+            refuse_shares(path, np.array([box for box, _ in found]))
 
     def _add_image(
         self, where: str, image: Mapping[str, Any], found: list[tuple[list[float], float]] | None
@@ -78,14 +79,12 @@ class CocoBoxes(BoxFile):
         people: dict[Any, list[tuple[list[float], float]]] = {}
         for row, entry in enumerate(content["annotations"]):
             where = f"{self._path}: annotations[{row}]"
-            if persons is not None and entry.get("category_id") not in persons:
+            if not is_person(entry, persons):
                 self._dropped["boxes of other categories than person"] += 1
             elif is_crowd(entry):
                 self._dropped["boxes of crowds"] += 1
             else:
-                box, score = _numbers(box_of(entry), where), entry.get("score", 1.0)
-                if not is_pixels(score) or not 0 <= score <= 1:
-                    raise ValueError(f"{where} has the score {score!r}; expected 0 to 1")
+                box, score = read_box(entry, where).tolist(), _read_score(entry, where)
                 if min(box[2:]) <= 0:
                     self._dropped["boxes without width or height"] += 1
                 else:
@@ -95,7 +94,7 @@ class CocoBoxes(BoxFile):
                             f"{where} has the image_id {entry.get('image_id')!r}, which no image "
                             "has"
                         )
-                    people.setdefault(image_id, []).append((box, float(score)))
+                    people.setdefault(image_id, []).append((box, score))
         return people
 
     def _locate(self, file: Path) -> Place | None:
@@ -137,8 +136,13 @@ def _read_ids(images: Sequence[Mapping[str, Any]], path: Path) -> dict[int | str
     return ids
 
 
-def _numbers(box: Any, where: str) -> list[float]:
-    is_box = isinstance(box, list) and len(box) == 4 and all(is_pixels(v) for v in box)
-    if not is_box:
-        raise ValueError(f"{where} has the bbox {box!r}; expected [x, y, w, h] in pixels")
-    return [float(v) for v in box]
+def _read_score(entry: Mapping[str, Any], where: str) -> float:
+    """Return the score of an annotation, 0..1; 1 where it has none."""
+    score = entry.get("score")
+    try:
+        value = 1.0 if score is None else float(score)
+    except (TypeError, ValueError, OverflowError):
+        value = -1.0
+    if isinstance(score, bool) or not is_pixels(value) or not 0 <= value <= 1:
+        raise ValueError(f"{where} has the score {score!r}; expected 0 to 1")
+    return value

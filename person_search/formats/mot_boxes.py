@@ -75,7 +75,8 @@ class MotBoxes(BoxFile):
         """Put the boxes of a file into a sequence; return them, left, top, width, height."""
         rows = _read_rows(file)
         scores = np.ones(len(rows))
-        if rows.shape[1] == TRUTH_COLUMNS:
+        # Detectors, too, write nine numbers, but no class.
+        if rows.shape[1] == TRUTH_COLUMNS and not (rows[:, 7] < 0).all():
             rows = self._people(rows)
             scores = np.ones(len(rows))
         elif rows.shape[1] >= 7 and ((rows[:, 6] >= 0) & (rows[:, 6] <= 1)).all():
@@ -184,7 +185,7 @@ def _read_rows(file: Path) -> np.ndarray:
     bad = ~is_frame | ~np.isfinite(rows[:, :6]).all(axis=1)
     if bad.any():
         raise ValueError(
-            f"{file}: line {int(np.argmax(bad)) + 1} has the frame {rows[np.argmax(bad), 0]:g} and "
+            f"{file}: row {int(np.argmax(bad)) + 1} has the frame {rows[np.argmax(bad), 0]:g} and "
             f"the box {rows[np.argmax(bad), 2:6].tolist()}; expected frames from 1 on, and numbers"
         )
     return rows

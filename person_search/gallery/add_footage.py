@@ -17,6 +17,7 @@ from person_search.footage.files import (
     list_footage,
 )
 from person_search.footage.frames import split_frame_name
+from person_search.footage.listing import Listed
 from person_search.footage.read_ahead import Loaded, ReadAhead, batch_same_size
 from person_search.footage.video import estimate_num_samples
 from person_search.gallery.known_boxes import Embedding, KnownBoxes
@@ -66,7 +67,7 @@ class IndexReport:
 def index_footage(
     index: "GalleryIndex",
     finder: "PersonFinder",
-    paths: Sequence[str | Path],
+    paths: Sequence[str | Path] | Listed,
     options: FootageOptions | None = None,
     *,
     batch_size: int = 4,
@@ -86,7 +87,8 @@ def index_footage(
     Args:
         index: the gallery, made with the same model.
         finder: finds and embeds the people.
-        paths: files and folders, as for `list_footage`.
+        paths: files and folders, as for `list_footage`; or what `list_files` found in them, of
+            which files that are gone meanwhile, or links to nothing, are broken ones.
         options: cameras, times and sampling; the defaults where None.
         batch_size: images of one size that go through the model, and into the gallery, together.
         progress: show how far it is: a bar with frames per second and the time left on a
@@ -110,7 +112,7 @@ def index_footage(
     _check_asked(index, finder, batch_size)
     started = time.perf_counter()
     options = options or FootageOptions()
-    files = list_footage(paths)
+    files = paths.files if isinstance(paths, Listed) else list_footage(paths)
     report = IndexReport()
     embedding = None
     if boxes is not None:

@@ -12,7 +12,7 @@ from person_search.gallery.errors import GalleryError
 from person_search.gallery.file_faults import check_line, explain
 from person_search.gallery.group_copying import check_groups
 from person_search.gallery.matrix_file import load_matrix, matrix_path, remove_matrices
-from person_search.gallery.repairing import make_like, remove_with_log, rewrite_intact
+from person_search.gallery.repairing import make_like, rewrite_intact
 from person_search.gallery.rows import Stored
 from person_search.gallery.sqlite_accountability import check_accountability
 from person_search.gallery.sqlite_judgements import check_judgements
@@ -26,6 +26,7 @@ from person_search.gallery.verifying import (
     note_missing,
     read_galleries,
 )
+from reid_heads.unfinished import unfinished
 
 
 def check_gallery_file(path: Path, repair: bool = False) -> CheckReport:
@@ -82,27 +83,24 @@ def back_up(path: Path, target: Path) -> Stored:
         raise GalleryError(
             f"{target}: there is no folder {target.absolute().parent}; make it first"
         )
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.part.db")
     database = Database(path)
     try:
-        with database.outside(f"copying it to {target}") as source:
-            remove_with_log(temporary)
-            # Not for others to read before it has the gallery's permissions.
-            temporary.touch(0o600)
-            _copy(source, temporary, target)
-        found = check_gallery_file(temporary)
-        if found.problems:
-            raise GalleryError(
-                f"the copy of {path} has {len(found.problems)} faults, the first: "
-                f"{found.problems[0]}; see {check_line(path)}"
-            )
-        make_like(temporary, database.path)
-        os.replace(temporary, target)
+        # Not for others to read before it has the gallery's permissions.
+        with unfinished(target, is_gallery=True) as temporary:
+            with database.outside(f"copying it to {target}") as source:
+                _copy(source, temporary, target)
+            found = check_gallery_file(temporary)
+            if found.problems:
+                raise GalleryError(
+                    f"the copy of {path} has {len(found.problems)} faults, the first: "
+                    f"{found.problems[0]}; see {check_line(path)}"
+                )
+            make_like(temporary, database.path)
+            os.replace(temporary, target)
     except OSError as error:
         raise GalleryError(f"{target} cannot be written: {error.strerror}") from error
     finally:
         database.close()
-        remove_with_log(temporary)
     return found.stored
 
 

@@ -27,6 +27,7 @@ from person_search.gallery.file_faults import (
     name_holders,
     refuse_leftovers,
 )
+from person_search.gallery.turns import begin_writing, write_anew
 
 _POOL = 8
 # A process that closes any descriptor of a file loses all its locks on it (POSIX): SQLite's, too,
@@ -103,11 +104,13 @@ class Database:
     def writing(self, doing: str) -> Iterator[sqlite3.Connection]:
         """Give a connection inside a transaction that is committed at the end, or undone.
 
+        Writers take turns; see `begin_writing` for how long one waits.
+
         Raises:
             GalleryError: Likewise; then nothing of it is stored.
         """
         with self._lock, self._using(doing) as connection:
-            connection.execute("BEGIN IMMEDIATE")
+            begin_writing(connection, self.real_path, BUSY_SECONDS)
             self.check_same()
             yield connection
             self.check_same()
@@ -161,17 +164,14 @@ class Database:
         """Write the file anew without the bytes of what was deleted, and empty the log.
 
         SQLite overwrites what is deleted, but moving rows from page to page leaves copies behind.
+        Others read meanwhile, and writers wait.
 
         Raises:
             GalleryError: If there is no room for a second copy, or other processes read all along.
         """
         with self.outside("removing the bytes of what was deleted") as connection:
-            # Of what stays, in a temporary file; a large gallery does not fit into memory.
-            connection.execute("PRAGMA temp_store = FILE")
-            connection.execute("VACUUM")
-            connection.execute("PRAGMA temp_store = MEMORY")
-            is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        if is_busy:
+            is_done = write_anew(connection, self.real_path, BUSY_SECONDS)
+        if not is_done:
             raise GalleryError(
                 f"other processes read {self.path} all along{name_holders(self.path)}, and its log "
                 "can be emptied only when they have ended"

@@ -22,6 +22,7 @@ from person_search.gallery.verifying import (
     intact_frames,
     read_galleries,
 )
+from reid_heads.unfinished import unfinished
 
 _WRITE_FRAMES = 500
 
@@ -40,36 +41,27 @@ def rewrite_intact(database: Database, report: CheckReport) -> None:
         GalleryError: If other processes have it open, or there is no room for a second copy.
     """
     path, found = database.real_path, CheckReport()
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part.db")
-    remove_with_log(temporary)
-    try:
-        with database.alone("repairing it") as source:
-            target = Database(temporary, make=True)
-            try:
-                for gallery in read_galleries(source, path):
-                    _copy(source, path, gallery, target, found)
-                with target.writing("repairing it") as connection:
-                    copy_accountability(source, connection)
-                report.stored = _count(target)
-            finally:
-                target.close()
-            make_like(temporary, path)
-            os.replace(temporary, path)
-    finally:
-        remove_with_log(temporary)
+    with (
+        unfinished(path, is_gallery=True) as temporary,
+        database.alone("repairing it") as source,
+    ):
+        target = Database(temporary, make=True)
+        try:
+            for gallery in read_galleries(source, path):
+                _copy(source, path, gallery, target, found)
+            with target.writing("repairing it") as connection:
+                copy_accountability(source, connection)
+            report.stored = _count(target)
+        finally:
+            target.close()
+        make_like(temporary, path)
+        os.replace(temporary, path)
     remove_matrices(path)
     report.repaired.append(
         f"wrote the file anew with the {report.stored.frames} frames that are as they were stored; "
         "index the footage again to add what is missing"
     )
     report.repaired += found.repaired
-
-
-def remove_with_log(path: Path) -> None:
-    """Remove a gallery file, if there is one, and what SQLite keeps beside it."""
-    for end in ("", "-wal", "-shm", "-journal"):
-        with suppress(FileNotFoundError):
-            path.with_name(f"{path.name}{end}").unlink()
 
 
 def _copy(

@@ -315,7 +315,7 @@ class PersonFinder:
             return people
         (people,) = self._find_batch([image], self.network.run_crowd)
         if reached := self._crowds.limit_reached(people, is_raised=True):
-            self._crowds.warn_once(reached, "though raised; some people may be missing")
+            self._crowds.warn_once(reached, "the limits are raised already, so some may be missing")
         return people
 
     def _find_in_parts(self, image: np.ndarray, plan: Parts, batch_size: int) -> People:

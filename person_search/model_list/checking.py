@@ -9,6 +9,7 @@ from person_search.inference.models import MAIN_FILES, models_folder
 from person_search.inference.recorded_files import compare_files, hash_file
 from person_search.model_list.records import ENDING, Record, downloads_folder
 from person_search.model_list.table import LISTED
+from reid_heads.unfinished import is_unfinished
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def check_downloads() -> Iterator[Checked]:
                 goes_on = f"a part of a download; {again} goes on with it"
                 # What a process was writing when it was killed.
                 left = "left by a process that was stopped; it can be removed"
-                yield Checked(folder / name, note=goes_on if name.startswith(".") else left)
+                yield Checked(folder / name, note=left if is_unfinished(name) else goes_on)
             elif name.endswith(ENDING):
                 if name.removesuffix(ENDING) not in names:
                     gone = f"the file is gone, its record is here; {again} fetches it anew"

@@ -3,6 +3,8 @@
 Letters: B images, R boxes over the batch, L levels, C channels, H and W cells of the grid.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from detectron2.layers import ShapeSpec
@@ -88,6 +90,7 @@ class MultiLevelRoIFusionPooling(nn.Module):
                 f"MODEL.PERSON_SEARCH.IDENTITY_BRANCH.FUSION_GATE is {gate_start}; expected 0..1"
             )
         self.scales = {name: 1.0 / shape.stride for name, shape in levels.items()}
+        self.roi_align: Callable[..., Tensor] = roi_align
         self.output_size = tuple(output_size)
         self.sampling_ratio = sampling_ratio
         self.aligned = pooler_type == "ROIAlignV2"
@@ -139,7 +142,7 @@ class MultiLevelRoIFusionPooling(nn.Module):
         Returns:
             (R, C, H, W) in the type of the maps, in the order of ``boxes``.
         """
-        rois = _as_rois(boxes)
+        rois = as_rois(boxes)
         maps = [features[name] for name in self.scales]
         if not self.projections:
             return self._pool(maps[0], rois, *self.scales.values())
@@ -176,13 +179,13 @@ class MultiLevelRoIFusionPooling(nn.Module):
         # coordinate beyond 1024 pixels is off by up to half a pixel.
         wide = feature.float() if feature.dtype in (torch.half, torch.bfloat16) else feature
         rois = rois.to(wide.dtype)
-        pooled = roi_align(
+        pooled = self.roi_align(
             wide, rois, self.output_size, scale, self.sampling_ratio, aligned=self.aligned
         )
         return pooled.to(feature.dtype)
 
 
-def _as_rois(boxes: list[Boxes]) -> Tensor:
+def as_rois(boxes: list[Boxes]) -> Tensor:
     """Return (R, 5) in float32: each box's image and its corners.
 
     detectron2's own ``convert_boxes_to_pooler_format`` fixes the number of boxes in

@@ -85,42 +85,49 @@ class PersonSearchRCNN(GeneralizedRCNN):
         Returns:
             With post-processing, per image ``{"instances": Instances}`` with ``pred_boxes``,
             ``scores``, ``pred_classes``, ``embeddings`` (M, D), and ``"queries": Instances`` with
-            ``pred_boxes``, ``query_ids``, ``embeddings`` where the input had queries; boxes in
-            original pixels. Without it, detectron2's raw list of Instances in resized pixels.
+            ``pred_boxes``, ``query_ids``, ``embeddings`` where the input had queries, and then, of
+            ROI heads that tell, ``"context"``: by query id, the Instances of the people beside it;
+            boxes in original pixels. Without it, detectron2's raw list of Instances in resized
+            pixels.
         """
         assert not self.training
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
         if detected_instances is None and "given_boxes" in batched_inputs[0]:
             detected_instances = [x["given_boxes"] for x in batched_inputs]
+        asked = _queries_of(batched_inputs, self.device)
+        beside: dict[str, list] = {}
         if detected_instances is None:
             proposals, _ = self.proposal_generator(images, features, None)
-            detections, _ = self.roi_heads(images, features, proposals, None)
+            detections, beside = self.roi_heads(images, features, proposals, asked)
         else:
             known = [_with_own_boxes(x.to(self.device)) for x in detected_instances]
             detections = self.roi_heads.forward_with_given_boxes(features, known)
         if not do_postprocess:
             return detections
         # Boxes are scaled in place below, so queries are embedded first.
-        queries = self._embed_queries(features, batched_inputs)
+        queries = self._embed_queries(features, asked)
         outputs = []
-        for people, asked, x, resized in zip(
-            detections, queries, batched_inputs, images.image_sizes, strict=True
+        for i, (people, x, resized) in enumerate(
+            zip(detections, batched_inputs, images.image_sizes, strict=True)
         ):
             size = x.get("height", resized[0]), x.get("width", resized[1])
             output = {"instances": detector_postprocess(people, *size)}
-            if asked is not None:
-                output["queries"] = detector_postprocess(asked, *size)
+            if queries is not None and (embedded := queries[i]) is not None:
+                ids = embedded.query_ids.tolist()
+                output["queries"] = detector_postprocess(embedded, *size)
+                if "context" in beside:
+                    context = [detector_postprocess(p, *size) for p in beside["context"][i]]
+                    output["context"] = dict(zip(ids, context, strict=True))
             outputs.append(output)
         return outputs
 
     def _embed_queries(
-        self, features: dict[str, Tensor], batched_inputs: list[dict]
-    ) -> list[Instances | None]:
-        """Return each image's queries with ``embeddings``, or None where an image has none."""
-        if not any("queries" in x for x in batched_inputs):
-            return [None] * len(batched_inputs)
-        queries = [x["queries"].to(self.device) if "queries" in x else None for x in batched_inputs]
+        self, features: dict[str, Tensor], queries: list[Instances | None] | None
+    ) -> list[Instances | None] | None:
+        """Return each image's queries with ``embeddings``; they have boxes of their own."""
+        if queries is None:
+            return None
         asked = [i for i, q in enumerate(queries) if q is not None]
         chosen = {name: feature[asked] for name, feature in features.items()}
         embeddings = self.roi_heads.embed(chosen, [queries[i].pred_boxes for i in asked])
@@ -128,6 +135,13 @@ class PersonSearchRCNN(GeneralizedRCNN):
             queries[i] = _with_own_boxes(queries[i])
             queries[i].embeddings = rows
         return queries
+
+
+def _queries_of(batched_inputs: list[dict], device: torch.device) -> list[Instances | None] | None:
+    """Return each image's queries, or None for it; None where no image has any."""
+    if not any("queries" in x for x in batched_inputs):
+        return None
+    return [x["queries"].to(device) if "queries" in x else None for x in batched_inputs]
 
 
 def _with_own_boxes(instances: Instances) -> Instances:

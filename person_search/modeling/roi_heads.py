@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from person_search.modeling.identity_branch import IdentityBranch
 from person_search.modeling.person_boxes import TrainingBoxes, training_boxes
+from person_search.modeling.pooled_stage import PooledStage
 from reid_heads.config_readers import Reader, reads_config
 from reid_heads.heads import REID_HEADS_REGISTRY
 from reid_heads.heads.features import HeadFeatures
@@ -60,6 +61,7 @@ class PersonSearchROIHeads(StandardROIHeads):
         self.identity_losses = identity_losses
         self.person_loss_weight = person_loss_weight
         self.scores_people = getattr(identity_branch.head, "scores_people", False)
+        self.pooled_stage: PooledStage | None = None
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
@@ -115,6 +117,16 @@ class PersonSearchROIHeads(StandardROIHeads):
         """Embed boxes in resized pixels; return (M, D) of unit norm for each image."""
         embeddings = self.identity_branch(features, boxes).unit_embeddings
         return list(embeddings.split([len(b) for b in boxes]))
+
+    def _forward_box(
+        self, features: dict[str, Tensor], proposals: list[Instances]
+    ) -> dict[str, Tensor] | list[Instances]:
+        """Return the detector's losses at training, its detections at test."""
+        if self.pooled_stage is None or self.training:
+            return super()._forward_box(features, proposals)
+        (level,) = self.box_in_features
+        found = self.pooled_stage(features[level], [x.proposal_boxes for x in proposals])
+        return self.box_predictor.inference(self.box_predictor(found), proposals)[0]
 
     def _forward_identity(
         self, features: dict[str, Tensor], proposals: list[Instances], targets: list[Instances]

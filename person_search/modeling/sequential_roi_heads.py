@@ -69,10 +69,21 @@ class SequentialROIHeads(RefiningROIHeads):
 
         Args and returns are those of ``PersonSearchROIHeads``; at test a detection's embedding is
         of its box before the second correction, as in SeqNet, which needs one pooling for both.
+        ``targets`` are then each image's queries, or None where it has none, with ``pred_boxes`` in
+        resized pixels; who stands beside them is returned as ``context``, a list for each image
+        with an Instances for each query.
         """
         if self.training:
             return super().forward(images, features, proposals, targets)
-        return self._search(features, self._forward_box(features, proposals)), {}
+        candidates = self._search(features, self._forward_box(features, proposals))
+        detections = [self._suppress(x) for x in candidates]
+        if targets is None:
+            return detections, {}
+        context = [
+            [] if asked is None else [self._beside(x, box) for box in asked.pred_boxes.tensor]
+            for x, asked in zip(candidates, targets, strict=True)
+        ]
+        return detections, {"context": context}
 
     def _forward_identity(
         self, features: dict[str, Tensor], proposals: list[Instances], targets: list[Instances]
@@ -85,7 +96,10 @@ class SequentialROIHeads(RefiningROIHeads):
         return self._refining_losses(features, sampled, targets)
 
     def _search(self, features: dict[str, Tensor], detections: list[Instances]) -> list[Instances]:
-        """Embed the first head's detections and correct their boxes; both from one pooling."""
+        """Embed the first head's detections and correct their boxes; both from one pooling.
+
+        The corrected boxes may overlap.
+        """
         boxes = [x.pred_boxes for x in detections]
         counts = [len(b) for b in boxes]
         pooled, refined = self.identity_branch.maps(features, boxes)
@@ -95,7 +109,7 @@ class SequentialROIHeads(RefiningROIHeads):
             x.pred_boxes = Boxes(moved)
             x.pred_boxes.clip(x.image_size)
             x.embeddings = rows
-        return [self._suppress(x) for x in detections]
+        return detections
 
     def _suppress(self, detections: Instances) -> Instances:
         """Drop those that overlap a better one; the first head's score decides."""
@@ -106,6 +120,23 @@ class SequentialROIHeads(RefiningROIHeads):
             self.refined_nms_thresh,
         )
         return detections[keep]
+
+    def _beside(self, candidates: Instances, query: Tensor) -> Instances:
+        """Return the people beside a query, by falling score.
+
+        As in SeqNet's code, the query's box (4,) takes part in the suppression with score 1: whom
+        it suppresses suppresses nobody else.
+        """
+        boxes, scores = candidates.pred_boxes.tensor, candidates.scores
+        keep = batched_nms(
+            torch.cat([query[None].to(boxes), boxes]),
+            # Above 1, that a detection of score 1 does not come before it.
+            torch.cat([scores.new_full((1,), 2.0), scores]),
+            torch.cat([candidates.pred_classes.new_zeros(1), candidates.pred_classes]),
+            self.refined_nms_thresh,
+        )
+        # The query is one of so many.
+        return candidates[keep[1 : self.box_predictor.test_topk_per_image] - 1]
 
 
 def _as_proposals(labelled: Instances) -> Instances:

@@ -5,9 +5,7 @@ import hashlib
 import json
 import logging
 import multiprocessing
-import shutil
 import sys
-import tempfile
 import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +22,7 @@ from person_search.synthetic.faces.spec import FaceSpec
 from person_search.synthetic.town.spec import TownSpec
 from person_search.synthetic.world import DrawnPerson, FramePlan, World
 from person_search.synthetic.world_spec import WorldSpec
+from reid_heads.unfinished import unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -94,23 +93,19 @@ def staged_folder(root: Path) -> Iterator[Path]:
     Raises:
         OSError: The place cannot be written to, or the disk is full; the message names the folder.
     """
-    staging = None
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-        staging.chmod(0o755)
-        yield staging
-        if root.exists():
-            root.rmdir()
-        staging.rename(root)
+        with unfinished(root, is_folder=True) as staging:
+            staging.chmod(0o755)
+            yield staging
+            if root.exists():
+                root.rmdir()
+            staging.rename(root)
     except OSError as error:
         raise type(error)(
             error.errno, f"cannot write the drawn set to {root} ({error.strerror or error}): "
             "check free space and permissions, or choose another --root"
         ) from error  # fmt: skip
-    finally:
-        if staging is not None and staging.exists():
-            shutil.rmtree(staging, ignore_errors=True)
 
 
 Argument = TypeVar("Argument")

@@ -45,6 +45,11 @@ class IntraClassSettings:
     """sigma_m, above 0."""
     variance_scale: float = 1.0
     """sigma_cv, above 0."""
+    relative_scales: bool = False
+    """Whether the two sigmas are shares of a class's own distances to its K neighbours (their root
+    mean square) rather than distances."""
+    repeated_root: bool = False
+    """Whether each copy takes the root of the one before's deviations, as the authors' code."""
 
     def __post_init__(self) -> None:
         if self.covariance not in COVARIANCES:
@@ -74,13 +79,16 @@ def correct_variances(
     - V_global = sum n_i V_i / sum n_i over all classes (equation 14),
     - V_neighbours the same over the K classes i != k whose squared means (element by element) are
       nearest to those of k, with n_i exp(-|m_i^2 - m_k^2|^2 / 2 sigma_m^2 - |V_i - V_k|^2 / 2
-      sigma_cv^2) for n_i (equations 11 to 13),
+      sigma_cv^2) for n_i (equations 11 to 13); with ``relative_scales`` both sigmas are times the
+      root mean square of those K distances, ours: the squared means of unit rows lie so close that
+      sigma = 1 tells no neighbour from another,
     - alpha = 1 / (1 + log(1 + beta (n_k - 1))), and 0 for more than tau samples (equation 16).
 
     A class with one sample has no variance of its own; its alpha is 1, so that it takes all from
     its neighbours and the whole set. This follows the paper where the authors' code departs from
-    it: that never calls its correction, takes a running mix of estimates, scales the distances to
-    0..1, and leaves classes with one sample out of the neighbours.
+    it: that never calls its correction, takes a running mix of estimates, scales the distances of a
+    class to all others to 0..1 (those of the means by a range that holds the 1e12 put on the
+    diagonal, so that they become 0), and leaves classes with one sample out of the neighbours.
 
     Args:
         means: (P, d) float64.
@@ -114,22 +122,49 @@ def _neighbour_variances(
     chunk: Tensor, means: Tensor, variances: Tensor, counts: Tensor, settings: IntraClassSettings
 ) -> Tensor:
     """Return V_neighbours (len(chunk), d) of the classes of a chunk."""
-    number = min(settings.neighbours, len(means) - 1)
-    if number == 0:
+    if len(means) == 1:
         return variances[chunk]
+    weights, index = weigh_neighbours(chunk, means, variances, counts, settings)
+    # A full (chunk, P) matrix rather than (chunk, K, d) gathered rows.
+    matrix = weights.new_zeros(len(chunk), len(means)).scatter_(1, index, weights)
+    return matrix @ variances
+
+
+def weigh_neighbours(
+    chunk: Tensor, means: Tensor, variances: Tensor, counts: Tensor, settings: IntraClassSettings
+) -> tuple[Tensor, Tensor]:
+    """Find the classes nearest to each of some, and what each counts (equations 11 and 12).
+
+    Args:
+        chunk: (C,) int64, the classes to find neighbours of.
+        means: (P, d) float64, of all classes, two at least.
+        variances: (P, d) float64.
+        counts: (P,) float64, n.
+        settings: of the correction.
+
+    Returns:
+        The weights (C, K), which sum to 1 in each row, and the classes (C, K) int64, nearest first;
+        K is P - 1 where there are fewer others.
+    """
+    number = min(settings.neighbours, len(means) - 1)
     squared = means.square()
     mode = "donot_use_mm_for_euclid_dist"
     distances = torch.cdist(squared[chunk], squared, compute_mode=mode)
     distances.scatter_(1, chunk[:, None], torch.inf)
     nearest, index = distances.topk(number, dim=1, largest=False)
     gaps = torch.cdist(variances[chunk], variances, compute_mode=mode).gather(1, index)
+    if settings.relative_scales:
+        nearest, gaps = _relative(nearest), _relative(gaps)
     exponents = -nearest.square() / (2 * settings.mean_scale**2)
     exponents = exponents - gaps.square() / (2 * settings.variance_scale**2)
     # As a softmax: the weights are divided by their sum, which may be too small for a number.
-    weights = (exponents + counts[index].log()).softmax(dim=1)
-    # A full (chunk, P) matrix rather than (chunk, K, d) gathered rows.
-    matrix = torch.zeros_like(distances).scatter_(1, index, weights)
-    return matrix @ variances
+    return (exponents + counts[index].log()).softmax(dim=1), index
+
+
+def _relative(distances: Tensor) -> Tensor:
+    """Divide each row of distances by its root mean square; rows of zeros stay."""
+    scale = distances.square().mean(dim=1, keepdim=True).sqrt()
+    return distances / scale.clamp(min=torch.finfo(distances.dtype).tiny)
 
 
 class IntraClassGaussians(nn.Module):
@@ -197,6 +232,9 @@ class IntraClassGaussians(nn.Module):
     def draw(self, rows: Tensor, pids: Tensor) -> Tensor:
         """Draw M rows around each row from N(row, lambda V) of its class (equation 17).
 
+        With ``repeated_root`` the m-th copy's deviations are sqrt(lambda) V^(1/2^m), as the
+        authors' code has it: of variances below 1, each copy is noisier than the one before.
+
         Args:
             rows: (R, d) of unit norm. Gradients flow through to them.
             pids: (R,) int64, 0..P-1.
@@ -205,8 +243,17 @@ class IntraClassGaussians(nn.Module):
             (M R, d) of unit norm again, the first copy of every row first. Noise comes from torch's
             global generator.
         """
-        deviations = (self.settings.strength * self.corrected[pids]).sqrt().to(rows.dtype)
         noise = torch.randn(
             (self.settings.copies, *rows.shape), dtype=rows.dtype, device=rows.device
         )
+        deviations = self._deviations(pids).to(rows.dtype)
         return F.normalize((rows + noise * deviations).flatten(0, 1))
+
+    def _deviations(self, pids: Tensor) -> Tensor:
+        """Return the standard deviations, (1, R, d) for all copies or (M, R, d)."""
+        variances, strength = self.corrected[pids], self.settings.strength
+        if not self.settings.repeated_root:
+            return (strength * variances).sqrt()[None]
+        powers = [0.5**copy for copy in range(1, self.settings.copies + 1)]
+        roots = torch.stack([variances.pow(power) for power in powers])
+        return roots * float(strength**0.5)

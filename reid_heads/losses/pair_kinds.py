@@ -79,6 +79,13 @@ def add_intra_class_keys(head: CfgNode) -> None:
     iaa.FEW = 40
     iaa.MEAN_SCALE = 1.0
     iaa.VARIANCE_SCALE = 1.0
+    # Whether these widths are shares of an identity's own distances to its K neighbours (their root
+    # mean square) rather than distances: at 1, the published distance, those of unit vectors all
+    # weigh the same.
+    iaa.RELATIVE_SCALES = False
+    # Whether each further synthetic feature takes the root of the deviations of the one before, as
+    # the published code does; the paper draws all with the same.
+    iaa.REPEATED_ROOT = False
     # Epochs (of SOLVER.REID.ITERATIONS_PER_EPOCH, or the sampler's) without augmentation at the
     # start, and between estimates: each is a pass over the training set.
     iaa.START_EPOCH = 0

@@ -22,6 +22,7 @@ from reid_heads.atomic_file import atomic_file
 from reid_heads.plain_pickle import ForeignNameError, read_plain_pickle
 from reid_heads.torch_file import DamagedFileError, advise_trust, check_sums, load_torch_file
 from reid_heads.trust import files_are_trusted
+from reid_heads.unfinished import remove_unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -179,12 +180,6 @@ def find_damage(checkpoint: Path) -> str:
         except (DamagedFileError, OSError) as error:
             return str(error).split(";")[0]
     return ""
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove what a killed process was writing, which its name keeps from being a checkpoint."""
-    for file in folder.glob("tmp*.part"):
-        file.unlink(missing_ok=True)
 
 
 def read_pickle(filename: str) -> Any:

@@ -16,6 +16,21 @@ logger = logging.getLogger(__name__)
 KEY = "training_data"
 """Under which a checkpoint keeps the record."""
 
+_NOT_THE_TRAINING = (
+    *("OUTPUT_DIR", "MODEL.WEIGHTS", "MODEL.DEVICE", "TEST.", "VIS_PERIOD", "CUDNN_BENCHMARK"),
+    *("DATASETS.", "DATALOADER.NUM_WORKERS", "SOLVER.IMS_PER_BATCH", "SOLVER.CHECKPOINT_PERIOD"),
+    # A longer schedule is what many a training is resumed for; epochs make steps of their own.
+    *("SOLVER.MAX_ITER", "SOLVER.REID.EPOCHS", "SOLVER.STEPS", "SOLVER.REFERENCE_WORLD_SIZE"),
+)
+"""Settings, or how they begin, that may change, or that are compared as data and batch size."""
+_IDENTITIES = "MODEL.REID_HEAD.NUM_IDENTITIES"
+_CONSEQUENCES = {
+    "SEED": "the order of the samples is another one from here on",
+    "SOLVER.BASE_LR": "the learning rate goes on as the checkpoint has it, whatever is given",
+}
+_TOLD = 5
+"""Changed settings that are named."""
+
 
 class ResumeRecord:
     """Kept in each checkpoint of a run, and compared with the run that resumes it."""
@@ -40,6 +55,7 @@ class ResumeRecord:
             "num_processes": self.sampler.num_processes,
             "data_sets": list(self.cfg.DATASETS.TRAIN),
             "num_samples": self.sampler.size,
+            "settings": _settings(self.cfg),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -101,6 +117,7 @@ class ResumeRecord:
                 f"{start_iteration} iterations mean something else. Give it the same data, "
                 f"{instead}"
             )
+        self._compare_settings(loaded, now, instead)
         if loaded["num_processes"] != now["num_processes"]:
             logger.warning(
                 "the run to resume had %d processes, this one has %d: each batch is the same, but "
@@ -108,3 +125,37 @@ class ResumeRecord:
                 loaded["num_processes"],
                 now["num_processes"],
             )
+
+    @staticmethod
+    def _compare_settings(loaded: dict[str, Any], now: dict[str, Any], instead: str) -> None:
+        # Checkpoints of former versions say nothing of them.
+        before, after = loaded.get("settings", now["settings"]), now["settings"]
+        changed = [key for key in after if key in before and before[key] != after[key]]
+        if _IDENTITIES in changed:
+            raise ValueError(
+                f"the run to resume was of {before[_IDENTITIES]} identities, this one is of "
+                f"{after[_IDENTITIES]} ({_IDENTITIES}): what it learned of each is of no use. Give "
+                f"it the same identities, {instead}"
+            )
+        if changed:
+            named = [f"{key} {after[key]} instead of {before[key]}" for key in changed]
+            more = f" and {len(named) - _TOLD} more" if len(named) > _TOLD else ""
+            means = "".join(f"; {said}" for key, said in _CONSEQUENCES.items() if key in changed)
+            logger.warning(
+                "other settings than those of the run to resume: %s%s%s. For a training of its own "
+                "with them start anew from its weights: without --resume, with MODEL.WEIGHTS and "
+                "another OUTPUT_DIR",
+                *(", ".join(named[:_TOLD]), more, means),
+            )
+
+
+def _settings(node: CfgNode, above: str = "") -> dict[str, str]:
+    """Return the settings of a training by their keys, as text."""
+    found: dict[str, str] = {}
+    for name, value in node.items():
+        key = f"{above}{name}"
+        if isinstance(value, CfgNode):
+            found |= _settings(value, f"{key}.")
+        elif not key.startswith(_NOT_THE_TRAINING):
+            found[key] = repr(value)
+    return found

@@ -51,8 +51,8 @@ def list_images(folder: Path, passed_over: Counter[str] | None = None) -> list[s
 
     Args:
         folder: where they are. Hidden files, folders and what is no image are passed over.
-        passed_over: counts what is no image by suffix, for a caller that looks into many folders;
-            None logs it.
+        passed_over: counts what is no image by suffix, and folders, for a caller that looks into
+            the folders of many people; None logs the former.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -63,7 +63,8 @@ def list_images(folder: Path, passed_over: Counter[str] | None = None) -> list[s
             f"there is no folder {folder}: is the root right, and the data set unpacked completely?"
         )
     with os.scandir(folder) as entries:
-        files = [e.name for e in entries if not e.name.startswith(".") and not e.is_dir()]
+        shown = [(e.name, e.is_dir()) for e in entries if not e.name.startswith(".")]
+    files = [name for name, is_folder in shown if not is_folder]
     names = sorted(name for name in files if is_image_name(name))
     others = Counter(Path(name).suffix.lower() or name for name in files if not is_image_name(name))
     if not names:
@@ -74,6 +75,7 @@ def list_images(folder: Path, passed_over: Counter[str] | None = None) -> list[s
         )
     if passed_over is not None:
         passed_over.update(others)
+        passed_over.update("folder" for _, is_folder in shown if is_folder)
     else:
         log_passed_over(folder, others)
     first: dict[str, str] = {}

@@ -81,7 +81,7 @@ def _read_list(root: Path, folder: str, name: str) -> list[CropFile]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: is the root right?")
     crops = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:

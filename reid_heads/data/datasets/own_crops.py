@@ -22,10 +22,12 @@ another.
 """
 
 import logging
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from reid_heads.data.datasets.crop_files import (
@@ -42,7 +44,12 @@ from reid_heads.data.datasets.crop_files import (
     read_market_folder,
 )
 from reid_heads.labels import THERMAL, VISIBLE
-from reid_heads.listed_files import check_listed, get_datasets_root
+from reid_heads.listed_files import (
+    check_listed,
+    get_datasets_root,
+    hint_at_missing,
+    local_name,
+)
 from reid_heads.text_files import number_ids, parse_id, read_table
 
 MODALITIES = {"visible": VISIBLE, "thermal": THERMAL}
@@ -173,7 +180,8 @@ def _read_folder(root: Path, folder: str, split: str) -> list[CropFile]:
             name for part in _FOLDERS[other] if (root / part).is_dir()
             for name in _list_people(root / part)
         }  # fmt: skip
-    ids = {name: _parse_person(name, f"the folder {place / name}") for name in named}
+    ids = {name: _person_of_folder(name, place) for name in named}
+    _check_folders(place, people, ids)
     numbers = number_ids(ids.values())
     passed_over: Counter[str] = Counter()
     files = [(name, image) for name in people for image in list_images(place / name, passed_over)]
@@ -185,6 +193,38 @@ def _read_folder(root: Path, folder: str, split: str) -> list[CropFile]:
         for name, image in files
         if ids[name] != JUNK_PID
     ]
+
+
+def _person_of_folder(name: str, place: Path) -> int | str:
+    """Return the person of a folder: a whole number, or the name as it is, also "Na" or "1.5"."""
+    if re.fullmatch(r"[+-]?[0-9]+", name):
+        return _parse_person(name, f"the folder {place / name}")
+    return unicodedata.normalize("NFC", name)
+
+
+def _check_folders(place: Path, people: list[str], ids: Mapping[str, int | str]) -> None:
+    """Refuse two folders of one person, and warn of folders that hold no image."""
+    first: dict[int | str, str] = {}
+    for name in people:
+        twin = first.setdefault(ids[name], name)
+        if twin != name:
+            raise ValueError(
+                f"{place} has the folders {twin} and {name}, which are one person by their names; "
+                "put the images into one folder, or rename one of them"
+            )
+    splits = {name for names in _FOLDERS.values() for name in names}
+    known = {*people, *splits}
+    empty = sorted(
+        entry.name
+        for entry in place.iterdir()
+        if entry.is_dir() and entry.name not in known and not entry.name.startswith(".")
+    )
+    if empty:
+        logger.warning(
+            "%s: passed over %d folders that hold no image themselves, such as %s/; images lie in "
+            "the folder of their person, not below it",
+            *(place, len(empty), empty[0]),
+        )
 
 
 def _find_cameras(images: list[str], folder: Path) -> Mapping[str, int]:
@@ -219,8 +259,10 @@ def _read_rows(path: Path) -> list[_Row]:
     for place, cells in read_table(path, ("path", "person")):
         row = _parse_row(cells, place, path.parent)
         check_listed(row.path, path.parent, place, [get_datasets_root()])
-        if not (path.parent / row.path).is_file():
-            raise FileNotFoundError(f"{place} lists {path.parent / row.path}: it is missing")
+        file = path.parent / row.path
+        if not file.is_file():
+            why = "it is a folder" if file.is_dir() else f"it is missing{hint_at_missing(file)}"
+            raise FileNotFoundError(f"{place} lists {file}: {why}")
         rows.append(row)
     return rows
 
@@ -244,7 +286,7 @@ def _parse_row(cells: Mapping[str, str], place: str, folder: Path) -> _Row:
                 f"{place}: the modality is {cells['modality']!r}, expected one of "
                 f"{', '.join(MODALITIES)}"
             )
-    return _Row(place, split, _local_path(cells["path"], folder), person, camera, modality)
+    return _Row(place, split, local_name(cells["path"], folder), person, camera, modality)
 
 
 def _parse_person(text: str, place: str) -> int | str:
@@ -258,13 +300,6 @@ def _parse_person(text: str, place: str) -> int | str:
             "crop that shows nobody"
         )
     return person
-
-
-def _local_path(name: str, folder: Path) -> str:
-    r"""Return a path as this system writes it: ``a\1.jpg`` of Windows is ``a/1.jpg``."""
-    if "\\" in name and not (folder / name).exists():
-        return PureWindowsPath(name).as_posix()
-    return name
 
 
 def _check_cameras(crops: list[CropFile], source: Path) -> None:
