@@ -2,27 +2,31 @@
 
     python -m reid_heads.imagenet_mobilenet --output output/mobilenet_v2.pth
     python benchmarks/mobilenet_starts.py                       # everything, two runs at a time
-    python benchmarks/mobilenet_starts.py --rows imagenet stl_imagenet --seeds 1
+    python benchmarks/mobilenet_starts.py --add --rows imagenet stl_imagenet --seeds 2
 
 MobileNetV2 on drawn-cuhk (configs/drawn_cuhk/stl_mobilenet.yaml), scored by how often the test
 people are seen too: the paper's claim is about the tail. Each start is trained for as many steps
 of stage 2; the rows without stage 1 also for so much longer that the whole takes as long as both
-stages. Draws the set first where it is missing. Resumes: runs whose numbers stand in
-benchmarks/results/mobilenet_starts.json are kept unless ``--anew`` is given.
+stages. Draws the set first where it is missing. Started again, it resumes: finished runs are kept,
+an interrupted one continues from its last checkpoint. Writes a table and the numbers behind it to
+benchmarks/results/mobilenet_starts.*.
 """
 
 import argparse
+import collections
 import json
 import sys
+import threading
 import time
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import training_runs
 from training_runs import (
     by_row,
     compare,
     describe_conditions,
+    each_seed,
     mean_minutes,
     parse_rows,
     run_quietly,
@@ -39,6 +43,7 @@ STAGE1 = ["SOLVER.MAX_ITER", "500", "SOLVER.STEPS", "[340,440]", "SOLVER.WARMUP_
 LONGER = 1.6
 """By what the rows without stage 1 are longer where both take as long: see the minutes."""
 STL = "MODEL.PERSON_SEARCH.STL."
+_LOCKS: dict[Path, threading.Lock] = collections.defaultdict(threading.Lock)
 
 
 class Row(NamedTuple):
@@ -77,58 +82,37 @@ def main() -> None:
             f"python -m reid_heads.imagenet_mobilenet --output {args.imagenet}"
         )
     run_quietly([sys.executable, "-m", "person_search.cli", "draw", "--set", "drawn-cuhk"], 1)
-    # With overrides it is another benchmark.
-    earlier = [] if args.anew or args.overrides else read_record()
-    finished = {(run["row"], run["seed"]) for run in earlier}
-    jobs = [(row, seed) for seed in args.seeds for row in args.rows]
-    # One after the other: rows of a seed share their stage 1.
-    for seed in args.seeds:
-        starts = {ROWS[row].from_imagenet for row, s in jobs if s == seed and ROWS[row].has_stage1}
-        for from_imagenet in sorted(starts):
-            train_stage1(from_imagenet, seed, args)
-    trainings = [
-        partial(train_row, row, seed, args) for row, seed in jobs if (row, seed) not in finished
-    ]
-    seeds = sorted({*args.seeds, *(seed for _, seed in finished)})
-    facts = {"iterations": ITERATIONS, "stage1_iterations": int(STAGE1[1]), "seeds": seeds}
-    compare(args, trainings, RESULTS, format_table, earlier, **facts)
-
-
-def read_record() -> list[dict]:
-    """Return the runs of the results file.
-
-    Raises:
-        ValueError: if they are of another length.
-    """
-    path = RESULTS.with_suffix(".json")
-    if not path.is_file():
-        return []
-    report = json.loads(path.read_text())
-    if report["iterations"] != ITERATIONS or report["stage1_iterations"] != int(STAGE1[1]):
-        raise ValueError(
-            f"{path} has runs of {report['iterations']} iterations after "
-            f"{report['stage1_iterations']}; expected {ITERATIONS} after {STAGE1[1]}. --anew "
-            "replaces them"
-        )
-    runs: list[dict] = report["runs"]
-    return runs
+    facts = {"iterations": ITERATIONS, "stage1_iterations": int(STAGE1[1])}
+    trainings = each_seed(args, lambda row, seed, _: train_row(row, seed, args))
+    compare(args, trainings, RESULTS, format_table, **facts)
 
 
 def _parse() -> argparse.Namespace:
     parser = parse_rows(__doc__, ROWS)
-    add = parser.add_argument
-    add("--imagenet", type=Path, default=Path("output/mobilenet_v2.pth"), help="ImageNet weights")
-    add("--anew", action="store_true", help="keep no run of an earlier record")
+    default = Path("output/mobilenet_v2.pth")
+    parser.add_argument("--imagenet", type=Path, default=default, help="ImageNet weights")
     return parser.parse_args()
 
 
 def train_stage1(from_imagenet: bool, seed: int, args: argparse.Namespace) -> dict:
-    """Train a stage 1, or read what an earlier start left: its checkpoint and its minutes."""
+    """Train a stage 1, or read what an earlier start left: its checkpoint and its minutes.
+
+    Raises:
+        NotTrainedError: if it has not finished and ``only_finished`` is set.
+    """
     folder = OUTPUT / f"stage1_{'imagenet' if from_imagenet else 'nothing'}_seed{seed}"
     finished = folder / "finished.json"
-    if finished.exists():
-        known: dict = json.loads(finished.read_text())
-        return known
+    # Several rows start from it, and the first that gets here trains it.
+    with _LOCKS[folder]:
+        if finished.exists():
+            known: dict = json.loads(finished.read_text())
+            return known
+        if training_runs.only_finished:
+            raise training_runs.NotTrainedError(folder)
+        return _train_stage1(from_imagenet, seed, folder, args)
+
+
+def _train_stage1(from_imagenet: bool, seed: int, folder: Path, args: argparse.Namespace) -> dict:
     # Stage 1 resumes by itself, but then its time is not known.
     was_interrupted = (folder / "stage1/last_checkpoint").exists()
     weights = ["MODEL.WEIGHTS", str(args.imagenet) if from_imagenet else ""]
@@ -141,7 +125,7 @@ def train_stage1(from_imagenet: bool, seed: int, args: argparse.Namespace) -> di
         "weights": str(folder / "stage1/model_final.pth"),
         "minutes": None if was_interrupted else minutes,
     }
-    finished.write_text(json.dumps(run))
+    (folder / "finished.json").write_text(json.dumps(run))
     return run
 
 
