@@ -59,6 +59,7 @@ STL = Claim(
     (
         _starts(_STL, _FROM_IMAGENET),
         _starts(_STL, _FROM_IMAGENET, "search_tail"),
+        _starts(_STL, ("imagenet_slower", "ImageNet's weights, a third of the learning rate")),
         _starts(_STL, ("imagenet_longer", "ImageNet's weights, as long as both stages")),
         *(_stage1(n, g) for n in ("drawn_cuhk", "drawn_prw") for g in ("search", "search_tail")),
         *(_levels(shared) for shared in ("", "_res3", "_res4")),

@@ -68,6 +68,10 @@ ROWS = {
         True,
         (STL + "TRANSFER_DETECTOR", "False"),
     ),
+    # Trained weights may want smaller steps than weights drawn at random.
+    "imagenet_slower": Row(
+        "ImageNet, a third of the learning rate", True, False, ("SOLVER.BASE_LR", "0.0003")
+    ),
     "nothing_longer": Row("nothing, as long as with stage 1", False, False, (), LONGER),
     "imagenet_longer": Row("ImageNet, as long as with stage 1", True, False, (), LONGER),
 }

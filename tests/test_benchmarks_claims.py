@@ -16,7 +16,7 @@ WAITING = {
         *("multi_stl_oim_attention", "multi_stl_oim_pyramid"),
         *("multi_stl_oim_res4_attention", "multi_stl_oim_res4_pyramid"),
     ),
-    "mobilenet_starts": ("imagenet", "imagenet_longer", "stl_imagenet"),
+    "mobilenet_starts": ("imagenet", "imagenet_longer", "imagenet_slower", "stl_imagenet"),
     "margins_behind_norm": ("cosine", "arcface"),
     "label_noise_look_alikes": ("arcface", "sub_centers", "purified"),
     "intra_class_augmentation": ("triplet_relative",),

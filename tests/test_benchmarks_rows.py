@@ -65,13 +65,15 @@ def test_the_starts_of_a_training(load, monkeypatch):
         "stl_nothing": ("", "stage1_False.pth"),
         "stl_imagenet": ("weights.pth", "stage1_True.pth"),
         "stl_imagenet_detector": ("weights.pth", "stage1_True.pth"),
+        "imagenet_slower": ("weights.pth", ""),
         "nothing_longer": ("", ""),
         "imagenet_longer": ("weights.pth", ""),
     }
     lengths = [c.SOLVER.MAX_ITER for c in configs]
-    assert lengths == [250] * 5 + [400] * 2
+    assert lengths == [250] * 6 + [400] * 2
+    assert [c.SOLVER.BASE_LR for c in configs].count(0.001) == 7
     detectors = [c.MODEL.PERSON_SEARCH.STL.TRANSFER_DETECTOR for c in configs]
-    assert detectors == [False, False, True, True, False, False, False]
+    assert detectors == [False, False, True, True, False, False, False, False]
 
 
 def test_the_methods_of_person_search(load, monkeypatch):
