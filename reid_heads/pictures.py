@@ -258,7 +258,8 @@ def _check_array(array: np.ndarray) -> np.ndarray:
 def _to_rgb(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     check_pixels(*image.size, name, max_pixels)
     try:
-        stored = image.tile[0].args if getattr(image, "tile", None) else None
+        tiles = getattr(image, "tile", None)
+        stored = tiles[0].args if tiles else None
         image.load()
         rgb = _to_rgb_image(image, name, stored)
     except ImageError:
@@ -304,7 +305,7 @@ def _to_rgb_image(image: Image.Image, name: str, stored: object) -> Image.Image:
         image.info["transparency"] = transparent * _LOW_BITS[stored]
     elif stored == "RGB;16B" and transparent is not None:
         image.info["transparency"] = tuple(value >> 8 for value in transparent)
-    if image.format == "BMP" and image.mode == "RGBA" and image.getextrema()[3] == (0, 0):
+    if image.format == "BMP" and image.mode == "RGBA" and image.getextrema()[-1] == (0, 0):
         # Whoever wrote it left the fourth byte of each pixel at 0.
         return image.convert("RGB")
     if image.has_transparency_data:
