@@ -2,6 +2,7 @@
 
 import json
 import logging
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def person(number, image=1, box=BOX, **more):
 
 
 def write(folder, annotations, categories=({"id": 1, "name": "person"},), **image):
-    images = [{"id": 1, "file_name": "a.png", **image}, {"id": 2, "file_name": "b.png"}]
+    images = [{"id": 1, "file_name": "a.png"} | image, {"id": 2, "file_name": "b.png"}]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "boxes.json").write_text(json.dumps(content))
     return folder / "boxes.json"
@@ -180,3 +181,20 @@ def test_nine_numbers_of_a_detector_are_no_true_tracks(folder):
     given = open_boxes(path, [file]).of(str(file), *SIZE)
     assert given.boxes.tolist()[0] == READ
     assert given.scores.tolist() == [np.float32(0.9), 0.25]
+
+
+def test_a_listed_picture_is_found_however_its_letters_are_composed(folder):
+    """macOS writes them as two signs, and the list as one."""
+    file = folder / normalize("NFD", "é.png")
+    Image.new("RGB", SIZE).save(file)
+    path = write(folder, [person(1)], file_name=normalize("NFC", "x/é.png"))
+    (folder / "x").mkdir()
+    moved = file.rename(folder / "x" / file.name)
+    assert open_boxes(path, [moved]).of(str(moved), *SIZE).boxes.tolist() == [READ]
+
+
+def test_attributes_that_are_a_list_of_names_and_values(folder):
+    attributes = [{"name": "Person ID", "value": "anna"}, {"name": "bag", "value": 1}]
+    annotations = [person(1, person_id=None, attributes=attributes), person(2, 2, person_id="bo")]
+    dicts = load_coco_person(write(folder, annotations), folder, "train")
+    assert [entry["annotations"][0]["person_id"] for entry in dicts] == [0, 1]

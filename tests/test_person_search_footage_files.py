@@ -282,14 +282,14 @@ def test_times_of_images(tmp_path):
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "0000:00:00 00:00:00"
     save_image(tmp_path / "3.jpg", exif=exif)
     save_image(tmp_path / "4.jpg")
-    os.utime(local, (1, 1234.5))
+    os.utime(local, (1, 1234567890.5))
 
     def times(time_from):
         return [f.timestamp for f in collect([tmp_path], FootageOptions(time_from=time_from))]
 
     utc = datetime(2024, 5, 6, 5, 8, 9, tzinfo=UTC).timestamp()
     assert times("exif") == [taken.timestamp(), utc, None, None]
-    assert times("modified")[0] == 1234.5
+    assert times("modified")[0] == 1234567890.5
     assert times("none") == [None] * 4
     local.rename(tmp_path / "gate_20240506-070809.jpg")
     assert times("name") == [None] * 3 + [taken.timestamp()]
@@ -586,3 +586,14 @@ def test_the_estimate_of_the_samples(tmp_path, every, expected):
     assert len(read_clock(path).sample(every)) == expected
     (tmp_path / "no.mp4").write_text("no video")
     assert video.estimate_num_samples(tmp_path / "no.mp4", every) == 1
+
+
+def test_a_clock_that_was_never_set_gives_no_time(tmp_path):
+    """1970 was shown as counted from the start of a video."""
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "1970:01:01 00:00:00"
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.jpg", exif=exif)
+    os.utime(tmp_path / "a.jpg", (0, 0))
+    for time_from in ("exif", "modified"):
+        (frame,) = collect([tmp_path], FootageOptions(time_from=time_from))
+        assert frame.timestamp is None

@@ -2,7 +2,13 @@ from datetime import datetime
 
 import pytest
 
-from person_search.footage.time_text import find_time, format_span, format_time, parse_time
+from person_search.footage.time_text import (
+    find_time,
+    format_span,
+    format_time,
+    parse_time,
+    read_name_pattern,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +73,49 @@ def test_a_time_in_a_name_may_be_utc_and_have_fractions():
 )
 def test_a_name_without_a_time_has_none(name):
     assert find_time(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "moment"),
+    [
+        ("cam_20250602T100000+0200", "2025-06-02T10:00:00+02:00"),
+        ("2025-06-02T10-00-00+02-00", "2025-06-02T10:00:00+02:00"),
+        ("2025-06-02T10:00:00-05:00", "2025-06-02T10:00:00-05:00"),
+        ("2025-06-02T10:00:00.5Z", "2025-06-02T10:00:00.5+00:00"),
+        ("2025-06-02_02-30-00 PM", "2025-06-02T14:30:00"),
+        ("20250602_123000AM", "2025-06-02T00:30:00"),
+        ("Screenshot 2025-06-02 at 2.30.00\u202fPM", "2025-06-02T14:30:00"),
+        ("WhatsApp Image 2025-06-02 at 14.30.00", "2025-06-02T14:30:00"),
+        ("20250602_100000-0001", "2025-06-02T10:00:00"),
+        ("12340506123456 20250602100000", "2025-06-02T10:00:00"),
+    ],
+)
+def test_offsets_and_halves_of_the_day_in_a_name(name, moment):
+    """Both were ignored: two in the afternoon was two in the morning."""
+    assert find_time(name) == datetime.fromisoformat(moment).timestamp()
+
+
+@pytest.mark.parametrize("name", ["19700101000000", "2025-06-02 2.30.00", "12340506123456"])
+def test_clocks_that_were_never_set_and_serial_numbers_are_no_times(name):
+    """They were before 1970, and shown as counted from the start of a video."""
+    assert find_time(name) is None
+
+
+def test_milliseconds_and_microseconds_since_1970():
+    find = read_name_pattern("%s")
+    names = ("/a/c1_1748865600", "/a/c1_1748865600500", "/a/c1_1748865600500000")
+    assert [find(name) for name in names] == [1748865600, 1748865600.5, 1748865600.5]
+
+
+@pytest.mark.parametrize("pattern", ["%Y%m%d_%I%M%S", "%Y%m%d_%H%M%S_%p"])
+def test_half_a_sign_of_twelve_hours_is_refused(pattern):
+    """Afternoons were mornings."""
+    with pytest.raises(ValueError, match="has %I without %p, or %p without %I"):
+        read_name_pattern(pattern)
+
+
+def test_a_pattern_gives_no_time_before_1971():
+    assert read_name_pattern("%y%m%d")("/a/690602") is None
 
 
 def test_spans_of_frames_with_and_without_a_date():

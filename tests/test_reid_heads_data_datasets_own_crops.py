@@ -291,3 +291,15 @@ def test_what_is_passed_over_is_named(tmp_path, caplog):
     assert len(load_own_crops(tmp_path, "train")) == 2
     assert "passed over 3 other files (.txt 2, .xyz 1)" in caplog.text
     assert "passed over 1 folders of images, such as old/" in caplog.text
+
+
+@pytest.mark.parametrize(("column", "known"), [("camid", "camera"), ("subset", "split")])
+def test_a_column_of_another_name_is_told(write_csv, caplog, column, known):
+    """Training went on without cameras, and on the test's crops, without a word."""
+    path = write_csv(["a.jpg,1,3", "b.jpg,2,3"], header=f"path,person,{column}")
+    load_own_crops(path, "train")
+    assert f"the column {column!r} is not read; is it {known!r}? Call it so" in caplog.text
+    caplog.clear()
+    path = write_csv(["a.jpg,1,3", "b.jpg,2,3"], header="path,person,note")
+    load_own_crops(path, "train")
+    assert caplog.text == ""

@@ -85,3 +85,20 @@ def test_missing_files(write, tmp_path):
     found = read_face_list(write(HEADER, "a.png,1,2,3,4"))
     with pytest.raises(ValueError, match=r"faces\.csv has no face of .*b\.png; expected a row"):
         found(tmp_path / "deep" / "b.png")
+
+
+def test_decimal_commas_and_paths_of_windows(write, tmp_path):
+    found = read_face_list(write("path;x1;y1;x2;y2", ".\\deep\\b.png;1,5;2;30;40,25"))
+    (face,) = found(tmp_path / "deep" / "b.png").faces
+    assert face.box_xyxy == (1.5, 2, 30, 40.25)
+
+
+def test_boxes_that_are_shares_of_the_picture_are_refused(write):
+    """A face of less than a pixel was embedded, without a word."""
+    with pytest.raises(ValueError, match=r"boxes of 0 to 1, such as \[0\.1, 0\.2, 0\.5, 0\.6\];"):
+        read_face_list(write(HEADER, "a.png,0.1,0.2,0.5,0.6"))
+
+
+def test_a_picture_of_another_name_is_hinted_at(write):
+    with pytest.raises(FileNotFoundError, match=r"no picture 'A\.PNG' .*; there is 'a\.png'"):
+        read_face_list(write(HEADER, "A.PNG,1,2,30,40"))

@@ -157,11 +157,17 @@ def own_person_id(entry: Mapping[str, Any]) -> Any:
     """
     if entry.get(_PERSON_ID) is not None:
         return entry[_PERSON_ID]
-    attributes = entry.get("attributes")
-    if not isinstance(attributes, Mapping):
-        return None
-    written = {re.sub(r"[\s_-]", "", str(k)).lower(): v for k, v in attributes.items()}
+    written = {re.sub(r"[\s_-]", "", str(k)).lower(): v for k, v in _attributes(entry).items()}
     return written.get("personid")
+
+
+def _attributes(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the ``attributes`` of an annotation, also those of a list of names and values."""
+    attributes = entry.get("attributes")
+    if isinstance(attributes, list):
+        pairs = [one for one in attributes if isinstance(one, Mapping)]
+        return {str(one.get("name")): one.get("value") for one in pairs}
+    return attributes if isinstance(attributes, Mapping) else {}
 
 
 def hint_at_identities(annotations: Sequence[Mapping[str, Any]]) -> str:
@@ -172,10 +178,8 @@ def hint_at_identities(annotations: Sequence[Mapping[str, Any]]) -> str:
     """
     values: Counter[str] = Counter()
     for annotation in annotations:
-        attributes = annotation.get("attributes")
-        inner = attributes if isinstance(attributes, Mapping) else {}
         values.update(_like_ids(annotation, ""))
-        values.update(_like_ids(inner, "attributes."))
+        values.update(_like_ids(_attributes(annotation), "attributes."))
     if not values:
         return ""
     keys = " or ".join(f"{key!r}" for key, _ in values.most_common(3))

@@ -17,7 +17,7 @@ from person_search.footage.frames import read_frame
 from person_search.footage.images import ImageError, decode_image, open_image, read_bytes
 from person_search.footage.listing import VIDEO_SUFFIXES, list_files
 from person_search.footage.square_pixels import NONE
-from person_search.footage.time_text import find_time, read_name_pattern
+from person_search.footage.time_text import YEAR, find_time, read_name_pattern
 from person_search.footage.video import decode_frames, read_clock
 
 
@@ -261,6 +261,9 @@ def _make_frame(path: Path, options: FootageOptions) -> Frame:
         timestamp = _read_exif_time(data)
     else:
         timestamp = options.time_in_name(path)
+    # A clock that was never set, or a file system without dates; a picture is of no video's start.
+    if timestamp is not None and timestamp < YEAR:
+        timestamp = None
     digest = hashlib.sha256(data).hexdigest()
     return Frame(str(path), digest, options.camera_of(path), timestamp, data)
 

@@ -1,6 +1,7 @@
 """Boxes out of COCO JSON, by file name."""
 
 import os
+import unicodedata
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -57,7 +58,7 @@ class CocoBoxes(BoxFile):
     ) -> None:
         name = image["file_name"]
         file, number = split_frame_name(name.replace("\\", "/"))
-        parts = PurePosixPath(os.path.normpath(file)).parts
+        parts = _plain_parts(os.path.normpath(file))
         if not parts:
             raise ValueError(f"{where} has the file_name {name!r}; expected that of a file")
         if (parts, number) in self._images:
@@ -109,10 +110,15 @@ class CocoBoxes(BoxFile):
         return [_join(parts) for parts in dict.fromkeys(parts for parts, _ in self._images)]
 
     def _parts(self, file: Path) -> Parts | None:
-        fitting = self._files.get(file.name, set())
-        whole = file.parts
+        whole = _plain_parts(file)
+        fitting = self._files.get(whole[-1], set()) if whole else ()
         # Of the names that fit, the one that says most.
         return max((p for p in fitting if whole[-len(p) :] == p), key=len, default=None)
+
+
+def _plain_parts(path: str | Path) -> Parts:
+    """Return the parts of a path with letters that have marks as one sign each (NFC)."""
+    return PurePosixPath(unicodedata.normalize("NFC", str(path))).parts
 
 
 def _join(parts: Parts) -> str:

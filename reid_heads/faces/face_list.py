@@ -22,7 +22,7 @@ import numpy as np
 
 from reid_heads.faces.alignment import estimate_similarity
 from reid_heads.faces.detectors import GivenFaces
-from reid_heads.listed_files import check_listed
+from reid_heads.listed_files import check_listed, hint_at_missing, local_name
 from reid_heads.text_files import read_table
 
 BOX_COLUMNS = ("x1", "y1", "x2", "y2")
@@ -60,8 +60,8 @@ def read_face_list(path: str | os.PathLike[str]) -> FaceList:
     Raises:
         FileNotFoundError: If there is no such file, or it names a picture that is missing.
         ValueError: If a picture lies outside the list's folder, a column is missing, a number is
-            none, a box has no area, points are degenerate or mirrored, or there is no row; names
-            file and line.
+            none, a box has no area or all are shares of 0 to 1, points are degenerate or mirrored,
+            or there is no row; names file and line.
     """
     path = Path(path)
     boxes: dict[str, list[list[float]]] = {}
@@ -73,6 +73,12 @@ def read_face_list(path: str | os.PathLike[str]) -> FaceList:
             points.setdefault(picture, []).append(_read_points(row, place))
     if not boxes:
         raise ValueError(f"{path} lists no face; expected a row for each below the header")
+    every = np.concatenate([np.array(own) for own in boxes.values()])
+    if (every >= 0).all() and (every <= 1).all():
+        raise ValueError(
+            f"{path} has boxes of 0 to 1, such as {every[0].tolist()}; expected pixels: multiply "
+            "them by the picture's width and height"
+        )
     faces = {
         picture: GivenFaces(np.array(own), np.array(points[picture]) if points else None)
         for picture, own in boxes.items()
@@ -89,13 +95,13 @@ def _read_rows(path: Path) -> Iterator[tuple[str, Mapping[str, str], bool]]:
 
 
 def _find_picture(path: Path, row: Mapping[str, str], place: str) -> Path:
-    name = row["path"].replace("\\", "/")
+    name = local_name(row["path"], path.parent)
     check_listed(name, path.parent, place)
     picture = path.parent / name
     if not name or not picture.is_file():
         raise FileNotFoundError(
             f"{place}: there is no picture {name!r} in {path.parent}; expected its path as seen "
-            "from there"
+            f"from there{hint_at_missing(picture) if name else ''}"
         )
     return picture
 
@@ -105,7 +111,8 @@ def _read_numbers(row: Mapping[str, str], columns: tuple[str, ...], place: str) 
     for column in columns:
         text = row[column]
         try:
-            number = float(text)
+            # Between semicolons or tabs, a comma may be the decimal point.
+            number = float(text.replace(",", ".") if text.count(",") == 1 else text)
         except ValueError:
             number = np.nan
         if not np.isfinite(number):

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 
 from reid_heads.data.datasets.mat_hdf5 import is_hdf5, load_mat_hdf5
+from reid_heads.file_kinds import name_kind
+
+_LARGEST_FLOAT = 2**53
 
 
 def read_mat(path: Path, *keys: str) -> Any:
@@ -37,6 +40,10 @@ def read_mat(path: Path, *keys: str) -> Any:
             "h5py, or save it in MATLAB with -v7"
         ) from error
     except Exception as error:  # scipy and h5py raise whatever the broken bytes happen to lead to
+        with path.open("rb") as file:
+            kind = name_kind(file.read(1024))
+        if kind is not None:
+            raise ValueError(f"{path} is no MATLAB file but {kind}") from error
         raise ValueError(
             f"{path} cannot be read as a MATLAB file of version 4 to 7.3 "
             f"({type(error).__name__}: {error}); download or unpack it again"
@@ -62,7 +69,7 @@ def _load_mat(path: Path, keys: tuple[str, ...]) -> tuple[dict[str, Any], list[s
 
 
 def read_strings(value: Any, path: Path) -> list[str]:
-    """Read a cell array of strings; a single string counts as a list of one.
+    """Read a cell array of strings, or a table of characters; a single string is a list of one.
 
     Args:
         value: what `read_mat` returned, or a field of it.
@@ -78,6 +85,9 @@ def read_strings(value: Any, path: Path) -> list[str]:
         return []
     if array.dtype.kind not in "OU" or (array.dtype.kind == "O" and array.ndim == 0):
         raise ValueError(f"{path}: expected text, got {value!r}")
+    if array.dtype.kind == "U":
+        # A table of characters: its lines are filled up with blanks.
+        return [str(text).rstrip(" ") for text in array.ravel()]
     return [text for item in array.ravel() for text in read_strings(item, path)]
 
 
@@ -115,11 +125,16 @@ def read_whole_numbers(value: Any, path: Path, name: str) -> np.ndarray:
         (N,) int64 array.
 
     Raises:
-        ValueError: there is something else in it.
+        ValueError: there is something else in it, or numbers so large that floats, in which MATLAB
+            keeps them, stand for several each.
     """
     array = np.ravel(_unwrap(value))
     if array.size and (array.dtype.kind not in "biuf" or not (array == np.round(array)).all()):
         raise ValueError(f"{path}: expected whole numbers in {name!r}, got type {array.dtype}")
+    if array.size and float(np.abs(array.astype(np.float64)).max()) >= _LARGEST_FLOAT:
+        raise ValueError(
+            f"{path}: expected whole numbers below 2^53 in {name!r}, got {array.max():g}"
+        )
     return array.astype(np.int64)
 
 

@@ -25,7 +25,7 @@ import logging
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,13 @@ from reid_heads.text_files import number_ids, parse_id, read_table
 MODALITIES = {"visible": VISIBLE, "thermal": THERMAL}
 
 logger = logging.getLogger(__name__)
+
+_LOOK_ALIKE = {
+    "camera": "^cam",
+    "split": "^(sub)?set$|^fold$|^mode$",
+    "modality": "^modal|^spectrum",
+}
+"""Columns that are read, and how others call theirs."""
 
 _FOLDERS = {
     "train": ("bounding_box_train", "train"),
@@ -255,8 +262,10 @@ def _read_csv(path: Path, split: str) -> list[CropFile]:
 def _read_rows(path: Path) -> list[_Row]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no folder and no CSV file {path}")
-    rows = []
+    rows: list[_Row] = []
     for place, cells in read_table(path, ("path", "person")):
+        if not rows:
+            _tell_other_columns(path, cells)
         row = _parse_row(cells, place, path.parent)
         check_listed(row.path, path.parent, place, [get_datasets_root()])
         file = path.parent / row.path
@@ -265,6 +274,17 @@ def _read_rows(path: Path) -> list[_Row]:
             raise FileNotFoundError(f"{place} lists {file}: {why}")
         rows.append(row)
     return rows
+
+
+def _tell_other_columns(path: Path, columns: Iterable[str]) -> None:
+    """Warn of columns that look like one that is read; others are anybody's own."""
+    names = set(columns)
+    for known, pattern in _LOOK_ALIKE.items():
+        alike = sorted(name for name in names if re.search(pattern, name))
+        if alike and known not in names:
+            logger.warning(
+                "%s: the column %r is not read; is it %r? Call it so", path, alike[0], known
+            )
 
 
 def _parse_row(cells: Mapping[str, str], place: str, folder: Path) -> _Row:
