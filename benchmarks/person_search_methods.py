@@ -4,7 +4,8 @@
     python benchmarks/person_search_methods.py --sets drawn_cuhk --rows oim multi_stl_oim --seeds 1
 
 The rows: the OIM baseline, the SeqNet-like network, and ours with one level or several, without
-stage 1 or with it (STL), with each loss; and with more of the backbone shared. The headline rows
+stage 1 or with it (STL), with each loss; with more of the backbone shared; and with the levels
+fused by attention, or with those of the detector's pyramid. The headline rows
 take every seed, the others the first.
 Draws the sets first where they are missing. Started again, it resumes: runs whose numbers stand in
 benchmarks/results/person_search_methods.json, from this machine or another, are kept unless
@@ -30,7 +31,8 @@ SETS = ("drawn_cuhk", "drawn_prw")
 # Of 4 frames: once through the 2,000 training frames of drawn-cuhk, twice through drawn-prw's 600.
 ITERATIONS = {"drawn_cuhk": 500, "drawn_prw": 300}
 STL = "MODEL.PERSON_SEARCH.STL."
-ONE_LEVEL = ["MODEL.PERSON_SEARCH.IDENTITY_BRANCH.IN_FEATURES", "['res2']"]
+_BRANCH = "MODEL.PERSON_SEARCH.IDENTITY_BRANCH."
+ONE_LEVEL = [_BRANCH + "IN_FEATURES", "['res2']"]
 LOSSES = {
     "oim": "OIM",
     "arcface": "ArcFace",
@@ -45,6 +47,15 @@ LOSSES = {
 SHARED = {
     "res3": ("res4+res5", ["res3", "res2", "res4"], "0.0"),
     "res4": ("res5", ["res4", "res3", "res2"], "1.0"),
+}
+# The same fused by attention, or with the detector's pyramid for the levels beside the base.
+FUSED = {
+    "attention": ("by attention", {"": [], "res4": []}, "attention"),
+    "pyramid": (
+        "with the pyramid",
+        {"": ["res2", "p3", "p4"], "res4": ["res4", "p3", "p2"]},
+        "sum",
+    ),
 }
 
 
@@ -81,6 +92,14 @@ def list_rows() -> dict[str, Row]:
                 choose = choose_shared(shared, levels)
                 title = f"{levels}, up to {shared} shared"
                 rows[name] = Row("stl", title, stage1, "OIM", choose, is_headline=stage1)
+    for name, (how, levels_of, fusion) in FUSED.items():
+        for shared, levels in levels_of.items():
+            choose = [_BRANCH + "FUSION", fusion]
+            choose += choose_shared(shared, "multi") if shared else []
+            choose += [_BRANCH + "IN_FEATURES", str(levels)] if levels else []
+            title = f"multi{f', up to {shared} shared' * bool(shared)}, {how}"
+            row = "_".join(filter(None, ["multi_stl_oim", shared, name]))
+            rows[row] = Row("stl", title, True, "OIM", choose, True)
     # As long as both stages together, for a comparison at equal cost.
     rows["multi_plain_oim_longer"] = Row("stl", "multi", False, "OIM, longer", [], longer=1.7)
     return rows
@@ -89,13 +108,12 @@ def list_rows() -> dict[str, Row]:
 def choose_shared(stage: str, levels: str) -> list[str]:
     """Return overrides for a branch that shares the backbone up to ``stage``."""
     body, names, gate = SHARED[stage]
-    branch = "MODEL.PERSON_SEARCH.IDENTITY_BRANCH."
-    return [
-        *(branch + "BODY", body),
-        *(branch + "IN_FEATURES", str(names[:1] if levels == "one" else names)),
-        *(branch + "POOLER_RESOLUTION", "[8, 4]"),
-        *(branch + "FUSION_GATE", gate),
+    chosen = [
+        *(_BRANCH + "BODY", body),
+        *(_BRANCH + "IN_FEATURES", str(names[:1] if levels == "one" else names)),
+        *(_BRANCH + "POOLER_RESOLUTION", "[8, 4]"),
     ]
+    return chosen if levels == "one" else [*chosen, _BRANCH + "FUSION_GATE", gate]
 
 
 ROWS = list_rows()
@@ -208,8 +226,12 @@ def train_row(
     settings += ["SOLVER.CHECKPOINT_PERIOD", "250", "TEST.SEARCH.BY_FREQUENCY", "True"]
     settings += ["SEED", str(seed), *row.overrides, *overrides]
     stage1 = stages[dataset, seed].result() if row.stage1 else None
-    if row.config != "slim_fpn":
-        settings += [STL + "CONFIG_FILE", "", STL + "WEIGHTS", stage1["weights"] if stage1 else ""]
+    if stage1:
+        settings += [STL + "CONFIG_FILE", "", STL + "WEIGHTS", stage1["weights"]]
+    elif row.config.startswith("stl"):
+        # Without stage 1 nothing reads what to take of it, and the config would be refused.
+        settings += [STL + "CONFIG_FILE", "", STL + "TRANSFER_NECK", "False"]
+        settings += [STL + "TRANSFER_DETECTOR", "False"]
     folder = OUTPUT / dataset / f"{name}_seed{seed}"
     config_file = f"configs/{dataset}/{row.config}.yaml"
     run = train("person_search", config_file, folder, settings, threads=1)

@@ -237,5 +237,7 @@ def check_same_input(cfg: CfgNode, stage1_cfg: CfgNode) -> None:
 
 def _stride_in_1x1(cfg: CfgNode) -> bool | None:
     """Return where the backbone's bottlenecks have their stride; None where it has none."""
-    has_bottlenecks = "slim" not in cfg.MODEL.BACKBONE.NAME and cfg.MODEL.RESNETS.DEPTH >= 50
+    name = cfg.MODEL.BACKBONE.NAME
+    is_resnet = "slim" not in name and "mobilenet" not in name
+    has_bottlenecks = is_resnet and cfg.MODEL.RESNETS.DEPTH >= 50
     return cfg.MODEL.RESNETS.STRIDE_IN_1X1 if has_bottlenecks else None

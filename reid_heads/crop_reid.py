@@ -11,6 +11,7 @@ from detectron2.modeling.backbone import Backbone
 from torch import Tensor, nn
 
 import reid_heads.backbones.iresnet
+import reid_heads.backbones.mobilenet_v2
 import reid_heads.backbones.osnet
 import reid_heads.backbones.resnet
 import reid_heads.backbones.slim_resnet  # noqa: F401  (all register backbones)

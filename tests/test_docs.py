@@ -49,6 +49,7 @@ PARSERS = {
     "reid_heads.data.label_noise": "reid_heads.data.label_noise",
     "reid_heads.evaluate": "reid_heads.evaluate",
     "reid_heads.faces": "reid_heads.faces.parser",
+    "reid_heads.imagenet_mobilenet": "reid_heads.imagenet_mobilenet",
     "reid_heads.invert": "reid_heads.invert",
     "reid_heads.purify": "reid_heads.purify",
 }

@@ -49,7 +49,7 @@ FLOORS = {
         ("importers",),
         ("training",),
         ("crop_model", "inversion", "train_net"),
-        ("crop_export", "evaluate", "faces", "invert", "purify"),
+        ("crop_export", "evaluate", "faces", "imagenet_mobilenet", "invert", "purify"),
     ),
     "person_search": (
         ("accounts", "people", "progress", "resizing"),
@@ -126,6 +126,7 @@ MAY_PRINT = {
     "command.py",
     "crop_export.py",
     "evaluate.py",
+    "imagenet_mobilenet.py",
     "info.py",
     "invert.py",
     "label_noise.py",

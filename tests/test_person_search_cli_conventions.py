@@ -29,6 +29,7 @@ PROGRAMS = (
     "reid_heads.data.label_noise",
     "reid_heads.evaluate",
     "reid_heads.faces",
+    "reid_heads.imagenet_mobilenet",
     "reid_heads.invert",
     "reid_heads.purify",
     "reid_heads.train_net",

@@ -1,11 +1,12 @@
-"""A small residual network with a feature pyramid, for training from scratch on a laptop."""
+"""Small networks with a feature pyramid, for training on a laptop."""
 
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
-from detectron2.modeling.backbone import FPN
+from detectron2.modeling.backbone import FPN, ResNet
 from torch import Tensor
 
+from reid_heads.backbones.mobilenet_v2 import build_mobilenet_v2
 from reid_heads.backbones.slim_resnet import build_slim_resnet
 from reid_heads.config_readers import reads_config
 
@@ -44,7 +45,26 @@ def build_slim_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPNW
     Raises:
         ValueError: if two stages have the same width.
     """
-    bottom_up = build_slim_resnet(cfg, input_shape.channels, out_features=cfg.MODEL.FPN.IN_FEATURES)
+    channels = input_shape.channels
+    return _build_pyramid(
+        cfg, build_slim_resnet(cfg, channels, out_features=cfg.MODEL.FPN.IN_FEATURES)
+    )
+
+
+@BACKBONE_REGISTRY.register()
+def build_mobilenet_v2_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPNWithBottomUp:
+    """Build MobileNetV2 under detectron2's FPN.
+
+    ``MODEL.RESNETS.NORM``, ``MODEL.BACKBONE.FREEZE_AT`` and ``MODEL.FPN.*`` mean what they do for
+    detectron2's own FPN builders.
+    """
+    channels = input_shape.channels
+    return _build_pyramid(
+        cfg, build_mobilenet_v2(cfg, channels, out_features=cfg.MODEL.FPN.IN_FEATURES)
+    )
+
+
+def _build_pyramid(cfg: CfgNode, bottom_up: ResNet) -> FPNWithBottomUp:
     pyramid = FPNWithBottomUp(
         bottom_up,
         in_features=cfg.MODEL.FPN.IN_FEATURES,

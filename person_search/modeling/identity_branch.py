@@ -14,6 +14,7 @@ from detectron2.structures import Boxes
 from torch import Tensor, nn
 
 from person_search.modeling.fusion_pooling import MultiLevelRoIFusionPooling
+from reid_heads.backbones.mobilenet_v2 import build_mobilenet_stage
 from reid_heads.backbones.resnet import build_stage
 from reid_heads.backbones.slim_resnet import build_slim_stage
 from reid_heads.config_readers import Reader
@@ -23,6 +24,8 @@ from reid_heads.heads.features import HeadFeatures
 STAGE_BUILDERS = {
     "build_slim_resnet_backbone": build_slim_stage,
     "build_slim_resnet_fpn_backbone": build_slim_stage,
+    "build_mobilenet_v2_backbone": build_mobilenet_stage,
+    "build_mobilenet_v2_fpn_backbone": build_mobilenet_stage,
 }
 """How backbones that are not ResNets of ``MODEL.RESNETS`` build a stage."""
 

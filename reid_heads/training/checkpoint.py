@@ -9,6 +9,10 @@ from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from detectron2.config import CfgNode
 from torch import nn
 
+from reid_heads.backbones.mobilenet_weights import (
+    convert_mobilenet_v2_state_dict,
+    is_torchvision_mobilenet_v2,
+)
 from reid_heads.backbones.torchvision_weights import (
     convert_torchvision_state_dict,
     is_torchvision_resnet,
@@ -76,6 +80,9 @@ class WeightCopyCheckpointer(FileCheckpointer):
             return {"model": self.imported.state}
         if is_torchvision_resnet(checkpoint["model"]):
             checkpoint["model"] = convert_torchvision_state_dict(checkpoint["model"])
+            checkpoint["matching_heuristics"] = True
+        elif is_torchvision_mobilenet_v2(checkpoint["model"]):
+            checkpoint["model"] = convert_mobilenet_v2_state_dict(checkpoint["model"])
             checkpoint["matching_heuristics"] = True
         return checkpoint
 
