@@ -9,7 +9,9 @@ import pytest
 from helpers_demo import EMBEDDING_DIM, FINGERPRINT, ColorFinder, draw_colors
 from PIL import Image
 
-gr = pytest.importorskip("gradio", reason="needs the extra demo")
+pytest.importorskip("gradio", reason="needs the extra demo")
+
+import gradio as gr
 
 from demo import activity, api
 from demo.dialogs import Dialogs
@@ -95,7 +97,7 @@ def test_who_stands_beside_a_shown_stay_is_logged_too(service, tmp_path):
 
 
 def test_a_match_of_another_gallery_is_not_shown_under_this_ones_log(service, tmp_path):
-    page, query = search(service, tmp_path)
+    _, query = search(service, tmp_path)
     elsewhere = replace(query, answer=replace(query.answer, gallery="other"))
     before = len(entries(service))
     for call in (Dialogs(service).show, Dialogs(service).play):
