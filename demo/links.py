@@ -4,6 +4,7 @@ Browsers do not send that part to a server: who was searched for is in no log of
 of a picture is in it: it names an example, or a person of the gallery. An upload cannot be named.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
@@ -146,24 +147,27 @@ def open_query(service: Service, link: Link) -> Query | None:
     """
     gallery = service.gallery(link.gallery)
     blur = service.hiding(link.gallery, link.fields.blur)
-    rows = [_person_of(gallery, one) for one in link.also]
+    names = _names_of(gallery, link)
+    rows = [_person_of(gallery, names, one) for one in link.also]
     if link.source is None:
         if not rows:
             return None
         (name, row), *rows = rows
         query, also = open_person(gallery, name, row, blur), link.also[1:]
     else:
-        query, also = _open_source(service, gallery, link, blur), link.also
+        query, also = _open_source(service, gallery, link, names, blur), link.also
     more = [gallery.index.people_of(name).embeddings[row] for name, row in rows]
     return replace(query, embeddings=np.vstack([query.embeddings, *more]), also=also)
 
 
-def _open_source(service: Service, gallery: Gallery, link: Link, blur: Blur | None) -> Query:
+def _open_source(
+    service: Service, gallery: Gallery, link: Link, names: Mapping[str, str], blur: Blur | None
+) -> Query:
     assert link.source is not None
     if link.source.kind == "example":
         query = _open_example(service, link.source)
     else:
-        query = open_frame(gallery, _frame_named(gallery, link.source.name), blur)
+        query = open_frame(gallery, _named(gallery, names, link.source.name), blur)
     if link.box is not None:
         return query.asking_for(_in_box(service.finder, query, link.box))
     return query.asking_for(query.people.numbered(link.person or 1))
@@ -222,23 +226,33 @@ def _left_to_right(boxes: np.ndarray) -> np.ndarray:
     return np.argsort(boxes[:, ::2].sum(axis=1), kind="stable")
 
 
-def _frame_named(gallery: Gallery, wanted: str) -> str:
+def _names_of(gallery: Gallery, link: Link) -> dict[str, str]:
+    """Return the names of the frames that a link speaks of, by their ids, from one pass."""
+    wanted = {one.partition(".")[0] for one in link.also}
+    if link.source is not None and link.source.kind == "frame":
+        wanted.add(link.source.name)
+    if not wanted:
+        return {}
+    found = ((frame_id(frame.name), frame.name) for frame in gallery.index.frames())
+    return {number: name for number, name in found if number in wanted}
+
+
+def _named(gallery: Gallery, names: Mapping[str, str], wanted: str) -> str:
     """Return the name of a frame by its id.
 
     Raises:
         ValueError: It is not in the gallery.
     """
-    for frame in gallery.index.frames():
-        if frame_id(frame.name) == wanted:
-            return frame.name
-    raise ValueError(
-        f"the frame it was asked from is not in the gallery “{gallery.label}” any more"
-    )
+    if wanted not in names:
+        raise ValueError(
+            f"the frame it was asked from is not in the gallery “{gallery.label}” any more"
+        )
+    return names[wanted]
 
 
-def _person_of(gallery: Gallery, text: str) -> tuple[str, int]:
+def _person_of(gallery: Gallery, names: Mapping[str, str], text: str) -> tuple[str, int]:
     frame, _, number = text.partition(".")
-    name, row = _frame_named(gallery, frame), int(number)
+    name, row = _named(gallery, names, frame), int(number)
     if not 0 <= row < len(gallery.index.people_of(name)):
         raise ValueError("a confirmed match is not in the gallery any more")
     return name, row

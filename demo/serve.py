@@ -4,6 +4,7 @@ Without --gallery a small drawn world is made and indexed at the first start.
 """
 
 import argparse
+import itertools
 import os
 import signal
 import sys
@@ -314,4 +315,6 @@ def _label(uri: str, name: str, others: Sequence["Gallery"]) -> str:
     place = uri if "://" in uri else Path(uri).stem
     label = place if name == "gallery" else f"{place}: {name}"
     taken = {gallery.label for gallery in others}
-    return label if label not in taken else f"{label} ({uri})"
+    # A number, and not where it lies: visitors read it.
+    names = itertools.chain([label], (f"{label} ({n})" for n in itertools.count(2)))
+    return next(name for name in names if name not in taken)

@@ -185,7 +185,9 @@ def test_labels_of_galleries_are_unique():
     taken = [Gallery("town", None, Path("x"))]
     assert serve._label("a/town.db", "gallery", []) == "town"
     assert serve._label("a/town.db", "east", []) == "town: east"
-    assert serve._label("b/town.db", "gallery", taken) == "town (b/town.db)"
+    assert serve._label("b/town.db", "gallery", taken) == "town (2)"
+    more = [*taken, Gallery("town (2)", None, Path("x"))]
+    assert serve._label("c/town.db", "gallery", more) == "town (3)"
     assert serve._beside("http://h:1", "g").name == "g"
 
 
