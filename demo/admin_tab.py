@@ -150,6 +150,10 @@ def add_admin_tab(handlers: AdminHandlers, tab: gr.Tab, gallery: gr.Dropdown, qu
     opened = [camera, said, log]
     gr.on([tab.select, gallery.change], handlers.open, gallery, opened, **quiet)
     look.click(handlers.plan, [gallery, camera, until], said, **quiet)
-    for button, act in zip(buttons, (handlers.log, handlers.verify, handlers.export), strict=True):
-        button.click(act, gallery, log, **quiet)
-    return said.remove(handlers.remove, gallery, said, **quiet, concurrency_limit=1)
+    # "/remove" and "/log" are the API's.
+    acts = {"show_log": handlers.log, "verify": handlers.verify, "export": handlers.export}
+    for button, (name, act) in zip(buttons, acts.items(), strict=True):
+        button.click(act, gallery, log, **quiet, api_name=f"admin_{name}")
+    return said.remove(
+        handlers.remove, gallery, said, **quiet, concurrency_limit=1, api_name="admin_remove"
+    )

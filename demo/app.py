@@ -28,6 +28,7 @@ from .door.guard import guard_events, name_of
 from .door.headers import Nonces
 from .door.serving import housekeeping, listen, serve
 from .door.settings import DoorSettings
+from .footage_tab import add_footage_tab
 from .gradio_parts import (
     arriving_files,
     events_named,
@@ -88,7 +89,7 @@ def build_app(service: Service) -> gr.Blocks:
                         add_people_tab(service, people, gallery, query, dialogs, admin.erase, QUIET)
                     )
             with gr.Tab("Add footage", id="add"):
-                changes.append(_add_tab(handlers, gallery))
+                changes.append(add_footage_tab(handlers, gallery))
             with gr.Tab("Admin", id="admin") as tab:
                 changes.append(add_admin_tab(admin, tab, gallery, QUIET))
         _connect_picture(handlers, query, stage, picked, results, gallery, settings)
@@ -257,37 +258,6 @@ def _connect_dialogs(handlers, dialogs, query, results, dialog, gallery, setting
     asked = [query, gallery, *settings]
     dialog.same(handlers.add_same, asked, [query, results], **QUIET)
     dialog.judge(handlers.judge, asked, [query, results], **QUIET)
-
-
-def _add_tab(handlers: Handlers, gallery: gr.Dropdown):
-    _html(
-        '<p class="ps-hint">Add images or videos to the gallery chosen above. They are kept on '
-        "this computer beside the gallery, because matches show them.</p>"
-    )
-    files = uploaded_file(
-        file_count="multiple", file_types=["image", "video"], label="Images and videos", height=160,
-        elem_id="footage",
-    )  # fmt: skip
-    with gr.Row():
-        camera = gr.Textbox(
-            label="Camera", placeholder="entrance", info="Optional; for filtering.", min_width=180,
-            elem_id="camera",
-        )  # fmt: skip
-        begins = gr.Textbox(
-            label="A video begins at", min_width=190, max_lines=1,
-            info="Optional; date and time.", elem_id="begins",
-        )  # fmt: skip
-        every = gr.Number(
-            1.0, label="Take a frame every … seconds", minimum=0.04, info="Of a video.",
-            min_width=180, elem_id="every",
-        )  # fmt: skip
-    button = gr.Button("Add to the gallery", variant="primary", elem_id="add-button")
-    report = _html(elem_id="report", min_height=90)
-    return button.click(
-        handlers.add_footage, [files, gallery, camera, begins, every], [report, files],
-        concurrency_id="index", concurrency_limit=1, api_visibility="private",
-        show_progress="full", show_progress_on=report,
-    )  # fmt: skip
 
 
 def launch_app(

@@ -150,7 +150,7 @@ def folded(conv: Conv2d) -> tuple[Tensor, Tensor | None] | None:
     weight, bias, norm = conv.weight.detach(), conv.bias, conv.norm
     if norm is None:
         return weight, None if bias is None else bias.detach()
-    if not isinstance(norm, FrozenBatchNorm2d | nn.modules.batchnorm._BatchNorm):
+    if not isinstance(norm, FrozenBatchNorm2d | nn.BatchNorm2d | nn.SyncBatchNorm):
         return None
     if norm.running_mean is None:
         return None
