@@ -95,9 +95,11 @@ def _bar(
         f"similarity {similarity_text(match.similarity, threshold)}"
     )
     kind = "ps-stay" if match.similarity >= threshold else "ps-stay ps-pale"
+    # Its number has to be seen whole.
+    least = 3 + 7 * len(str(place + 1))
     return (
         f'<button type="button" class="{kind}" data-place="{place}" '
-        f'style="left:{left:.4f}%;width:max(8px,{width:.4f}%)" aria-label="{escape(label)}" '
+        f'style="left:{left:.4f}%;width:max({least}px,{width:.4f}%)" aria-label="{escape(label)}" '
         f'title="{escape(label)}">{place + 1}</button>'
     )
 
