@@ -96,7 +96,7 @@ def _bar(
     )
     kind = "ps-stay" if match.similarity >= threshold else "ps-stay ps-pale"
     # Its number has to be seen whole.
-    least = 3 + 7 * len(str(place + 1))
+    least = 4 + 8 * len(str(place + 1))
     return (
         f'<button type="button" class="{kind}" data-place="{place}" '
         f'style="left:{left:.4f}%;width:max({least}px,{width:.4f}%)" aria-label="{escape(label)}" '
